@@ -1,0 +1,390 @@
+"""What a notebook calls: each stage as one function, chained where one needs another.
+
+A `Workspace` says where results go and how to run; the default is `results/` in the working directory with one
+worker per core. Stages are imported inside the functions, so that errors in names come at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifier
+from serbench.corpora.catalogue import Catalogue, load_catalogue, root_of, why_absent
+from serbench.corpora.schema import Corpus
+from serbench.corpora.tasks import find_task
+from serbench.errors import CorpusError, Fault, SerbenchError, StoreError, UnknownNameError
+from serbench.features import DEFAULT_FEATURES, FEATURE_SETS, find_feature_set
+from serbench.progress import Progress, silent
+from serbench.protocols import find_protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from serbench.corpora.check import CorpusCheck
+    from serbench.extract import Extraction
+    from serbench.features import FeatureSet
+    from serbench.features.own import OwnFeatures
+    from serbench.grid import GridPlan, GridRun
+    from serbench.report import Report
+    from serbench.report.formats import Table
+    from serbench.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where results go and how to run.
+
+    `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
+    copies. `jobs`: workers, None for one per core.
+    """
+
+    results: Path | str = "results"
+    corpora_file: Path | str | None = None
+    partial: bool = False
+    jobs: int | None = None
+    progress: Progress = silent
+
+    def catalogue(self) -> Catalogue:
+        """Load the catalogue with this workspace's own file over it."""
+        return load_catalogue(None if self.corpora_file is None else Path(self.corpora_file))
+
+    def store(self) -> Store:
+        """Return the store of the results folder."""
+        from serbench.store import Store
+
+        return Store(Path(self.results))
+
+    @property
+    def workers(self) -> int:
+        """Number of workers."""
+        return self.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class GridRequest:
+    """What a grid runs; every field has the default of `serbench grid`.
+
+    `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
+    the name of a `task`. `where`: filters such as "style=improvised". `space`: a file of spaces.
+    """
+
+    features: tuple[str, ...] = DEFAULT_FEATURES
+    classifiers: tuple[str, ...] = DEFAULT_CLASSIFIERS
+    task: str | None = None
+    emotions: str | None = None
+    where: tuple[str, ...] = ()
+    protocol: str = "within"
+    scaling: str = "train"
+    inner: str = "auto"
+    space: Path | str | None = None
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What an extraction did; `refused` maps corpora that could not be used to the reason."""
+
+    done: tuple[Extraction, ...]
+    refused: Mapping[str, str]
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Utterances without features, with the reason: columns utterance, features, reason."""
+        import pandas as pd
+
+        empty = pd.DataFrame(columns=["utterance", "features", "reason"], dtype="string")
+        return pd.concat([empty, *(e.failures for e in self.done)], ignore_index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class GridResult:
+    """What a grid did: `run` is None after a dry run, `refused` maps corpora and cells to reasons."""
+
+    plan: GridPlan
+    run: GridRun | None
+    extracted: Extracted
+    refused: Mapping[str, str]
+    workspace: Workspace = field(repr=False)
+
+    def scores(self) -> pd.DataFrame:
+        """Scores of all cells in the results folder."""
+        return load_scores(self.workspace)
+
+
+def list_corpora(workspace: Workspace = Workspace()) -> dict[str, tuple[Corpus, str | None]]:
+    """Return every corpus of the catalogue with the reason why it is not on this disk, or None."""
+    return {name: (corpus, why_absent(corpus)) for name, corpus in workspace.catalogue().corpora.items()}
+
+
+def check_corpus(name: str, workspace: Workspace = Workspace(), *, deep: bool = False) -> CorpusCheck:
+    """Check a corpus on disk against its entry and against the traps of real copies.
+
+    Parameters
+    ----------
+    deep : decode every sample too, which finds damaged audio and byte-identical recordings.
+    """
+    from serbench.corpora.check import check_copy
+
+    return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
+
+
+def corpus_statistics(names: Sequence[str] | None = None, workspace: Workspace = Workspace()) -> Table:
+    """Return Table 1 (data statistics) of the corpora named, or of all on disk; they are indexed first."""
+    from serbench.report import read_indexes
+    from serbench.report.tables import data_table
+
+    extracted = extract(names, (), workspace)
+    wanted = {e.corpus for e in extracted.done}
+    return data_table([corpus for corpus in read_indexes(workspace.store()) if corpus.name in wanted])
+
+
+def extract(
+    corpora: Sequence[str] | None = None,
+    features: Sequence[str] = DEFAULT_FEATURES,
+    workspace: Workspace = Workspace(),
+) -> Extracted:
+    """Index corpora and compute the feature sets that the store lacks.
+
+    Parameters
+    ----------
+    corpora : names; None for every corpus that is on disk.
+    features : names of feature sets; none to make the index only.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, the store cannot be written, or not one corpus could be used.
+    """
+    catalogue = workspace.catalogue()
+    entries = _entries(catalogue, corpora)
+    sets = [find_feature_set(name) for name in dict.fromkeys(features)]
+
+    from serbench.corpora.labels import scan_corpus
+    from serbench.extract import extract_corpus
+
+    store = workspace.store()
+    store.prepare()
+
+    def one(corpus: Corpus) -> Extraction:
+        scan = scan_corpus(corpus, partial=workspace.partial)
+        return extract_corpus(
+            scan, sets, store, jobs=workspace.workers, partial=workspace.partial, progress=workspace.progress
+        )
+
+    done, refused = _each(entries, one)
+    return Extracted(tuple(done), refused)
+
+
+def load_index(corpus: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
+    """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises."""
+    return extract([corpus], (), workspace).done[0].index
+
+
+def load_features(corpus: str, features: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
+    """Return a feature set of a corpus, extracting what is missing.
+
+    Returns
+    -------
+    float32, one row per utterance (the index), one column per feature. Utterances that failed are absent.
+    """
+    from serbench.store import read_features
+
+    feature_set = find_feature_set(features)
+    index = extract([corpus], [features], workspace).done[0].index
+    decoded = index[index["audio_hash"].notna()]
+    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return read_features(workspace.store().features(feature_set.key, corpus), wanted).frame()
+
+
+def run_grid(
+    corpora: Sequence[str] | None = None,
+    request: GridRequest = GridRequest(),
+    workspace: Workspace = Workspace(),
+    *,
+    dry_run: bool = False,
+) -> GridResult:
+    """Run every combination of corpora, features and classifiers that the store lacks; extract first what is missing.
+
+    Parameters
+    ----------
+    corpora : names; None for every corpus that is on disk.
+    dry_run : plan only: nothing is fitted, though what the plan needs is indexed and extracted.
+
+    Raises
+    ------
+    SerbenchError : a name or option is wrong, or not one corpus could be used.
+    """
+    catalogue = workspace.catalogue()
+    entries = _entries(catalogue, corpora)
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=request.where)
+    classifiers = [find_classifier(name) for name in dict.fromkeys(request.classifiers)]
+    find_protocol(request.protocol)
+    registered, own = _sources(request.features)
+
+    from serbench.cells import CorpusData, GridOptions
+    from serbench.classifiers.spaces import read_spaces
+    from serbench.grid import plan_grid
+    from serbench.grid import run_grid as run_planned
+    from serbench.store import read_metadata
+
+    spaces = {} if request.space is None else read_spaces(Path(request.space))
+    extracted = extract([c.name for c in entries], [s.name for s in registered], workspace)
+    store = workspace.store()
+    data = [
+        CorpusData(catalogue.corpus(e.corpus), e.index, read_metadata(store.index(e.corpus)).get("partial", ""))
+        for e in extracted.done
+    ]
+    sources = _import_own(own, data, store) + [_source(feature_set) for feature_set in registered]
+    options = GridOptions(task, request.protocol, request.scaling, request.inner, tuple(request.seeds))
+    plan = plan_grid(data, sources, classifiers, spaces, options, store)
+    run = None if dry_run else run_planned(plan, store, jobs=workspace.workers, progress=workspace.progress)
+    cells = run.refused if run else {c.cell.name: c.refused for c in plan.cells if c.refused}
+    return GridResult(plan, run, extracted, {**extracted.refused, **cells}, workspace)
+
+
+def make_report(workspace: Workspace = Workspace()) -> Report:
+    """Score every cell of the results folder and write its `report/`."""
+    from serbench.report import make_report as make
+
+    return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
+
+
+def load_scores(workspace: Workspace = Workspace()) -> pd.DataFrame:
+    """Return the scores of all cells of the results folder: one row per cell, rule and metric."""
+    return make_report(workspace).scores
+
+
+def list_folds(
+    corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()
+) -> pd.DataFrame:
+    """Return the folds of a corpus, for other tools: one row per utterance of the task.
+
+    `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
+    held-out predictions choose the settings for this one.
+    """
+    from serbench.cells import CorpusData, task_index
+    from serbench.protocols import inner_rule, restrict, test_groups, tuning_groups
+
+    catalogue = workspace.catalogue()
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=request.where)
+    data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
+    selected = task_index(data, task)
+    groups = restrict(test_groups(data.index, data.corpus), set(selected["utterance"]))
+    groups = [group for group in groups if group.utterances]
+    tuning = tuning_groups(groups, inner_rule(request.inner, len(groups)))
+    fold = {u: group.name for group in groups for u in group.utterances}
+    columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
+    table = selected[columns].assign(fold=selected["utterance"].map(fold))
+    return table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
+
+
+def export_features(features: str, path: Path | str, corpora: Sequence[str] | None, workspace: Workspace) -> int:
+    """Write a feature set of corpora as one CSV or parquet file and return the number of rows."""
+    import pandas as pd
+
+    target = Path(path)
+    if target.suffix not in (".csv", ".parquet"):
+        raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
+    names = [corpus.name for corpus in _entries(workspace.catalogue(), corpora)]
+    table = pd.concat([load_features(name, features, workspace) for name in names]).reset_index()
+
+    from serbench.store import write_frame, write_text
+
+    if target.suffix == ".csv":
+        write_text(target, table.to_csv(index=False, lineterminator="\n"))
+    else:
+        write_frame(target, table)
+    return len(table)
+
+
+def demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, progress: Progress = silent) -> Report:
+    """Write a small synthetic corpus and take it from audio to tables, through the same code as any corpus."""
+    from serbench.demo import CORPUS_NAME, write_demo_corpus
+
+    place = Path(folder)
+    corpora_file = write_demo_corpus(place)
+    workspace = Workspace(results=place / "results", corpora_file=corpora_file, jobs=jobs, progress=progress)
+    result = run_grid([CORPUS_NAME], GridRequest(), workspace)
+    if result.refused:
+        raise StoreError(str(place), f"the demo failed: {next(iter(result.refused.values()))}")
+    return make_report(workspace)
+
+
+def _entries(catalogue: Catalogue, names: Sequence[str] | None) -> list[Corpus]:
+    if names:
+        return [catalogue.corpus(name) for name in dict.fromkeys(names)]
+    here = catalogue.on_disk()
+    if not here:
+        todo = "Set SERBENCH_DATA to the folder that holds your corpora, or `root` in a corpora.yaml of your own; "
+        raise CorpusError([Fault("corpora", "none of the catalogue is on this disk", "at least one", todo + _LIST)])
+    return [catalogue.corpus(name) for name in here]
+
+
+_LIST = "`serbench corpora list` tells where to get them"
+
+
+def _each(entries: Sequence[Corpus], act: Callable[[Corpus], Any]) -> tuple[list[Any], dict[str, str]]:
+    """Do the same for every corpus; one that fails does not stop the others, but is an error when it is alone."""
+    done, refused = [], {}
+    for corpus in entries:
+        try:
+            done.append(act(corpus))
+        except CorpusError as error:
+            if len(entries) == 1:
+                raise
+            refused[corpus.name] = str(error)
+    if not done:
+        raise CorpusError([Fault(name, reason) for name, reason in refused.items()])
+    return done, refused
+
+
+def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]:
+    """Split `--features` into registered sets and files, reading the files."""
+    from serbench.features.own import is_file_name, read_own_features
+
+    unique = list(dict.fromkeys(names))
+    files = [name for name in unique if is_file_name(name)]
+    return [find_feature_set(n) for n in unique if n not in files], [read_own_features(Path(n)) for n in files]
+
+
+def _source(features: Any) -> Any:
+    from serbench.cells import FeatureSource
+
+    return FeatureSource(features.name, features.key, features.n_features, features.versions)
+
+
+def _import_own(own: Sequence[OwnFeatures], data: Sequence[Any], store: Store) -> list[Any]:
+    from serbench.extract import import_features
+
+    for features in own:
+        for corpus in data:
+            import_features(features, corpus.index, store)
+    return [_source(features) for features in own]
+
+
+__all__ = [
+    "Corpus",
+    "Extracted",
+    "GridRequest",
+    "GridResult",
+    "SerbenchError",
+    "UnknownNameError",
+    "Workspace",
+    "check_corpus",
+    "corpus_statistics",
+    "demo",
+    "export_features",
+    "extract",
+    "list_corpora",
+    "list_folds",
+    "load_catalogue",
+    "load_features",
+    "load_index",
+    "load_scores",
+    "make_report",
+    "root_of",
+    "run_grid",
+]

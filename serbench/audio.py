@@ -1,0 +1,179 @@
+"""Decode recordings: to float32, mean of the channels, soxr to a rate, clip.
+
+Samples are float32 in [-1, 1], shape (n_frames,) once downmixed; `sampling_rate` is in Hz, times in seconds. Errors
+are `AudioError`s whose text names what the file really is (a git-lfs pointer, an HTML page, a cut WAV), because that
+is what users meet in real copies of corpora.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from serbench.errors import AudioError
+
+CLIP_MAX = 1 - 2**-15
+"""Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
+
+_STREAMED = 0x7FFFF000
+"""Data sizes from here on are what programs write that cannot seek back to the header; they promise nothing."""
+
+_NOT_AUDIO = (
+    (b"version https://git-lfs", "a git-lfs pointer, not audio", "Fetch the recordings with `git lfs pull`"),
+    (b"<!doctype html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
+    (b"<html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a recording's header says: container, sample format, rate in Hz, channels, frames."""
+
+    container: str
+    subtype: str
+    sampling_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
+        return self.frames / self.sampling_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Decoded samples of an utterance: float32, shape (n_frames, n_channels)."""
+
+    samples: np.ndarray
+    sampling_rate: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sampling_rate
+
+    @property
+    def audio_hash(self) -> str:
+        """Fingerprint of the decoded samples, their rate and shape; the container does not matter."""
+        shape = f"{self.sampling_rate} {self.samples.shape[1]} ".encode()
+        return hashlib.sha256(shape + np.ascontiguousarray(self.samples, dtype="<f4").tobytes()).hexdigest()[:32]
+
+
+def read_header(path: Path) -> Header:
+    """Read a recording's header and hold its promise against the size of the file.
+
+    Raises
+    ------
+    AudioError : empty, not audio, unreadable, or cut short.
+    """
+    _check_is_audio(path)
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(path.name, f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+    _check_not_truncated(path)
+    if info.frames == 0:
+        raise AudioError(path.name, "no samples in the file", "audio")
+    return Header(info.format, info.subtype, info.samplerate, info.channels, info.frames)
+
+
+def decode(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> Recording:
+    """Decode a recording, or the segment of it from `start_s` to `end_s`.
+
+    Raises
+    ------
+    AudioError : see `read_header`; also a segment outside the recording, and samples that are not finite.
+    """
+    header = read_header(path)
+    start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
+    try:
+        samples, rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(path.name, f"cannot be decoded ({_reason(error)})", "intact audio") from error
+    if len(samples) != stop - start:
+        raise AudioError(path.name, f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
+    if not np.isfinite(samples).all():
+        raise AudioError(path.name, "samples that are not finite numbers", "finite samples")
+    return Recording(samples, rate)
+
+
+def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
+    """Downmix, resample with soxr HQ and clip.
+
+    The clip matters: resampling overshoots, and openSMILE's 16-bit conversion turns +1.0 into -32768.
+
+    Returns
+    -------
+    float32, shape (n_frames,), in [-1, 1 - 2**-15].
+    """
+    mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
+    if recording.sampling_rate != sampling_rate:
+        mono = soxr.resample(mono, recording.sampling_rate, sampling_rate, quality="HQ")
+    return np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
+
+
+def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    start = round((start_s or 0) * header.sampling_rate)
+    stop = header.frames if end_s is None else round(end_s * header.sampling_rate)
+    # Annotation tools round times to milliseconds or so: an end within 20 ms of the recording's is the recording's.
+    if header.frames < stop <= header.frames + 0.02 * header.sampling_rate:
+        stop = header.frames
+    if not 0 <= start < stop <= header.frames:
+        raise AudioError(
+            path.name,
+            f"segment {start_s} s to {end_s} s",
+            f"a segment within its {header.duration_s:.3f} s",
+            "Correct the table of segments",
+        )
+    return start, stop
+
+
+def _check_is_audio(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip().lower()
+    except OSError as error:
+        raise AudioError(path.name, f"unreadable ({error.strerror})", "a readable file") from error
+    if not path.stat().st_size:
+        raise AudioError(path.name, "an empty file (0 bytes)", "audio", "Copy or download it again")
+    for magic, found, todo in _NOT_AUDIO:
+        if head.startswith(magic):
+            raise AudioError(path.name, found, todo=todo)
+
+
+def _check_not_truncated(path: Path) -> None:
+    """Refuse a WAV whose data chunk promises more bytes than the file has; libsndfile reads it without a word."""
+    with path.open("rb") as file:
+        promised, held = _data_chunk(file, path.stat().st_size)
+    if held < promised < _STREAMED:
+        raise AudioError(
+            path.name,
+            f"cut short: {held} of the {promised} bytes of samples its header promises",
+            todo="Copy or download it again",
+        )
+
+
+def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes that a WAV's data chunk promises and bytes that follow it; (0, 0) for any other container."""
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return 0, 0
+    while len(chunk := file.read(8)) == 8:
+        name, length = struct.unpack("<4sI", chunk)
+        if name == b"data":
+            return length, size - file.tell()
+        file.seek(length + length % 2, 1)
+    return 0, 0
+
+
+def _reason(error: Exception) -> str:
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return str(text).strip().rstrip(".")

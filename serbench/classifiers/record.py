@@ -1,0 +1,129 @@
+"""The record that describes a classifier, and the sweep that any estimator can use.
+
+A sweep fits every setting of a space on one training set and predicts everything held out. A family may bring a
+faster one, held by a contract test to the predictions of `loop_sweep`, label for label.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serbench.keys import package_versions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Scalar = str | int | float
+Setting = Mapping[str, Scalar]
+"""One point of a space, e.g. {"kernel": "rbf", "C": 1, "gamma": 1}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Training rows, sorted by utterance id.
+
+    `X`: float64, C order, shape (n_training, n_features), scaled. `labels`: codes into the sorted emotions, shape
+    (n_training,). `weights`: shape (n_training,), or None when every row counts the same. `speakers` and `auxiliary`
+    (further labels by name) have shape (n_training,) each.
+    """
+
+    X: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None
+    speakers: np.ndarray
+    auxiliary: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Rows held out, sorted by utterance id: float64, shape (n_evaluation, n_features), scaled."""
+
+    X: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Predictions of every setting, codes of shape (n_settings, n_evaluation); settings that did not converge."""
+
+    predictions: np.ndarray
+    not_converged: tuple[int, ...]
+
+
+class MakeEstimator(Protocol):
+    """Make an unfitted scikit-learn estimator of a setting."""
+
+    def __call__(self, setting: Setting, *, n_features: int, seed: int) -> Any:
+        """Return the estimator; every `random_state` is the seed itself."""
+        ...
+
+
+class Sweep(Protocol):
+    """Fit every setting on the training rows and predict the rows held out."""
+
+    def __call__(
+        self, classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+    ) -> Swept:
+        """Return the predictions of the settings, in their order."""
+        ...
+
+
+FitWeights = Callable[[Training], np.ndarray | None]
+"""Sample weights that `fit` is given, or None for a fit without."""
+
+
+def given_weights(training: Training) -> np.ndarray | None:
+    """Return the rows' own weights; the estimator balances the emotions by `class_weight`."""
+    return training.weights
+
+
+def loop_sweep(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+) -> Swept:
+    """Fit and predict setting by setting: the sweep that every other one must equal."""
+    import numpy as np
+    from sklearn.exceptions import ConvergenceWarning
+
+    predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
+    not_converged = []
+    for i, setting in enumerate(settings):
+        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            weights = classifier.fit_weights(training)
+            given = {} if weights is None else {"sample_weight": weights}
+            estimator.fit(training.X, training.labels, **given)
+        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+            not_converged.append(i)
+        predictions[i] = estimator.predict(held.X)
+    return Swept(predictions, tuple(not_converged))
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A classifier with its ordered space of settings.
+
+    `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
+    (n_training, n_features, n_settings) until the store knows better.
+    """
+
+    name: str
+    title: str
+    space: tuple[Setting, ...]
+    default: Setting
+    parameters: tuple[str, ...]
+    estimator: MakeEstimator
+    seconds: Callable[[int, int, int], float]
+    needs_scaling: bool = True
+    takes_weights: bool = True
+    revision: int = 1
+    sweep: Sweep = loop_sweep
+    fit_weights: FitWeights = given_weights
+    packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the packages whose releases may move the predictions."""
+        return package_versions(self.packages)

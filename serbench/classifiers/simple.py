@@ -1,0 +1,60 @@
+"""Logistic regression, nearest neighbours, and the most frequent emotion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serbench.classifiers.record import Classifier, Setting
+
+
+def make_logistic(setting: Setting, *, n_features: int, seed: int) -> Any:
+    """Make a balanced multinomial logistic regression with L2 penalty 1 / C."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=float(setting["C"]), class_weight="balanced", max_iter=1000, random_state=seed)
+
+
+def make_knn(setting: Setting, *, n_features: int, seed: int) -> Any:
+    """Make a vote of the k nearest neighbours in Euclidean distance; it cannot be balanced."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(n_neighbors=int(setting["k"]))
+
+
+def make_dummy(setting: Setting, *, n_features: int, seed: int) -> Any:
+    """Make the classifier that always says the most frequent emotion of its training set."""
+    from sklearn.dummy import DummyClassifier
+
+    return DummyClassifier(strategy="most_frequent")
+
+
+LOGISTIC = Classifier(
+    name="logistic",
+    title="multinomial logistic regression",
+    space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
+    default={"C": 1e-2},
+    parameters=("C",),
+    estimator=make_logistic,
+    seconds=lambda n, d, settings: settings * 5e-7 * n * d,
+)
+KNN = Classifier(
+    name="knn",
+    title="k nearest neighbours",
+    space=tuple({"k": k} for k in (1, 3, 5, 9, 15, 25)),
+    default={"k": 5},
+    parameters=("k",),
+    estimator=make_knn,
+    seconds=lambda n, d, settings: settings * (2e-3 + 1e-10 * n * n * d),
+    takes_weights=False,
+)
+DUMMY = Classifier(
+    name="dummy",
+    title="most frequent emotion of the training set",
+    space=({"strategy": "most_frequent"},),
+    default={"strategy": "most_frequent"},
+    parameters=("strategy",),
+    estimator=make_dummy,
+    seconds=lambda n, d, settings: 1e-3,
+    needs_scaling=False,
+    takes_weights=False,
+)

@@ -1,0 +1,113 @@
+"""A user's own spaces: `--space spaces.yaml`, one list of settings per classifier.
+
+A list of values stands for one setting each, combined in the order written::
+
+    svc:
+      default: {kernel: linear, C: 0.01}
+      settings:
+        - {kernel: linear, C: [0.001, 0.01]}
+        - {kernel: rbf, C: [1, 10], gamma: 1}
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serbench.classifiers import CLASSIFIERS, Classifier, Setting
+from serbench.errors import ConfigError, Fault, did_you_mean
+from serbench.keys import digest
+
+STANDARD = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Settings of one classifier, in order; `name` is `standard` or tells the file's content apart."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    default: int
+
+    @staticmethod
+    def of(classifier: Classifier) -> Space:
+        """Return a classifier's own space."""
+        return Space(STANDARD, classifier.space, classifier.space.index(classifier.default))
+
+
+def read_spaces(path: Path) -> dict[str, Space]:
+    """Read a file of spaces; classifiers it does not name keep their own.
+
+    Raises
+    ------
+    ConfigError : with every fault of the file, unknown classifiers and parameters included.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(str(path), f"cannot be read ({error})", "a YAML file of spaces")]) from error
+    faults: list[Fault] = []
+    if not isinstance(content, dict) or not content:
+        raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])
+    spaces = {str(name): _space(path.name, str(name), block, faults) for name, block in content.items()}
+    if faults:
+        raise ConfigError(faults)
+    return spaces
+
+
+def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
+    where = f"{file}: {name}"
+    empty = Space("", (), 0)
+    if name not in CLASSIFIERS:
+        todo = did_you_mean(name, CLASSIFIERS) or f"Known: {', '.join(CLASSIFIERS)}"
+        faults.append(Fault(where, "no such classifier", todo=todo))
+        return empty
+    if (
+        not isinstance(block, dict)
+        or not isinstance(block.get("settings"), list)
+        or set(block) - {"settings", "default"}
+    ):
+        faults.append(Fault(where, f"{block}", "a block with `settings`, a list, and perhaps `default`"))
+        return empty
+    settings: list[Setting] = []
+    for entry in block["settings"]:
+        settings += _expanded(where, entry, CLASSIFIERS[name], faults)
+    default = block.get("default", settings[0] if settings else {})
+    if default not in settings or len({digest(dict(s)) for s in settings}) < len(settings):
+        faults.append(
+            Fault(
+                where, f"default {default} among {len(settings)} settings", "each setting once, one of them the default"
+            )
+        )
+        return empty
+    return Space(
+        f"custom-{digest([dict(s) for s in settings] + [dict(default)])[:8]}", tuple(settings), settings.index(default)
+    )
+
+
+def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault]) -> list[Setting]:
+    if not isinstance(entry, Mapping):
+        faults.append(Fault(where, f"{entry}", "settings such as {C: 1}"))
+        return []
+    for name in entry:
+        if name not in classifier.parameters:
+            faults.append(
+                Fault(
+                    where,
+                    f"unknown parameter '{name}'",
+                    todo=did_you_mean(str(name), classifier.parameters) or f"Known: {', '.join(classifier.parameters)}",
+                )
+            )
+    values = [value if isinstance(value, list) else [value] for value in entry.values()]
+    settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
+    for setting in settings:
+        try:
+            classifier.estimator(setting, n_features=1, seed=0)
+        except (KeyError, TypeError, ValueError) as error:
+            faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
+    return settings

@@ -1,0 +1,1 @@
+"""Corpora: the catalogue (`catalogue`, `schema`), labels on disk (`labels`), tasks (`tasks`), checks (`check`)."""

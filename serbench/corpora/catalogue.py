@@ -1,0 +1,348 @@
+"""corpora.yaml -> `Catalogue`: strictly validated, all faults at once, each with its file, field and line.
+
+YAML scalars are kept as the strings that stand in the file. A second file (`--corpora FILE`, or a `corpora.yaml` in
+the working directory) adds entries or overrides them, top-level field by field.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from serbench.corpora.schema import EMOTIONS, FIELDS, GENDERS, PLACES, Corpus, LineLabels, TableLabels, Task, names_in
+from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
+
+TASKS = "tasks"
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_BUILT_IN = "corpora.yaml"
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed YAML file: its entries as nested strings, and the line of each place in it."""
+
+    name: str
+    folder: Path
+    entries: dict[str, Any]
+    lines: dict[Place, int]
+
+    def where(self, place: Place) -> str:
+        """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`."""
+        line = next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), None)
+        dotted = ".".join(str(part) for part in place)
+        return f"{self.name}: {dotted}" + (f" (line {line})" if line else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The corpora and tasks that serbench knows, by name."""
+
+    corpora: dict[str, Corpus]
+    tasks: dict[str, Task]
+
+    def corpus(self, name: str) -> Corpus:
+        """Return a corpus entry; `UnknownNameError` suggests the nearest name."""
+        if name not in self.corpora:
+            raise UnknownNameError("corpus", name, self.corpora)
+        return self.corpora[name]
+
+    def on_disk(self) -> list[str]:
+        """Names of the corpora whose root folder exists here."""
+        return [name for name, corpus in self.corpora.items() if why_absent(corpus) is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """An entry put together from several files, and which file gave each top-level field."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Document] = field(default_factory=dict)
+
+    def with_document(self, document: Document, fields: Mapping[str, Any]) -> _Merged:
+        return _Merged({**self.fields, **fields}, {**self.origin, **dict.fromkeys(fields, document)})
+
+    def where(self, name: str, place: Place) -> str:
+        last = list(self.origin.values())[-1]
+        document = self.origin.get(str(place[0]), last) if place else last
+        return document.where((name, *place))
+
+
+def load_catalogue(extra: Path | None = None) -> Catalogue:
+    """Load the built-in catalogue and, over it, `extra` or else a `corpora.yaml` in the working directory.
+
+    Raises
+    ------
+    ConfigError : with every fault of every file.
+    """
+    local = extra or (Path(_BUILT_IN) if Path(_BUILT_IN).is_file() else None)
+    documents = [parse_document(_built_in_path())]
+    if local is not None and local.resolve() != _built_in_path().resolve():
+        documents.append(parse_document(local))
+    return build_catalogue(documents)
+
+
+def build_catalogue(documents: Iterable[Document]) -> Catalogue:
+    """Merge documents, the later over the earlier, and validate every entry."""
+    corpora: dict[str, _Merged] = {}
+    tasks: dict[str, _Merged] = {}
+    faults: list[Fault] = []
+    for document in documents:
+        for name, entry in document.entries.items():
+            if not isinstance(entry, dict):
+                faults.append(Fault(document.where((name,)), f"'{entry}'", "a block of fields"))
+            elif name == TASKS:
+                for task, fields in entry.items():
+                    given = fields if isinstance(fields, dict) else {"emotions": fields}
+                    tasks[task] = tasks.get(task, _Merged()).with_document(document, given)
+            else:
+                fields = _with_absolute_root(entry, document.folder)
+                corpora[name] = corpora.get(name, _Merged()).with_document(document, fields)
+    parsed = {name: _validate(Corpus, name, merged, faults) for name, merged in corpora.items()}
+    parsed_tasks = {name: _validate_task(name, merged, faults) for name, merged in tasks.items()}
+    if faults:
+        raise ConfigError(faults)
+    return Catalogue(
+        {n: c for n, c in parsed.items() if isinstance(c, Corpus)},
+        {n: t for n, t in parsed_tasks.items() if isinstance(t, Task)},
+    )
+
+
+def parse_document(path: Path) -> Document:
+    """Parse a YAML file into nested strings with line numbers; duplicate keys are faults."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file of corpora")]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault(path.name, _yaml_problem(error), "YAML", "Mend this line")]) from error
+    lines: dict[Place, int] = {}
+    faults: list[Fault] = []
+    entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
+    if not isinstance(entries, dict):
+        faults.append(Fault(path.name, "no block of corpora", "`name:` lines with a block of fields each"))
+    if faults:
+        raise ConfigError(faults)
+    return Document(path.name, path.resolve().parent, entries, lines)
+
+
+def why_absent(corpus: Corpus) -> str | None:
+    """Say why a corpus is not on this disk, or None when its root folder exists."""
+    root = os.path.expanduser(os.path.expandvars(corpus.root))
+    unset = re.findall(r"\$\{?(\w+)", root)
+    if unset:
+        return f"{unset[0]} is not set"
+    return None if Path(root).is_dir() else "no such folder"
+
+
+def root_of(corpus: Corpus) -> Path:
+    """Return a corpus' root folder.
+
+    Raises
+    ------
+    CorpusError : the folder does not exist, or a variable in `root` is not set.
+    """
+    reason = why_absent(corpus)
+    if reason is not None:
+        todo = f"Get the corpus ({corpus.homepage or corpus.licence}) and set `{corpus.name}: {{root: FOLDER}}` in a "
+        todo += "corpora.yaml of your own, or SERBENCH_DATA to the folder that holds it"
+        raise CorpusError([Fault(f"{corpus.name}.root", f"'{corpus.root}': {reason}", "the corpus' folder", todo)])
+    return Path(os.path.expanduser(os.path.expandvars(corpus.root)))
+
+
+def _built_in_path() -> Path:
+    package = Path(__file__).resolve().parent.parent
+    inside = package / _BUILT_IN  # in an installed wheel; in a checkout the file stands beside the package
+    return inside if inside.is_file() else package.parent / _BUILT_IN
+
+
+def _with_absolute_root(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    root = entry.get("root")
+    if not isinstance(root, str) or root.startswith(("$", "~", "/")):
+        return entry
+    return {**entry, "root": str(folder / root)}
+
+
+def _plain(node: yaml.Node, place: Place, name: str, lines: dict[Place, int], faults: list[Fault]) -> Any:
+    """Turn a YAML node into nested dicts, lists and strings, noting lines and duplicate keys."""
+    lines[place] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(child, (*place, i), name, lines, faults) for i, child in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return str(node.value)
+    entries: dict[str, Any] = {}
+    for key_node, child in node.value:
+        key = str(key_node.value)
+        inner = (*place, key)
+        if key in entries:
+            where = f"{name}: {'.'.join(str(p) for p in inner)} (line {key_node.start_mark.line + 1})"
+            found = f"the key '{key}' a second time (first on line {lines[inner]})"
+            faults.append(Fault(where, found, "each key once", "Remove one of the two"))
+            continue
+        entries[key] = _plain(child, inner, name, lines, faults)
+        lines[inner] = key_node.start_mark.line + 1
+    return entries
+
+
+def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} on line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    return str(error).splitlines()[0]
+
+
+def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[Fault]) -> BaseModel | None:
+    if not _NAME.fullmatch(name):
+        faults.append(Fault(merged.where(name, ()), f"the name '{name}'", "lower-case letters, digits, - and _"))
+    try:
+        parsed = model.model_validate({"name": name, **merged.fields})
+    except ValidationError as error:
+        faults.extend(_worded(name, merged, model, problem) for problem in error.errors())
+        return None
+    if isinstance(parsed, Corpus):
+        faults.extend(
+            Fault(merged.where(name, place), found, expected, todo)
+            for place, found, expected, todo in _contradictions(parsed)
+        )
+    return parsed
+
+
+def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | None:
+    try:
+        task = Task.model_validate(merged.fields)
+    except ValidationError as error:
+        faults.extend(_worded(f"{TASKS}.{name}", merged, Task, problem) for problem in error.errors())
+        return None
+    for emotion in task.emotions:
+        for source in emotion.rpartition("=")[2].split("+"):
+            if source not in EMOTIONS:
+                where = merged.where(f"{TASKS}.{name}", ("emotions",))
+                faults.append(Fault(where, f"'{source}'", "a canonical emotion", did_you_mean(source, EMOTIONS)))
+    return task
+
+
+_UNION_TAGS = {"path", "table", "lines"}
+
+
+def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping[str, Any]) -> Fault:
+    """Word one of pydantic's complaints as a fault with a place."""
+    loc = tuple(part for i, part in enumerate(problem["loc"]) if not (i == 1 and part in _UNION_TAGS))
+    where = merged.where(name, loc)
+    kind, found = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = _known_keys(model, problem["loc"])
+        todo = did_you_mean(str(loc[-1]), known) or f"Known: {', '.join(known)}"
+        return Fault(where, f"unknown key '{loc[-1]}'", todo=todo)
+    if kind == "missing":
+        return Fault(where, "not there", f"the key '{loc[-1]}'", "Add it")
+    if kind.startswith("union_tag"):
+        tag = found.get("from", "") if isinstance(found, dict) else found
+        return Fault(f"{where}.from", f"'{tag}'", "one of path, table, lines", did_you_mean(str(tag), _UNION_TAGS))
+    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return Fault(where, f"'{found}'" if isinstance(found, str) else f"{found}", expected)
+
+
+def _known_keys(model: type[BaseModel], loc: Place) -> list[str]:
+    """Keys of the (sub)model that a location of pydantic's lies in."""
+    schema: dict[str, Any] = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    current = schema
+    for part in loc[:-1]:
+        current = _step(current, part, definitions)
+    return [key for key in current.get("properties", {}) if key != "name"]
+
+
+def _step(schema: dict[str, Any], part: str | int, definitions: dict[str, Any]) -> dict[str, Any]:
+    if part in schema.get("discriminator", {}).get("mapping", {}):
+        inner: dict[str, Any] = {"$ref": schema["discriminator"]["mapping"][part]}
+    elif isinstance(part, int):
+        inner = schema.get("items", {})
+    else:
+        inner = schema.get("properties", {}).get(part, {})
+    reference = inner.get("$ref", "").rpartition("/")[2]
+    return dict(definitions.get(reference, inner))
+
+
+Contradiction = tuple[Place, str, str, str]
+
+
+def _contradictions(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults between the fields of one entry, each with its place."""
+    yield from _label_contradictions(corpus)
+    yield from _value_contradictions(corpus)
+    if not _LANGUAGE.fullmatch(corpus.language):
+        yield ("language",), f"'{corpus.language}'", "a BCP 47 tag such as de or en-US", ""
+
+
+def _label_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
+    known = (*corpus.labels.names, *(name for join in corpus.join for name in join.columns))
+    if "emotion" not in corpus.provided:
+        yield ("labels",), "nothing gives 'emotion'", "a group or column named emotion", _nearest("emotion", known)
+    if isinstance(corpus.labels, TableLabels) and "file" not in known:
+        yield ("labels", "columns"), "nothing gives 'file'", "the column with the recordings' names", ""
+    if corpus.folds.by not in corpus.provided:
+        found = f"nothing gives '{corpus.folds.by}'; folds that share no speaker need it"
+        todo = _nearest(corpus.folds.by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
+        yield ("folds",), found, "a field that keeps people apart", todo
+    yield from _template_contradictions(corpus, known)
+    used = {name for template in _templates(corpus).values() for name in names_in(template)}
+    used |= {name for join in corpus.join for name in join.match}
+    for name in known:
+        if name not in FIELDS and name not in PLACES and name not in used:
+            yield ("labels",), f"the name '{name}' is no field and no template uses it", "", _nearest(name, FIELDS)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return did_you_mean(name, known)
+
+
+def _templates(corpus: Corpus) -> dict[Place, str]:
+    templates: dict[Place, str] = {("compose", key): text for key, text in corpus.compose.items()}
+    if isinstance(corpus.labels, TableLabels | LineLabels):
+        templates["labels", "path"] = corpus.labels.path
+    return templates
+
+
+def _template_contradictions(corpus: Corpus, known: tuple[str, ...]) -> Iterator[Contradiction]:
+    for place, template in _templates(corpus).items():
+        for name in names_in(template):
+            if name not in known:
+                yield place, f"'{{{name}}}', which no group or column gives", "", _nearest(name, known)
+    for key in corpus.compose:
+        if key not in FIELDS:
+            yield ("compose", key), f"'{key}'", "a field of the index", did_you_mean(key, FIELDS)
+    for i, join in enumerate(corpus.join):
+        for name in join.match:
+            if name not in known and name not in corpus.compose:
+                yield ("join", i, "match", name), f"'{name}', which no group or column gives", "", ""
+        for name in join.columns:
+            if name not in FIELDS:
+                yield ("join", i, "columns", name), f"'{name}'", "a field of the index", did_you_mean(name, FIELDS)
+
+
+def _value_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
+    for raw, emotion in corpus.emotions.items():
+        if emotion not in EMOTIONS:
+            todo = did_you_mean(emotion, EMOTIONS) or f"Known: {', '.join(EMOTIONS)}"
+            yield ("emotions", raw), f"'{emotion}'", "a canonical emotion", todo
+        if raw in corpus.drop:
+            yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
+    for emotion in corpus.expect.emotions:
+        if emotion not in corpus.emotions.values():
+            todo = did_you_mean(emotion, corpus.emotions.values())
+            yield ("expect", "emotions", emotion), f"'{emotion}'", "an emotion that `emotions` maps to", todo
+    for key in corpus.values:
+        if key not in corpus.provided:
+            yield ("values", key), f"'{key}', which nothing gives", "a field", did_you_mean(key, corpus.provided)
+    genders = [*corpus.genders, *corpus.values.get("gender", {}).values()]
+    for gender in sorted(set(genders) - set(GENDERS)):
+        yield ("genders",), f"'{gender}'", f"one of {', '.join(GENDERS)}", did_you_mean(gender, GENDERS)

@@ -1,0 +1,338 @@
+"""A corpus on disk -> its utterances with their labels, from paths, tables or lines. No audio is opened here.
+
+Names are what labels write; fields are the columns they become. Order: names from the source, `join`, `compose`,
+then `values` renames, then `genders` and `emotions`.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from serbench.corpora.catalogue import root_of
+from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels
+from serbench.errors import CorpusError, Fault, did_you_mean, listed
+
+Names = dict[str, str]
+"""What the labels say of one utterance: name -> text as written; `file` is its path below the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Utterances of a corpus before their audio is read.
+
+    `table` has the columns utterance, corpus, file, start_s, end_s, speaker, raw_label, emotion and the entry's
+    other fields, sorted by utterance; `partial` says what lacks of a complete copy, or is empty.
+    """
+
+    corpus: Corpus
+    root: Path
+    table: pd.DataFrame
+    partial: str
+
+
+def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
+    """List a corpus' utterances with their labels and hold them against what the entry expects.
+
+    Parameters
+    ----------
+    partial : accept a copy that is not complete; the tables will say so.
+
+    Raises
+    ------
+    CorpusError : with all faults: no recordings, unlabelled ones, unmapped labels, counts that differ.
+    """
+    root = root_of(corpus)
+    files = _recordings(corpus, root)
+    faults: list[Fault] = []
+    rows = _READERS[type(corpus.labels)](corpus, root, files, faults)
+    rows = _keep_present(corpus, rows, files, faults, partial=partial)
+    rows = [_renamed(corpus, _composed(corpus, row)) for row in _joined(corpus, root, rows, faults)]
+    _check_fields(corpus, rows, faults)
+    _check_labels(corpus, rows, faults)
+    if faults:
+        raise CorpusError(faults)
+    table = _table(corpus, rows)
+    short = _differences(corpus, table)
+    if short and not partial:
+        raise CorpusError(short)
+    return Scan(corpus, root, table, _partial_title(corpus, table) if short else "")
+
+
+def _recordings(corpus: Corpus, root: Path) -> list[str]:
+    """Paths of the recordings below the root, sorted; hidden files (`._x.wav` of old Macs) are left out."""
+    found = {path for pattern in corpus.globs for path in glob.glob(pattern, root_dir=root, recursive=True)}
+    files = sorted(path.replace("\\", "/") for path in found if (root / path).is_file())
+    if not files:
+        globs = ", ".join(f"'{g}'" for g in corpus.globs)
+        where, todo = f"{corpus.name}.audio", "Correct `audio` or `root`; case matters"
+        raise CorpusError([Fault(where, f"no recording matches {globs} below {root}", "recordings", todo)])
+    return files
+
+
+def _read_paths(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+    assert isinstance(corpus.labels, PathLabels)
+    pattern = re.compile(corpus.labels.pattern)
+    hits = {file: list(pattern.finditer(file)) for file in files}
+    odd = [file for file, found in hits.items() if len(found) != 1]
+    if odd:
+        found = f"{len(odd)} of {len(files)} paths do not match exactly once ({listed(odd)})"
+        todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
+        faults.append(Fault(f"{corpus.name}.labels.pattern", found, "one hit in each path", todo))
+    return [{**_texts(found[0].groupdict()), "file": file} for file, found in hits.items() if len(found) == 1]
+
+
+def _read_table(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+    labels = corpus.labels
+    assert isinstance(labels, TableLabels)
+    where = f"{corpus.name}.labels.file"
+    table = read_table_of_strings(root / labels.file, where=where, tables=labels.tables)
+    if not _has_columns(table, labels.columns.values(), where=where, faults=faults):
+        return []
+    rows: list[Names] = [
+        {name: record[column] for name, column in labels.columns.items()} for record in table.to_dict("records")
+    ]
+    return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
+
+
+def _read_lines(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+    labels = corpus.labels
+    assert isinstance(labels, LineLabels)
+    pattern = re.compile(labels.pattern)
+    rows: list[Names] = []
+    annotations = sorted(glob.glob(labels.files, root_dir=root, recursive=True))
+    where = f"{corpus.name}.labels"
+    if not annotations:
+        faults.append(Fault(f"{where}.files", f"no file matches '{labels.files}' below {root}", "annotation files"))
+    barren = []
+    for name in annotations:
+        lines = (root / name).read_text(encoding=labels.encoding, errors="replace").splitlines()
+        hits = [hit for hit in map(pattern.search, lines) if hit]
+        rows += [_texts(hit.groupdict()) for hit in hits]
+        if not hits:
+            barren.append(name)
+    if barren:
+        found = f"no line matches in {len(barren)} of {len(annotations)} annotation files ({listed(barren)})"
+        faults.append(Fault(f"{where}.pattern", found, "a hit in each", "Correct the pattern or narrow `files`"))
+    return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
+
+
+_READERS = {PathLabels: _read_paths, TableLabels: _read_table, LineLabels: _read_lines}
+
+
+def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV, TSV or parquet table, or tables of an audformat database, every value a stripped string.
+
+    Raises
+    ------
+    CorpusError : absent, of another kind, or unreadable.
+    """
+    if not path.is_file():
+        raise CorpusError([Fault(where, f"'{path.name}' is not in {path.parent}", "the table of labels")])
+    try:
+        frame = _read_any(path, tables)
+    except (ValueError, KeyError, OSError, UnicodeDecodeError) as error:
+        raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
+    strings = frame.astype("string").fillna("")
+    return strings.apply(lambda column: column.str.strip()).astype(object)
+
+
+def _read_any(path: Path, tables: Sequence[str]) -> pd.DataFrame:
+    if path.suffix in (".csv", ".tsv"):
+        separator = "\t" if path.suffix == ".tsv" else ","
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    if path.suffix == ".yaml":
+        return _read_audformat(path, tables)
+    raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
+
+
+def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
+    import audformat
+
+    database = audformat.Database.load(str(path.parent), name=path.stem)
+    joined: pd.DataFrame | None = None
+    for name in tables or list(database.tables):
+        frame = database[name].df.reset_index()
+        keys = [key for key in ("file", "start", "end") if joined is not None and key in frame and key in joined]
+        joined = frame if joined is None else joined.merge(frame, on=keys, how="left")
+    if joined is None:
+        raise ValueError("the database has no tables")
+    for column in joined.select_dtypes("timedelta").columns:
+        joined[column] = joined[column].dt.total_seconds()
+    return joined
+
+
+def _has_columns(table: pd.DataFrame, columns: Sequence[str] | object, *, where: str, faults: list[Fault]) -> bool:
+    absent = [column for column in columns if column not in table.columns]  # type: ignore[attr-defined]
+    for column in absent:
+        todo = did_you_mean(column, map(str, table.columns)) or f"It has {listed(map(str, table.columns))}"
+        faults.append(Fault(where, f"no column '{column}' in the table", "the columns that the entry names", todo))
+    return not absent
+
+
+def _keep_present(
+    corpus: Corpus, rows: list[Names], files: Sequence[str], faults: list[Fault], *, partial: bool
+) -> list[Names]:
+    """Match labelled utterances and recordings on disk: each recording needs a label, and each label a recording."""
+    on_disk = {_normal(file): file for file in files}
+    present = [{**row, "file": on_disk[_normal(row["file"])]} for row in rows if _normal(row["file"]) in on_disk]
+    absent = [row["file"] for row in rows if _normal(row["file"]) not in on_disk]
+    labelled = {row["file"] for row in present}
+    bare = [file for file in files if file not in labelled]
+    if absent and not (partial and present):
+        found = f"{len(absent)} of {len(rows)} labelled recordings are not on disk ({listed(absent)})"
+        todo = "Complete the copy or correct `path`; --partial goes on with those that are there"
+        faults.append(Fault(f"{corpus.name}.labels", found, "every labelled recording below the root", todo))
+    if bare and not isinstance(corpus.labels, PathLabels):
+        found = f"{len(bare)} of {len(files)} recordings have no label ({listed(bare)})"
+        todo = "Complete the labels, or narrow `audio` to the labelled recordings"
+        faults.append(Fault(f"{corpus.name}.labels", found, "a label for each recording", todo))
+    return present
+
+
+def _joined(corpus: Corpus, root: Path, rows: list[Names], faults: list[Fault]) -> list[Names]:
+    for i, join in enumerate(corpus.join):
+        where = f"{corpus.name}.join.{i}"
+        table = read_table_of_strings(root / join.file, where=f"{where}.file")
+        if not _has_columns(table, [*join.match.values(), *join.columns.values()], where=where, faults=faults):
+            continue
+        known = {tuple(record[c] for c in join.match.values()): record for record in table.to_dict("records")}
+        keys = [tuple(_composed(corpus, row)[name] for name in join.match) for row in rows]
+        lost = sorted({"/".join(key) for key in keys if key not in known})
+        if lost:
+            found = f"{len(lost)} values of {'/'.join(join.match)} are not in {join.file} ({listed(lost)})"
+            faults.append(Fault(where, found, "a row for each"))
+        rows = [
+            {**row, **{name: known[key][column] if key in known else "" for name, column in join.columns.items()}}
+            for row, key in zip(rows, keys, strict=True)
+        ]
+    return rows
+
+
+def _composed(corpus: Corpus, row: Names) -> Names:
+    return {**row, **{field: template.format_map(row) for field, template in corpus.compose.items()}}
+
+
+def _renamed(corpus: Corpus, row: Names) -> Names:
+    renamed = {name: corpus.values.get(name, {}).get(value, value) for name, value in row.items()}
+    if corpus.genders:
+        speaker = renamed.get("speaker", "")
+        renamed["gender"] = next((g for g, speakers in corpus.genders.items() if speaker in speakers), "")
+    return renamed
+
+
+def _check_fields(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> None:
+    """Check that people are named, genders known, times and dimensions numbers."""
+    nameless = [row["file"] for row in rows if not row.get(corpus.person)]
+    if nameless:
+        found = f"{len(nameless)} utterances have no {corpus.person} ({listed(nameless)})"
+        faults.append(Fault(f"{corpus.name}.labels", found, f"a {corpus.person} for each"))
+    if "gender" in corpus.provided:
+        odd = Counter(row["gender"] or f"none for {row.get(corpus.person)}" for row in rows)
+        unknown = [f"'{gender}' ({n})" for gender, n in odd.items() if gender not in GENDERS]
+        if unknown:
+            todo = "Map it under `values: {gender: ...}`, or list the speaker under `genders`"
+            faults.append(Fault(f"{corpus.name}.gender", listed(unknown), f"one of {', '.join(GENDERS)}", todo))
+    for name in (*DIMENSIONS, "start", "end"):
+        bad = [row for row in rows if row.get(name) and not _is_number(row[name])]
+        if bad:
+            found = f"{len(bad)} values of {name} are no numbers (first '{bad[0][name]}' for {bad[0]['file']})"
+            faults.append(Fault(f"{corpus.name}.labels", found, "numbers"))
+
+
+def _check_labels(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> None:
+    known = {*corpus.emotions, *corpus.drop}
+    unmapped: dict[str, list[str]] = {}
+    for row in rows:
+        if row["emotion"] not in known:
+            unmapped.setdefault(row["emotion"], []).append(row["file"])
+    for raw, files in sorted(unmapped.items()):
+        found = f"raw label '{raw}' is not mapped ({len(files)} files, first {files[0]})"
+        todo = did_you_mean(raw, known) + " Map it or add it to 'drop'"
+        faults.append(Fault(f"{corpus.name}.emotions", found, todo=todo.strip()))
+
+
+def _table(corpus: Corpus, rows: list[Names]) -> pd.DataFrame:
+    fields = [field for field in corpus.fields if field not in ("speaker", "emotion")]
+    records = []
+    for row in rows:
+        start_s, end_s = _seconds(row.get("start")), _seconds(row.get("end"))
+        records.append(
+            {
+                "utterance": _utterance_id(corpus.name, row["file"], start_s, end_s),
+                "corpus": corpus.name,
+                "file": row["file"],
+                "start_s": start_s,
+                "end_s": end_s,
+                "speaker": f"{corpus.name}/{row['speaker']}" if row.get("speaker") else None,
+                "raw_label": row["emotion"],
+                "emotion": corpus.emotions.get(row["emotion"]),
+                **{field: _typed(field, row.get(field)) for field in fields},
+            }
+        )
+    table = pd.DataFrame.from_records(records).sort_values("utterance", ignore_index=True)
+    twice = table["utterance"][table["utterance"].duplicated()].tolist()
+    if twice:
+        found = f"{len(twice)} utterances are labelled twice ({listed(twice)})"
+        raise CorpusError([Fault(f"{corpus.name}.labels", found, "one label each", "Remove the doubled rows")])
+    return table.astype({"start_s": "float64", "end_s": "float64"})
+
+
+def _utterance_id(corpus: str, file: str, start_s: float | None, end_s: float | None) -> str:
+    segment = "" if start_s is None and end_s is None else f"#{start_s or 0.0!r}-{'' if end_s is None else repr(end_s)}"
+    return f"{corpus}/{_normal(file)}{segment}"
+
+
+def _differences(corpus: Corpus, table: pd.DataFrame) -> list[Fault]:
+    """Compare with `expect`; rates are compared once the headers are read."""
+    expect = corpus.expect
+    counts = table["emotion"].value_counts().to_dict()
+    pairs = [("utterances", len(table), expect.utterances), ("speakers", table["speaker"].nunique(), expect.speakers)]
+    pairs += [(f"of {emotion}", int(counts.get(emotion, 0)), n) for emotion, n in expect.emotions.items()]
+    odd = [(name, found, wanted) for name, found, wanted in pairs if wanted is not None and found != wanted]
+    if not odd:
+        return []
+    found = listed(f"{found} {name}" for name, found, _ in odd)
+    wanted = listed(f"{wanted} {name}" for name, _, wanted in odd)
+    todo = "Complete the copy; --partial accepts it as it is and says so in every table"
+    return [Fault(f"{corpus.name}.expect", found, wanted, todo)]
+
+
+def _partial_title(corpus: Corpus, table: pd.DataFrame) -> str:
+    wanted = corpus.expect.utterances
+    return f"partial, {len(table)} of {wanted}" if wanted else f"partial, {len(table)} utterances"
+
+
+def _texts(groups: Mapping[str, str | None]) -> Names:
+    return {name: value or "" for name, value in groups.items()}
+
+
+def _normal(path: str) -> str:
+    return unicodedata.normalize("NFC", path.replace("\\", "/"))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _typed(field: str, text: str | None) -> str | float | None:
+    if not text:
+        return None
+    return float(text) if field in DIMENSIONS else text

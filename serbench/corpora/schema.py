@@ -1,0 +1,223 @@
+"""The shape of a corpus entry: what corpora.yaml may say, as pydantic models with unknown keys refused.
+
+Every scalar arrives as a string, as it stands in the file, and becomes a number only where a field below says so:
+speaker `03` stays `03` and emotion `N` stays `N`. The models check form; `catalogue.py` words the faults.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+EMOTIONS = (
+    "anger",
+    "fear",
+    "happiness",
+    "sadness",
+    "neutral",
+    "disgust",
+    "surprise",
+    "boredom",
+    "calm",
+    "contempt",
+    "frustration",
+    "excitement",
+)
+"""Canonical emotion names."""
+
+FIELDS = (
+    "speaker",
+    "emotion",
+    "gender",
+    "language",
+    "session",
+    "text",
+    "style",
+    "intensity",
+    "take",
+    "age",
+    "voice",
+    "arousal",
+    "valence",
+    "dominance",
+)
+"""What labels may give for an utterance; each becomes a column of the index (`emotion` as `raw_label`)."""
+
+DIMENSIONS = ("arousal", "valence", "dominance")
+PLACES = ("file", "start", "end")
+GENDERS = ("female", "male", "child", "other")
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+def _is_template(text: str) -> str:
+    try:
+        list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"not a template such as '{{session}}{{letter}}': {error}") from error
+    return text
+
+
+def _as_list(value: Any) -> Any:
+    """An empty YAML value (`drop:`) stands for an empty list."""
+    return [] if value == "" else value
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+Template = Annotated[str, AfterValidator(_is_template)]
+Strings = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+
+
+def groups_of(pattern: str) -> tuple[str, ...]:
+    """Names of a regular expression's groups."""
+    return tuple(re.compile(pattern).groupindex)
+
+
+def names_in(template: str) -> tuple[str, ...]:
+    """Names that a template such as `{session}{letter}` asks for."""
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+class Strict(BaseModel):
+    """Base of all models: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PathLabels(Strict):
+    """Labels read from each recording's path below the root."""
+
+    source: Literal["path"] = Field(alias="from")
+    pattern: Pattern = Field(description="Regular expression with named groups; must hit each path exactly once.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that labels of this source provide."""
+        return groups_of(self.pattern)
+
+
+class TableLabels(Strict):
+    """Labels read from a CSV, TSV or parquet table, or from an audformat database."""
+
+    source: Literal["table"] = Field(alias="from")
+    file: str = Field(description="The table, below the root; for audformat its header, e.g. db.yaml.")
+    tables: Strings = Field((), description="audformat only: the tables to join, e.g. [emotion, files].")
+    columns: dict[str, str] = Field(description="Name -> column of the table. `file` names the recording's column.")
+    path: Template = Field("{file}", description="Path of a recording below the root, from those names.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that labels of this source provide."""
+        return tuple(self.columns)
+
+
+class LineLabels(Strict):
+    """Labels read from lines of annotation files."""
+
+    source: Literal["lines"] = Field(alias="from")
+    files: str = Field(description="Glob of the annotation files, below the root.")
+    pattern: Pattern = Field(description="Regular expression with named groups; lines without a hit are passed over.")
+    path: Template = Field(description="Path of a recording below the root, from the groups.")
+    encoding: str = "utf-8"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that labels of this source provide."""
+        return groups_of(self.pattern)
+
+
+Labels = Annotated[PathLabels | TableLabels | LineLabels, Field(discriminator="source")]
+
+
+class Join(Strict):
+    """A further table with facts of each speaker (or of any other field), e.g. who is female."""
+
+    file: str = Field(description="CSV, TSV or parquet table below the root.")
+    match: dict[str, str] = Field(description="Name known so far -> column of this table with the same values.")
+    columns: dict[str, str] = Field(description="Name -> column of this table.")
+
+
+class Folds(Strict):
+    """Which utterances are tested together."""
+
+    leave_out: Literal[1, 2] = Field(1, description="Speakers per test group.")
+    by: str = Field("speaker", description="Field that keeps people apart; another than speaker is one group a value.")
+    groups: int | None = Field(None, ge=2, description="Instead of leave_out: so many groups of speakers, balanced.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, dict) and str(value.get("leave_out", "1")) in ("1", "2"):
+            return {**value, "leave_out": int(value.get("leave_out", 1))}
+        return value
+
+
+class Expect(Strict):
+    """What the corpus holds when complete; checked on use."""
+
+    utterances: int | None = Field(None, ge=1)
+    speakers: int | None = Field(None, ge=1)
+    rate: int | None = Field(None, ge=1, description="Sampling rate in Hz of most recordings.")
+    emotions: dict[str, int] = Field({}, description="Utterances per emotion.")
+
+
+class Corpus(Strict):
+    """A corpus as released: where it is, what its labels mean, how it is tested."""
+
+    name: str
+    title: str
+    language: str = Field(description="BCP 47 tag, e.g. de or en-US.")
+    licence: str
+    homepage: str = ""
+    citation: str = ""
+    note: str = ""
+    verified: bool = Field(True, description="False where names or counts were not checked against a real copy.")
+    root: str = Field(description="Folder of the corpus; ${VARIABLES} are filled in, relative to this file.")
+    audio: str | Strings = Field(description="Glob or globs of the recordings, below the root.")
+    labels: Labels
+    join: tuple[Join, ...] = ()
+    compose: dict[str, Template] = Field({}, description="Field -> template over the labels' names.")
+    values: dict[str, dict[str, str]] = Field({}, description="Field -> {written value: value}; others stay.")
+    genders: dict[str, Strings] = Field({}, description="Speakers by gender, where the labels do not tell.")
+    emotions: dict[str, str] = Field(description="Raw label -> canonical emotion.")
+    drop: Strings = Field((), description="Raw labels that belong to no emotion.")
+    folds: Folds = Folds()
+    expect: Expect = Expect()
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """Globs of the recordings."""
+        return (self.audio,) if isinstance(self.audio, str) else self.audio
+
+    @property
+    def provided(self) -> tuple[str, ...]:
+        """Names that labels, joins and compositions provide, once each."""
+        joined = [name for join in self.join for name in join.columns]
+        genders = ["gender"] if self.genders else []
+        return tuple(dict.fromkeys([*self.labels.names, *joined, *self.compose, *genders]))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of the index that this entry provides, in the order of `FIELDS`."""
+        return tuple(field for field in FIELDS if field in self.provided)
+
+    @property
+    def person(self) -> str:
+        """Field that keeps people apart: the speaker, or what `folds.by` names where no speaker is known."""
+        return "speaker" if "speaker" in self.provided else self.folds.by
+
+
+class Task(Strict):
+    """A named choice of emotions; `happiness=happiness+excitement` merges."""
+
+    title: str = ""
+    emotions: Strings = Field(min_length=2)

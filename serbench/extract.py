@@ -1,0 +1,314 @@
+"""Extraction: corpora -> index tables -> feature tables.
+
+One pass over a corpus decodes each utterance once, fingerprints its samples, and computes what the store lacks of
+every feature set asked for. Parts are written while it runs; a recording whose samples changed is computed anew,
+because parts are looked up by utterance and fingerprint. What cannot be computed becomes a row of the failures
+table, never a row of NaN.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from serbench.audio import Recording, decode, read_header, to_mono
+from serbench.corpora.labels import Scan
+from serbench.errors import AudioError, CorpusError, Fault, FeatureError, listed
+from serbench.features import Extractor, FeatureSet
+from serbench.features.own import OwnFeatures
+from serbench.progress import Progress, silent
+from serbench.store import FeatureTable, Store, stored_rows, write_frame, write_json, write_part
+
+FLUSH_S = 5.0
+"""Seconds between two parts: what a killed run loses at most."""
+
+FLUSH_ROWS = 2000
+
+Row = tuple[str, str, np.ndarray]
+"""Utterance, audio hash, features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One utterance after its recording was decoded; `problem` says why it could not be."""
+
+    utterance: str
+    duration_s: float | None
+    sampling_rate: int | None
+    channels: int | None
+    audio_hash: str | None
+    problem: str | None
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What one corpus gave: its index, counts per feature set, and the failures table."""
+
+    corpus: str
+    index: pd.DataFrame
+    computed: Mapping[str, int]
+    stored: Mapping[str, int]
+    failures: pd.DataFrame
+
+
+def extract_corpus(
+    scan: Scan,
+    feature_sets: Sequence[FeatureSet],
+    store: Store,
+    *,
+    jobs: int,
+    partial: bool = False,
+    progress: Progress = silent,
+) -> Extraction:
+    """Index a corpus and compute what the store lacks of the feature sets.
+
+    Raises
+    ------
+    CorpusError : the sampling rate is not the expected one and `partial` is not given.
+    StoreError : the store cannot be written.
+    """
+    note = check_rate(scan, partial=partial)
+    for feature_set in feature_sets:
+        write_json(store.features(feature_set.key, "set.json"), feature_set.description)
+    stored = {s.name: stored_rows(store.features(s.key, scan.corpus.name)) for s in feature_sets}
+    writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name), s.name) for s in feature_sets}
+    measured: list[Measured] = []
+    activity = f"extract {scan.corpus.name}"
+    worker = _Worker(scan, feature_sets, stored)
+    try:
+        for result in _in_order(worker, scan.table.to_dict("records"), jobs=jobs):
+            measured.append(result)
+            for name, row in result.rows.items():
+                writers[name].add((result.utterance, str(result.audio_hash), row), columns=worker.columns[name])
+            progress(activity, len(measured), len(scan.table))
+    finally:
+        for writer in writers.values():
+            writer.flush()
+    index = build_index(scan, measured)
+    write_frame(store.index(scan.corpus.name), index, metadata={"partial": note, "language": scan.corpus.language})
+    return _summary(scan, feature_sets, store, index, measured)
+
+
+def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Copy a user's features of one corpus into the store and return its failures table.
+
+    Raises
+    ------
+    FeatureError : the table holds no utterance of the corpus.
+    """
+    corpus = str(index["corpus"].iloc[0])
+    hashes = dict(zip(index["utterance"], index["audio_hash"], strict=True))
+    rows = [(u, i) for i, u in enumerate(own.utterances) if hashes.get(u)]
+    if not rows:
+        found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
+        raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
+    whole = [(u, i) for u, i in rows if np.isfinite(own.matrix[i]).all()]
+    write_json(store.features(own.key, "set.json"), own.description)
+    ids = tuple(u for u, _ in whole)
+    matrix = own.matrix[[i for _, i in whole]]
+    folder = store.features(own.key, corpus)
+    write_part(folder, FeatureTable(ids, tuple(str(hashes[u]) for u in ids), own.columns, matrix))
+    given, kept = {u for u, _ in rows}, set(ids)
+    reasons = {u: "NaN or infinite values in the table" if u in given else "no row in the table" for u in hashes}
+    failures = _failures(own.name, {u: reason for u, reason in reasons.items() if u not in kept})
+    write_frame(store.failures(own.key, corpus), failures)
+    return failures
+
+
+def check_rate(scan: Scan, *, partial: bool) -> str:
+    """Hold the most frequent sampling rate against the entry's and return the note that goes into tables.
+
+    Raises
+    ------
+    CorpusError : it differs and `partial` is not given.
+    """
+    wanted = scan.corpus.expect.rate
+    rates = Counter(_rates(scan.root / file for file in dict.fromkeys(scan.table["file"])))
+    if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
+        return scan.partial
+    found = rates.most_common(1)[0][0]
+    if not partial:
+        todo = "Get the original recordings; --partial accepts these and says so in every table"
+        fault = Fault(f"{scan.corpus.name}.expect.rate", f"most recordings have {found} Hz", f"{wanted} Hz", todo)
+        raise CorpusError([fault])
+    return f"{scan.partial or 'altered'}, {found} Hz instead of {wanted} Hz"
+
+
+def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
+    """Join labels with what decoding told; `problem` names why an utterance takes no part, or is null."""
+    audio = pd.DataFrame(
+        {
+            "utterance": [m.utterance for m in measured],
+            "duration_s": pd.array([m.duration_s for m in measured], dtype="Float64"),
+            "sampling_rate": pd.array([m.sampling_rate for m in measured], dtype="Int64"),
+            "channels": pd.array([m.channels for m in measured], dtype="Int64"),
+            "audio_hash": [m.audio_hash for m in measured],
+            "problem": [m.problem for m in measured],
+        }
+    )
+    index = scan.table.merge(audio, on="utterance", how="left", validate="one_to_one")
+    duplicates = cross_speaker_duplicates(index, person=scan.corpus.person)
+    return index.assign(problem=index["problem"].where(index["problem"].notna(), index["utterance"].map(duplicates)))
+
+
+def cross_speaker_duplicates(index: pd.DataFrame, *, person: str = "speaker") -> dict[str, str]:
+    """Name the utterances that byte-identical audio of another speaker takes out, with the reason.
+
+    Same emotion: the first id stays. Different emotions: none stays, for one of the labels is wrong. Copies within
+    one speaker leak nothing and stay.
+    """
+    out: dict[str, str] = {}
+    known = index[index["audio_hash"].notna()]
+    for _, group in known[known["audio_hash"].duplicated(keep=False)].groupby("audio_hash", sort=True):
+        if group[person].nunique() < 2:
+            continue
+        first, *others = sorted(group["utterance"])
+        if group["emotion"].nunique(dropna=False) > 1:
+            out.update({u: f"same audio with different emotions: {listed([first, *others])}" for u in [first, *others]})
+        else:
+            out.update({u: f"same audio as {first}, of another {person}" for u in others})
+    return out
+
+
+class _Worker:
+    """Decodes one utterance and computes what is wanted of it; every thread opens its own extractors."""
+
+    def __init__(
+        self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Mapping[str, set[tuple[str, str]]]
+    ) -> None:
+        self.root = scan.root
+        self.feature_sets = feature_sets
+        self.stored = stored
+        self.columns: dict[str, tuple[str, ...]] = {}
+        self._local = threading.local()
+
+    def __call__(self, row: Mapping[str, object]) -> Measured:
+        utterance = str(row["utterance"])
+        try:
+            recording = decode(self.root / str(row["file"]), start_s=_time(row["start_s"]), end_s=_time(row["end_s"]))
+        except AudioError as error:
+            reason = str(error)
+            failures = {s.name: reason for s in self.feature_sets}
+            return Measured(utterance, None, None, None, None, reason, failures=failures)
+        audio_hash = recording.audio_hash
+        rows: dict[str, np.ndarray] = {}
+        failures = {}
+        for feature_set in self.feature_sets:
+            if (utterance, audio_hash) not in self.stored[feature_set.name]:
+                row_or_reason = self._compute(feature_set, recording)
+                if isinstance(row_or_reason, str):
+                    failures[feature_set.name] = row_or_reason
+                else:
+                    rows[feature_set.name] = row_or_reason
+        return Measured(
+            utterance,
+            recording.duration_s,
+            recording.sampling_rate,
+            recording.samples.shape[1],
+            audio_hash,
+            None,
+            rows,
+            failures,
+        )
+
+    def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
+        """Return a row of features, or the reason why there is none."""
+        try:
+            row = self._extractor(feature_set)(to_mono(recording, feature_set.sampling_rate))
+        except Exception as error:
+            return f"{feature_set.name} failed: {type(error).__name__}: {error}"
+        n_bad = int((~np.isfinite(row)).sum())
+        if not n_bad:
+            return row
+        if recording.duration_s < feature_set.shortest_s:
+            found = f"too short: {recording.duration_s * 1000:.0f} ms"
+            return f"{found}, {feature_set.name} needs {feature_set.shortest_s * 1000:.0f} ms"
+        return f"{n_bad} of {len(row)} features are not finite"
+
+    def _extractor(self, feature_set: FeatureSet) -> Extractor:
+        opened: dict[str, Extractor] = self._local.__dict__
+        if feature_set.name not in opened:
+            opened[feature_set.name] = feature_set.open()
+            self.columns[feature_set.name] = opened[feature_set.name].columns
+        return opened[feature_set.name]
+
+
+class _PartWriter:
+    """Collects rows of one feature set and writes a part every few seconds."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self.rows: list[Row] = []
+        self.columns: tuple[str, ...] = ()
+        self.last = time.monotonic()
+
+    def add(self, row: Row, *, columns: tuple[str, ...]) -> None:
+        self.rows.append(row)
+        self.columns = columns
+        if len(self.rows) >= FLUSH_ROWS or time.monotonic() - self.last >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            ids, hashes, rows = zip(*self.rows, strict=True)
+            write_part(self.folder, FeatureTable(ids, hashes, self.columns, np.stack(rows)))
+        self.rows = []
+        self.last = time.monotonic()
+
+
+def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: int) -> Iterator[Measured]:
+    """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
+    pending: deque[Future[Measured]] = deque()
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            for row in rows:
+                pending.append(pool.submit(worker, row))
+                if len(pending) > 4 * jobs:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _summary(
+    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, index: pd.DataFrame, measured: Sequence[Measured]
+) -> Extraction:
+    computed = {s.name: sum(s.name in m.rows for m in measured) for s in feature_sets}
+    failed = {s.name: {m.utterance: m.failures[s.name] for m in measured if s.name in m.failures} for s in feature_sets}
+    stored = {name: len(measured) - computed[name] - len(failed[name]) for name in computed}
+    tables = [_failures(s.name, failed[s.name]) for s in feature_sets]
+    for feature_set, table in zip(feature_sets, tables, strict=True):
+        write_frame(store.failures(feature_set.key, scan.corpus.name), table)
+    unreadable = {m.utterance: m.problem for m in measured if m.problem} if not feature_sets else {}
+    every = pd.concat([*tables, _failures("index", unreadable)], ignore_index=True)
+    return Extraction(scan.corpus.name, index, computed, stored, every)
+
+
+def _failures(name: str, reasons: Mapping[str, str | None]) -> pd.DataFrame:
+    rows = [{"utterance": u, "features": name, "reason": reason} for u, reason in sorted(reasons.items())]
+    return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="object").astype("string")
+
+
+def _rates(paths: Iterable[Path]) -> Iterator[int]:
+    for path in paths:
+        try:
+            yield read_header(path).sampling_rate
+        except AudioError:
+            continue  # reported with its reason when it is decoded
+
+
+def _time(value: object) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]

@@ -1,0 +1,89 @@
+"""Feature sets, by name. A new one is one entry of `FEATURE_SETS`; a user's own table needs none."""
+
+from __future__ import annotations
+
+from serbench.errors import UnknownNameError
+from serbench.features.record import Extractor, FeatureSet
+from serbench.features.smile import smile_set
+from serbench.features.spectral import MFCC, MFCC120
+
+_SETS = (
+    smile_set(
+        "IS09",
+        "INTERSPEECH 2009 Emotion Challenge",
+        "Schuller et al., INTERSPEECH 2009",
+        n_features=384,
+        shortest_s=0.025,
+    ),
+    MFCC,
+    MFCC120,
+    smile_set(
+        "eGeMAPSv02",
+        "extended Geneva minimalistic acoustic parameters",
+        "Eyben et al., IEEE Transactions on Affective Computing 2016",
+        n_features=88,
+        shortest_s=0.06,
+    ),
+    smile_set(
+        "ComParE_2016",
+        "Computational Paralinguistics Challenge 2016",
+        "Schuller et al., INTERSPEECH 2016",
+        n_features=6373,
+        shortest_s=0.06,
+    ),
+    smile_set(
+        "GeMAPSv01b",
+        "Geneva minimalistic acoustic parameters",
+        "Eyben et al., IEEE Transactions on Affective Computing 2016",
+        n_features=62,
+        shortest_s=0.06,
+    ),
+    smile_set(
+        "IS10",
+        "INTERSPEECH 2010 Paralinguistic Challenge",
+        "Schuller et al., INTERSPEECH 2010",
+        n_features=1582,
+        shortest_s=0.07,
+    ),
+    smile_set(
+        "IS11",
+        "INTERSPEECH 2011 Speaker State Challenge",
+        "Schuller et al., INTERSPEECH 2011",
+        n_features=4368,
+        shortest_s=0.07,
+    ),
+    smile_set(
+        "IS12",
+        "INTERSPEECH 2012 Speaker Trait Challenge",
+        "Schuller et al., INTERSPEECH 2012",
+        n_features=6125,
+        shortest_s=0.07,
+    ),
+    smile_set(
+        "IS13",
+        "INTERSPEECH 2013 Computational Paralinguistics Challenge",
+        "Schuller et al., INTERSPEECH 2013",
+        n_features=6373,
+        shortest_s=0.06,
+    ),
+    smile_set(
+        "emobase",
+        "openSMILE's emobase",
+        "Eyben et al., ACM Multimedia 2010",
+        n_features=988,
+        shortest_s=0.04,
+    ),
+)
+
+FEATURE_SETS: dict[str, FeatureSet] = {feature_set.name: feature_set for feature_set in _SETS}
+DEFAULT_FEATURES = ("IS09", "mfcc")
+
+
+def find_feature_set(name: str) -> FeatureSet:
+    """Return a feature set by name; `UnknownNameError` suggests the nearest."""
+    if name not in FEATURE_SETS:
+        raise UnknownNameError("feature set", name, FEATURE_SETS)
+    return FEATURE_SETS[name]
+
+
+__all__ = ["DEFAULT_FEATURES", "FEATURE_SETS", "Extractor", "FeatureSet", "find_feature_set"]

@@ -1,0 +1,161 @@
+"""The grid: cells -> jobs -> predictions, in parallel worker processes and resumable job by job.
+
+One failed job fails the cells that need it, with its reason, and stops no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from serbench.cells import SCALINGS, Choice, CorpusData, FeatureSource, GridOptions, PlannedCell, plan_cell, with_evaluations
+from serbench.classifiers import Classifier
+from serbench.classifiers.spaces import Space
+from serbench.errors import SerbenchError, UnknownNameError
+from serbench.estimate import Estimate, note_seconds
+from serbench.jobs import run_job
+from serbench.plan import Job, Plan, make_plan
+from serbench.progress import Progress, silent
+from serbench.protocols import inner_rule
+from serbench.store import Store, write_json
+
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
+_ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class GridPlan:
+    """Cells, their jobs, and which of the jobs the store has."""
+
+    cells: tuple[PlannedCell, ...]
+    plan: Plan
+    todo: tuple[Job, ...]
+    estimate: Estimate
+
+    @property
+    def seconds(self) -> float:
+        """Time that the jobs to do are expected to take on one core."""
+        return sum(map(self.estimate.seconds, self.todo))
+
+
+@dataclass(frozen=True, slots=True)
+class GridRun:
+    """What a run did: `failed` maps job keys to reasons."""
+
+    plan: GridPlan
+    failed: Mapping[str, str]
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Cells without predictions, by name, with the reason."""
+        refused = {cell.cell.name: cell.refused for cell in self.plan.cells if cell.refused}
+        for cell in self.plan.cells:
+            lost = [key for key in cell.record.get("jobs", ()) if key in self.failed]
+            if lost:
+                refused[cell.cell.name] = f"{len(lost)} of its jobs failed: {self.failed[lost[0]]}"
+        return refused
+
+
+def plan_grid(
+    corpora: Sequence[CorpusData],
+    features: Sequence[FeatureSource],
+    classifiers: Sequence[Classifier],
+    spaces: Mapping[str, Space],
+    options: GridOptions,
+    store: Store,
+) -> GridPlan:
+    """Lay out every cell, merge their jobs, and see which the store has.
+
+    Raises
+    ------
+    UnknownNameError, ProtocolError : an option names nothing, or the plan leaks.
+    """
+    if options.scaling not in SCALINGS:
+        raise UnknownNameError("scaling", options.scaling, SCALINGS)
+    inner_rule(options.inner, 2)
+    choices = itertools.product(corpora, features, classifiers, options.seeds)
+    cells = [
+        plan_cell(Choice(data, source, c, spaces.get(c.name, Space.of(c)), seed), options, store)
+        for data, source, c, seed in choices
+    ]
+    asked = [cell for cell in cells if cell.request is not None]
+    plan = make_plan([cell.request for cell in asked if cell.request is not None])
+    by_cell = dict(zip((cell.cell.name for cell in asked), plan.evaluations, strict=True))
+    whole = tuple(
+        dataclasses.replace(cell, record=with_evaluations(cell.record, by_cell[cell.cell.name]))
+        if cell.cell.name in by_cell
+        else cell
+        for cell in cells
+    )
+    todo = [job for job in plan.jobs.values() if not store.job(job.key).is_file()]
+    estimate = Estimate.of(store, {source.key: source.n_features for source in features})
+    longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
+    return GridPlan(whole, plan, tuple(longest_first), estimate)
+
+
+def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = silent) -> GridRun:
+    """Record the cells, run the jobs that the store lacks in worker processes, and record what failed."""
+    for cell in plan.cells:
+        write_json(store.cell(cell.cell.name), cell.record)
+    failed: dict[str, str] = {}
+    done = 0
+    for job, outcome in _run_jobs(plan.todo, store, workers=jobs):
+        done += 1
+        if isinstance(outcome, str):
+            failed[job.key] = outcome
+        else:
+            note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
+        progress("grid", done, len(plan.todo))
+    run = GridRun(plan, failed)
+    for cell in plan.cells:
+        if cell.cell.name in run.refused and not cell.refused:
+            write_json(store.cell(cell.cell.name), {**cell.record, "refused": run.refused[cell.cell.name]})
+    return run
+
+
+def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
+    """Yield each job with its seconds, or with the reason why it failed, as they finish.
+
+    A worker that dies takes the whole pool with it; the jobs then left are run once more, one at a time, so that only
+    the one that kills its worker fails.
+    """
+    left = {job.key: job for job in jobs}
+    try:
+        yield from _run_pool(left, store, workers=workers)
+    except TerminatedWorkerError:
+        for job in list(left.values()):
+            try:
+                yield from _run_pool({job.key: job}, store, workers=1)
+            except TerminatedWorkerError:
+                yield job, "its worker process died twice (killed, or out of memory)"
+
+
+def _run_pool(left: dict[str, Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
+    if not left:
+        return
+    pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60)
+    futures = {pool.submit(run_job, job.key, job.json, str(store.root)): job for job in left.values()}
+    finished = False
+    try:
+        for future in as_completed(futures):
+            job = futures[future]
+            try:
+                outcome: float | str = future.result()
+            except TerminatedWorkerError:
+                raise
+            except SerbenchError as error:
+                outcome = str(error)
+            except Exception as error:
+                outcome = f"{type(error).__name__}: {error}"
+            del left[job.key]
+            yield job, outcome
+        finished = True
+    finally:
+        if not finished:
+            pool.shutdown(kill_workers=True)

@@ -1,0 +1,129 @@
+"""Run one job: read its rows from the store, scale, sweep, write the predictions.
+
+This is what worker processes execute. A job is told by its JSON alone, so any process that sees the store can run it.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from serbench.classifiers import Held, Training, find_classifier
+from serbench.errors import FeatureError, listed
+from serbench.store import FeatureTable, Store, read_all_parts, write_predictions
+
+
+def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
+    """Fit every setting on the job's training set, predict all it holds out, store that, and return the seconds taken.
+
+    Raises
+    ------
+    FeatureError : the store lacks a row that the job names.
+    """
+    started = time.perf_counter()
+    store = Store(Path(root))
+    classifier = find_classifier(job["classifier"])
+    with threadpool_limits(1):
+        training, held = load_matrices(job, store)
+        swept = classifier.sweep(classifier, job["settings"], training, held, seed=job["seed"])
+    metadata = {
+        name: job[name]
+        for name in ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
+    }
+    write_predictions(
+        store.job(key),
+        utterances=job["evaluated"],
+        predictions=swept.predictions,
+        metadata={**metadata, "key": key, "not_converged": list(swept.not_converged)},
+    )
+    return time.perf_counter() - started
+
+
+def load_matrices(job: Mapping[str, Any], store: Store) -> tuple[Training, Held]:
+    """Read and scale the rows that a job trains on and holds out."""
+    given = job["training"]
+    rows = _Rows(store, job["features"], job["corpora"], job["hashes"])
+    train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
+    if job["scaling"] == "train":
+        scaler = StandardScaler().fit(train)
+        train, held = scaler.transform(train), scaler.transform(held)
+    elif job["scaling"] == "speaker":
+        scalers = _speaker_scalers(job, store)
+        train = _scaled_by_speaker(train, given["speakers"], scalers)
+        held = _scaled_by_speaker(held, job["evaluated_speakers"], scalers)
+    weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
+    training = Training(
+        X=np.ascontiguousarray(train),
+        labels=np.asarray(given["labels"], dtype=np.int64),
+        weights=weights,
+        speakers=np.asarray(given["speakers"]),
+        auxiliary={},
+    )
+    return training, Held(np.ascontiguousarray(held))
+
+
+class _Rows:
+    """Feature rows of the store by utterance, those of the fingerprints that a job names."""
+
+    def __init__(self, store: Store, features: str, corpora: Sequence[str], hashes: Mapping[str, str]) -> None:
+        self.hashes = hashes
+        self.tables = [_whole_table(store.features(features, corpus)) for corpus in corpora]
+
+    def matrix(self, utterances: Sequence[str]) -> np.ndarray:
+        """Return float64 rows, shape (n_utterances, n_features), in the order of the ids."""
+        found = [self._row(utterance) for utterance in utterances]
+        lost = [u for u, row in zip(utterances, found, strict=True) if row is None]
+        if lost:
+            raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
+        return np.asarray(found, dtype=np.float64)
+
+    def _row(self, utterance: str) -> np.ndarray | None:
+        place = (utterance, self.hashes[utterance])
+        for where, table in self.tables:
+            if place in where:
+                row: np.ndarray = table.matrix[where[place]]
+                return row
+        return None
+
+
+Located = tuple[dict[tuple[str, str], int], FeatureTable]
+
+
+def _whole_table(folder: Path) -> Located:
+    """Read a folder of parts once per process; parts never change, so their names tell whether it is current."""
+    names = tuple(sorted(path.name for path in folder.glob("part-*.parquet")))
+    return _cached_table(folder, names)
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_table(folder: Path, names: tuple[str, ...]) -> Located:
+    table = read_all_parts([folder / name for name in names])
+    ids = zip(table.utterances, table.audio_hashes, strict=True)
+    return {place: i for i, place in enumerate(ids)}, table
+
+
+def _speaker_scalers(job: Mapping[str, Any], store: Store) -> dict[str, StandardScaler]:
+    """Fit one scaler per speaker on all extracted utterances of the speaker, unlabelled: transductive."""
+    scalers = {}
+    for speaker, hashes in job["normalised"].items():
+        rows = _Rows(store, job["features"], job["corpora"], hashes)
+        scalers[speaker] = StandardScaler().fit(rows.matrix(sorted(hashes)))
+    return scalers
+
+
+def _scaled_by_speaker(
+    matrix: np.ndarray, speakers: Sequence[str], scalers: Mapping[str, StandardScaler]
+) -> np.ndarray:
+    scaled = np.empty_like(matrix)
+    owners = np.asarray(speakers)
+    for speaker in sorted(set(speakers)):
+        own = owners == speaker
+        scaled[own] = scalers[speaker].transform(matrix[own])
+    return scaled

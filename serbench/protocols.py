@@ -1,0 +1,252 @@
+"""Protocols: an index -> `Evaluation`s, sets of utterance ids to train on, to test on, and to choose settings on.
+
+A protocol sees labels and metadata, never features. What it yields depends on the catalogue and the ids alone, not on
+a seed, nor on the order of rows. Training and test sets never share a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from serbench.corpora.schema import Corpus
+from serbench.errors import ProtocolError, UnknownNameError, did_you_mean
+
+INNER_ALL_UP_TO = 12
+"""Groups up to which `--inner auto` validates every group; above, `INNER_ABOVE` neighbours."""
+INNER_ABOVE = 4
+INNER_NEEDS = 3
+"""Groups that inner validation needs: one to test, one to validate, one to train on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Sorted utterance ids to train on, and their weights (None: all the same)."""
+
+    utterances: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """An inner validation: train without the outer test group, predict `test` to compare settings."""
+
+    name: str
+    train: TrainingSet
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One test group: what is trained on, what is tested, and the validations that choose its setting."""
+
+    name: str
+    train: TrainingSet
+    test: tuple[str, ...]
+    inner: tuple[Validation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Utterances tested together, `sex` being that of all its speakers or `mixed`."""
+
+    name: str
+    sex: str
+    utterances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InnerRule:
+    """How settings are chosen: `all` groups, so many `neighbours` on the ring, or `none` for a `reason`."""
+
+    name: str
+    reason: str = ""
+
+    @property
+    def neighbours(self) -> int | None:
+        """Groups each group is validated on, or None for all."""
+        return int(self.name) if self.name.isdigit() else None
+
+
+def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
+    """Divide all utterances of a corpus into its test groups.
+
+    Parameters
+    ----------
+    index : the whole corpus, dropped emotions too, so that the grouping is the same for every task.
+
+    Raises
+    ------
+    ProtocolError : a person is unknown, or there are fewer people than groups.
+    """
+    person = corpus.person
+    unknown = index[person].isna()
+    if unknown.any():
+        first = index["utterance"][unknown].iloc[0]
+        raise ProtocolError(corpus.name, f"{unknown.sum()} utterances without {person} (first {first})", "all known")
+    if corpus.folds.by != "speaker":
+        names = [[value] for value in sorted(index[corpus.folds.by].unique())]
+        return [_group(index, corpus.folds.by, members) for members in names]
+    if corpus.folds.groups is not None:
+        members_of = _balanced(index, corpus.folds.groups, corpus.name)
+        return [_group(index, "speaker", members, f"group{i + 1:02d}") for i, members in enumerate(members_of)]
+    if corpus.folds.leave_out == 2:
+        return [_group(index, "speaker", members) for members in _pairs(index)]
+    return [_group(index, "speaker", [speaker]) for speaker in sorted(index["speaker"].unique())]
+
+
+def inner_rule(requested: str, n_groups: int) -> InnerRule:
+    """Resolve `--inner auto|all|K|none` for a number of groups.
+
+    Raises
+    ------
+    ProtocolError : anything else, or an odd K: only an even ring is symmetric.
+
+    >>> inner_rule("auto", 10), inner_rule("auto", 32).neighbours
+    (InnerRule(name='all', reason=''), 4)
+    """
+    if requested not in ("auto", "all", "none") and not (requested.isdigit() and int(requested) >= 2):
+        todo = did_you_mean(requested, ("auto", "all", "none"))
+        raise ProtocolError("--inner", f"'{requested}'", "auto, all, none, or an even number of groups", todo)
+    if requested.isdigit() and int(requested) % 2:
+        raise ProtocolError("--inner", requested, "an even number, half of it on each side of the ring")
+    if requested == "none":
+        return InnerRule("none", "--inner none")
+    if n_groups < INNER_NEEDS:
+        return InnerRule("none", f"{n_groups} test groups; choosing settings needs {INNER_NEEDS}")
+    if requested == "auto":
+        requested = "all" if n_groups <= INNER_ALL_UP_TO else str(INNER_ABOVE)
+    return InnerRule("all" if requested.isdigit() and int(requested) >= n_groups - 1 else requested)
+
+
+def ring(groups: Sequence[Group]) -> list[Group]:
+    """Order groups on a ring: by name within each sex, the sexes interleaved evenly."""
+    placed = []
+    for sex in sorted({group.sex for group in groups}):
+        same = sorted((g for g in groups if g.sex == sex), key=lambda g: g.name)
+        placed += [((i + 0.5) / len(same), sex, group.name, group) for i, group in enumerate(same)]
+    return [group for *_, group in sorted(placed, key=lambda place: place[:3])]
+
+
+def within(groups: Sequence[Group], rule: InnerRule) -> list[Evaluation]:
+    """Test each group on a model trained on all others; choose its setting by inner validation over those others."""
+    filled = [group for group in groups if group.utterances]
+    if len(filled) < 2:
+        raise ProtocolError("within", f"{len(filled)} test group with utterances", "at least two people to keep apart")
+    validated = _validated_groups(filled, rule)
+    return [
+        Evaluation(
+            name=outer.name,
+            train=_all_but(filled, outer),
+            test=outer.utterances,
+            inner=tuple(
+                Validation(inner.name, _all_but(filled, outer, inner), inner.utterances)
+                for inner in validated[outer.name]
+            ),
+        )
+        for outer in filled
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A protocol as the command line names it."""
+
+    name: str
+    title: str
+    evaluations: Callable[[Sequence[Group], InnerRule], list[Evaluation]]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "within": Protocol("within", "each test group of a corpus against the rest of the corpus", within),
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """Return a protocol by name; `UnknownNameError` suggests the nearest."""
+    if name not in PROTOCOLS:
+        raise UnknownNameError("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def restrict(groups: Sequence[Group], utterances: set[str]) -> list[Group]:
+    """Keep only some utterances of every group; groups may become empty."""
+    return [Group(g.name, g.sex, tuple(u for u in g.utterances if u in utterances)) for g in groups]
+
+
+def tuning_groups(groups: Sequence[Group], rule: InnerRule) -> dict[str, tuple[str, ...]]:
+    """Return, for each test group by name, the groups its setting is chosen on."""
+    return {name: tuple(g.name for g in chosen) for name, chosen in _validated_groups(groups, rule).items()}
+
+
+def _validated_groups(groups: Sequence[Group], rule: InnerRule) -> dict[str, list[Group]]:
+    if rule.name == "none":
+        return {group.name: [] for group in groups}
+    if rule.neighbours is None:
+        return {outer.name: [g for g in groups if g is not outer] for outer in groups}
+    circle = ring(groups)
+    steps = [step for k in range(1, rule.neighbours // 2 + 1) for step in (-k, k)]
+    return {g.name: [circle[(i + step) % len(circle)] for step in steps] for i, g in enumerate(circle)}
+
+
+def _all_but(groups: Sequence[Group], *left_out: Group) -> TrainingSet:
+    return TrainingSet(tuple(sorted(u for group in groups if group not in left_out for u in group.utterances)))
+
+
+def _group(index: pd.DataFrame, field: str, members: Sequence[str], name: str | None = None) -> Group:
+    rows = index[index[field].isin(members)]
+    sexes = set(rows["gender"].dropna()) if "gender" in rows else set()
+    short = "+".join(member.rpartition("/")[2] for member in sorted(members))
+    return Group(name or short, sexes.pop() if len(sexes) == 1 else "mixed", tuple(sorted(rows["utterance"])))
+
+
+def _sex_of(index: pd.DataFrame) -> dict[str, str]:
+    if "gender" not in index:
+        return dict.fromkeys(index["speaker"].unique(), "")
+    return dict(index.groupby("speaker", sort=True)["gender"].agg(lambda genders: next(iter(genders.dropna()), "")))
+
+
+def _pairs(index: pd.DataFrame) -> list[list[str]]:
+    """Pairs of speakers: the session where two talk to each other, else one female and one male."""
+    sessions = _sessions_of_two(index)
+    if sessions:
+        return sessions
+    sex = _sex_of(index)
+    by_sex = {wanted: sorted(s for s in sex if sex[s] == wanted) for wanted in ("female", "male")}
+    pairs = [list(pair) for pair in zip(by_sex["female"], by_sex["male"], strict=False)]
+    left = sorted(set(sex) - {speaker for pair in pairs for speaker in pair})
+    pairs += [left[i : i + 2] for i in range(0, len(left) - 1, 2)]
+    if len(left) % 2:
+        odd = left[-1]
+        pairs = [*pairs[:-1], [*pairs[-1], odd]] if pairs else [[odd]]
+    return pairs
+
+
+def _sessions_of_two(index: pd.DataFrame) -> list[list[str]]:
+    if "session" not in index or index["session"].isna().any():
+        return []
+    if (index.groupby("speaker")["session"].nunique() > 1).any():
+        return []
+    members = [sorted(speakers.unique()) for _, speakers in index.groupby("session", sort=True)["speaker"]]
+    return members if all(len(speakers) == 2 for speakers in members) else []
+
+
+def _balanced(index: pd.DataFrame, n_groups: int, corpus: str) -> list[list[str]]:
+    """Deal speakers into groups of much the same make-up of sex and emotion, the largest speakers first."""
+    sex = _sex_of(index)
+    if len(sex) < n_groups:
+        raise ProtocolError(f"{corpus}.folds.groups", f"{n_groups} groups of {len(sex)} speakers", "fewer groups")
+    counts = index.assign(sex=index["speaker"].map(sex), emotion=index["emotion"].fillna("")).pivot_table(
+        index="speaker", columns=["sex", "emotion"], aggfunc="size", fill_value=0
+    )
+    order = sorted(counts.index, key=lambda speaker: (-int(counts.loc[speaker].sum()), speaker))
+    members: list[list[str]] = [[] for _ in range(n_groups)]
+    totals = [counts.iloc[0] * 0 for _ in range(n_groups)]
+    for speaker in order:
+        grown = [int(((total + counts.loc[speaker]) ** 2).sum() - (total**2).sum()) for total in totals]
+        chosen = min(range(n_groups), key=lambda i: (bool(members[i]), grown[i], i))
+        members[chosen].append(speaker)
+        totals[chosen] = totals[chosen] + counts.loc[speaker]
+    return [sorted(group) for group in members]

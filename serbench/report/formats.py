@@ -1,0 +1,103 @@
+"""A table as Markdown, CSV and LaTeX (booktabs). Text is escaped here, and only here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "°": r"\textdegree{}",
+    "–": "--",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The text of one place in a table; `best` is set in bold."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table for readers: `stem` names its files, the first `n_labels` columns are words, the rest numbers."""
+
+    stem: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    notes: tuple[str, ...]
+    n_labels: int
+
+
+def to_markdown(table: Table) -> str:
+    """Render a table with its title as a heading and its notes below."""
+    rows = [[f"**{_md(e.text)}**" if e.best else _md(e.text) for e in row] for row in table.rows]
+    align = ["left"] * table.n_labels + ["right"] * (len(table.header) - table.n_labels)
+    header = [_md(name) for name in table.header]
+    body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
+    notes = "".join(f"\n{_md(note)}\n" for note in table.notes)
+    return f"### {_md(table.title)}\n\n{body}\n{notes}"
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Render tables of the same kind as CSV, the title of each in a first column."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for table in tables:
+        writer.writerow(_csv(text) for text in ("table", *table.header))
+        writer.writerows([_csv(table.title), *(_csv(entry.text) for entry in row)] for row in table.rows)
+    return out.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """Render a table as a LaTeX float; it needs the booktabs package."""
+    columns = "l" * table.n_labels + "r" * (len(table.header) - table.n_labels)
+    header = " & ".join(_tex(name) for name in table.header)
+    rows = [" & ".join(rf"\textbf{{{_tex(e.text)}}}" if e.best else _tex(e.text) for e in row) for row in table.rows]
+    body = "\n".join(rf"{row} \\" for row in rows)
+    notes = "".join(f"\n\\par\\smallskip\\footnotesize {_tex(note)}" for note in table.notes)
+    return (
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{{_tex(table.title)}}}\n\\label{{tab:{table.stem}}}\n"
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
+        f"\\end{{tabular}}{notes}\n\\end{{table}}\n"
+    )
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": lambda tables: "\n".join(map(to_markdown, tables)),
+    "csv": to_csv,
+    "tex": lambda tables: "\n".join(["% needs \\usepackage{booktabs}", *map(to_latex, tables)]),
+}
+"""File ending -> how tables of one kind become a file."""
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _csv(text: str) -> str:
+    """Keep spreadsheets from taking a name for a formula; numbers stay as they are."""
+    is_number = re.fullmatch(r"[-+]?[\d.]+", text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not is_number and text != "-" else text

@@ -1,0 +1,157 @@
+"""Stored predictions -> what each rule of choosing a setting would have said: nested, default, oracle.
+
+`nested` chooses, for each test group, the setting with the highest UAR pooled over that group's inner validations
+(ties as fractions; the earlier setting wins). `default` always takes the default. `oracle` takes the one setting that
+is best on the test data of the whole cell: what a careless paper would have printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serbench.errors import StoreError
+from serbench.metrics import exact_uar
+from serbench.protocols import inner_rule
+from serbench.store import Store, read_json, read_predictions
+
+RULES = ("nested", "default", "oracle")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Predictions of one rule over a cell: codes by utterance, and the setting chosen for each fold."""
+
+    rule: str
+    predictions: Mapping[str, int]
+    settings: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CellOutcomes:
+    """A cell as the report meets it; `reasons` says why a rule, or the cell as a whole, gives nothing."""
+
+    cell: Mapping[str, Any]
+    record: Mapping[str, Any]
+    truth: Mapping[str, int] = field(default_factory=dict)
+    speakers: Mapping[str, str] = field(default_factory=dict)
+    folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Emotions in the order of their codes."""
+        return tuple(self.record.get("emotions", ()))
+
+    @property
+    def n_missing(self) -> int:
+        """Utterances of the task without features."""
+        return len(self.record.get("missing", {}))
+
+    @property
+    def inner_title(self) -> str:
+        """The inner rule, `auto` where it is what auto gives for this number of folds."""
+        rule = str(self.cell["inner"])
+        return "auto" if not self.folds or rule == inner_rule("auto", len(self.folds)).name else rule
+
+
+def load_outcomes(store: Store) -> list[CellOutcomes]:
+    """Read every cell of the store and apply the rules.
+
+    Raises
+    ------
+    StoreError : there is no cell.
+    """
+    if not store.cells:
+        raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
+    return [_outcomes(path, store) for path in store.cells]
+
+
+def _outcomes(path: Path, store: Store) -> CellOutcomes:
+    record = read_json(path)
+    refused = record["refused"]
+    lost = [key for key in record.get("jobs", ()) if not store.job(key).is_file()]
+    if refused or lost:
+        reason = refused or f"{len(lost)} of {len(record['jobs'])} jobs are not done yet"
+        return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, reason))
+    columns = record["utterances"]
+    code = {emotion: i for i, emotion in enumerate(record["emotions"])}
+    truth = {
+        u: code[e] for u, e, here in zip(columns["id"], columns["emotion"], columns["present"], strict=True) if here
+    }
+    jobs = _Jobs(store, record, truth)
+    folds = {e["name"]: tuple(record["sets"][e["name"]]) for e in record["evaluations"]}
+    chosen = dict(_chosen(jobs, record))
+    outcomes = {rule: jobs.outcome(rule, settings) for rule, settings in chosen.items()}
+    reasons = {} if "nested" in chosen else {"nested": record["no_nested"]}
+    speakers = dict(zip(columns["id"], columns["speaker"], strict=True))
+    return CellOutcomes(record["cell"], record, truth, speakers, folds, outcomes, reasons)
+
+
+def _chosen(jobs: _Jobs, record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:
+    evaluations = record["evaluations"]
+    names = [e["name"] for e in evaluations]
+    if all(e["inner"] for e in evaluations):
+        yield "nested", {e["name"]: _best(jobs.counts((v["job"], v["name"]) for v in e["inner"])) for e in evaluations}
+    yield "default", dict.fromkeys(names, int(record["default"]))
+    yield "oracle", dict.fromkeys(names, _best(jobs.counts((e["job"], e["name"]) for e in evaluations)))
+
+
+def _best(counts: tuple[np.ndarray, np.ndarray]) -> int:
+    """Index of the setting with the highest pooled UAR; the earlier of equals."""
+    hits, totals = counts
+    scores: list[Fraction] = [exact_uar(of_setting, totals) for of_setting in hits]
+    return scores.index(max(scores))
+
+
+class _Jobs:
+    """The predictions of a cell's jobs, each file read once."""
+
+    def __init__(self, store: Store, record: Mapping[str, Any], truth: Mapping[str, int]) -> None:
+        self.record = record
+        self.truth = truth
+        self.codes = {key: _job(store, key, record) for key in record["jobs"]}
+
+    def of(self, job: str, group: str) -> tuple[Sequence[str], np.ndarray]:
+        """Utterances of a group and a job's codes for them, shape (n_settings, n_utterances)."""
+        utterances = self.record["sets"][group]
+        places, codes = self.codes[job]
+        return utterances, codes[:, [places[u] for u in utterances]]
+
+    def counts(self, pools: Iterator[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Hits of shape (n_settings, n_emotions) and utterances per emotion, added over pools of (job, group)."""
+        n_emotions = len(self.record["emotions"])
+        hits = np.zeros((len(self.record["settings"]), n_emotions), dtype=np.int64)
+        totals = np.zeros(n_emotions, dtype=np.int64)
+        for job, group in pools:
+            utterances, codes = self.of(job, group)
+            truth = np.array([self.truth[u] for u in utterances])
+            for emotion in range(n_emotions):
+                hits[:, emotion] += (codes[:, truth == emotion] == emotion).sum(axis=1)
+            totals += np.bincount(truth, minlength=n_emotions)
+        return hits, totals
+
+    def outcome(self, rule: str, settings: Mapping[str, int]) -> Outcome:
+        """Collect the predictions of the chosen setting of every fold."""
+        predictions: dict[str, int] = {}
+        for evaluation in self.record["evaluations"]:
+            utterances, codes = self.of(evaluation["job"], evaluation["name"])
+            predictions.update(zip(utterances, codes[settings[evaluation["name"]]].tolist(), strict=True))
+        return Outcome(rule, predictions, settings)
+
+
+def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, int], np.ndarray]:
+    utterances, codes, metadata = read_predictions(store.job(key))
+    if metadata["key"] != key or len(codes) != len(record["settings"]) or metadata["emotions"] != record["emotions"]:
+        raise StoreError(
+            str(store.job(key)),
+            "does not belong to the cell that names it",
+            todo="Delete this file and run `serbench grid` again",
+        )
+    return {u: i for i, u in enumerate(utterances)}, codes

@@ -1,0 +1,148 @@
+"""Outcomes -> tables of numbers: one row per cell, rule and metric; recalls, confusions and folds beside it.
+
+A pool is scored once over all test utterances of a cell; the means over folds stand beside it under names of their
+own (`uar_folds`, `war_folds`), averaged over the emotions that each fold has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serbench.metrics import FOLD_METRICS, METRICS, confusion_matrix, recalls
+from serbench.report.outcomes import RULES, CellOutcomes, Outcome
+
+Row = dict[str, Any]
+
+
+def setting_title(setting: Mapping[str, str | int | float]) -> str:
+    """Word a setting for a table.
+
+    >>> setting_title({"kernel": "rbf", "C": 1, "gamma": 0.3})
+    'kernel=rbf C=1 gamma=0.3'
+    """
+    return " ".join(f"{name}={v:g}" if isinstance(v, float) else f"{name}={v}" for name, v in setting.items())
+
+
+def pool_confusion(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[str] | None = None) -> np.ndarray:
+    """Confusion matrix of an outcome over its test utterances, or over those given; rows are the truth."""
+    pool = sorted(outcome.predictions) if utterances is None else list(utterances)
+    truth = np.array([cell.truth[u] for u in pool], dtype=np.int64)
+    prediction = np.array([outcome.predictions[u] for u in pool], dtype=np.int64)
+    return confusion_matrix(truth, prediction, n_labels=len(cell.emotions))
+
+
+def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
+    """One row per cell, rule and metric; `value` is null where `reason` says why."""
+    return pd.DataFrame([row for cell in cells for rule in RULES for row in _score_rows(cell, rule)])
+
+
+def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
+    """One row per cell, rule and emotion: recall and the number of utterances."""
+    rows: list[Row] = []
+    for cell, outcome, confusion in _pools(cells):
+        numbers = zip(cell.emotions, recalls(confusion), confusion.sum(axis=1), strict=True)
+        rows += [
+            {**cell.cell, "rule": outcome.rule, "emotion": e, "recall": float(r), "n_utterances": int(n)}
+            for e, r, n in numbers
+        ]
+    return pd.DataFrame(rows)
+
+
+def confusion_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
+    """One row per cell, rule, true and predicted emotion: how many utterances."""
+    rows: list[Row] = []
+    for cell, outcome, confusion in _pools(cells):
+        rows += [
+            {**cell.cell, "rule": outcome.rule, "truth": t, "prediction": p, "n_utterances": int(confusion[i, j])}
+            for i, t in enumerate(cell.emotions)
+            for j, p in enumerate(cell.emotions)
+        ]
+    return pd.DataFrame(rows)
+
+
+def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
+    """One row per cell, rule and fold: the setting chosen, UAR and WAR, and the emotions the UAR averages over."""
+    rows: list[Row] = []
+    for cell in cells:
+        for rule, outcome in cell.outcomes.items():
+            for fold, utterances in cell.folds.items():
+                confusion = pool_confusion(cell, outcome, utterances)
+                rows.append(
+                    {
+                        **cell.cell,
+                        "rule": rule,
+                        "fold": fold,
+                        "setting": setting_title(cell.record["settings"][outcome.settings[fold]]),
+                        "n_utterances": len(utterances),
+                        "n_emotions": int((confusion.sum(axis=1) > 0).sum()),
+                        **{name.removesuffix("_folds"): metric(confusion) for name, metric in FOLD_METRICS.items()},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def missing_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
+    """Everything that is not there: utterances without features, rules and cells without values, with reasons."""
+    rows: list[Row] = []
+    for cell in cells:
+        fields = dict(cell.cell)
+        whole = set(cell.reasons) == set(RULES)
+        if whole:
+            rows.append({**fields, "what": "cell", "name": "", "reason": cell.reasons["default"]})
+        else:
+            rows += [{**fields, "what": "rule", "name": r, "reason": why} for r, why in cell.reasons.items()]
+        missing: Mapping[str, str] = cell.record.get("missing", {})
+        rows += [{**fields, "what": "utterance", "name": u, "reason": why} for u, why in missing.items()]
+    return pd.DataFrame(rows, columns=[*_FIELDS, "what", "name", "reason"])
+
+
+_FIELDS = (
+    "protocol",
+    "task",
+    "train",
+    "corpus",
+    "features",
+    "classifier",
+    "space",
+    "scaling",
+    "inner",
+    "preprocessing",
+    "seed",
+)
+
+
+def _pools(cells: Iterable[CellOutcomes]) -> Iterator[tuple[CellOutcomes, Outcome, np.ndarray]]:
+    for cell in cells:
+        for outcome in cell.outcomes.values():
+            yield cell, outcome, pool_confusion(cell, outcome)
+
+
+def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
+    common = {
+        "n_utterances": len(cell.truth),
+        "n_missing": cell.n_missing,
+        "n_speakers": len({cell.speakers[u] for u in cell.truth}),
+        "n_folds": len(cell.folds),
+        "transductive": cell.cell["scaling"] == "speaker",
+        "partial": cell.record.get("partial", ""),
+    }
+    for metric, (value, sd) in _values(cell, cell.outcomes.get(rule)).items():
+        row = {**cell.cell, "rule": rule, "metric": metric, "value": value, **common, "sd": sd}
+        yield {**row, "reason": cell.reasons.get(rule, "")}
+
+
+def _values(cell: CellOutcomes, outcome: Outcome | None) -> dict[str, tuple[float | None, float | None]]:
+    """Value of every metric, and for means over folds their standard deviation (ddof 1)."""
+    if outcome is None:
+        return dict.fromkeys([*METRICS, *FOLD_METRICS], (None, None))
+    pool = pool_confusion(cell, outcome)
+    folds = [pool_confusion(cell, outcome, utterances) for utterances in cell.folds.values()]
+    values: dict[str, tuple[float | None, float | None]] = {name: (m(pool), None) for name, m in METRICS.items()}
+    for name, metric in FOLD_METRICS.items():
+        each = np.array([metric(fold) for fold in folds])
+        values[name] = float(each.mean()), float(each.std(ddof=1))
+    return values

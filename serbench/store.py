@@ -1,0 +1,316 @@
+"""The results folder: atomic files, and parts that are never rewritten.
+
+Every file is written beside its place and moved there in one step, so a reader meets a whole file or none. Names of
+content (parts, jobs) are digests of what went into them; writing one twice is harmless, by two processes too. Columns
+and metadata are text and numbers; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serbench.errors import StoreError
+from serbench.keys import digest
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """Features of utterances: `matrix` is float32, shape (n_utterances, n_features), rows in the order of the ids."""
+
+    utterances: tuple[str, ...]
+    audio_hashes: tuple[str, ...]
+    columns: tuple[str, ...]
+    matrix: np.ndarray
+
+    def frame(self) -> pd.DataFrame:
+        """Return the table with utterances as index and one column per feature."""
+        index = pd.Index(self.utterances, name="utterance")
+        return pd.DataFrame(self.matrix, index=index, columns=list(self.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A results folder and the places in it."""
+
+    root: Path
+
+    def index(self, corpus: str) -> Path:
+        """Place of a corpus' index table."""
+        return self.root / "index" / f"{corpus}.parquet"
+
+    def features(self, feature_key: str, corpus: str) -> Path:
+        """Folder of the parts of one feature set (named `SET-KEY`) for one corpus."""
+        return self.root / "features" / feature_key / corpus
+
+    def failures(self, feature_key: str, corpus: str) -> Path:
+        """Place of the failures table of one feature set for one corpus."""
+        return self.features(feature_key, corpus) / "failures.parquet"
+
+    def job(self, key: str) -> Path:
+        """Place of one job's predictions."""
+        return self.root / "jobs" / f"{key}.parquet"
+
+    def cell(self, name: str) -> Path:
+        """Place of one cell's record."""
+        return self.root / "cells" / f"{name}.json"
+
+    @property
+    def cells(self) -> list[Path]:
+        """Every cell's record, by name."""
+        return sorted((self.root / "cells").glob("*.json"))
+
+    @property
+    def timings(self) -> Path:
+        """Place of the seconds that past jobs took; they inform estimates and no result."""
+        return self.root / "timings.csv"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.root / "report"
+
+    def prepare(self) -> None:
+        """Create the folder, prove that it can be written, and clear what killed processes of this host left.
+
+        Raises
+        ------
+        StoreError : it cannot be created or written.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise StoreError(
+                str(self.root),
+                f"the results folder cannot be written ({error.strerror})",
+                todo="Choose another with --results, or mend its permissions",
+            ) from error
+        for leftover in self.root.rglob(".tmp-*"):
+            _clear(leftover)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
+
+    Raises
+    ------
+    StoreError : no space, no permission, or any other refusal of the disk.
+    """
+    temporary = path.parent / f".tmp-{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            str(path),
+            f"cannot be written ({error.strerror or error})",
+            todo="What was stored before is intact; make room or mend permissions and run the same command again",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an Arrow table as parquet, atomically."""
+    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a data frame without its index as parquet, atomically, with JSON metadata."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    write_table(path, _with_metadata(table, metadata or {}))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 with Unix line ends, atomically."""
+    write_atomically(path, lambda temporary: _fill(temporary, text))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON value, one line per field, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    StoreError : absent, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a parquet file.
+
+    Raises
+    ------
+    StoreError : absent or damaged.
+    """
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a parquet file as a data frame; see `read_table`."""
+    return read_table(path).to_pandas()
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the JSON metadata that serbench wrote into a parquet file."""
+    try:
+        raw = pq.read_schema(path).metadata or {}
+        return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+def write_part(folder: Path, part: FeatureTable) -> Path:
+    """Write rows of a feature table as one immutable part, named by what it holds."""
+    matrix = np.ascontiguousarray(part.matrix, dtype=np.float32)
+    n_rows, n_features = matrix.shape
+    features = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), n_features)
+    table = pa.table(
+        {
+            "utterance": pa.array(part.utterances, pa.string()),
+            "audio_hash": pa.array(part.audio_hashes, pa.string()),
+            "features": features,
+        }
+    )
+    name = digest([list(part.utterances), list(part.audio_hashes), hashlib.sha256(matrix.tobytes()).hexdigest()])
+    path = folder / f"part-{name}.parquet"
+    write_table(path, _with_metadata(table, {"columns": list(part.columns), "rows": n_rows}))
+    return path
+
+
+def read_all_parts(paths: Iterable[Path]) -> FeatureTable:
+    """Read parts whole, one after the other; rows of a recording's earlier content are among them."""
+    parts = [_read_part(path) for path in paths]
+    if not parts:
+        return FeatureTable((), (), (), np.empty((0, 0), dtype=np.float32))
+    return FeatureTable(
+        tuple(u for part in parts for u in part.utterances),
+        tuple(h for part in parts for h in part.audio_hashes),
+        parts[-1].columns,
+        np.concatenate([part.matrix for part in parts]),
+    )
+
+
+def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
+    """Read the rows of the wanted utterances (utterance -> audio hash) from all parts of a folder, sorted by id."""
+    whole = read_all_parts(sorted(folder.glob("part-*.parquet")))
+    places = zip(whole.utterances, whole.audio_hashes, strict=True)
+    found = {u: i for i, (u, audio_hash) in enumerate(places) if wanted.get(u) == audio_hash}
+    ids = tuple(sorted(found))
+    return FeatureTable(ids, tuple(wanted[u] for u in ids), whole.columns, whole.matrix[[found[u] for u in ids]])
+
+
+def stored_rows(folder: Path) -> set[tuple[str, str]]:
+    """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
+    rows: set[tuple[str, str]] = set()
+    for path in sorted(folder.glob("part-*.parquet")):
+        try:
+            table = pq.read_table(path, columns=["utterance", "audio_hash"], partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from error
+        rows.update(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
+    return rows
+
+
+def write_predictions(
+    path: Path, *, utterances: Sequence[str], predictions: np.ndarray, metadata: Mapping[str, Any]
+) -> None:
+    """Write a job's predictions.
+
+    Parameters
+    ----------
+    predictions : integers, shape (n_settings, n_utterances): codes of the emotions named in `metadata`.
+    """
+    by_utterance = np.ascontiguousarray(predictions.T, dtype=np.uint8)
+    columns = pa.FixedSizeListArray.from_arrays(pa.array(by_utterance.ravel()), by_utterance.shape[1])
+    table = pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns})
+    write_table(path, _with_metadata(table, metadata))
+
+
+def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]:
+    """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata."""
+    table = read_table(path)
+    codes = _matrix(table["predictions"], np.uint8)
+    raw = table.schema.metadata or {}
+    return table["utterance"].to_pylist(), codes.T, dict(json.loads(raw[b"serbench"]))
+
+
+def _read_part(path: Path) -> FeatureTable:
+    table = read_table(path)
+    metadata = json.loads(table.schema.metadata[b"serbench"])
+    return FeatureTable(
+        tuple(table["utterance"].to_pylist()),
+        tuple(table["audio_hash"].to_pylist()),
+        tuple(metadata["columns"]),
+        _matrix(table["features"], np.float32),
+    )
+
+
+def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
+    width = column.type.list_size
+    chunks = [np.asarray(chunk.flatten(), dtype=dtype).reshape(-1, width) for chunk in column.chunks]
+    return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
+
+
+def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
+    own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _clear(leftover: Path) -> None:
+    """Remove a temporary file whose process, on this host, is gone."""
+    own = f".tmp-{socket.gethostname()}-"
+    if not leftover.name.startswith(own):
+        return
+    pid = leftover.name[len(own) :].split("-", 1)[0]
+    if pid.isdigit() and not _is_alive(int(pid)):
+        leftover.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return StoreError(
+        str(path), f"cannot be read ({reason})", todo="Delete this file and run the command that makes it again"
+    )
