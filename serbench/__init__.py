@@ -9,20 +9,17 @@ Everything in `serbench.api` is also a name of this package; it is imported on f
 answers at once.
 """
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    from serbench import api
-
-    if name in api.__all__:
+    if not name.startswith("_") and name in (api := importlib.import_module("serbench.api")).__all__:
         return getattr(api, name)
     raise AttributeError(f"module 'serbench' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    from serbench import api
-
-    return sorted([*globals(), *api.__all__])
+    return sorted([*globals(), *importlib.import_module("serbench.api").__all__])

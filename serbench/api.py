@@ -61,7 +61,9 @@ class Workspace:
     @property
     def workers(self) -> int:
         """Number of workers."""
-        return self.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.jobs is not None:
+            return self.jobs
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,9 +259,7 @@ def load_scores(workspace: Workspace = Workspace()) -> pd.DataFrame:
     return make_report(workspace).scores
 
 
-def list_folds(
-    corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()
-) -> pd.DataFrame:
+def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()) -> pd.DataFrame:
     """Return the folds of a corpus, for other tools: one row per utterance of the task.
 
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
@@ -366,6 +366,8 @@ def _import_own(own: Sequence[OwnFeatures], data: Sequence[Any], store: Store) -
 
 
 __all__ = [
+    "DEFAULT_CLASSIFIERS",
+    "DEFAULT_FEATURES",
     "Corpus",
     "Extracted",
     "GridRequest",

@@ -117,7 +117,8 @@ def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
     mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
     if recording.sampling_rate != sampling_rate:
         mono = soxr.resample(mono, recording.sampling_rate, sampling_rate, quality="HQ")
-    return np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
+    clipped: np.ndarray = np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
+    return clipped
 
 
 def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:

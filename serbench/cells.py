@@ -16,6 +16,7 @@ import pandas as pd
 
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
+from serbench.corpora.check import confounded
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, listed
@@ -107,15 +108,6 @@ def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
     """Return the utterances of a task that take part: labelled, decoded, no copy of another speaker's recording."""
     selected = task.select(data.index)
     return selected[selected["problem"].isna()].sort_values("utterance", ignore_index=True)
-
-
-def confounded(index: pd.DataFrame, person: str) -> str:
-    """Say so when at least half of the people have one emotion only; empty otherwise."""
-    emotions = index.groupby(person)["emotion"].nunique()
-    single = int((emotions == 1).sum())
-    if single * 2 < len(emotions) or not single:
-        return ""
-    return f"{person} and emotion are confounded ({single} of {len(emotions)} have one emotion only)"
 
 
 def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from serbench.audio import Recording, decode, read_header, to_mono
+from serbench.corpora.duplicates import cross_speaker_duplicates
 from serbench.corpora.labels import Scan
-from serbench.errors import AudioError, CorpusError, Fault, FeatureError, listed
+from serbench.errors import AudioError, CorpusError, Fault, FeatureError
 from serbench.features import Extractor, FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.progress import Progress, silent
@@ -86,7 +87,7 @@ def extract_corpus(
     activity = f"extract {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
     try:
-        for result in _in_order(worker, scan.table.to_dict("records"), jobs=jobs):
+        for result in _in_order(worker, _records(scan.table), jobs=jobs):
             measured.append(result)
             for name, row in result.rows.items():
                 writers[name].add((result.utterance, str(result.audio_hash), row), columns=worker.columns[name])
@@ -159,25 +160,6 @@ def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
     index = scan.table.merge(audio, on="utterance", how="left", validate="one_to_one")
     duplicates = cross_speaker_duplicates(index, person=scan.corpus.person)
     return index.assign(problem=index["problem"].where(index["problem"].notna(), index["utterance"].map(duplicates)))
-
-
-def cross_speaker_duplicates(index: pd.DataFrame, *, person: str = "speaker") -> dict[str, str]:
-    """Name the utterances that byte-identical audio of another speaker takes out, with the reason.
-
-    Same emotion: the first id stays. Different emotions: none stays, for one of the labels is wrong. Copies within
-    one speaker leak nothing and stay.
-    """
-    out: dict[str, str] = {}
-    known = index[index["audio_hash"].notna()]
-    for _, group in known[known["audio_hash"].duplicated(keep=False)].groupby("audio_hash", sort=True):
-        if group[person].nunique() < 2:
-            continue
-        first, *others = sorted(group["utterance"])
-        if group["emotion"].nunique(dropna=False) > 1:
-            out.update({u: f"same audio with different emotions: {listed([first, *others])}" for u in [first, *others]})
-        else:
-            out.update({u: f"same audio as {first}, of another {person}" for u in others})
-    return out
 
 
 class _Worker:
@@ -308,6 +290,10 @@ def _rates(paths: Iterable[Path]) -> Iterator[int]:
             yield read_header(path).sampling_rate
         except AudioError:
             continue  # reported with its reason when it is decoded
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _time(value: object) -> float | None:

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from serbench.cells import SCALINGS, Choice, CorpusData, FeatureSource, GridOptions, PlannedCell, plan_cell, with_evaluations
+from serbench.cells import (
+    SCALINGS,
+    Choice,
+    CorpusData,
+    FeatureSource,
+    GridOptions,
+    PlannedCell,
+    plan_cell,
+    with_evaluations,
+)
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.errors import SerbenchError, UnknownNameError

@@ -42,13 +42,16 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, n_labels: int
         if len(codes) and not 0 <= codes.min() <= codes.max() < n_labels:
             raise ScoreError("scoring", f"{name} codes {codes.min()}..{codes.max()}", f"0..{n_labels - 1}")
     cells = np.asarray(truth, dtype=np.int64) * n_labels + np.asarray(prediction, dtype=np.int64)
-    return np.bincount(cells, minlength=n_labels**2).reshape(n_labels, n_labels)
+    counts: np.ndarray = np.bincount(cells, minlength=n_labels**2)
+    return counts.reshape(n_labels, n_labels)
 
 
 def recalls(confusion: np.ndarray) -> np.ndarray:
     """Recall of each emotion, NaN for one that has no utterance; shape (n_labels,)."""
     totals = confusion.sum(axis=1)
-    return np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0)
+    undefined = np.full(len(totals), np.nan)
+    recall: np.ndarray = np.divide(np.diag(confusion), totals, out=undefined, where=totals > 0)
+    return recall
 
 
 def uar(confusion: np.ndarray) -> float:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serbench.corpora.schema import Corpus
 from serbench.errors import ProtocolError, UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INNER_ALL_UP_TO = 12
 """Groups up to which `--inner auto` validates every group; above, `INNER_ABOVE` neighbours."""
@@ -241,12 +243,17 @@ def _balanced(index: pd.DataFrame, n_groups: int, corpus: str) -> list[list[str]
     counts = index.assign(sex=index["speaker"].map(sex), emotion=index["emotion"].fillna("")).pivot_table(
         index="speaker", columns=["sex", "emotion"], aggfunc="size", fill_value=0
     )
-    order = sorted(counts.index, key=lambda speaker: (-int(counts.loc[speaker].sum()), speaker))
+    sizes = index["speaker"].value_counts().to_dict()
+    order = sorted(sizes, key=lambda speaker: (-sizes[speaker], speaker))
     members: list[list[str]] = [[] for _ in range(n_groups)]
     totals = [counts.iloc[0] * 0 for _ in range(n_groups)]
     for speaker in order:
-        grown = [int(((total + counts.loc[speaker]) ** 2).sum() - (total**2).sum()) for total in totals]
+        grown = [_squares(total + counts.loc[speaker]) - _squares(total) for total in totals]
         chosen = min(range(n_groups), key=lambda i: (bool(members[i]), grown[i], i))
         members[chosen].append(speaker)
         totals[chosen] = totals[chosen] + counts.loc[speaker]
     return [sorted(group) for group in members]
+
+
+def _squares(counts: pd.Series) -> int:
+    return int((counts.to_numpy() ** 2).sum())

@@ -176,7 +176,8 @@ def read_table(path: Path) -> pa.Table:
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a parquet file as a data frame; see `read_table`."""
-    return read_table(path).to_pandas()
+    frame: pd.DataFrame = read_table(path).to_pandas()
+    return frame
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -276,7 +277,7 @@ def _read_part(path: Path) -> FeatureTable:
 
 def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     width = column.type.list_size
-    chunks = [np.asarray(chunk.flatten(), dtype=dtype).reshape(-1, width) for chunk in column.chunks]
+    chunks: list[np.ndarray] = [np.asarray(chunk.flatten(), dtype=dtype).reshape(-1, width) for chunk in column.chunks]
     return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
 
 

@@ -70,7 +70,7 @@ class Sweep(Protocol):
         ...
 
 
-FitWeights = Callable[[Training], np.ndarray | None]
+FitWeights = Callable[[Training], "np.ndarray | None"]
 """Sample weights that `fit` is given, or None for a fit without."""
 
 

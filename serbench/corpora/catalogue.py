@@ -246,7 +246,12 @@ def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping
         return Fault(where, "not there", f"the key '{loc[-1]}'", "Add it")
     if kind.startswith("union_tag"):
         tag = found.get("from", "") if isinstance(found, dict) else found
-        return Fault(f"{where}.from", f"'{tag}'", "one of path, table, lines", did_you_mean(str(tag), _UNION_TAGS))
+        return Fault(
+            merged.where(name, (*loc, "from")),
+            f"'{tag}'",
+            "one of path, table, lines",
+            did_you_mean(str(tag), _UNION_TAGS),
+        )
     expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return Fault(where, f"'{found}'" if isinstance(found, str) else f"{found}", expected)
 

@@ -10,7 +10,7 @@ import glob
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +141,8 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
     except (ValueError, KeyError, OSError, UnicodeDecodeError) as error:
         raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
     strings = frame.astype("string").fillna("")
-    return strings.apply(lambda column: column.str.strip()).astype(object)
+    stripped: pd.DataFrame = strings.apply(lambda column: column.str.strip()).astype(object)
+    return stripped
 
 
 def _read_any(path: Path, tables: Sequence[str]) -> pd.DataFrame:
@@ -171,8 +172,8 @@ def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
     return joined
 
 
-def _has_columns(table: pd.DataFrame, columns: Sequence[str] | object, *, where: str, faults: list[Fault]) -> bool:
-    absent = [column for column in columns if column not in table.columns]  # type: ignore[attr-defined]
+def _has_columns(table: pd.DataFrame, columns: Iterable[str], *, where: str, faults: list[Fault]) -> bool:
+    absent = [column for column in columns if column not in table.columns]
     for column in absent:
         todo = did_you_mean(column, map(str, table.columns)) or f"It has {listed(map(str, table.columns))}"
         faults.append(Fault(where, f"no column '{column}' in the table", "the columns that the entry names", todo))

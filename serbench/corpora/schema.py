@@ -221,3 +221,23 @@ class Task(Strict):
 
     title: str = ""
     emotions: Strings = Field(min_length=2)
+
+
+def catalogue_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a whole corpora.yaml: corpora by name, and `tasks`.
+
+    Numbers may be written with or without quotes, so strings and numbers are both accepted where a number is meant.
+    """
+    corpus = Corpus.model_json_schema(ref_template="#/$defs/{model}")
+    task = Task.model_json_schema(ref_template="#/$defs/{model}")
+    definitions = {**corpus.pop("$defs", {}), **task.pop("$defs", {}), "Corpus": corpus, "Task": task}
+    corpus["properties"].pop("name")
+    corpus.pop("required")  # an entry that overrides another one gives only what differs
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "corpora.yaml of serbench",
+        "type": "object",
+        "properties": {"tasks": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Task"}}},
+        "additionalProperties": {"$ref": "#/$defs/Corpus"},
+        "$defs": definitions,
+    }

@@ -33,10 +33,15 @@ class OwnFeatures:
         return len(self.columns)
 
     @property
+    def versions(self) -> dict[str, str]:
+        """Package versions that decide the numbers: unknown to serbench, so none."""
+        return {}
+
+    @property
     def description(self) -> dict[str, object]:
         """Everything that decides the numbers."""
         content = digest([list(self.utterances), list(self.columns), self.matrix.tobytes().hex()])
-        return {"name": self.name, "own": content, "versions": {}}
+        return {"name": self.name, "own": content, "versions": self.versions}
 
     @property
     def key(self) -> str:

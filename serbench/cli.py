@@ -1,0 +1,432 @@
+"""The command line: parse, call the API, print. The only home of typer, rich and exit codes.
+
+Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: something failed, and is named. 2: usage.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serbench.errors import SerbenchError
+
+if TYPE_CHECKING:
+    from serbench.api import Extracted, GridResult, Workspace
+    from serbench.grid import GridPlan
+    from serbench.report.formats import Table
+
+app = typer.Typer(
+    help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
+features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
+app.add_typer(corpora_app, name="corpora")
+app.add_typer(features_app, name="features")
+
+Corpora = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
+]
+Results = Annotated[Path, typer.Option("--results", help="Results folder.", metavar="DIR")]
+CorporaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpora",
+        help="YAML that adds to or overrides the catalogue; default: ./corpora.yaml if there is one.",
+        metavar="FILE",
+    ),
+]
+Partial = Annotated[bool, typer.Option("--partial", help="Accept incomplete or altered copies; tables will say so.")]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Workers; default: one per core.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
+]
+
+DEFAULT_RESULTS = Path("results")
+
+
+@corpora_app.command("list")
+def corpora_list(corpora_file: CorporaFile = None) -> None:
+    """List the catalogue: which corpora are on this disk, and where to get the others."""
+    import serbench.api as api
+
+    corpora = api.list_corpora(api.Workspace(corpora_file=corpora_file))
+    for here in (True, False):
+        chosen = {name: (c, reason) for name, (c, reason) in corpora.items() if (reason is None) == here}
+        print(("On this disk:" if here else "Not on this disk:") + ("" if chosen else " none"))
+        for name, (corpus, reason) in chosen.items():
+            mark = "" if corpus.verified else " [names not verified]"
+            print(f"  {name:9} {corpus.language:6} {corpus.title}{mark}")
+            if not here:
+                print(f"  {'':9} {'':6} {corpus.root}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
+
+
+@corpora_app.command("check")
+def corpora_check(
+    names: Corpora = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every sample too: damage, silence, duplicates.")] = False,
+    partial: Partial = False,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Check copies of corpora against their entries and against the traps seen in real copies."""
+    import serbench.api as api
+
+    workspace = api.Workspace(corpora_file=corpora_file, partial=partial)
+    sound = True
+    for name in names or workspace.catalogue().on_disk():
+        check = api.check_corpus(name, workspace, deep=deep)
+        sound &= check.is_sound
+        print(f"{name}: {'sound' if check.is_sound else 'not sound'}")
+        for fact, text in check.facts.items():
+            print(f"  {fact:14} {text}")
+        for finding in check.findings:
+            print(f"  {finding.level}: {finding.text}")
+    if not sound:
+        raise typer.Exit(1)
+
+
+@corpora_app.command("stats")
+def corpora_stats(
+    names: Corpora = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Print Table 1 (data statistics) of corpora on this disk."""
+    import serbench.api as api
+
+    print_table(api.corpus_statistics(names, _workspace(results, corpora_file, partial=partial)))
+
+
+@corpora_app.command("schema")
+def corpora_schema() -> None:
+    """Print the JSON Schema of corpora.yaml, for editors."""
+    import json
+
+    from serbench.corpora.schema import catalogue_schema
+
+    print(json.dumps(catalogue_schema(), indent=1))
+
+
+@app.command()
+def extract(
+    corpora: Corpora = None,
+    features: Features = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Index corpora and extract features into the store; what is there is not done again."""
+    import serbench.api as api
+
+    extracted = api.extract(
+        corpora, tuple(features or api.DEFAULT_FEATURES), _workspace(results, corpora_file, partial=partial, jobs=jobs)
+    )
+    for done in extracted.done:
+        for name, n in done.computed.items():
+            failed = int((done.failures["features"] == name).sum())
+            print(f"{done.corpus} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
+        left_out = done.index[done.index["problem"].notna() & done.index["audio_hash"].notna()]
+        for utterance, problem in zip(left_out["utterance"], left_out["problem"], strict=True):
+            print(f"  {utterance} takes no part: {problem}")
+    if _say_failures(extracted):
+        raise typer.Exit(1)
+
+
+@features_app.command("list")
+def features_list() -> None:
+    """List the feature sets."""
+    from serbench.features import FEATURE_SETS
+
+    for feature_set in FEATURE_SETS.values():
+        print(f"{feature_set.name:13} {feature_set.n_features:5}  {feature_set.title} ({feature_set.citation})")
+
+
+@features_app.command("export")
+def features_export(
+    name: Annotated[str, typer.Argument(help="Feature set.")],
+    output: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    corpora: Annotated[
+        list[str] | None, typer.Option("--corpus", help="Corpus; may be repeated. Default: all on this disk.")
+    ] = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Write a feature set as one CSV or parquet file, one row per utterance."""
+    import serbench.api as api
+
+    n = api.export_features(name, output, corpora, _workspace(results, corpora_file, partial=partial, jobs=jobs))
+    print(f"{n} utterances written to {output}")
+
+
+@app.command()
+def grid(
+    corpora: Corpora = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--features",
+            "-f",
+            help="Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc.",
+            metavar="NAME|FILE",
+        ),
+    ] = None,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classifier", "-c", help="Classifier; may be repeated. Default: svc, rf and mlp.", metavar="NAME"
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.", metavar="NAME")
+    ] = None,
+    emotions: Annotated[
+        str | None, typer.Option("--emotions", help="Emotions, e.g. anger,happiness=happiness+excitement.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Only utterances with FIELD=VALUE; may be repeated.", metavar="FIELD=VALUE"),
+    ] = None,
+    protocol: Annotated[str, typer.Option("--protocol", help="Protocol.")] = "within",
+    scaling: Annotated[str, typer.Option("--scaling", help="train, speaker (transductive) or none.")] = "train",
+    inner: Annotated[
+        str, typer.Option("--inner", help="Inner validation: auto, all, an even number of groups, or none.")
+    ] = "auto",
+    space: Annotated[Path | None, typer.Option("--space", help="YAML file of settings to try.", metavar="FILE")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", min=0, help="Random state; may be repeated. Default: 0.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Run corpora x feature sets x classifiers, speaker-independent, with nested tuning; resumes where it stopped."""
+    import serbench.api as api
+
+    request = api.GridRequest(
+        features=tuple(features or api.DEFAULT_FEATURES),
+        classifiers=tuple(classifier or api.DEFAULT_CLASSIFIERS),
+        task=task,
+        emotions=emotions,
+        where=tuple(where or ()),
+        protocol=protocol,
+        scaling=scaling,
+        inner=inner,
+        space=space,
+        seeds=tuple(dict.fromkeys(seed or (0,))),
+    )
+    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
+    result = api.run_grid(corpora, request, workspace, dry_run=dry_run)
+    _print_plan(result.plan, workers=workspace.workers, dry_run=dry_run)
+    if _say_grid(result):
+        raise typer.Exit(1)
+    if not dry_run:
+        print("Next: serbench report" + _results_option(results))
+
+
+@app.command()
+def report(results: Results = DEFAULT_RESULTS) -> None:
+    """Score all stored predictions, write results/report/, and print Table 2."""
+    import serbench.api as api
+
+    made = api.make_report(api.Workspace(results=results))
+    for table in made.of("table2-uar"):
+        print_table(table)
+    for command in made.commands:
+        _say(f"Missing; to fill: {command}{_results_option(results)}")
+    print(f"Tables as Markdown, CSV and LaTeX, and scores.csv: {results / 'report'}")
+
+
+@app.command()
+def folds(
+    corpus: Annotated[str, typer.Argument(help="Corpus.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.")] = None,
+    emotions: Annotated[str | None, typer.Option("--emotions", help="Emotions, e.g. anger,neutral.")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="Only utterances with FIELD=VALUE.")] = None,
+    inner: Annotated[
+        str, typer.Option("--inner", help="Inner validation: auto, all, an even number, or none.")
+    ] = "auto",
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Write the folds of a corpus as CSV, for other tools."""
+    import serbench.api as api
+
+    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
+    table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))
+    text = table.to_csv(index=False, lineterminator="\n")
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.", metavar="[DIR]")] = Path("serbench-demo"),
+    jobs: Jobs = None,
+) -> None:
+    """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
+    import serbench.api as api
+
+    made = api.demo(folder, jobs=jobs, progress=ProgressLine())
+    for table in made.of("table2-uar"):
+        print_table(table)
+    print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")
+    print("\nFor a real corpus: set SERBENCH_DATA to the folder that holds it, then")
+    print("  serbench corpora list            which corpora are known, and where to get them")
+    print("  serbench extract emodb           features into results/")
+    print("  serbench grid emodb              predictions, nested and speaker-independent")
+    print("  serbench report                  the tables, in results/report/")
+    print(f"A corpus of your own is one block of YAML; {folder / 'corpora.yaml'} shows one.")
+
+
+class ProgressLine:
+    """Progress on stderr: one line rewritten on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.activity = ""
+        self.started = self.shown = 0.0
+
+    def __call__(self, activity: str, done: int, total: int) -> None:
+        """Show how far an activity is, its rate and the time left."""
+        now = time.monotonic()
+        if activity != self.activity:
+            self.activity, self.started, self.shown = activity, now, 0.0
+        interval = 0.1 if sys.stderr.isatty() else 10.0
+        if done < total and now - max(self.shown, self.started) < interval:
+            return
+        self.shown = now
+        rate = done / max(now - self.started, 1e-3)
+        left = "done" if done == total else f"{_duration((total - done) / rate)} left"
+        line = f"{activity}: {done}/{total}, {rate:.1f}/s, {left}"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{line:<78}" + ("\n" if done == total else ""))
+            sys.stderr.flush()
+        else:
+            _say(line)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(table.title, style="bold", markup=False)
+    for columns in _blocks(table, console.width):
+        grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
+        for i in columns:
+            grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
+        for row in table.rows:
+            grid_.add_row(*(Text(row[i].text, style="bold" if row[i].best else "") for i in columns))
+        console.print(grid_)
+        console.print()
+    for note in table.notes:
+        console.print(note, markup=False)
+
+
+def main() -> None:
+    """Run the command line; the one place where errors become messages and exit codes."""
+    try:
+        app()
+    except SerbenchError as error:
+        _say(f"serbench: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
+        sys.exit(130)
+
+
+def _workspace(results: Path, corpora_file: Path | None, *, partial: bool, jobs: int | None = None) -> Workspace:
+    from serbench.api import Workspace
+
+    return Workspace(results, corpora_file, partial, jobs, ProgressLine())
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """Columns that fit side by side, the labels repeated in each block."""
+    widths = [max(len(name), *(len(row[i].text) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
+    labels = list(range(table.n_labels))
+    blocks: list[list[int]] = []
+    room = 0
+    for i in range(table.n_labels, len(table.header)):
+        if not blocks or widths[i] > room:
+            blocks.append([*labels])
+            room = width - sum(widths[j] for j in labels)
+        blocks[-1].append(i)
+        room -= widths[i]
+    return blocks
+
+
+def _print_plan(plan: GridPlan, *, workers: int, dry_run: bool) -> None:
+    there = len(plan.plan.jobs) - len(plan.todo)
+    if dry_run:
+        for cell in plan.cells:
+            jobs = cell.record.get("jobs", ())
+            todo = len(set(jobs) & {job.key for job in plan.todo})
+            state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
+            print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
+    print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
+    if dry_run:
+        print(f"Expected: about {_duration(plan.seconds / workers)} with {workers} workers")
+
+
+def _say_grid(result: GridResult) -> bool:
+    failed = _say_failures(result.extracted)
+    cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
+    for name, reason in cells.items():
+        _say(f"{name}: no result. {reason}")
+    if cells:
+        _say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; the others are stored")
+    return failed or bool(cells)
+
+
+def _say_failures(extracted: Extracted) -> bool:
+    """Print the failures table; say whether anything failed."""
+    from serbench.errors import LISTED_AT_MOST
+
+    failures = extracted.failures
+    for row in failures.head(LISTED_AT_MOST).to_dict("records"):
+        _say(f"failed: {row['utterance']} ({row['features']}): {row['reason']}")
+    if len(failures) > LISTED_AT_MOST:
+        _say(f"... {len(failures)} failures in all")
+    if len(failures):
+        _say("The failures table is failures.parquet beside the features; these utterances count as missing")
+    for name, reason in extracted.refused.items():
+        _say(f"{name}: left out. {reason}")
+    return bool(len(failures) or extracted.refused)
+
+
+def _results_option(results: Path) -> str:
+    return "" if results == DEFAULT_RESULTS else f" --results {results}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

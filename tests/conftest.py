@@ -1,0 +1,170 @@
+"""Fixtures: small corpora, indexes and features, made by factories from seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from serbench.api import Workspace
+from serbench.features.record import FeatureSet
+
+REAL_DATA = os.environ.get("SERBENCH_DATA", "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs real recordings where there are none."""
+    for item in items:
+        if item.get_closest_marker("corpus") and not (Path(REAL_DATA) / "emodb" / "wav").is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs real recordings: set SERBENCH_DATA to a folder with emodb"))
+
+
+@pytest.fixture
+def write_wav() -> Callable[..., Path]:
+    """Write a seeded recording: noise over a tone whose height follows the seed."""
+
+    def write(path: Path, *, seed: int = 0, duration_s: float = 0.5, rate: int = 16000, channels: int = 1) -> Path:
+        rng = np.random.default_rng(seed)
+        t = np.arange(int(duration_s * rate)) / rate
+        tone = 0.3 * np.sin(2 * np.pi * (150 + 40 * (seed % 7)) * t)
+        samples = np.stack([tone + 0.05 * rng.normal(size=len(t)) for _ in range(channels)], axis=1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(str(path), samples, rate, subtype="PCM_16", format="WAV")
+        return path
+
+    return write
+
+
+ENTRY = """\
+{name}:
+  title: Toy corpus
+  language: en
+  licence: CC0-1.0
+  root: {name}
+  audio: '*.wav'
+  labels:
+    from: path
+    pattern: '(?P<speaker>(?P<gender>[fm])\\d+)_(?P<emotion>[a-z]+)_(?P<take>\\d+)\\.wav$'
+  values: {{gender: {{f: female, m: male}}}}
+  emotions: {{anger: anger, happiness: happiness, neutral: neutral, sadness: sadness, fear: fear}}
+"""
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path, write_wav: Callable[..., Path]) -> Callable[..., Path]:
+    """Write a corpus of `speakers` x `emotions` x `takes` short recordings and return its corpora.yaml."""
+
+    def make(
+        *,
+        name: str = "toy",
+        speakers: Sequence[str] = ("f1", "f2", "m1", "m2"),
+        emotions: Sequence[str] = ("anger", "happiness", "neutral"),
+        takes: int = 2,
+        extra: str = "",
+        folder: Path | None = None,
+    ) -> Path:
+        place = folder or tmp_path
+        for s, speaker in enumerate(speakers):
+            for e, emotion in enumerate(emotions):
+                for take in range(takes):
+                    write_wav(place / name / f"{speaker}_{emotion}_{take}.wav", seed=100 * s + 10 * e + take)
+        path = place / "corpora.yaml"
+        before = path.read_text() if path.exists() else ""
+        path.write_text(before + ENTRY.format(name=name) + extra)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Callable[..., Workspace]:
+    """Return a workspace over a corpora.yaml with its results beside it."""
+
+    def make(corpora_file: Path, *, results: str = "results", jobs: int = 2, partial: bool = False) -> Workspace:
+        return Workspace(results=tmp_path / results, corpora_file=corpora_file, jobs=jobs, partial=partial)
+
+    return make
+
+
+@pytest.fixture
+def make_index() -> Callable[..., pd.DataFrame]:
+    """Make an index without audio: every speaker says every emotion `takes` times."""
+
+    def make(
+        *,
+        speakers: Sequence[str] = ("f1", "f2", "m1", "m2"),
+        emotions: Sequence[str] = ("anger", "happiness", "neutral"),
+        takes: int = 2,
+        corpus: str = "toy",
+    ) -> pd.DataFrame:
+        rows = [
+            {
+                "utterance": f"{corpus}/{speaker}_{emotion}_{take}.wav",
+                "corpus": corpus,
+                "file": f"{speaker}_{emotion}_{take}.wav",
+                "speaker": f"{corpus}/{speaker}",
+                "raw_label": emotion,
+                "emotion": emotion,
+                "gender": {"f": "female", "m": "male"}.get(speaker[0]),
+                "audio_hash": f"hash of {speaker} {emotion} {take}",
+                "problem": None,
+                "duration_s": 1.0,
+            }
+            for speaker in speakers
+            for emotion in emotions
+            for take in range(takes)
+        ]
+        return pd.DataFrame(rows)
+
+    return make
+
+
+@pytest.fixture
+def make_features() -> Callable[..., pd.DataFrame]:
+    """Make separable blobs for the utterances of an index: one centre per emotion, a shift per speaker."""
+
+    def make(index: pd.DataFrame, *, n_features: int = 8, noise: float = 1.0, seed: int = 0) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        centres = {emotion: rng.normal(0, 2, n_features) for emotion in sorted(index["emotion"].unique())}
+        shifts = {speaker: rng.normal(0, 0.7, n_features) for speaker in sorted(index["speaker"].unique())}
+        rows = [
+            centres[e] + shifts[s] + rng.normal(0, noise, n_features)
+            for e, s in zip(index["emotion"], index["speaker"], strict=True)
+        ]
+        table = pd.DataFrame(np.array(rows, dtype=np.float32), columns=[f"x{i}" for i in range(n_features)])
+        table.insert(0, "utterance", index["utterance"].to_numpy())
+        return table
+
+    return make
+
+
+class MeanAndSpread:
+    """An extractor of two features, NaN below 20 ms."""
+
+    columns = ("mean", "spread")
+
+    def __call__(self, mono: np.ndarray) -> np.ndarray:
+        if len(mono) < 320:
+            return np.full(2, np.nan, dtype=np.float32)
+        return np.array([mono.mean(), mono.std()], dtype=np.float32)
+
+
+@pytest.fixture
+def fake_feature_set() -> FeatureSet:
+    """A feature set that costs nothing."""
+    return FeatureSet(
+        name="fake",
+        title="mean and spread",
+        citation="none",
+        n_features=2,
+        sampling_rate=16000,
+        shortest_s=0.02,
+        packages=("numpy",),
+        open=MeanAndSpread,
+        options={},
+    )

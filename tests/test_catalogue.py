@@ -1,0 +1,136 @@
+import json
+
+import pytest
+
+from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document, root_of, why_absent
+from serbench.corpora.schema import catalogue_schema
+from serbench.errors import ConfigError, CorpusError, UnknownNameError
+
+GOOD = """\
+toy:
+  title: Toy corpus
+  language: en
+  licence: CC0-1.0
+  root: recordings
+  audio: '*.wav'
+  labels:
+    from: path
+    pattern: '(?P<speaker>\\d\\d)_(?P<emotion>[A-Z])\\.wav$'
+  emotions: {A: anger, N: neutral}
+"""
+
+
+def catalogue_of(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return build_catalogue([parse_document(path)])
+
+
+def faults_of(tmp_path, text):
+    with pytest.raises(ConfigError, match="mine.yaml") as caught:
+        catalogue_of(tmp_path, text)
+    return str(caught.value)
+
+
+def test_all_fifteen_corpora_and_the_presets_are_there():
+    catalogue = load_catalogue()
+    assert len(catalogue.corpora) == 15
+    assert set(catalogue.tasks) == {"paper5", "big6", "iemocap4"}
+    assert not catalogue.corpora["masc"].verified
+    assert not catalogue.corpora["recola"].verified
+
+
+def test_a_corpus_needs_only_a_block(tmp_path):
+    toy = catalogue_of(tmp_path, GOOD).corpus("toy")
+    assert toy.folds.leave_out == 1
+    assert toy.root == str(tmp_path / "recordings")
+
+
+def test_scalars_stay_as_they_are_written(tmp_path):
+    text = GOOD.replace("{A: anger, N: neutral}", "{no: anger, 01: neutral, 1e3: fear, ~: sadness}")
+    assert set(catalogue_of(tmp_path, text).corpus("toy").emotions) == {"no", "01", "1e3", "~"}
+
+
+def test_second_file_overrides_field_by_field(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text(GOOD)
+    second.write_text("toy:\n  root: /elsewhere\n")
+    merged = build_catalogue([parse_document(first), parse_document(second)]).corpus("toy")
+    assert merged.root == "/elsewhere"
+    assert merged.title == "Toy corpus"
+
+
+def test_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
+    (tmp_path / "corpora.yaml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert "toy" in load_catalogue().corpora
+    assert "emodb" in load_catalogue().corpora
+
+
+FAULTS = {
+    "misspelt key": ("  licence:", "  license:", r"mine.yaml: toy.license \(line 4\): unknown key 'license'. Did you mean 'licence'"),
+    "missing key": ("  title: Toy corpus\n", "", r"toy.title .*: not there. Expected the key 'title'"),
+    "duplicate key": ("  language: en\n", "  language: en\n  language: de\n", r"toy.language \(line 4\): the key 'language' a second time \(first on line 3\)"),
+    "no such source": ("from: path", "from: paths", r"toy.labels.from \(line 8\): 'paths'. Expected one of path, table, lines. Did you mean 'path'"),
+    "misspelt key inside": ("pattern:", "patern:", r"toy.labels.patern \(line 9\): unknown key 'patern'. Did you mean 'pattern'"),
+    "not a regular expression": (r"(?P<speaker>\d\d)_", r"(?P<speaker>\d\d_", r"toy.labels.pattern .*not a regular expression"),
+    "no speaker": (r"(?P<speaker>\d\d)", r"\d\d", r"toy.folds.*nothing gives 'speaker'"),
+    "misspelt group": ("(?P<speaker>", "(?P<speker>", r"nothing gives 'speaker'.*Did you mean 'speker'"),
+    "no emotion": ("(?P<emotion>[A-Z])", "[A-Z]", r"nothing gives 'emotion'"),
+    "group that is no field": ("_(?P<emotion>", "_(?P<sentence>x?)(?P<emotion>", r"the name 'sentence' is no field and no template uses it"),
+    "unknown emotion": ("A: anger", "A: angr", r"toy.emotions.A \(line 10\): 'angr'. Expected a canonical emotion. Did you mean 'anger'"),
+    "wrong type": ("  audio: '*.wav'", "  audio: {a: b}", r"toy.audio"),
+    "bad language": ("language: en", "language: English", r"toy.language .*Expected a BCP 47 tag"),
+    "mapped and dropped": ("  emotions:", "  drop: [A]\n  emotions:", r"raw label 'A' is mapped and dropped"),
+    "bad leave_out": ("  emotions:", "  folds: {leave_out: 3}\n  emotions:", r"toy.folds.leave_out .*1 or 2"),
+    "count that is no number": ("  emotions:", "  expect: {utterances: many}\n  emotions:", r"toy.expect.utterances .*'many'.*integer"),
+    "template of nothing": ("  emotions:", "  compose: {gender: '{sex}'}\n  emotions:", r"toy.compose.gender .*'\{sex\}', which no group"),
+    "block that is none": ("toy:\n", "other: 3\ntoy:\n", r"other .*: '3'. Expected a block"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "message"), FAULTS.values(), ids=FAULTS)
+def test_fault_is_reported_with_its_place(tmp_path, old, new, message):
+    assert old in GOOD
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        build_catalogue([parse_document(path)])
+
+
+def test_all_faults_are_reported_at_once(tmp_path):
+    text = GOOD.replace("licence:", "license:").replace("A: anger", "A: angr").replace("audio:", "adio:")
+    message = faults_of(tmp_path, text)
+    for key in ("license", "adio", "'licence'", "'audio'"):
+        assert key in message
+
+
+def test_broken_yaml_names_line_and_column(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("toy:\n  title: 'unclosed\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml: .* on line \d+, column \d+"):
+        parse_document(path)
+
+
+def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.delenv("SERBENCH_DATA", raising=False)
+    emodb = load_catalogue().corpus("emodb")
+    assert why_absent(emodb) == "SERBENCH_DATA is not set"
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    assert why_absent(emodb) == "no such folder"
+    with pytest.raises(CorpusError, match=r"emodb.root: .*no such folder. Expected the corpus' folder. Get the corpus"):
+        root_of(emodb)
+
+
+def test_unknown_corpus_is_suggested():
+    with pytest.raises(UnknownNameError, match="Unknown corpus 'emo-db'. Did you mean 'emodb'"):
+        load_catalogue().corpus("emo-db")
+
+
+def test_schema_describes_every_key_of_an_entry():
+    schema = catalogue_schema()
+    json.dumps(schema)
+    corpus = schema["$defs"]["Corpus"]
+    assert {"title", "labels", "folds", "expect", "compose"} <= set(corpus["properties"])
+    assert corpus["additionalProperties"] is False
+    assert set(schema["$defs"]) >= {"PathLabels", "TableLabels", "LineLabels", "Folds", "Expect", "Task"}

@@ -1,0 +1,108 @@
+"""What every registered classifier keeps, whoever wrote it."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, Held, Training, loop_sweep
+
+SIZES = {"svc": 22, "rf": 4, "mlp": 9, "logistic": 6, "knn": 6, "dummy": 1}
+
+
+def data(n=45, d=6, seed=0, weights=None):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    centres = rng.normal(0, 1.5, (3, d))
+    x = centres[labels] + rng.normal(size=(n, d))
+    speakers = np.array([f"s{i % 5}" for i in range(n)])
+    training = Training(np.ascontiguousarray(x), labels, weights, speakers, {})
+    held = Held(centres[np.arange(30) % 3] + rng.normal(size=(30, d)))
+    return training, held
+
+
+def test_defaults_are_registered():
+    assert set(DEFAULT_CLASSIFIERS) <= set(CLASSIFIERS)
+    assert all(name == classifier.name for name, classifier in CLASSIFIERS.items())
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_space_has_distinct_settings_and_holds_the_default(name):
+    classifier = CLASSIFIERS[name]
+    assert len({tuple(setting.items()) for setting in classifier.space}) == len(classifier.space)
+    assert classifier.default in classifier.space
+    assert len(classifier.space) == SIZES.get(name, len(classifier.space))
+    assert all(set(setting) <= set(classifier.parameters) for setting in classifier.space)
+
+
+def plain_predictions(classifier, training, held, seed):
+    """Fit and predict one setting after the other by scikit-learn's public calls alone."""
+    predictions = []
+    for setting in classifier.space:
+        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
+        weights = classifier.fit_weights(training)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if weights is None:
+                estimator.fit(training.X, training.labels)
+            else:
+                estimator.fit(training.X, training.labels, sample_weight=weights)
+        predictions.append(estimator.predict(held.X))
+    return np.array(predictions)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_sweep_predicts_what_single_fits_predict(name):
+    classifier = CLASSIFIERS[name]
+    training, held = data()
+    swept = classifier.sweep(classifier, classifier.space, training, held, seed=3)
+    np.testing.assert_array_equal(swept.predictions, plain_predictions(classifier, training, held, seed=3))
+    np.testing.assert_array_equal(
+        swept.predictions, loop_sweep(classifier, classifier.space, training, held, seed=3).predictions
+    )
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_sweep_alters_nothing_it_is_given_and_repeats_itself(name):
+    classifier = CLASSIFIERS[name]
+    training, held = data()
+    before = training.X.copy(), training.labels.copy(), held.X.copy()
+    settings = classifier.space[:1]
+    first = classifier.sweep(classifier, settings, training, held, seed=0)
+    again = classifier.sweep(classifier, settings, training, held, seed=0)
+    np.testing.assert_array_equal(first.predictions, again.predictions)
+    for array, same in zip((training.X, training.labels, held.X), before, strict=True):
+        np.testing.assert_array_equal(array, same)
+
+
+@pytest.mark.parametrize("name", [name for name, c in CLASSIFIERS.items() if c.takes_weights])
+def test_row_weights_matter_where_they_are_taken(name):
+    classifier = CLASSIFIERS[name]
+    training, held = data(n=60, seed=2)
+    heavy = np.where(training.labels == 0, 1000.0, 1e-3)
+    weighted = Training(training.X, training.labels, heavy, training.speakers, {})
+    plain = classifier.sweep(classifier, (classifier.default,), training, held, seed=0).predictions
+    tilted = classifier.sweep(classifier, (classifier.default,), weighted, held, seed=0).predictions
+    assert (tilted == 0).sum() > (plain == 0).sum()
+
+
+@pytest.mark.parametrize("name", ["svc", "rf", "mlp", "logistic"])
+def test_emotions_are_balanced(name):
+    """A rare emotion is found about as often as a frequent one: balancing moves the border towards the frequent."""
+    rng = np.random.default_rng(5)
+    labels = np.array([0] * 190 + [1] * 10)
+    x = rng.normal(size=(200, 2)) + 1.2 * labels[:, None]
+    held = Held(rng.normal(size=(400, 2)) + 1.2)
+    training = Training(x, labels, None, np.array(["s"] * 200), {})
+    classifier = CLASSIFIERS[name]
+    found = classifier.sweep(classifier, classifier.space, training, held, seed=0).predictions
+    assert (found == 1).mean(axis=1).max() > 0.6
+
+
+def test_settings_that_did_not_converge_are_recorded_and_not_printed(recwarn):
+    classifier = CLASSIFIERS["mlp"]
+    training, held = data(n=90)
+    swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)
+    assert set(swept.not_converged) <= set(range(9))
+    assert len(swept.not_converged) > 0
+    assert not list(recwarn)

@@ -1,0 +1,41 @@
+import pickle
+
+import pytest
+
+from serbench.errors import AudioError, ConfigError, CorpusError, Fault, FeatureError, SerbenchError, UnknownNameError
+
+
+def test_message_says_where_found_expected_and_what_to_do():
+    error = FeatureError("my.csv", "no column 'utterance'", "an utterance column", "Name it so")
+    assert str(error) == "my.csv: no column 'utterance'. Expected an utterance column. Name it so."
+
+
+def test_unknown_name_suggests_across_case():
+    error = UnknownNameError("feature set", "egemaps", ["IS09", "eGeMAPSv02", "ComParE_2016"])
+    assert (
+        str(error) == "Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'? Known: ComParE_2016, IS09, eGeMAPSv02."
+    )
+
+
+def test_unknown_name_without_a_near_one_only_lists():
+    assert str(UnknownNameError("corpus", "zzzz", ["emodb"])) == "Unknown corpus 'zzzz'. Known: emodb."
+
+
+def test_all_faults_are_in_one_message():
+    error = ConfigError([Fault("a.yaml: x", "one"), Fault("a.yaml: y", "two", "three")])
+    assert str(error) == "2 faults:\n  a.yaml: x: one.\n  a.yaml: y: two. Expected three."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AudioError("a.wav", "cut short"),
+        CorpusError([Fault("emodb", "no recordings")]),
+        UnknownNameError("corpus", "emodv", ["emodb"]),
+    ],
+)
+def test_errors_survive_the_way_between_processes(error):
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    assert isinstance(back, SerbenchError)

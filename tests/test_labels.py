@@ -1,0 +1,294 @@
+import pandas as pd
+import pytest
+
+from serbench.corpora.catalogue import Catalogue, build_catalogue, load_catalogue, parse_document
+from serbench.corpora.labels import scan_corpus
+from serbench.errors import CorpusError
+
+
+@pytest.fixture
+def scan(tmp_path, monkeypatch):
+    """Scan an entry of the built-in catalogue whose copy lies in tmp_path."""
+
+    def of(name, *, partial=True):
+        monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+        return scan_corpus(load_catalogue().corpus(name), partial=partial)
+
+    return of
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def own(tmp_path, text) -> Catalogue:
+    (tmp_path / "mine.yaml").write_text(text)
+    return build_catalogue([parse_document(tmp_path / "mine.yaml")])
+
+
+# What CORPORA.md says of names: path -> speaker, raw label, emotion, gender.
+NAMES = [
+    ("emodb", "wav/03a01Fa.wav", "03", "F", "happiness", "male"),
+    ("emodb", "wav/16b10Wb.wav", "16", "W", "anger", "female"),
+    ("emovo", "f1/neu-f1-b1.wav", "f1", "neu", "neutral", "female"),
+    ("emovo", "m3/gio-m3-d4.wav", "m3", "gio", "happiness", "male"),
+    ("savee", "DC/a01.wav", "DC", "a", "anger", "male"),
+    ("savee", "JK/su15.wav", "JK", "su", "surprise", "male"),
+    ("savee", "ALL/KL_sa03.wav", "KL", "sa", "sadness", "male"),
+    ("ravdess", "Actor_01/03-01-05-01-02-01-01.wav", "01", "05", "anger", "male"),
+    ("ravdess", "Actor_12/03-01-08-02-01-02-12.wav", "12", "08", "surprise", "female"),
+    ("tess", "OAF_angry/OAF_back_angry.wav", "OAF", "angry", "anger", "female"),
+    ("tess", "OAF_Fear/OA_bite_fear.wav", "OAF", "fear", "fear", "female"),
+    ("tess", "YAF_pleasant_surprised/YAF_witch_ps.wav", "YAF", "ps", "surprise", "female"),
+    ("urdu", "Angry/SM1_F1_A1.wav", "SM1", "A", "anger", "male"),
+    ("shemo", "female/F05S10.wav", "F05", "S", "sadness", "female"),
+    ("shemo", "M01A01.wav", "M01", "A", "anger", "male"),
+    ("cafe", "C/01-C-1-1.wav", "01", "C", "anger", "male"),
+    ("cafe", "x/02-J-2-6.wav", "02", "J", "happiness", "female"),
+    ("ased", "01Neutral/n1-01-01-01-01.wav", "01", "n", "neutral", "female"),
+    ("ased", "03Sad/S4-02-03-02-65.wav", "65", "S", "sadness", "male"),
+]
+
+
+@pytest.mark.parametrize(("corpus", "path", "speaker", "raw", "emotion", "gender"), NAMES)
+def test_names_of_recordings_are_understood(tmp_path, scan, corpus, path, speaker, raw, emotion, gender):
+    touch(tmp_path / corpus, path)
+    row = scan(corpus).table.iloc[0]
+    assert row["utterance"] == f"{corpus}/{path}"
+    assert (row["speaker"], row["raw_label"], row["emotion"]) == (f"{corpus}/{speaker}", raw, emotion)
+    assert row["gender"] == gender
+
+
+def test_every_corpus_labelled_by_paths_is_among_the_examples():
+    by_path = {c.name for c in load_catalogue().corpora.values() if c.labels.source == "path"}
+    assert by_path - {"cremad", "mesd"} == {name for name, *_ in NAMES}  # these two have tests of their own
+
+
+IEMOCAP_LINES = """\
+% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+[10.0100 - 11.3925]\tSes01F_impro01_M003\texc\t[3.5000, 4.5000, 3.0000]
+[14.8872 - 18.0175]\tSes01F_impro01_MXX0\txxx\t[2.5000, 2.5000, 2.5000]
+"""
+
+
+@pytest.fixture
+def iemocap(tmp_path):
+    root = tmp_path / "iemocap"
+    annotations = root / "Session1/dialog/EmoEvaluation"
+    annotations.mkdir(parents=True)
+    (annotations / "Ses01F_impro01.txt").write_text(IEMOCAP_LINES)
+    (annotations / "Ses01M_script02_1.txt").write_text("[1.0 - 2.0]\tSes01M_script02_1_F001\tang\t[1.5, 4.0, 4.0]\n")
+    (annotations / "._Ses01F_impro01.txt").write_text("resource fork of an old Mac")
+    turns = ("F000", "M003", "MXX0")
+    touch(root, *(f"Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_{turn}.wav" for turn in turns))
+    touch(root, "Session1/sentences/wav/Ses01M_script02_1/Ses01M_script02_1_F001.wav")
+    return root
+
+
+def test_iemocap_takes_the_speaker_from_the_turn_and_not_from_the_recording(iemocap, scan):
+    table = scan("iemocap").table.set_index("utterance")
+    folder = "iemocap/Session1/sentences/wav"
+    wore_no_markers = table.loc[f"{folder}/Ses01F_impro01/Ses01F_impro01_M003.wav"]
+    assert wore_no_markers["speaker"] == "iemocap/Ses01M"
+    assert wore_no_markers["gender"] == "male"
+    assert wore_no_markers["session"] == "Ses01"
+    scripted = table.loc[f"{folder}/Ses01M_script02_1/Ses01M_script02_1_F001.wav"]
+    assert (scripted["speaker"], scripted["style"]) == ("iemocap/Ses01F", "scripted")
+
+
+def test_iemocap_keeps_excitement_drops_xxx_and_reads_the_dimensions(iemocap, scan):
+    table = scan("iemocap").table
+    assert sorted(table["raw_label"]) == ["ang", "exc", "neu", "xxx"]
+    emotions = table.set_index("raw_label")["emotion"]
+    assert emotions.dropna().to_dict() == {"ang": "anger", "exc": "excitement", "neu": "neutral"}
+    assert emotions.isna()["xxx"]
+    excited = table.set_index("raw_label").loc["exc"]
+    assert (excited["valence"], excited["arousal"], excited["dominance"]) == (3.5, 4.5, 3.0)
+
+
+def test_iemocap_turn_without_its_recording_is_an_error_unless_partial(iemocap, scan):
+    gone = iemocap / "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
+    gone.unlink()
+    with pytest.raises(CorpusError, match=r"1 of 4 labelled recordings are not on disk .*Ses01F_impro01_F000"):
+        scan("iemocap", partial=False)
+    assert len(scan("iemocap").table) == 3
+
+
+def test_cremad_joins_gender_and_age_from_the_demographics(tmp_path, scan):
+    root = tmp_path / "cremad"
+    touch(root, "AudioWAV/1001_DFA_ANG_XX.wav", "AudioWAV/1002_IEO_HAP_LO.wav", "AudioWAV/1040_ITH_SAD_X.wav")
+    (root / "VideoDemographics.csv").write_text(
+        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n"
+        "1002,21,Female,Caucasian,Not Hispanic\n1040,30,Female,Asian,Not Hispanic\n"
+    )
+    table = scan("cremad").table
+    assert table["gender"].tolist() == ["male", "female", "female"]
+    assert table["age"].tolist() == ["51", "21", "30"]
+    assert table["intensity"].tolist() == ["unspecified", "low", "unspecified"]
+
+
+def test_cremad_without_its_demographics_says_which_table_is_missing(tmp_path, scan):
+    touch(tmp_path / "cremad", "AudioWAV/1001_DFA_ANG_XX.wav")
+    with pytest.raises(CorpusError, match=r"cremad.join.0.file: 'VideoDemographics.csv' is not in"):
+        scan("cremad")
+
+
+def test_speaker_absent_from_a_joined_table_is_named(tmp_path, scan):
+    root = tmp_path / "cremad"
+    touch(root, "AudioWAV/1001_DFA_ANG_XX.wav")
+    (root / "VideoDemographics.csv").write_text("ActorID,Age,Sex\n1002,21,Female\n")
+    with pytest.raises(CorpusError, match=r"1 values of speaker are not in VideoDemographics.csv \(1001\)"):
+        scan("cremad")
+
+
+def test_masc_reads_a_table_of_the_users_own(tmp_path, scan):
+    root = tmp_path / "masc"
+    touch(root, "001/anger/a.wav", "002/elation/b.wav")
+    (root / "masc.csv").write_text(
+        "file,speaker,gender,emotion,text\n001/anger/a.wav,001,f,anger,s1\n002/elation/b.wav,002,m,elation,s2\n"
+    )
+    table = scan("masc").table
+    assert table["speaker"].tolist() == ["masc/001", "masc/002"]
+    assert table["emotion"].tolist() == ["anger", "happiness"]
+
+
+def test_recola_reads_segments_of_recordings(tmp_path, scan):
+    root = tmp_path / "recola"
+    touch(root, "P16.wav")
+    (root / "segments.csv").write_text(
+        "file,start,end,speaker,emotion\nP16.wav,0.5,2.25,P16,none\nP16.wav,3,4.125,P16,none\n"
+    )
+    table = scan("recola").table
+    assert table["utterance"].tolist() == ["recola/P16.wav#0.5-2.25", "recola/P16.wav#3.0-4.125"]
+    assert table["emotion"].isna().all()
+
+
+def test_mesd_knows_voices_but_no_speakers(tmp_path, scan):
+    touch(tmp_path / "mesd", "Anger_F_A_abajo.wav", "Sadness_C_B_arriba.wav")
+    table = scan("mesd").table
+    assert table["speaker"].isna().all()
+    assert table["voice"].tolist() == ["female", "child"]
+
+
+def test_nemo_strips_the_blanks_around_ids(tmp_path, scan):
+    root = tmp_path / "nemo"
+    touch(root, "samples/WR0_surprised_64.wav")
+    header = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
+    (root / "data.tsv").write_text(header + "WR0_surprised_64.wav\tsurprised\tAch!\tach\t     WR0\tmale\t23\n")
+    row = scan("nemo").table.iloc[0]
+    assert row["speaker"] == "nemo/WR0"
+    assert row["emotion"] == "surprise"
+
+
+TABLE_ENTRY = """\
+toy:
+  title: Toy
+  language: en
+  licence: CC0-1.0
+  root: toy
+  audio: '**/*.wav'
+  labels:
+    from: table
+    file: {file}
+    {tables}columns: {{file: file, speaker: speaker, emotion: emotion}}
+  emotions: {{ang: anger, neu: neutral}}
+"""
+
+
+def test_parquet_table_is_read(tmp_path):
+    touch(tmp_path / "toy", "a.wav", "b.wav")
+    rows = {"file": ["a.wav", "b.wav"], "speaker": ["01", "02"], "emotion": ["ang", "neu"]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "toy" / "t.parquet")
+    catalogue = own(tmp_path, TABLE_ENTRY.format(file="t.parquet", tables=""))
+    assert scan_corpus(catalogue.corpus("toy")).table["speaker"].tolist() == ["toy/01", "toy/02"]
+
+
+def test_audformat_database_is_read(tmp_path):
+    import audformat
+
+    touch(tmp_path / "toy", "audio/a.wav", "audio/b.wav")
+    database = audformat.Database("toy")
+    database.schemes["speaker"] = audformat.Scheme("str")
+    database.schemes["emotion"] = audformat.Scheme("str")
+    files = audformat.filewise_index(["audio/a.wav", "audio/b.wav"])
+    for name, values in (("files", ["s1", "s2"]), ("emotion", ["ang", "neu"])):
+        column = "speaker" if name == "files" else "emotion"
+        database[name] = audformat.Table(files)
+        database[name][column] = audformat.Column(scheme_id=column)
+        database[name][column].set(values)
+    database.save(str(tmp_path / "toy"))
+    entry = TABLE_ENTRY.format(file="db.yaml", tables="tables: [emotion, files]\n    ")
+    table = scan_corpus(own(tmp_path, entry).corpus("toy")).table
+    assert table["speaker"].tolist() == ["toy/s1", "toy/s2"]
+    assert table["emotion"].tolist() == ["anger", "neutral"]
+
+
+def test_numbers_like_01_survive_csv_readers(tmp_path):
+    touch(tmp_path / "toy", "a.wav", "b.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01,ang\nb.wav,1e3,neu\n")
+    table = scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")).table
+    assert table["speaker"].tolist() == ["toy/01", "toy/1e3"]
+
+
+def test_recording_without_a_row_in_the_table_is_an_error(tmp_path):
+    touch(tmp_path / "toy", "a.wav", "b.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01,ang\n")
+    catalogue = own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables=""))
+    with pytest.raises(CorpusError, match=r"1 of 2 recordings have no label \(b.wav\)"):
+        scan_corpus(catalogue.corpus("toy"))
+
+
+def test_column_that_is_not_in_the_table_is_suggested(tmp_path):
+    touch(tmp_path / "toy", "a.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speakers,emotion\na.wav,01,ang\n")
+    catalogue = own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables=""))
+    with pytest.raises(CorpusError, match=r"no column 'speaker' in the table.*Did you mean 'speakers'"):
+        scan_corpus(catalogue.corpus("toy"))
+
+
+def test_no_recordings_is_an_error_that_names_glob_and_folder(tmp_path, scan):
+    (tmp_path / "emodb").mkdir()
+    with pytest.raises(CorpusError, match=r"emodb.audio: no recording matches 'wav/\*.wav' below .*emodb"):
+        scan("emodb")
+
+
+def test_paths_that_the_pattern_does_not_match_are_listed(tmp_path, scan):
+    touch(tmp_path / "emodb", "wav/03a01Fa.wav", "wav/noise.wav")
+    with pytest.raises(CorpusError, match=r"1 of 2 paths do not match exactly once \(wav/noise.wav\)"):
+        scan("emodb")
+
+
+def test_unmapped_labels_are_named_with_count_and_file(tmp_path):
+    touch(tmp_path / "toy", "a.wav", "b.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01,angst\nb.wav,02,neu\n")
+    catalogue = own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables=""))
+    message = (
+        r"raw label 'angst' is not mapped \(1 files, first a.wav\). Did you mean 'ang'\? Map it or add it to 'drop'"
+    )
+    with pytest.raises(CorpusError, match=message):
+        scan_corpus(catalogue.corpus("toy"))
+
+
+def test_wrong_counts_are_an_error_unless_partial_is_given(tmp_path, scan):
+    touch(tmp_path / "emodb", "wav/03a01Fa.wav")
+    with pytest.raises(CorpusError, match=r"emodb.expect: 1 utterances, 1 speakers, .* Expected 535 utterances, 10 sp"):
+        scan("emodb", partial=False)
+    assert scan("emodb").partial == "partial, 1 of 535"
+
+
+def test_hidden_files_are_no_recordings(tmp_path, scan):
+    touch(tmp_path / "emodb", "wav/03a01Fa.wav", "wav/._03a01Fa.wav")
+    assert len(scan("emodb").table) == 1
+
+
+def test_ids_are_nfc_whatever_the_file_system_writes(tmp_path):
+    touch(tmp_path / "toy", "u\u0308ber.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\n\u00fcber.wav,01,ang\n", encoding="utf-8")
+    table = scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")).table
+    assert table["utterance"].tolist() == ["toy/\u00fcber.wav"]
+    assert (tmp_path / "toy" / table["file"][0]).is_file()

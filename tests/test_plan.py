@@ -1,0 +1,127 @@
+import dataclasses
+import json
+
+import pytest
+
+from serbench.errors import ProtocolError
+from serbench.plan import Recipe, Request, Rows, make_plan
+from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within
+
+RECIPE = Recipe(
+    classifier="svc",
+    revision=1,
+    settings=({"kernel": "linear", "C": 1},),
+    features="IS09-x",
+    scaling="train",
+    seed=0,
+    emotions=("anger", "neutral"),
+    versions={"scikit-learn": "1.9"},
+)
+
+
+def groups_of(n):
+    return [Group(f"g{i:02d}", "f", (f"u{i}a", f"u{i}b")) for i in range(n)]
+
+
+def rows_of(groups):
+    people = {u: g.name for g in groups for u in g.utterances}
+    return Rows(
+        labels={u: int(u.endswith("a")) for u in people},
+        people=people,
+        hashes={u: f"hash {u}" for u in people},
+        corpora=dict.fromkeys(people, "toy"),
+    )
+
+
+def request_of(n, inner="all", recipe=RECIPE):
+    groups = groups_of(n)
+    return Request(recipe, rows_of(groups), tuple(within(groups, inner_rule(inner, n))))
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_nested_leave_one_speaker_out_costs_a_model_per_pair_and_one_per_speaker(n):
+    assert len(make_plan([request_of(n)]).jobs) == n * (n - 1) // 2 + n
+
+
+def test_ring_of_four_costs_two_models_per_group_and_one():
+    assert len(make_plan([request_of(33, inner="4")]).jobs) == 3 * 33  # ASED: 561 jobs become 99
+
+
+def test_job_for_a_pair_predicts_both_groups():
+    plan = make_plan([request_of(4)])
+    pair = next(job for job in plan.jobs.values() if job.n_training == 4)
+    assert len(pair.json["evaluated"]) == 4
+    assert not set(pair.json["evaluated"]) & set(pair.json["training"]["utterances"])
+
+
+def test_equal_requests_share_their_jobs_and_other_seeds_do_not():
+    once = make_plan([request_of(4)])
+    assert make_plan([request_of(4), request_of(4)]).jobs.keys() == once.jobs.keys()
+    other = dataclasses.replace(RECIPE, seed=1)
+    assert len(make_plan([request_of(4), request_of(4, recipe=other)]).jobs) == 2 * len(once.jobs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"classifier": "rf"},
+        {"revision": 2},
+        {"features": "IS09-y"},
+        {"scaling": "none"},
+        {"settings": ({"kernel": "linear", "C": 2},)},
+        {"versions": {"scikit-learn": "1.8"}},
+        {"emotions": ("anger", "sadness")},
+    ],
+)
+def test_key_covers_everything_that_decides_a_prediction(change):
+    before = make_plan([request_of(3)]).jobs.keys()
+    after = make_plan([request_of(3, recipe=dataclasses.replace(RECIPE, **change))]).jobs.keys()
+    assert not before & after
+
+
+@pytest.mark.parametrize("field", ["labels", "hashes"])
+def test_key_covers_labels_and_audio(field):
+    request = request_of(3)
+    changed = {**getattr(request.rows, field), "u0a": 0 if field == "labels" else "other audio"}
+    other = dataclasses.replace(request, rows=dataclasses.replace(request.rows, **{field: changed}))
+    assert make_plan([request]).jobs.keys() != make_plan([other]).jobs.keys()
+
+
+def test_jobs_are_json():
+    for job in make_plan([request_of(3)]).jobs.values():
+        assert json.loads(json.dumps(job.json)) == job.json
+
+
+def evaluation(train, test, inner=()):
+    return Evaluation("e", TrainingSet(tuple(train)), tuple(test), tuple(inner))
+
+
+LEAKS = {
+    "speaker in test": (evaluation(["u0a"], ["u0b"]), "speakers in training and test: g00"),
+    "speaker in validation": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u0a",)), ("u0b",))]),
+        "e, validation v: speakers in training and test: g00",
+    ),
+    "test speaker trains the inner model": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u2b",)), ("u1a",))]),
+        "validation v against its test: speakers in training and test: g02",
+    ),
+    "tuned on the test": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u0a",)), ("u2b",))]),
+        "validation v on its test: speakers in training and test: g02",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leaky", "message"), LEAKS.values(), ids=LEAKS)
+def test_leak_stops_the_run(leaky, message):
+    with pytest.raises(ProtocolError, match=message):
+        make_plan([Request(RECIPE, rows_of(groups_of(3)), (leaky,))])
+
+
+def test_same_audio_on_both_sides_is_a_leak():
+    rows = rows_of(groups_of(2))
+    rows = dataclasses.replace(rows, hashes={**rows.hashes, "u1a": rows.hashes["u0a"]})
+    with pytest.raises(ProtocolError, match="recordings in training and test: hash u0a"):
+        make_plan([Request(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])

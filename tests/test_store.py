@@ -1,0 +1,128 @@
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from serbench.errors import StoreError
+from serbench.keys import digest, package_versions
+from serbench.store import (
+    FeatureTable,
+    Store,
+    read_features,
+    read_frame,
+    read_predictions,
+    stored_rows,
+    write_atomically,
+    write_part,
+    write_predictions,
+    write_text,
+)
+
+
+def part(ids, hashes, value):
+    return FeatureTable(tuple(ids), tuple(hashes), ("x", "y"), np.full((len(ids), 2), value, dtype=np.float32))
+
+
+def test_parts_come_back_bit_for_bit(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    ids = tuple(f"u{i}" for i in range(5))
+    write_part(tmp_path, FeatureTable(ids, ids, tuple("abcdefg"), matrix))
+    back = read_features(tmp_path, dict(zip(ids, ids, strict=True)))
+    assert back.columns == tuple("abcdefg")
+    np.testing.assert_array_equal(back.matrix, matrix)
+
+
+def test_rows_of_earlier_audio_are_passed_over(tmp_path):
+    write_part(tmp_path, part(["a", "b"], ["old", "same"], 1.0))
+    write_part(tmp_path, part(["a"], ["new"], 2.0))
+    back = read_features(tmp_path, {"a": "new", "b": "same"})
+    assert back.utterances == ("a", "b")
+    assert back.matrix[:, 0].tolist() == [2.0, 1.0]
+    assert stored_rows(tmp_path) == {("a", "old"), ("b", "same"), ("a", "new")}
+
+
+def test_writing_the_same_part_twice_is_one_file(tmp_path):
+    first, second = write_part(tmp_path, part(["a"], ["h"], 1.0)), write_part(tmp_path, part(["a"], ["h"], 1.0))
+    assert first == second
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_features_are_a_fixed_size_list_of_float32_with_their_names_in_the_metadata(tmp_path):
+    schema = pq.read_schema(write_part(tmp_path, part(["a"], ["h"], 1.0)))
+    assert str(schema.field("features").type).startswith("fixed_size_list<")
+    assert schema.field("features").type.value_type == "float"
+    assert json.loads(schema.metadata[b"serbench"])["columns"] == ["x", "y"]
+
+
+def test_predictions_come_back(tmp_path):
+    codes = np.array([[0, 1, 2], [2, 2, 2]])
+    write_predictions(tmp_path / "j.parquet", utterances=["a", "b", "c"], predictions=codes, metadata={"key": "j"})
+    utterances, back, metadata = read_predictions(tmp_path / "j.parquet")
+    assert utterances == ["a", "b", "c"]
+    np.testing.assert_array_equal(back, codes)
+    assert metadata == {"key": "j"}
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="No space left on device"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_damaged_file_is_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PAR1 but not really")
+    with pytest.raises(StoreError, match=r"a\.parquet: cannot be read .* Delete this file"):
+        read_frame(path)
+
+
+def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="the results folder cannot be written"):
+        Store(tmp_path / "file" / "results").prepare()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_results_folder_is_an_error(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="the results folder cannot be written"):
+        Store(folder).prepare()
+
+
+def test_leftovers_of_dead_processes_are_cleared_and_those_of_living_ones_kept(tmp_path):
+    import socket
+
+    host = socket.gethostname()
+    dead, living = tmp_path / f".tmp-{host}-999999999-aa-x", tmp_path / f".tmp-{host}-{os.getpid()}-aa-x"
+    elsewhere = tmp_path / ".tmp-another-host-1-aa-x"
+    for path in (dead, living, elsewhere):
+        path.write_text("")
+    Store(tmp_path).prepare()
+    assert not dead.exists()
+    assert living.exists()
+    assert elsewhere.exists()
+
+
+def test_key_changes_with_content_and_not_with_order_of_fields():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_versions_are_exact_for_opensmile_and_major_minor_for_the_rest():
+    import numpy
+    import opensmile
+
+    versions = package_versions(["opensmile", "numpy"])
+    assert versions["opensmile"] == opensmile.__version__
+    assert versions["numpy"] == ".".join(numpy.__version__.split(".")[:2])
