@@ -139,12 +139,12 @@ def corpus_statistics(names: Sequence[str] | None = None, workspace: Workspace =
     from serbench.report import read_indexes
     from serbench.report.tables import data_table
 
-    extracted = extract(names, (), workspace)
+    extracted = extract_features(names, (), workspace)
     wanted = {e.corpus for e in extracted.done}
     return data_table([corpus for corpus in read_indexes(workspace.store()) if corpus.name in wanted])
 
 
-def extract(
+def extract_features(
     corpora: Sequence[str] | None = None,
     features: Sequence[str] = DEFAULT_FEATURES,
     workspace: Workspace = Workspace(),
@@ -182,7 +182,7 @@ def extract(
 
 def load_index(corpus: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
     """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises."""
-    return extract([corpus], (), workspace).done[0].index
+    return extract_features([corpus], (), workspace).done[0].index
 
 
 def load_features(corpus: str, features: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def load_features(corpus: str, features: str, workspace: Workspace = Workspace()
     from serbench.store import read_features
 
     feature_set = find_feature_set(features)
-    index = extract([corpus], [features], workspace).done[0].index
+    index = extract_features([corpus], [features], workspace).done[0].index
     decoded = index[index["audio_hash"].notna()]
     wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
     return read_features(workspace.store().features(feature_set.key, corpus), wanted).frame()
@@ -233,7 +233,7 @@ def run_grid(
     from serbench.store import read_metadata
 
     spaces = {} if request.space is None else read_spaces(Path(request.space))
-    extracted = extract([c.name for c in entries], [s.name for s in registered], workspace)
+    extracted = extract_features([c.name for c in entries], [s.name for s in registered], workspace)
     store = workspace.store()
     data = [
         CorpusData(catalogue.corpus(e.corpus), e.index, read_metadata(store.index(e.corpus)).get("partial", ""))
@@ -300,7 +300,7 @@ def export_features(features: str, path: Path | str, corpora: Sequence[str] | No
     return len(table)
 
 
-def demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, progress: Progress = silent) -> Report:
+def run_demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, progress: Progress = silent) -> Report:
     """Write a small synthetic corpus and take it from audio to tables, through the same code as any corpus."""
     from serbench.demo import CORPUS_NAME, write_demo_corpus
 
@@ -353,7 +353,7 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 def _source(features: Any) -> Any:
     from serbench.cells import FeatureSource
 
-    return FeatureSource(features.name, features.key, features.n_features, features.versions)
+    return FeatureSource(features.name, features.key, features.n_features, features.versions, features.argument)
 
 
 def _import_own(own: Sequence[OwnFeatures], data: Sequence[Any], store: Store) -> list[Any]:
@@ -377,9 +377,8 @@ __all__ = [
     "Workspace",
     "check_corpus",
     "corpus_statistics",
-    "demo",
     "export_features",
-    "extract",
+    "extract_features",
     "list_corpora",
     "list_folds",
     "load_catalogue",
@@ -388,5 +387,6 @@ __all__ = [
     "load_scores",
     "make_report",
     "root_of",
+    "run_demo",
     "run_grid",
 ]

@@ -64,12 +64,13 @@ class CorpusData:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Features as the grid meets them: their name, their folder in the store, their number."""
+    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them."""
 
     name: str
     key: str
     n_features: int
     versions: Mapping[str, str]
+    argument: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ def _filled_cell(
         "settings": [dict(setting) for setting in space.settings],
         "default": space.default,
         "feature_key": source.key,
+        "features_argument": source.argument,
         "versions": {**source.versions, **classifier.versions, **package_versions(["serbench"])},
         "utterances": _columns(selected, here, data.corpus.person),
         "missing": _missing(selected[[not h for h in here]], source, data, store),

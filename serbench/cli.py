@@ -129,7 +129,7 @@ def extract(
     """Index corpora and extract features into the store; what is there is not done again."""
     import serbench.api as api
 
-    extracted = api.extract(
+    extracted = api.extract_features(
         corpora, tuple(features or api.DEFAULT_FEATURES), _workspace(results, corpora_file, partial=partial, jobs=jobs)
     )
     for done in extracted.done:
@@ -288,7 +288,7 @@ def demo(
     """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
     import serbench.api as api
 
-    made = api.demo(folder, jobs=jobs, progress=ProgressLine())
+    made = api.run_demo(folder, jobs=jobs, progress=ProgressLine())
     for table in made.of("table2-uar"):
         print_table(table)
     print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")

@@ -26,7 +26,7 @@ from serbench.errors import AudioError, CorpusError, Fault, FeatureError
 from serbench.features import Extractor, FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.progress import Progress, silent
-from serbench.store import FeatureTable, Store, stored_rows, write_frame, write_json, write_part
+from serbench.store import FeatureTable, Store, read_frame, stored_rows, write_frame, write_json, write_part
 
 FLUSH_S = 5.0
 """Seconds between two parts: what a killed run loses at most."""
@@ -97,7 +97,7 @@ def extract_corpus(
             writer.flush()
     index = build_index(scan, measured)
     write_frame(store.index(scan.corpus.name), index, metadata={"partial": note, "language": scan.corpus.language})
-    return _summary(scan, feature_sets, store, index, measured)
+    return _summary(scan, feature_sets, store, read_frame(store.index(scan.corpus.name)), measured)
 
 
 def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.DataFrame:

@@ -115,5 +115,5 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
     samples = tone()
     samples[100] = np.nan
     soundfile.write(path, samples, 16000, subtype="FLOAT")
-    with pytest.raises(AudioError, match="not finite"):
+    with pytest.raises(AudioError, match=r"not finite"):
         decode(path)

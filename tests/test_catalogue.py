@@ -27,7 +27,7 @@ def catalogue_of(tmp_path, text):
 
 
 def faults_of(tmp_path, text):
-    with pytest.raises(ConfigError, match="mine.yaml") as caught:
+    with pytest.raises(ConfigError, match=r"mine.yaml") as caught:
         catalogue_of(tmp_path, text)
     return str(caught.value)
 
@@ -123,7 +123,7 @@ def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch)
 
 
 def test_unknown_corpus_is_suggested():
-    with pytest.raises(UnknownNameError, match="Unknown corpus 'emo-db'. Did you mean 'emodb'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown corpus 'emo-db'. Did you mean 'emodb'"):
         load_catalogue().corpus("emo-db")
 
 

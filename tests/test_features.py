@@ -75,7 +75,7 @@ def test_mfcc120_is_the_first_120_frames_padded_with_zeros(seconds):
 
 
 def test_aliases_of_old_versions_are_not_offered():
-    with pytest.raises(UnknownNameError, match="Unknown feature set 'eGeMAPS'. Did you mean 'eGeMAPSv02'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown feature set 'eGeMAPS'. Did you mean 'eGeMAPSv02'"):
         find_feature_set("eGeMAPS")
 
 
@@ -106,5 +106,5 @@ def test_bad_tables_of_own_features_are_refused(tmp_path, columns, name, message
 
 
 def test_absent_table_is_an_error(tmp_path):
-    with pytest.raises(FeatureError, match="no such file"):
+    with pytest.raises(FeatureError, match=r"no such file"):
         read_own_features(tmp_path / "none.parquet")

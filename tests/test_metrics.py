@@ -28,7 +28,7 @@ def test_metrics_agree_with_audmetric_and_scikit_learn(truth, prediction):
 
 
 def test_pool_without_an_emotion_is_an_error():
-    with pytest.raises(ScoreError, match="no utterance of label 2"):
+    with pytest.raises(ScoreError, match=r"no utterance of label 2"):
         uar(confusion_matrix(np.array([0, 1]), np.array([0, 2]), n_labels=3))
 
 
@@ -44,7 +44,7 @@ def test_ties_between_settings_are_exact():
 
 
 def test_unequal_lengths_are_an_error():
-    with pytest.raises(ScoreError, match="2 labels and 1 predictions"):
+    with pytest.raises(ScoreError, match=r"2 labels and 1 predictions"):
         confusion_matrix(np.array([0, 1]), np.array([0]), n_labels=2)
 
 

@@ -73,7 +73,7 @@ def test_groups_are_balanced_by_sex_and_emotion(make_index):
 
 
 def test_more_groups_than_speakers_is_an_error(make_index):
-    with pytest.raises(ProtocolError, match="5 groups of 4 speakers"):
+    with pytest.raises(ProtocolError, match=r"5 groups of 4 speakers"):
         test_groups(make_index(), corpus(groups=5))
 
 
@@ -148,7 +148,7 @@ def test_groups_left_without_utterances_are_passed_over():
 
 
 def test_one_speaker_alone_cannot_be_tested():
-    with pytest.raises(ProtocolError, match="1 test group with utterances. Expected at least two people"):
+    with pytest.raises(ProtocolError, match=r"1 test group with utterances. Expected at least two people"):
         within(groups_of(1), inner_rule("all", 1))
 
 
@@ -163,7 +163,7 @@ def test_models_for_validation_are_shared_between_pairs_of_groups():
 def test_unknown_person_is_an_error(make_index):
     index = make_index()
     index.loc[0, "speaker"] = None
-    with pytest.raises(ProtocolError, match="1 utterances without speaker"):
+    with pytest.raises(ProtocolError, match=r"1 utterances without speaker"):
         test_groups(index, corpus(leave_out=1))
 
 

@@ -73,7 +73,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(StoreError, match="No space left on device"):
+    with pytest.raises(StoreError, match=r"No space left on device"):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
@@ -88,7 +88,7 @@ def test_damaged_file_is_named(tmp_path):
 
 def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="the results folder cannot be written"):
+    with pytest.raises(StoreError, match=r"the results folder cannot be written"):
         Store(tmp_path / "file" / "results").prepare()
 
 
@@ -96,7 +96,7 @@ def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
 def test_read_only_results_folder_is_an_error(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir(mode=0o500)
-    with pytest.raises(StoreError, match="the results folder cannot be written"):
+    with pytest.raises(StoreError, match=r"the results folder cannot be written"):
         Store(folder).prepare()
 
 

@@ -36,26 +36,26 @@ def test_where_keeps_only_matching_utterances(catalogue, make_index):
 
 
 def test_wrong_names_are_suggested(catalogue):
-    with pytest.raises(UnknownNameError, match="Unknown task 'paper'. Did you mean 'paper5'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown task 'paper'. Did you mean 'paper5'"):
         find_task(catalogue, task="paper", emotions=None, where=())
-    with pytest.raises(UnknownNameError, match="Unknown emotion 'angre'. Did you mean 'anger'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown emotion 'angre'. Did you mean 'anger'"):
         find_task(catalogue, task=None, emotions="angre,fear", where=())
-    with pytest.raises(UnknownNameError, match="Unknown field 'styl'. Did you mean 'style'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown field 'styl'. Did you mean 'style'"):
         find_task(catalogue, task=None, emotions=None, where=("styl=improvised",))
 
 
 @pytest.mark.parametrize("emotions", ["anger", "anger,anger", "anger,fear=anger"])
 def test_fewer_than_two_emotions_or_one_twice_is_an_error(catalogue, emotions):
-    with pytest.raises(ConfigError, match="at least two emotions, each used once"):
+    with pytest.raises(ConfigError, match=r"at least two emotions, each used once"):
         find_task(catalogue, task=None, emotions=emotions, where=())
 
 
 def test_malformed_filter_is_an_error(catalogue):
-    with pytest.raises(ConfigError, match="Expected FIELD=VALUE"):
+    with pytest.raises(ConfigError, match=r"Expected FIELD=VALUE"):
         find_task(catalogue, task=None, emotions=None, where=("style",))
 
 
 def test_field_that_the_corpus_lacks_is_an_error(catalogue, make_index):
     task = find_task(catalogue, task=None, emotions="anger,neutral", where=("style=improvised",))
-    with pytest.raises(ConfigError, match="toy has no 'style'"):
+    with pytest.raises(ConfigError, match=r"toy has no 'style'"):
         task.select(make_index())

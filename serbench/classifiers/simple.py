@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from serbench.classifiers.record import Classifier, Setting
+from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep
 
 
 def make_logistic(setting: Setting, *, n_features: int, seed: int) -> Any:
@@ -19,6 +20,14 @@ def make_knn(setting: Setting, *, n_features: int, seed: int) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
     return KNeighborsClassifier(n_neighbors=int(setting["k"]))
+
+
+def sweep_knn(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+) -> Swept:
+    """Sweep with k at most the number of training rows: then all of them vote."""
+    possible = [{"k": min(int(setting["k"]), len(training.X))} for setting in settings]
+    return loop_sweep(classifier, possible, training, held, seed=seed)
 
 
 def make_dummy(setting: Setting, *, n_features: int, seed: int) -> Any:
@@ -46,6 +55,7 @@ KNN = Classifier(
     estimator=make_knn,
     seconds=lambda n, d, settings: settings * (2e-3 + 1e-10 * n * n * d),
     takes_weights=False,
+    sweep=sweep_knn,
 )
 DUMMY = Classifier(
     name="dummy",

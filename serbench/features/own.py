@@ -20,9 +20,10 @@ SUFFIXES = (".parquet", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class OwnFeatures:
-    """Features read from a file: `matrix` is float32, shape (n_utterances, n_features)."""
+    """Features read from a file called `argument`: `matrix` is float32, shape (n_utterances, n_features)."""
 
     name: str
+    argument: str
     utterances: tuple[str, ...]
     columns: tuple[str, ...]
     matrix: np.ndarray
@@ -77,7 +78,7 @@ def read_own_features(path: Path) -> OwnFeatures:
         found = f"columns without numbers: {listed(words)}" if words else f"a table of shape {frame.shape}"
         raise FeatureError(where, found, "one row per utterance and numbers in every other column")
     matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
-    return OwnFeatures(path.stem, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
+    return OwnFeatures(path.stem, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -57,6 +57,11 @@ class FeatureSet:
     resampler: str = "soxr HQ"
 
     @property
+    def argument(self) -> str:
+        """What `--features` calls it."""
+        return self.name
+
+    @property
     def versions(self) -> dict[str, str]:
         """Versions of the packages whose releases may move the numbers."""
         return package_versions((*self.packages, "soxr"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -168,7 +169,8 @@ def fill_commands(matrix: Matrix) -> list[str]:
             absent = [c for f, c in matrix.rows if f == features and _is_absent(matrix, (f, c, corpus))]
             if absent:
                 classifiers = "".join(f" --classifier {_plain_name(c)}" for c in absent)
-                commands.append(f"serbench grid {corpus} --features {features}{classifiers}{matrix.variant.options}")
+                argument = _argument(matrix, features)
+                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{matrix.variant.options}")
     return commands
 
 
@@ -177,7 +179,9 @@ Place = tuple[str, str, str]
 
 def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
     placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
-    rows = sorted({(f, c) for f, c, _ in placed}, key=lambda r: (order(r[0]), r[0], order(_plain_name(r[1])), r[1]))
+    features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
+    classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
+    rows = itertools.product(features, classifiers)
     corpora = tuple(sorted({corpus for _, _, corpus in placed}))
     common = {
         corpus: tuple(
@@ -282,6 +286,12 @@ def _corpus_note(matrix: Matrix, corpus: str) -> str:
 def _is_absent(matrix: Matrix, place: Place) -> bool:
     cell = matrix.cells.get(place)
     return cell is None or (not cell.outcomes and not cell.record["refused"])
+
+
+def _argument(matrix: Matrix, features: str) -> str:
+    """What `--features` calls a feature set: its name, or the name of the user's file."""
+    records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
+    return next((str(r["features_argument"]) for r in records if "features_argument" in r), features)
 
 
 def _any_default(matrix: Matrix) -> bool:

@@ -1,0 +1,47 @@
+"""Habits of the repository that a reader counts on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import serbench
+
+PACKAGE = Path(serbench.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def names(tree, kind):
+    return [node.func.id for node in ast.walk(tree) if isinstance(node, kind) and isinstance(node.func, ast.Name)]
+
+
+def test_modules_were_found():
+    assert len(MODULES) > 30
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_opens_with_its_purpose_and_only_the_command_line_prints(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    assert path.name == "cli.py" or "print" not in names(tree, ast.Call)
+
+
+def test_there_is_no_drawer_for_everything():
+    assert not [path.name for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_nothing_is_unpickled():
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+        imported += [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+        assert not {"pickle", "cloudpickle", "dill", "shelve"} & {name.split(".")[0] for name in imported}
+
+
+def test_every_public_name_of_the_api_exists():
+    from serbench import api
+
+    assert all(getattr(serbench, name) is getattr(api, name) for name in api.__all__)
+    assert set(api.__all__) <= set(dir(serbench))
+    with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'"):
+        _ = serbench.no_such_name

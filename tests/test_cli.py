@@ -1,0 +1,201 @@
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from serbench.cli import ProgressLine, app, main, print_table
+from serbench.report.formats import Entry, Table
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Run `serbench ...` in this process and return exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["serbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        return caught.value.code or 0, out, err
+
+    return run
+
+
+HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "yaml"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["grid", "--help"], ["corpora", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', *%r]\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "print([name for name in %r if name in sys.modules], file=sys.stderr)"
+    ) % (arguments, HEAVY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_wrong_names_are_answered_without_heavy_imports():
+    code = (
+        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', 'grid', 'emodb', '-c', 'svm']\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 1\n"
+        "print([name for name in ('pandas', 'sklearn', 'opensmile', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SERBENCH_DATA": "x"},
+    )
+    assert done.stdout.strip() == "[]"
+    assert "Unknown classifier 'svm'. Did you mean 'svc'" in done.stderr
+
+
+def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    common = ["--results", tmp_path / "results", "--corpora", path]
+    code, out, err = cli("extract", "toy", "--features", "mfcc", *common)
+    assert code == 0, err
+    assert "toy mfcc: 40 extracted, 0 already there, 0 failed" in out
+    code, out, err = cli("grid", "toy", "--features", "mfcc", "--classifier", "knn", *common)
+    assert code == 0, err
+    assert "1 cells, 10 jobs, 0 already there, 10 to do" in out
+    assert "grid: 10/10" in err
+    code, out, err = cli("report", "--results", tmp_path / "results")
+    assert code == 0, err
+    assert "Table 2. Unweighted average recall (UAR)" in out
+    assert (tmp_path / "results" / "report" / "scores.csv").is_file()
+
+
+def test_dry_run_prints_cells_jobs_and_time(cli, make_corpus, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
+    code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", path)
+    assert code == 0, err
+    assert "toy mfcc knn (inner all): 10 jobs, 10 to do" in out
+    assert "2 cells, 20 jobs, 0 already there, 20 to do" in out
+    assert "Expected: about" in out
+
+
+def test_failures_are_listed_and_turn_the_exit_status(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    (path.parent / "toy" / "f1_anger_0.wav").write_bytes(b"")
+    code, out, err = cli("extract", "toy", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
+    assert code == 1
+    assert "toy mfcc: 23 extracted, 0 already there, 1 failed" in out
+    assert "failed: toy/f1_anger_0.wav (mfcc): f1_anger_0.wav: an empty file" in err
+
+
+def test_one_unusable_corpus_does_not_stop_the_others(cli, make_corpus, tmp_path):
+    make_corpus(name="good")
+    path = make_corpus(name="bad", extra="  expect: {utterances: 99}\n")
+    code, out, err = cli("extract", "good", "bad", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
+    assert code == 1
+    assert "good mfcc: 24 extracted" in out
+    assert "bad: left out. bad.expect: 24 utterances. Expected 99 utterances" in err
+
+
+def test_errors_are_one_message_on_stderr_and_exit_1(cli, tmp_path):
+    (tmp_path / "bad.yaml").write_text("toy: {titel: x}\n")
+    code, out, err = cli("corpora", "list", "--corpora", tmp_path / "bad.yaml")
+    assert code == 1
+    assert out == ""
+    assert "bad.yaml: toy.titel (line 1): unknown key 'titel'. Did you mean 'title'?" in err
+    assert "Traceback" not in err
+
+
+def test_results_that_cannot_be_written_are_an_error(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    (tmp_path / "file").write_text("")
+    code, _, err = cli("extract", "toy", "--results", tmp_path / "file" / "results", "--corpora", path)
+    assert code == 1
+    assert "the results folder cannot be written" in err
+
+
+def test_wrong_usage_exits_2():
+    result = CliRunner().invoke(app, ["grid", "--no-such-option"])
+    assert result.exit_code == 2, result.output
+
+
+def test_corpora_list_tells_what_is_here_and_where_to_get_the_rest(cli, make_corpus):
+    code, out, err = cli("corpora", "list", "--corpora", make_corpus())
+    assert code == 0, err
+    here, elsewhere = out.split("Not on this disk:")
+    assert "toy" in here
+    assert "Get it: https://sail.usc.edu/iemocap/ (signed release form)" in elsewhere
+    assert "[names not verified]" in elsewhere
+
+
+def test_corpora_check_reports_and_fails_for_what_is_not_sound(cli, make_corpus):
+    path = make_corpus()
+    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
+    assert code == 0
+    assert "toy: sound" in out
+    (path.parent / "toy" / "f1_anger_0.wav").write_text("version https://git-lfs.github.com/spec/v1")
+    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
+    assert code == 1
+    assert "toy: not sound" in out
+    assert "error: f1_anger_0.wav: a git-lfs pointer" in out
+
+
+def test_corpora_stats_print_table_1(cli, make_corpus, tmp_path):
+    code, out, err = cli("corpora", "stats", "toy", "--corpora", make_corpus(), "--results", tmp_path / "results")
+    assert code == 0, err
+    assert "Table 1. Data statistics" in out
+    assert "4 (2 f, 2 m)" in out
+
+
+def test_corpora_schema_is_json(cli):
+    code, out, _ = cli("corpora", "schema")
+    assert code == 0
+    assert json.loads(out)["$defs"]["Corpus"]
+
+
+def test_folds_are_csv_on_stdout_or_in_a_file(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    arguments = ["folds", "toy", "--emotions", "anger,neutral", "--corpora", path, "--results", tmp_path / "results"]
+    code, out, err = cli(*arguments, "--output", tmp_path / "folds.csv")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "folds.csv")
+    assert len(table) == 16
+    assert set(table["fold"]) == {"f1", "f2", "m1", "m2"}
+    assert table.set_index("fold")["tuning_folds"]["f1"].iloc[0] == "f2 m1 m2"
+    code, out, _ = cli(*arguments)
+    assert out == (tmp_path / "folds.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_features_are_exported_as_one_file(cli, make_corpus, tmp_path, name):
+    path = make_corpus()
+    arguments = ["features", "export", "mfcc", tmp_path / name, "--corpus", "toy", "--corpora", path]
+    code, out, err = cli(*arguments, "--results", tmp_path / "results")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / name) if name.endswith("csv") else pd.read_parquet(tmp_path / name)
+    assert table.shape == (24, 157)
+    assert table["utterance"][0] == "toy/f1_anger_0.wav"
+
+
+def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = [f"corpus{i:02d}" for i in range(15)]
+    rows = ((Entry("IS09"), Entry("svc"), *(Entry("0.500") for _ in columns)),)
+    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, ("note",), 2))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(column in out for column in columns)
+    assert out.count("features") == 3
+
+
+def test_progress_off_a_terminal_is_plain_lines(capsys):
+    progress = ProgressLine()
+    for i in range(1, 101):
+        progress("extract toy", i, 100)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("extract toy: 100/100,")
+    assert "\r" not in err

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from serbench import api
+from serbench.demo import EMOTIONS, SPEAKERS, TAKES, synthesise, write_demo_corpus
+
+
+def test_synthesis_is_deterministic_and_differs_between_takes():
+    first = synthesise(SPEAKERS[0], "anger", sentence="aieoa", take=0)
+    np.testing.assert_array_equal(first, synthesise(SPEAKERS[0], "anger", sentence="aieoa", take=0))
+    assert not np.array_equal(first[:1000], synthesise(SPEAKERS[0], "anger", sentence="aieoa", take=1)[:1000])
+
+
+def test_corpus_has_both_sexes_and_the_five_emotions_and_calls_itself_synthetic(tmp_path):
+    path = write_demo_corpus(tmp_path)
+    index = api.load_index("synthetic", api.Workspace(results=tmp_path / "results", corpora_file=path))
+    assert len(index) == len(SPEAKERS) * len(EMOTIONS) * TAKES
+    assert index["speaker"].nunique() >= 4
+    assert set(index["gender"]) == {"female", "male"}
+    assert set(index["emotion"]) == {"anger", "fear", "happiness", "neutral", "sadness"}
+    assert "SYNTHETIC" in path.read_text()
+
+
+def median_f0(samples):
+    """Median of the autocorrelation peak over voiced frames: a way to F0 that the synthesis does not use."""
+    found = []
+    for start in range(0, len(samples) - 640, 320):
+        frame = samples[start : start + 640] - samples[start : start + 640].mean()
+        correlation = np.correlate(frame, frame, "full")[639:]
+        lag = 40 + int(np.argmax(correlation[40:260]))
+        if correlation[lag] > 0.5 * correlation[0] > 0:
+            found.append(16000 / lag)
+    return float(np.median(found))
+
+
+@pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda s: s.name)
+def test_speech_is_voiced_near_the_speakers_pitch(speaker):
+    f0 = np.median([median_f0(synthesise(speaker, "neutral", sentence="aieoa", take=take)) for take in range(4)])
+    assert speaker.f0 / 1.4 < f0 < speaker.f0 * 1.4
+
+
+def test_fear_is_higher_and_sadness_softer_than_neutral_on_average():
+    def mean(emotion, of):
+        return np.mean([of(synthesise(s, emotion, sentence="aieoa", take=t)) for s in SPEAKERS for t in range(4)])
+
+    def level(samples):
+        return float(np.sqrt(np.mean(samples**2)))
+
+    assert mean("fear", median_f0) > 1.15 * mean("neutral", median_f0)
+    assert mean("sadness", level) < mean("neutral", level) < mean("anger", level)

@@ -1,0 +1,300 @@
+"""The grid end to end on blobs: what is predicted, what is refused, what is shared and resumed."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serbench import api
+from serbench.report.outcomes import load_outcomes
+from serbench.store import Store, read_predictions
+
+sys.path.insert(0, str(Path(__file__).parent / "independent"))
+import nested_loso
+
+THREE = ("anger", "happiness", "neutral")
+FAST = ("knn", "logistic", "dummy")
+
+
+@pytest.fixture
+def toy(make_corpus, make_features, workspace, tmp_path):
+    """A toy corpus with a file of features, and a function that runs a grid on it."""
+
+    def make(*, noise=2.5, takes=4, n_features=6, **options):
+        path = make_corpus(takes=takes, **options)
+        index = api.load_index("toy", workspace(path))
+        features = make_features(index, noise=noise, n_features=n_features)
+        features.to_csv(tmp_path / "blobs.csv", index=False)
+
+        def run(*, results="results", jobs=2, dry_run=False, **request):
+            given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": FAST, "emotions": ",".join(THREE)}
+            place = workspace(path, results=results, jobs=jobs)
+            return api.run_grid(["toy"], api.GridRequest(**{**given, **request}), place, dry_run=dry_run)
+
+        run.index, run.features, run.root = index, features, path.parent
+        run.store = lambda results="results": Store(tmp_path / results)
+        return run
+
+    return make
+
+
+def outcomes(run, results="results"):
+    return {cell.cell["classifier"]: cell for cell in load_outcomes(run.store(results))}
+
+
+@pytest.mark.parametrize("family", ["svc", "rf", "mlp", "logistic", "knn", "dummy"])
+def test_every_classifier_predicts_what_the_independent_script_predicts(toy, family):
+    run = toy(speakers=("f1", "m1", "m2"), takes=9, noise=3.0)
+    result = run(classifiers=(family,))
+    assert not result.refused
+    cell = outcomes(run)[family]
+    table = run.features.merge(run.index, on="utterance").sort_values("utterance")
+    tuned, default, selected = nested_loso.nested(
+        family, table[[f"x{i}" for i in range(6)]].to_numpy(), table["emotion"].to_numpy(), table["speaker"].to_numpy()
+    )
+    emotions = np.array(cell.emotions)
+    for rule, expected in (("nested", tuned), ("default", default)):
+        predicted = cell.outcomes[rule].predictions
+        assert [str(emotions[predicted[u]]) for u in table["utterance"]] == list(expected)
+    assert {f"toy/{fold}": s for fold, s in cell.outcomes["nested"].settings.items()} == selected
+
+
+def job_bytes(store):
+    return {path.name: path.read_bytes() for path in (store.root / "jobs").iterdir()}
+
+
+def test_predictions_are_the_same_bytes_for_any_number_of_workers_fresh_and_resumed(toy):
+    run = toy()
+    request = {"classifiers": ("svc", "knn", "rf"), "space": run.root / "small.yaml"}
+    (run.root / "small.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: [1, 4]}]}")
+    run(results="one", jobs=1, **request)
+    run(results="two", jobs=2, **request)
+    one, two = job_bytes(run.store("one")), job_bytes(run.store("two"))
+    assert len(one) == 30
+    assert one == two
+    for name in sorted(two)[::2]:
+        (run.store("two").root / "jobs" / name).unlink()
+    resumed = run(results="two", jobs=2, **request)
+    assert len(resumed.plan.todo) == 15
+    assert job_bytes(run.store("two")) == one
+
+
+def test_nothing_is_computed_twice(toy):
+    run = toy()
+    assert len(run().plan.todo) == 30  # 3 classifiers x (6 pairs + 4 speakers)
+    assert len(run().plan.todo) == 0
+    assert len(run(classifiers=("knn", "svc")).plan.todo) == 10
+
+
+def test_dry_run_fits_nothing(toy):
+    run = toy()
+    result = run(dry_run=True)
+    assert result.run is None
+    assert len(result.plan.todo) == 30
+    assert result.plan.seconds > 0
+    assert not (run.store().root / "jobs").exists()
+    assert not (run.store().root / "cells").exists()
+
+
+def test_each_fold_is_predicted_by_models_that_never_saw_its_speaker(toy):
+    run = toy()
+    plan = run(dry_run=True).plan
+    for job in plan.plan.jobs.values():
+        assert not set(job.json["training"]["speakers"]) & set(job.json["evaluated_speakers"])
+
+
+def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
+    """Change the features of one speaker: the models that are tested on that speaker are trained on the same rows."""
+    from serbench.jobs import load_matrices
+
+    run = toy()
+    trained, held_out = [], []
+    for results, factor in (("before", 1.0), ("after", 50.0)):
+        table = run.features.copy()
+        table.loc[table["utterance"].str.startswith("toy/f1"), table.columns[1:]] *= factor
+        table.to_csv(tmp_path / "blobs.csv", index=False)
+        jobs = run(classifiers=("logistic",), results=results, dry_run=True).plan.plan.jobs.values()
+        testing = sorted(
+            (j for j in jobs if "toy/f1" in j.json["evaluated_speakers"]), key=lambda j: j.json["evaluated"]
+        )
+        matrices = [load_matrices(job.json, run.store(results)) for job in testing]
+        trained.append([training.X for training, _ in matrices])
+        held_out.append([held.X for _, held in matrices])
+    assert len(trained[0]) == 4
+    for before, after in zip(*trained, strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert all(not np.array_equal(before, after) for before, after in zip(*held_out, strict=True))
+
+
+def test_shuffled_labels_score_near_chance(toy, tmp_path):
+    run = toy(takes=8, noise=1.0)
+    shuffled = run.features.copy()
+    rng = np.random.default_rng(0)
+    shuffled.iloc[:, 1:] = rng.permutation(shuffled.iloc[:, 1:].to_numpy())
+    shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
+    run(classifiers=("logistic",), features=(str(tmp_path / "shuffled.csv"), str(tmp_path / "blobs.csv")))
+    scores = api.load_scores(api.Workspace(results=run.store().root))
+    nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].set_index("features")["value"]
+    assert nested["blobs"] > 0.7
+    assert abs(nested["shuffled"] - 1 / 3) < 0.15
+
+
+def test_job_file_holds_every_setting_as_small_integers(toy):
+    run = toy()
+    result = run(classifiers=("knn",))
+    for key in result.plan.plan.jobs:
+        utterances, codes, metadata = read_predictions(run.store().job(key))
+        assert codes.shape == (6, len(utterances))
+        assert codes.dtype == np.uint8
+        assert [s["k"] for s in metadata["settings"]] == [1, 3, 5, 9, 15, 25]
+        assert metadata["key"] == key
+
+
+def test_two_speakers_report_default_and_say_why_nested_is_missing(toy):
+    run = toy(speakers=("f1", "m1"))
+    run(classifiers=("logistic",))
+    cell = outcomes(run)["logistic"]
+    assert set(cell.outcomes) == {"default", "oracle"}
+    assert cell.reasons == {"nested": "2 test groups; choosing settings needs 3"}
+
+
+def test_speaker_without_some_emotion_is_no_obstacle(toy):
+    run = toy()
+    for path in (run.root / "toy").glob("m2_anger*"):
+        path.unlink()
+    run()
+    scores = api.load_scores(api.Workspace(results=run.store().root))
+    folds = pd.read_csv(run.store().report / "folds.csv")
+    assert folds[folds["fold"] == "m2"]["n_emotions"].unique().tolist() == [2]
+    assert scores[scores["metric"] == "uar"]["n_utterances"].unique().tolist() == [44]
+
+
+def test_emotion_that_the_corpus_lacks_refuses_the_cell_and_says_what_to_do(toy):
+    run = toy()
+    result = run(emotions=None, task="paper5")
+    assert len(result.refused) == 3
+    message = "toy: no utterances of fear, sadness. Expected all of paper5. Use --emotions anger,happiness,neutral."
+    assert set(result.refused.values()) == {message}
+
+
+def test_one_refused_cell_does_not_stop_the_others(toy):
+    run = toy()
+    result = run(classifiers=("knn", "rf"), scaling="none", space=None)
+    assert list(result.refused.values())[0].endswith("knn with --scaling none. Expected --scaling train or speaker.")
+    assert set(outcomes(run)) == {"knn", "rf"}
+    assert outcomes(run)["rf"].outcomes
+    assert not outcomes(run)["knn"].outcomes
+
+
+def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_path):
+    run = toy(emotions=(*THREE, "fear"))
+    result = run(scaling="speaker", dry_run=True)
+    job = next(iter(result.plan.plan.jobs.values()))
+    normalised = job.json["normalised"]
+    assert set(normalised) == {"toy/f1", "toy/f2", "toy/m1", "toy/m2"}
+    assert all(len(utterances) == 16 for utterances in normalised.values())
+
+    from serbench.jobs import load_matrices
+
+    training, _ = load_matrices(job.json, run.store())
+    table = run.features.set_index("utterance").astype("float64")
+    own = [u for u in table.index if u.startswith("toy/f1")]
+    scaled = (table.loc[own] - table.loc[own].mean()) / table.loc[own].std(ddof=0)
+    rows = [i for i, u in enumerate(job.json["training"]["utterances"]) if u in own]
+    ids = [job.json["training"]["utterances"][i] for i in rows]
+    np.testing.assert_allclose(training.X[rows], scaled.loc[ids], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"takes": 3}, r"toy/f1 \(9 utterances\)"), ({"emotions": ("anger",), "takes": 12}, "no utterances of")],
+)
+def test_speaker_scaling_is_refused_where_a_speaker_cannot_bear_it(toy, options, message):
+    run = toy(**options)
+    result = run(classifiers=("knn",), scaling="speaker")
+    assert len(result.refused) == 1
+    assert pd.Series(list(result.refused.values())).str.contains(message).all()
+
+
+def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
+    run = toy()
+    run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)
+    run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
+    scores = api.load_scores(api.Workspace(results=run.store().root))
+    counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
+    assert counts.loc["short"].tolist() == [45, 3]
+    assert counts.loc["blobs"].tolist() == [48, 0]
+    assert "45 of 48 utterances (those all cells have)" in (run.store().report / "report.md").read_text()
+
+
+def test_features_of_another_corpus_are_refused_with_an_example(toy, tmp_path):
+    run = toy()
+    run.features.assign(utterance=lambda f: f["utterance"].str.replace("toy/", "")).to_csv(
+        tmp_path / "wrong.csv", index=False
+    )
+    with pytest.raises(
+        api.SerbenchError, match=r"first 'f1_anger_0.wav'\) is an utterance of toy. Expected ids like 'toy/"
+    ):
+        run(features=(str(tmp_path / "wrong.csv"),))
+
+
+def test_names_are_checked_before_any_work(toy):
+    run = toy()
+    with pytest.raises(api.UnknownNameError, match=r"Unknown classifier 'svm'. Did you mean 'svc'"):
+        run(classifiers=("svm",), results="untouched")
+    with pytest.raises(api.UnknownNameError, match=r"Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'"):
+        run(features=("egemaps",), results="untouched")
+    with pytest.raises(api.UnknownNameError, match=r"Unknown scaling 'speakers'. Did you mean 'speaker'"):
+        run(scaling="speakers")
+    assert not run.store("untouched").root.exists()
+
+
+def test_seeds_are_cells_of_their_own(toy):
+    run = toy()
+    run(classifiers=("dummy",), seeds=(0, 1))
+    assert sorted(cell.cell["seed"] for cell in load_outcomes(run.store())) == [0, 1]
+
+
+def test_where_keeps_to_part_of_the_corpus(toy):
+    run = toy()
+    run(classifiers=("knn",), where=("gender=female",))
+    cell = outcomes(run)["knn"]
+    assert set(cell.speakers.values()) == {"toy/f1", "toy/f2"}
+    assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
+
+
+def test_copies_across_speakers_take_no_part(toy):
+    run = toy()
+    (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
+    run(classifiers=("knn",))
+    assert "toy/m1_anger_1.wav" not in outcomes(run)["knn"].truth
+
+
+def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
+    run = toy()
+    run(classifiers=("knn",))
+    texts = [path.read_text() for path in (run.store().root / "cells").iterdir()]
+    api.make_report(api.Workspace(results=run.store().root))
+    texts += [p.read_text() for p in run.store().report.iterdir() if p.suffix != ".parquet"]
+    assert not any(str(tmp_path) in text for text in texts)
+    assert all(json.loads(t)["versions"]["serbench"] for t in texts[:1])
+
+
+def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    broken = next(job for job in plan.todo if job.json["classifier"] == "knn")
+    broken.json["hashes"][broken.json["evaluated"][0]] = "no such audio"
+
+    from serbench.grid import run_grid
+
+    done = run_grid(plan, run.store(), jobs=2)
+    assert list(done.failed) == [broken.key]
+    assert len(done.refused) == 1
+    reason = next(iter(done.refused.values()))
+    assert "1 of its jobs failed: store: no features of" in reason
+    assert outcomes(run)["dummy"].outcomes
+    assert outcomes(run)["knn"].reasons["nested"] == reason
