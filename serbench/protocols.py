@@ -6,6 +6,7 @@ a seed, nor on the order of rows. Training and test sets never share a person.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -240,20 +241,15 @@ def _balanced(index: pd.DataFrame, n_groups: int, corpus: str) -> list[list[str]
     sex = _sex_of(index)
     if len(sex) < n_groups:
         raise ProtocolError(f"{corpus}.folds.groups", f"{n_groups} groups of {len(sex)} speakers", "fewer groups")
-    counts = index.assign(sex=index["speaker"].map(sex), emotion=index["emotion"].fillna("")).pivot_table(
-        index="speaker", columns=["sex", "emotion"], aggfunc="size", fill_value=0
-    )
-    sizes = index["speaker"].value_counts().to_dict()
-    order = sorted(sizes, key=lambda speaker: (-sizes[speaker], speaker))
+    made_of: dict[str, Counter[tuple[str, str]]] = {speaker: Counter() for speaker in sex}
+    for speaker, emotion in zip(index["speaker"], index["emotion"].fillna(""), strict=True):
+        made_of[speaker][sex[speaker], emotion] += 1
     members: list[list[str]] = [[] for _ in range(n_groups)]
-    totals = [counts.iloc[0] * 0 for _ in range(n_groups)]
-    for speaker in order:
-        grown = [_squares(total + counts.loc[speaker]) - _squares(total) for total in totals]
+    totals: list[Counter[tuple[str, str]]] = [Counter() for _ in range(n_groups)]
+    for speaker in sorted(made_of, key=lambda s: (-made_of[s].total(), s)):
+        own = made_of[speaker]
+        grown = [sum((total[kind] + n) ** 2 - total[kind] ** 2 for kind, n in own.items()) for total in totals]
         chosen = min(range(n_groups), key=lambda i: (bool(members[i]), grown[i], i))
         members[chosen].append(speaker)
-        totals[chosen] = totals[chosen] + counts.loc[speaker]
+        totals[chosen] += own
     return [sorted(group) for group in members]
-
-
-def _squares(counts: pd.Series) -> int:
-    return int((counts.to_numpy() ** 2).sum())

@@ -31,7 +31,7 @@ HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy
 @pytest.mark.parametrize("arguments", [["--help"], ["grid", "--help"], ["corpora", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
     code = (
-        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', *%r]\n"
+        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', {}]\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
         "print([name for name in %r if name in sys.modules], file=sys.stderr)"
     ) % (arguments, HEAVY)

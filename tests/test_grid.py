@@ -183,7 +183,7 @@ def test_emotion_that_the_corpus_lacks_refuses_the_cell_and_says_what_to_do(toy)
 def test_one_refused_cell_does_not_stop_the_others(toy):
     run = toy()
     result = run(classifiers=("knn", "rf"), scaling="none", space=None)
-    assert list(result.refused.values())[0].endswith("knn with --scaling none. Expected --scaling train or speaker.")
+    assert next(iter(result.refused.values())).endswith("knn with --scaling none. Expected --scaling train or speaker.")
     assert set(outcomes(run)) == {"knn", "rf"}
     assert outcomes(run)["rf"].outcomes
     assert not outcomes(run)["knn"].outcomes

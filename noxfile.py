@@ -1,0 +1,65 @@
+"""Sessions: `nox` runs tests, lint and types; the others are asked for by name, e.g. `nox -s slow`."""
+
+import sys
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.default_venv_backend = "venv"
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the Python that runs nox; those of real corpora where SERBENCH_DATA is set."""
+    if CURRENT not in PYTHONS:
+        session.error(f"Python {CURRENT} is none of {', '.join(PYTHONS)}")
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS, default=False)
+def pythons(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is installed."""
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, and that imports point down."""
+    session.install("-e", ".", *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly."""
+    session.install("-e", ".", *group("types"))
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def minimums(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows."""
+    lowest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+    session.install(*lowest, *group("test"))
+    session.install("--no-deps", "-e", ".")
+    # Old releases of libraries warn of newer ones; what is tested here is that the results hold.
+    session.run("pytest", "-W", "default", *session.posargs)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """Run what takes minutes: the forest on EmoDB against the independent script."""
+    session.install("-e", ".", *group("test"))
+    session.run("pytest", "-m", "slow", "-s", *session.posargs)

@@ -1,0 +1,155 @@
+"""Claims about real recordings; they need SERBENCH_DATA."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from serbench import api
+from serbench.cells import CorpusData
+from serbench.corpora.catalogue import load_catalogue, root_of
+from serbench.corpora.labels import scan_corpus
+from serbench.protocols import test_groups
+from serbench.report.outcomes import load_outcomes
+from serbench.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent / "independent"))
+import nested_loso
+
+test_groups.__test__ = False  # pytest takes the name for a test
+pytestmark = pytest.mark.corpus
+IN_ALL = {"ravdess": (720, 12, 432), "nemo": (424, 9, 360)}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One results folder for all tests of this module."""
+    return api.Workspace(results=tmp_path_factory.mktemp("results"), partial=True, jobs=2)
+
+
+def test_emodb_is_complete_and_sound():
+    check = api.check_corpus("emodb", deep=True)
+    assert check.is_sound, check.findings
+    assert check.facts["utterances"] == "535 in 535 recordings"
+
+
+@pytest.mark.parametrize("name", IN_ALL)
+def test_counts_of_the_partial_copies(name, place):
+    if name not in load_catalogue().on_disk():
+        pytest.skip(f"{name} is not in SERBENCH_DATA")
+    scan = scan_corpus(load_catalogue().corpus(name), partial=True)
+    utterances, speakers, in_five = IN_ALL[name]
+    assert len(scan.table) == utterances
+    assert scan.table["speaker"].nunique() == speakers
+    five = ("anger", "fear", "happiness", "neutral", "sadness")
+    assert scan.table["emotion"].isin(five).sum() == in_five
+
+
+def test_the_duplicate_pair_of_ravdess_actor_07_is_found():
+    if "ravdess" not in load_catalogue().on_disk():
+        pytest.skip("ravdess is not in SERBENCH_DATA")
+    check = api.check_corpus("ravdess", api.Workspace(partial=True), deep=True)
+    pairs = [f.text for f in check.findings if "byte-identical recordings of one speaker" in f.text]
+    assert len(pairs) == 1
+    assert pairs[0].count("Actor_07/") == 2
+
+
+def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):
+    if "ravdess" not in load_catalogue().on_disk():
+        pytest.skip("ravdess is not in SERBENCH_DATA")
+    data = CorpusData(load_catalogue().corpus("ravdess"), api.load_index("ravdess", place), "")
+    assert [g.name for g in test_groups(data.index, data.corpus)] == [
+        "01+02",
+        "03+04",
+        "05+06",
+        "07+08",
+        "09+10",
+        "11+12",
+    ]
+
+
+def test_is09_of_emodb_is_bit_identical_to_opensmile_in_values_order_and_names(place):
+    import opensmile
+
+    mine = api.load_features("emodb", "IS09", place)
+    files = sorted((root_of(load_catalogue().corpus("emodb")) / "wav").glob("*.wav"))
+    assert len(files) == 535
+    smile = opensmile.Smile(opensmile.FeatureSet.IS09, opensmile.FeatureLevel.Functionals)
+    direct = smile.process_files([str(f) for f in files])
+    assert mine.columns.tolist() == direct.columns.tolist()
+    assert mine.index.tolist() == [f"emodb/wav/{f.name}" for f in files]
+    np.testing.assert_array_equal(mine.to_numpy(), direct.to_numpy())
+
+
+def test_mfcc_of_emodb_equals_a_direct_librosa_computation(place):
+    import librosa
+
+    mine = api.load_features("emodb", "mfcc", place)
+    root = root_of(load_catalogue().corpus("emodb"))
+    for utterance in mine.index[::9]:
+        y, _ = soundfile.read(root / utterance.removeprefix("emodb/"), dtype="float32")
+        mel = librosa.feature.melspectrogram(
+            y=y,
+            sr=16000,
+            n_fft=512,
+            hop_length=160,
+            win_length=400,
+            window="hamming",
+            center=False,
+            n_mels=26,
+            fmax=8000,
+        )
+        static = librosa.feature.mfcc(S=librosa.power_to_db(mel, ref=1, amin=1e-10, top_db=None), n_mfcc=13)
+        llds = [static, *(librosa.feature.delta(static, width=9, order=k, mode="nearest") for k in (1, 2))]
+        rows = [[f(row) for f in (np.mean, np.std, np.min, np.max)] for block in llds for row in block]
+        np.testing.assert_array_equal(mine.loc[utterance].to_numpy(), np.array(rows, dtype=np.float32).ravel())
+
+
+def compare_with_script(family, place, *, inner="auto", rules=("nested", "default")):
+    request = api.GridRequest(features=("IS09",), classifiers=(family,), inner=inner)
+    result = api.run_grid(["emodb"], request, place)
+    assert not result.refused
+    cells = load_outcomes(Store(Path(place.results)))
+    cell = next(
+        c
+        for c in cells
+        if c.cell["classifier"] == family and c.cell["corpus"] == "emodb" and c.outcomes.keys() >= set(rules)
+    )
+    x, y, speakers, names = nested_loso.emodb(root_of(load_catalogue().corpus("emodb")) / "wav")
+    if rules == ("default",):
+        script = {"default": nested_loso.default_only(family, x, y, speakers)}
+    else:
+        tuned, default, selected = nested_loso.nested(family, x, y, speakers)
+        script = {"nested": tuned, "default": default}
+        assert dict(cell.outcomes["nested"].settings) == selected
+    for rule in rules:
+        predicted = cell.outcomes[rule].predictions
+        assert [cell.emotions[predicted[f"emodb/wav/{name}"]] for name in names] == list(script[rule])
+    return {rule: float(nested_loso.pooled_uar(y, script[rule])) for rule in rules}
+
+
+def test_svc_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
+    found = compare_with_script("svc", place)
+    assert round(found["nested"], 3) == 0.781
+    assert round(found["default"], 3) == 0.781
+
+
+def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
+    compare_with_script("rf", place, inner="none", rules=("default",))
+
+
+@pytest.mark.slow
+def test_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
+    print(compare_with_script("rf", place))
+
+
+def test_report_of_real_corpora_names_no_folder(place):
+    api.run_grid(["emodb"], api.GridRequest(features=("IS09",), classifiers=("knn",)), place)
+    api.make_report(place)
+    folder = Path(place.results) / "report"
+    texts = [path.read_text() for path in folder.iterdir() if path.suffix != ".parquet"]
+    assert len(texts) > 10
+    assert not any(os.environ["SERBENCH_DATA"] in text or str(place.results) in text for text in texts)
