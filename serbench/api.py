@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +104,18 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class GridResult:
-    """What a grid did: `run` is None after a dry run, `refused` maps corpora and cells to reasons."""
+    """A grid as planned and, once `run` is not None, as done."""
 
     plan: GridPlan
     run: GridRun | None
     extracted: Extracted
-    refused: Mapping[str, str]
     workspace: Workspace = field(repr=False)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Corpora and cells without a result, with the reason."""
+        cells = self.run.refused if self.run else {c.cell.name: c.refused for c in self.plan.cells if c.refused}
+        return {**self.extracted.refused, **cells}
 
     def scores(self) -> pd.DataFrame:
         """Scores of all cells in the results folder."""
@@ -205,15 +210,21 @@ def run_grid(
     corpora: Sequence[str] | None = None,
     request: GridRequest = GridRequest(),
     workspace: Workspace = Workspace(),
-    *,
-    dry_run: bool = False,
 ) -> GridResult:
-    """Run every combination of corpora, features and classifiers that the store lacks; extract first what is missing.
+    """Run every combination of corpora, features and classifiers that the store lacks; see `plan_grid`."""
+    return run_planned_grid(plan_grid(corpora, request, workspace))
+
+
+def plan_grid(
+    corpora: Sequence[str] | None = None,
+    request: GridRequest = GridRequest(),
+    workspace: Workspace = Workspace(),
+) -> GridResult:
+    """Lay out cells and jobs and fit nothing; what the plan needs is indexed and extracted first.
 
     Parameters
     ----------
     corpora : names; None for every corpus that is on disk.
-    dry_run : plan only: nothing is fitted, though what the plan needs is indexed and extracted.
 
     Raises
     ------
@@ -228,8 +239,7 @@ def run_grid(
 
     from serbench.cells import CorpusData, GridOptions
     from serbench.classifiers.spaces import read_spaces
-    from serbench.grid import plan_grid
-    from serbench.grid import run_grid as run_planned
+    from serbench.grid import plan_grid as lay_out
     from serbench.store import read_metadata
 
     spaces = {} if request.space is None else read_spaces(Path(request.space))
@@ -241,10 +251,17 @@ def run_grid(
     ]
     sources = _import_own(own, data, store) + [_source(feature_set) for feature_set in registered]
     options = GridOptions(task, request.protocol, request.scaling, request.inner, tuple(request.seeds))
-    plan = plan_grid(data, sources, classifiers, spaces, options, store)
-    run = None if dry_run else run_planned(plan, store, jobs=workspace.workers, progress=workspace.progress)
-    cells = run.refused if run else {c.cell.name: c.refused for c in plan.cells if c.refused}
-    return GridResult(plan, run, extracted, {**extracted.refused, **cells}, workspace)
+    plan = lay_out(data, sources, classifiers, spaces, options, store)
+    return GridResult(plan, None, extracted, workspace)
+
+
+def run_planned_grid(planned: GridResult) -> GridResult:
+    """Run the jobs of a plan that the store lacks and record its cells."""
+    from serbench.grid import run_grid as run_jobs
+
+    workspace = planned.workspace
+    run = run_jobs(planned.plan, workspace.store(), jobs=workspace.workers, progress=workspace.progress)
+    return replace(planned, run=run)
 
 
 def make_report(workspace: Workspace = Workspace()) -> Report:
@@ -386,7 +403,9 @@ __all__ = [
     "load_index",
     "load_scores",
     "make_report",
+    "plan_grid",
     "root_of",
     "run_demo",
     "run_grid",
+    "run_planned_grid",
 ]

@@ -52,6 +52,8 @@ Features = Annotated[
 ]
 
 DEFAULT_RESULTS = Path("results")
+INTERRUPTED = 130
+"""Exit code that typer gives Ctrl-C."""
 
 
 @corpora_app.command("list")
@@ -232,8 +234,10 @@ def grid(
         seeds=tuple(dict.fromkeys(seed or (0,))),
     )
     workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
-    result = api.run_grid(corpora, request, workspace, dry_run=dry_run)
-    _print_plan(result.plan, workers=workspace.workers, dry_run=dry_run)
+    result = api.plan_grid(corpora, request, workspace)
+    _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run)
+    if not dry_run:
+        result = api.run_planned_grid(result)
     if _say_grid(result):
         raise typer.Exit(1)
     if not dry_run:
@@ -353,9 +357,10 @@ def main() -> None:
     except SerbenchError as error:
         _say(f"serbench: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        _say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            _say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
+        raise
 
 
 def _workspace(results: Path, corpora_file: Path | None, *, partial: bool, jobs: int | None = None) -> Workspace:
@@ -379,17 +384,17 @@ def _blocks(table: Table, width: int) -> list[list[int]]:
     return blocks
 
 
-def _print_plan(plan: GridPlan, *, workers: int, dry_run: bool) -> None:
+def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool) -> None:
     there = len(plan.plan.jobs) - len(plan.todo)
-    if dry_run:
+    if cell_by_cell:
         for cell in plan.cells:
             jobs = cell.record.get("jobs", ())
             todo = len(set(jobs) & {job.key for job in plan.todo})
             state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
             print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
     print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
-    if dry_run:
-        print(f"Expected: about {_duration(plan.seconds / workers)} with {workers} workers")
+    if plan.todo:
+        print(f"Expected: about {_duration(plan.seconds / workers)} with {workers} workers", flush=True)
 
 
 def _say_grid(result: GridResult) -> bool:

@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 import serbench
 
@@ -23,3 +24,39 @@ def test_corpora_on_disk_are_told_from_those_that_are_not(make_corpus, workspace
     corpora = serbench.list_corpora(workspace(make_corpus()))
     assert corpora["toy"][1] is None
     assert corpora["emodb"][1] == "SERBENCH_DATA is not set"
+
+
+HEAD = "new:\n  title: New\n  language: en\n  licence: CC0-1.0\n  root: new\n  audio: '**/*.wav'\n"
+EMOTIONS = "  emotions: {ang: anger, neu: neutral}\n"
+SOURCES = {
+    "path": "  labels:\n    from: path\n    pattern: '(?P<speaker>s\\d)_(?P<emotion>[a-z]+)_\\d\\.wav$'\n",
+    "table": "  labels:\n    from: table\n    file: labels.csv\n"
+    "    columns: {file: name, speaker: who, emotion: how}\n    path: audio/{file}.wav\n",
+    "lines": "  labels:\n    from: lines\n    files: '*.txt'\n"
+    "    pattern: '^(?P<turn>(?P<number>\\d)\\S+) = (?P<emotion>\\w+)'\n"
+    "    path: audio/s{number}_{emotion}_{turn}.wav\n"
+    "  compose: {speaker: 's{number}'}\n",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_corpus_never_heard_of_works_from_a_yaml_block_alone(source, tmp_path, write_wav):
+    rows, lines = ["name,who,how"], []
+    for i in range(1, 4):
+        for emotion in ("ang", "neu"):
+            for take in range(3):
+                turn = f"{i}x{take}" if source == "lines" else str(take)
+                write_wav(tmp_path / "new" / "audio" / f"s{i}_{emotion}_{turn}.wav", seed=10 * i + take)
+                rows.append(f"s{i}_{emotion}_{turn},s{i},{emotion}")
+                lines.append(f"{turn} = {emotion}")
+    if source == "table":
+        (tmp_path / "new" / "labels.csv").write_text("\n".join(rows))
+    if source == "lines":
+        (tmp_path / "new" / "labels.txt").write_text("\n".join(["# turn = emotion", *lines]))
+    (tmp_path / "corpora.yaml").write_text(HEAD + SOURCES[source] + EMOTIONS)
+    place = serbench.Workspace(results=tmp_path / "results", corpora_file=tmp_path / "corpora.yaml", jobs=2)
+    request = serbench.GridRequest(features=("mfcc",), classifiers=("knn",), emotions="anger,neutral")
+    scores = serbench.run_grid(["new"], request, place).scores()
+    nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].iloc[0]
+    assert (nested["n_utterances"], nested["n_speakers"]) == (18, 3)
+    assert 0 <= nested["value"] <= 1

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -28,32 +27,34 @@ def cli(monkeypatch, capfd):
 HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "yaml"]
 
 
+PROBE = """
+import sys
+from serbench.cli import main
+sys.argv = ["serbench", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as stop:
+    print(stop.code or 0, sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def probe(*arguments):
+    """Run `serbench ...` in a fresh interpreter and return stderr, ended by the exit code and every module imported."""
+    return subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True).stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["grid", "--help"], ["corpora", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
-    code = (
-        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', {}]\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
-        "print([name for name in %r if name in sys.modules], file=sys.stderr)"
-    ) % (arguments, HEAVY)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
+    told = probe(*arguments)
+    assert told.startswith("0 [")
+    assert not [name for name in HEAVY if f"'{name}'" in told]
 
 
 def test_wrong_names_are_answered_without_heavy_imports():
-    code = (
-        "import sys\nfrom serbench.cli import main\nsys.argv = ['serbench', 'grid', 'emodb', '-c', 'svm']\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 1\n"
-        "print([name for name in ('pandas', 'sklearn', 'opensmile', 'pyarrow') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "SERBENCH_DATA": "x"},
-    )
-    assert done.stdout.strip() == "[]"
-    assert "Unknown classifier 'svm'. Did you mean 'svc'" in done.stderr
+    told = probe("grid", "emodb", "-c", "svm")
+    assert told.startswith("serbench: Unknown classifier 'svm'. Did you mean 'svc'")
+    assert "\n1 [" in told
+    assert not [name for name in ("pandas", "sklearn", "opensmile", "pyarrow", "scipy") if f"'{name}'" in told]
 
 
 def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):

@@ -32,7 +32,8 @@ def toy(make_corpus, make_features, workspace, tmp_path):
         def run(*, results="results", jobs=2, dry_run=False, **request):
             given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": FAST, "emotions": ",".join(THREE)}
             place = workspace(path, results=results, jobs=jobs)
-            return api.run_grid(["toy"], api.GridRequest(**{**given, **request}), place, dry_run=dry_run)
+            act = api.plan_grid if dry_run else api.run_grid
+            return act(["toy"], api.GridRequest(**{**given, **request}), place)
 
         run.index, run.features, run.root = index, features, path.parent
         run.store = lambda results="results": Store(tmp_path / results)

@@ -31,6 +31,6 @@ FOREST = Classifier(
     default=_forest("sqrt", 1),
     parameters=("max_features", "min_samples_leaf"),
     estimator=make_forest,
-    seconds=lambda n, d, settings: settings * (0.3 + 7e-6 * n * d),
+    seconds=lambda n, d, settings: settings * (0.35 + 8e-6 * n * d),
     needs_scaling=False,
 )

@@ -44,7 +44,7 @@ LOGISTIC = Classifier(
     default={"C": 1e-2},
     parameters=("C",),
     estimator=make_logistic,
-    seconds=lambda n, d, settings: settings * 5e-7 * n * d,
+    seconds=lambda n, d, settings: settings * 2e-7 * n * d,
 )
 KNN = Classifier(
     name="knn",
@@ -53,7 +53,7 @@ KNN = Classifier(
     default={"k": 5},
     parameters=("k",),
     estimator=make_knn,
-    seconds=lambda n, d, settings: settings * (2e-3 + 1e-10 * n * n * d),
+    seconds=lambda n, d, settings: settings * (1e-3 + 1e-10 * n * n * d),
     takes_weights=False,
     sweep=sweep_knn,
 )
@@ -64,7 +64,7 @@ DUMMY = Classifier(
     default={"strategy": "most_frequent"},
     parameters=("strategy",),
     estimator=make_dummy,
-    seconds=lambda n, d, settings: 1e-3,
+    seconds=lambda n, d, settings: 6e-3,
     needs_scaling=False,
     takes_weights=False,
 )

@@ -34,5 +34,5 @@ SVC_CLASSIFIER = Classifier(
     default=_rbf(1, 1),
     parameters=("kernel", "C", "gamma"),
     estimator=make_svc,
-    seconds=lambda n, d, settings: settings * 3.5e-10 * n**2 * d,
+    seconds=lambda n, d, settings: settings * 5e-10 * n**2 * d,
 )

@@ -25,11 +25,12 @@ RULES = ("nested", "default", "oracle")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Predictions of one rule over a cell: codes by utterance, and the setting chosen for each fold."""
+    """Predictions of one rule over a cell: codes by utterance, settings by fold, and folds that did not converge."""
 
     rule: str
     predictions: Mapping[str, int]
     settings: Mapping[str, int]
+    not_converged: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,9 @@ class _Jobs:
     def __init__(self, store: Store, record: Mapping[str, Any], truth: Mapping[str, int]) -> None:
         self.record = record
         self.truth = truth
-        self.codes = {key: _job(store, key, record) for key in record["jobs"]}
+        read = {key: _job(store, key, record) for key in record["jobs"]}
+        self.codes = {key: (places, codes) for key, (places, codes, _) in read.items()}
+        self.not_converged = {key: set(settings) for key, (_, _, settings) in read.items()}
 
     def of(self, job: str, group: str) -> tuple[Sequence[str], np.ndarray]:
         """Utterances of a group and a job's codes for them, shape (n_settings, n_utterances)."""
@@ -140,13 +143,17 @@ class _Jobs:
     def outcome(self, rule: str, settings: Mapping[str, int]) -> Outcome:
         """Collect the predictions of the chosen setting of every fold."""
         predictions: dict[str, int] = {}
+        not_converged = []
         for evaluation in self.record["evaluations"]:
-            utterances, codes = self.of(evaluation["job"], evaluation["name"])
-            predictions.update(zip(utterances, codes[settings[evaluation["name"]]].tolist(), strict=True))
-        return Outcome(rule, predictions, settings)
+            fold, job = evaluation["name"], evaluation["job"]
+            utterances, codes = self.of(job, fold)
+            predictions.update(zip(utterances, codes[settings[fold]].tolist(), strict=True))
+            if settings[fold] in self.not_converged[job]:
+                not_converged.append(fold)
+        return Outcome(rule, predictions, settings, tuple(not_converged))
 
 
-def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, int], np.ndarray]:
+def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, int], np.ndarray, list[int]]:
     utterances, codes, metadata = read_predictions(store.job(key))
     if metadata["key"] != key or len(codes) != len(record["settings"]) or metadata["emotions"] != record["emotions"]:
         raise StoreError(
@@ -154,4 +161,4 @@ def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, i
             "does not belong to the cell that names it",
             todo="Delete this file and run `serbench grid` again",
         )
-    return {u: i for i, u in enumerate(utterances)}, codes
+    return {u: i for i, u in enumerate(utterances)}, codes, metadata["not_converged"]

@@ -65,7 +65,7 @@ def confusion_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
 
 
 def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
-    """One row per cell, rule and fold: the setting chosen, UAR and WAR, and the emotions the UAR averages over."""
+    """One row per cell, rule and fold: its setting and whether that converged, UAR, WAR, and how many emotions."""
     rows: list[Row] = []
     for cell in cells:
         for rule, outcome in cell.outcomes.items():
@@ -77,6 +77,7 @@ def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
                         "rule": rule,
                         "fold": fold,
                         "setting": setting_title(cell.record["settings"][outcome.settings[fold]]),
+                        "converged": fold not in outcome.not_converged,
                         "n_utterances": len(utterances),
                         "n_emotions": int((confusion.sum(axis=1) > 0).sum()),
                         **{name.removesuffix("_folds"): metric(confusion) for name, metric in FOLD_METRICS.items()},
