@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from joblib.externals.loky import get_reusable_executor
@@ -146,25 +146,33 @@ def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tu
 
 
 def _run_pool(left: dict[str, Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
-    if not left:
-        return
+    """Run jobs in child processes, even with one worker, so that results never depend on the number of workers."""
     pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60)
-    futures = {pool.submit(run_job, job.key, job.json, str(store.root)): job for job in left.values()}
-    finished = False
+    waiting = iter(list(left.values()))
+    running: dict[Future[float], Job] = {}
     try:
-        for future in as_completed(futures):
-            job = futures[future]
-            try:
-                outcome: float | str = future.result()
-            except TerminatedWorkerError:
-                raise
-            except SerbenchError as error:
-                outcome = str(error)
-            except Exception as error:
-                outcome = f"{type(error).__name__}: {error}"
-            del left[job.key]
-            yield job, outcome
-        finished = True
-    finally:
-        if not finished:
-            pool.shutdown(kill_workers=True)
+        while True:
+            for job in itertools.islice(waiting, 2 * workers - len(running)):
+                running[pool.submit(run_job, job.key, job.json, str(store.root))] = job
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                outcome = _outcome(future)
+                del left[job.key]
+                yield job, outcome
+    except BaseException:
+        pool.shutdown(kill_workers=True)
+        raise
+
+
+def _outcome(future: Future[float]) -> float | str:
+    """Return a job's seconds, or the reason why it failed; a dead worker is not the job's fault and is raised."""
+    try:
+        return future.result()
+    except TerminatedWorkerError:
+        raise
+    except SerbenchError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"

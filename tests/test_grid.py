@@ -1,6 +1,8 @@
 """The grid end to end on blobs: what is predicted, what is refused, what is shared and resumed."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -299,3 +301,25 @@ def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     assert "1 of its jobs failed: store: no features of" in reason
     assert outcomes(run)["dummy"].outcomes
     assert outcomes(run)["knn"].reasons["nested"] == reason
+
+
+def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
+    import multiprocessing
+
+    run = toy()
+    plan = run(classifiers=("svc", "knn"), dry_run=True).plan
+    killed = []
+
+    def kill_one(activity, done, total):
+        children = [child for child in multiprocessing.active_children() if child.pid]
+        if not killed and children:
+            killed.append(children[0].pid)
+            os.kill(children[0].pid, signal.SIGKILL)
+
+    from serbench.grid import run_grid
+
+    done = run_grid(plan, run.store(), jobs=2, progress=kill_one)
+    assert killed
+    assert not done.failed
+    run(classifiers=("svc", "knn"), results="calm")
+    assert job_bytes(run.store()) == job_bytes(run.store("calm"))
