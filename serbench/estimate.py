@@ -34,15 +34,15 @@ class Estimate:
 
     def guess(self, job: Job) -> float:
         """Seconds by the classifier's own formula."""
-        classifier = find_classifier(job.json["classifier"])
-        return classifier.seconds(job.n_training, self.n_features[job.json["features"]], len(job.json["settings"]))
+        classifier = find_classifier(job.recipe.classifier)
+        return classifier.seconds(job.n_training, self.n_features[job.recipe.features], len(job.recipe.settings))
 
     def seconds(self, job: Job) -> float:
         """Seconds that the job is expected to take on one core."""
-        return self.guess(job) * self.corrections.get(job.json["classifier"], 1.0)
+        return self.guess(job) * self.corrections.get(job.recipe.classifier, 1.0)
 
 
 def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:
     """Remember how a job's time compares with its guess."""
     with store.timings.open("a", encoding="utf-8") as file:
-        file.write(f"{job.json['classifier']},{seconds / estimate.guess(job):.4g}\n")
+        file.write(f"{job.recipe.classifier},{seconds / estimate.guess(job):.4g}\n")

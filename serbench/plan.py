@@ -65,12 +65,33 @@ class Job:
     """One training set and everything held out that its models predict; `key` names its file in the store."""
 
     key: str
-    json: Mapping[str, Any]
+    recipe: Recipe
+    train: TrainingSet
+    evaluated: tuple[str, ...]
+    rows: Rows
 
     @property
     def n_training(self) -> int:
         """Rows to train on."""
-        return len(self.json["training"]["utterances"])
+        return len(self.train.utterances)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """All that a worker must know; put together when asked for, as a plan may hold thousands of jobs."""
+        used = [*self.train.utterances, *self.evaluated]
+        return {
+            **self.recipe.json,
+            "training": {
+                "utterances": list(self.train.utterances),
+                "labels": [self.rows.labels[u] for u in self.train.utterances],
+                "weights": None if self.train.weights is None else list(self.train.weights),
+                "speakers": [self.rows.people[u] for u in self.train.utterances],
+            },
+            "evaluated": list(self.evaluated),
+            "evaluated_speakers": [self.rows.people[u] for u in self.evaluated],
+            "hashes": {u: self.rows.hashes[u] for u in used},
+            "corpora": sorted({self.rows.corpora[u] for u in used}),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +129,23 @@ def make_plan(requests: Sequence[Request]) -> Plan:
     """
     for request in requests:
         check_no_leak(request.evaluations, request.rows)
-    wanted: dict[tuple[str, TrainingSet, str], set[str]] = {}
-    first: dict[tuple[str, TrainingSet, str], Request] = {}
-    recipes = [digest(request.recipe.json) for request in requests]
-    labels = [_labels_key(request) for request in requests]
-    for request, recipe, label in zip(requests, recipes, labels, strict=True):
+    keys = _Keys()
+    wanted: dict[_Place, set[str]] = {}
+    asked_by: dict[_Place, Request] = {}
+    places = [keys.places(request) for request in requests]
+    for request, place in zip(requests, places, strict=True):
         for train, test in _trainings(request.evaluations):
-            wanted.setdefault((recipe, train, label), set()).update(test)
-            first.setdefault((recipe, train, label), request)
-    named = {place: _job(first[place], place[1], held) for place, held in wanted.items()}
-    return Plan(
-        {job.key: job for job in named.values()},
+            wanted.setdefault((*place, train), set()).update(test)
+            asked_by.setdefault((*place, train), request)
+    named = {place: keys.job(asked_by[place], place, tuple(sorted(held))) for place, held in wanted.items()}
+    evaluations = tuple(
         tuple(
-            tuple(
-                PlannedEvaluation(
-                    e, named[recipe, e.train, label].key, tuple(named[recipe, v.train, label].key for v in e.inner)
-                )
-                for e in request.evaluations
-            )
-            for request, recipe, label in zip(requests, recipes, labels, strict=True)
-        ),
+            PlannedEvaluation(e, named[*place, e.train].key, tuple(named[*place, v.train].key for v in e.inner))
+            for e in request.evaluations
+        )
+        for request, place in zip(requests, places, strict=True)
     )
+    return Plan({job.key: job for job in named.values()}, evaluations)
 
 
 def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
@@ -138,18 +155,39 @@ def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
     ------
     ProtocolError : with the evaluation and what it shares.
     """
+    sides = _Sides(rows)
     for evaluation in evaluations:
-        _check_apart(evaluation.name, evaluation.train, evaluation.test, rows)
+        test = sides.of(evaluation.test)
+        _check_apart(evaluation.name, sides.of(evaluation.train.utterances), test)
         for inner in evaluation.inner:
             name = f"{evaluation.name}, validation {inner.name}"
-            _check_apart(name, inner.train, inner.test, rows)
-            _check_apart(f"{name} against its test", inner.train, evaluation.test, rows)
-            _check_apart(f"{name} on its test", TrainingSet(inner.test), evaluation.test, rows)
+            train, validation = sides.of(inner.train.utterances), sides.of(inner.test)
+            _check_apart(name, train, validation)
+            _check_apart(f"{name} against its test", train, test)
+            _check_apart(f"{name} on its test", validation, test)
 
 
-def _check_apart(name: str, train: TrainingSet, test: Sequence[str], rows: Rows) -> None:
-    for what, of in (("speakers", rows.people), ("recordings", rows.hashes)):
-        shared = {of[u] for u in train.utterances} & {of[u] for u in test}
+Side = tuple[frozenset[str], frozenset[str]]
+"""People and audio fingerprints of a set of utterances."""
+
+
+class _Sides:
+    """People and fingerprints of sets of utterances, each worked out once."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.known: dict[tuple[str, ...], Side] = {}
+
+    def of(self, utterances: tuple[str, ...]) -> Side:
+        if utterances not in self.known:
+            people = frozenset(map(self.rows.people.__getitem__, utterances))
+            self.known[utterances] = people, frozenset(map(self.rows.hashes.__getitem__, utterances))
+        return self.known[utterances]
+
+
+def _check_apart(name: str, one: Side, other: Side) -> None:
+    for what, left, right in zip(("speakers", "recordings"), one, other, strict=True):
+        shared = left & right
         if shared:
             found = f"{what} in training and test: {listed(sorted(shared))}"
             raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")
@@ -162,27 +200,28 @@ def _trainings(evaluations: Iterable[Evaluation]) -> Iterable[tuple[TrainingSet,
             yield inner.train, inner.test
 
 
-def _labels_key(request: Request) -> str:
-    """Tell apart requests whose rows differ in label, person or audio under the same ids."""
-    rows = request.rows
-    return digest([sorted(mapping.items()) for mapping in (rows.labels, rows.people, rows.hashes)])
+_Place = tuple[str, str, TrainingSet]
+"""Digest of the recipe, digest of the rows, training set: what makes a job one and the same."""
 
 
-def _job(request: Request, train: TrainingSet, held: set[str]) -> Job:
-    rows = request.rows
-    evaluated = sorted(held)
-    used = [*train.utterances, *evaluated]
-    content = {
-        **request.recipe.json,
-        "training": {
-            "utterances": list(train.utterances),
-            "labels": [rows.labels[u] for u in train.utterances],
-            "weights": None if train.weights is None else list(train.weights),
-            "speakers": [rows.people[u] for u in train.utterances],
-        },
-        "evaluated": evaluated,
-        "evaluated_speakers": [rows.people[u] for u in evaluated],
-        "hashes": {u: rows.hashes[u] for u in used},
-        "corpora": sorted({rows.corpora[u] for u in used}),
-    }
-    return Job(digest(content), content)
+class _Keys:
+    """Names jobs by digests; what many jobs share is digested once."""
+
+    def __init__(self) -> None:
+        self.trainings: dict[tuple[str, TrainingSet], str] = {}
+
+    def places(self, request: Request) -> tuple[str, str]:
+        """Digests of a request's recipe and of its rows: label, person and audio of every id."""
+        rows = request.rows
+        return digest(request.recipe.json), digest([sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes)])
+
+    def job(self, request: Request, place: _Place, evaluated: tuple[str, ...]) -> Job:
+        """Name a job by its recipe, its training rows and its evaluated rows."""
+        recipe, rows_key, train = place
+        rows = request.rows
+        if (rows_key, train) not in self.trainings:
+            known = [[u, rows.hashes[u], rows.labels[u], rows.people[u]] for u in train.utterances]
+            self.trainings[rows_key, train] = digest([known, train.weights])
+        held = [[u, rows.hashes[u], rows.people[u]] for u in evaluated]
+        key = digest([recipe, self.trainings[rows_key, train], held])
+        return Job(key, request.recipe, train, evaluated, rows)

@@ -1,5 +1,6 @@
 """The grid end to end on blobs: what is predicted, what is refused, what is shared and resumed."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -289,8 +290,10 @@ def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
 def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     run = toy()
     plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
-    broken = next(job for job in plan.todo if job.json["classifier"] == "knn")
-    broken.json["hashes"][broken.json["evaluated"][0]] = "no such audio"
+    broken = next(job for job in plan.todo if job.recipe.classifier == "knn")
+    hashes = {**broken.rows.hashes, broken.evaluated[0]: "no such audio"}
+    spoilt = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, hashes=hashes))
+    plan = dataclasses.replace(plan, todo=tuple(spoilt if job is broken else job for job in plan.todo))
 
     from serbench.grid import run_grid
 

@@ -50,8 +50,8 @@ def test_ring_of_four_costs_two_models_per_group_and_one():
 def test_job_for_a_pair_predicts_both_groups():
     plan = make_plan([request_of(4)])
     pair = next(job for job in plan.jobs.values() if job.n_training == 4)
-    assert len(pair.json["evaluated"]) == 4
-    assert not set(pair.json["evaluated"]) & set(pair.json["training"]["utterances"])
+    assert len(pair.evaluated) == 4
+    assert not set(pair.evaluated) & set(pair.train.utterances)
 
 
 def test_equal_requests_share_their_jobs_and_other_seeds_do_not():
