@@ -16,7 +16,7 @@ from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifi
 from serbench.corpora.catalogue import Catalogue, load_catalogue, root_of, why_absent
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import find_task
-from serbench.errors import CorpusError, Fault, SerbenchError, StoreError, UnknownNameError
+from serbench.errors import CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES, FEATURE_SETS, find_feature_set
 from serbench.progress import Progress, silent
 from serbench.protocols import find_protocol
@@ -24,6 +24,7 @@ from serbench.protocols import find_protocol
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serbench.cells import FeatureSource
     from serbench.corpora.check import CorpusCheck
     from serbench.extract import Extraction
     from serbench.features import FeatureSet
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from serbench.report import Report
     from serbench.report.formats import Table
     from serbench.store import Store
+
+
+Names = Sequence[str] | str | None
+"""Names of corpora, features or classifiers; one alone may be given as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,11 @@ class GridRequest:
     the name of a `task`. `where`: filters such as "style=improvised". `space`: a file of spaces.
     """
 
-    features: tuple[str, ...] = DEFAULT_FEATURES
-    classifiers: tuple[str, ...] = DEFAULT_CLASSIFIERS
+    features: Names = DEFAULT_FEATURES
+    classifiers: Names = DEFAULT_CLASSIFIERS
     task: str | None = None
     emotions: str | None = None
-    where: tuple[str, ...] = ()
+    where: Names = ()
     protocol: str = "within"
     scaling: str = "train"
     inner: str = "auto"
@@ -88,10 +93,14 @@ class GridRequest:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What an extraction did; `refused` maps corpora that could not be used to the reason."""
+    """What an extraction did; `refused` maps corpora that could not be used to the reason.
+
+    `imported` are the failures tables of a user's own features.
+    """
 
     done: tuple[Extraction, ...]
     refused: Mapping[str, str]
+    imported: tuple[pd.DataFrame, ...] = ()
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -99,7 +108,7 @@ class Extracted:
         import pandas as pd
 
         empty = pd.DataFrame(columns=["utterance", "features", "reason"], dtype="string")
-        return pd.concat([empty, *(e.failures for e in self.done)], ignore_index=True)
+        return pd.concat([empty, *(e.failures for e in self.done), *self.imported], ignore_index=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,7 @@ class GridResult:
     run: GridRun | None
     extracted: Extracted
     workspace: Workspace = field(repr=False)
+    to_extract: int = 0
 
     @property
     def refused(self) -> dict[str, str]:
@@ -139,7 +149,7 @@ def check_corpus(name: str, workspace: Workspace = Workspace(), *, deep: bool = 
     return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
 
 
-def corpus_statistics(names: Sequence[str] | None = None, workspace: Workspace = Workspace()) -> Table:
+def corpus_statistics(names: Names = None, workspace: Workspace = Workspace()) -> Table:
     """Return Table 1 (data statistics) of the corpora named, or of all on disk; they are indexed first."""
     from serbench.report import read_indexes
     from serbench.report.tables import data_table
@@ -150,8 +160,8 @@ def corpus_statistics(names: Sequence[str] | None = None, workspace: Workspace =
 
 
 def extract_features(
-    corpora: Sequence[str] | None = None,
-    features: Sequence[str] = DEFAULT_FEATURES,
+    corpora: Names = None,
+    features: Names = DEFAULT_FEATURES,
     workspace: Workspace = Workspace(),
 ) -> Extracted:
     """Index corpora and compute the feature sets that the store lacks.
@@ -167,7 +177,7 @@ def extract_features(
     """
     catalogue = workspace.catalogue()
     entries = _entries(catalogue, corpora)
-    sets = [find_feature_set(name) for name in dict.fromkeys(features)]
+    sets = [find_feature_set(name) for name in dict.fromkeys(_names(features) or ())]
 
     from serbench.corpora.labels import scan_corpus
     from serbench.extract import extract_corpus
@@ -197,62 +207,67 @@ def load_features(corpus: str, features: str, workspace: Workspace = Workspace()
     -------
     float32, one row per utterance (the index), one column per feature. Utterances that failed are absent.
     """
-    from serbench.store import read_features
-
     feature_set = find_feature_set(features)
     index = extract_features([corpus], [features], workspace).done[0].index
-    decoded = index[index["audio_hash"].notna()]
-    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return read_features(workspace.store().features(feature_set.key, corpus), wanted).frame()
+    return _feature_frame(index, feature_set.key, workspace.store())
 
 
 def run_grid(
-    corpora: Sequence[str] | None = None,
-    request: GridRequest = GridRequest(),
-    workspace: Workspace = Workspace(),
+    corpora: Names = None, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()
 ) -> GridResult:
     """Run every combination of corpora, features and classifiers that the store lacks; see `plan_grid`."""
     return run_planned_grid(plan_grid(corpora, request, workspace))
 
 
 def plan_grid(
-    corpora: Sequence[str] | None = None,
+    corpora: Names = None,
     request: GridRequest = GridRequest(),
     workspace: Workspace = Workspace(),
+    *,
+    dry_run: bool = False,
 ) -> GridResult:
     """Lay out cells and jobs and fit nothing; what the plan needs is indexed and extracted first.
 
     Parameters
     ----------
     corpora : names; None for every corpus that is on disk.
+    dry_run : index only, and plan as if the features had been extracted; `to_extract` counts those that lack.
 
     Raises
     ------
     SerbenchError : a name or option is wrong, or not one corpus could be used.
     """
+    from serbench.protocols import check_inner
+
     catalogue = workspace.catalogue()
     entries = _entries(catalogue, corpora)
-    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=request.where)
-    classifiers = [find_classifier(name) for name in dict.fromkeys(request.classifiers)]
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    classifiers = [find_classifier(name) for name in dict.fromkeys(_names(request.classifiers) or ())]
     find_protocol(request.protocol)
-    registered, own = _sources(request.features)
+    check_inner(request.inner)
+    registered, own = _sources(_names(request.features) or ())
 
-    from serbench.cells import CorpusData, GridOptions
+    from serbench.cells import CorpusData, GridOptions, check_scaling
     from serbench.classifiers.spaces import read_spaces
     from serbench.grid import plan_grid as lay_out
     from serbench.store import read_metadata
 
+    check_scaling(request.scaling)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
-    extracted = extract_features([c.name for c in entries], [s.name for s in registered], workspace)
+    wanted = () if dry_run else [s.name for s in registered]
+    extracted = extract_features([c.name for c in entries], wanted, workspace)
     store = workspace.store()
     data = [
         CorpusData(catalogue.corpus(e.corpus), e.index, read_metadata(store.index(e.corpus)).get("partial", ""))
         for e in extracted.done
     ]
-    sources = _import_own(own, data, store) + [_source(feature_set) for feature_set in registered]
-    options = GridOptions(task, request.protocol, request.scaling, request.inner, tuple(request.seeds))
+    imported = _import_own(own, [d.index for d in data], store)
+    sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
+    space_file = "" if request.space is None else Path(request.space).name
+    options = GridOptions(task, request.protocol, request.scaling, request.inner, tuple(request.seeds), space_file)
     plan = lay_out(data, sources, classifiers, spaces, options, store)
-    return GridResult(plan, None, extracted, workspace)
+    to_extract = _to_extract(registered, [d.index for d in data], store) if dry_run else 0
+    return GridResult(plan, None, replace(extracted, imported=tuple(imported)), workspace, to_extract)
 
 
 def run_planned_grid(planned: GridResult) -> GridResult:
@@ -266,14 +281,16 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
 def make_report(workspace: Workspace = Workspace()) -> Report:
     """Score every cell of the results folder and write its `report/`."""
-    from serbench.report import make_report as make
+    from serbench.report import write_report
 
-    return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
+    report = _score(workspace)
+    write_report(report, workspace.store())
+    return report
 
 
 def load_scores(workspace: Workspace = Workspace()) -> pd.DataFrame:
-    """Return the scores of all cells of the results folder: one row per cell, rule and metric."""
-    return make_report(workspace).scores
+    """Return the scores of all cells of the results folder: one row per cell, rule and metric. Nothing is written."""
+    return _score(workspace).scores
 
 
 def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()) -> pd.DataFrame:
@@ -286,7 +303,7 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     from serbench.protocols import inner_rule, restrict, test_groups, tuning_groups
 
     catalogue = workspace.catalogue()
-    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=request.where)
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
     selected = task_index(data, task)
     groups = restrict(test_groups(data.index, data.corpus), set(selected["utterance"]))
@@ -298,15 +315,18 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     return table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
 
 
-def export_features(features: str, path: Path | str, corpora: Sequence[str] | None, workspace: Workspace) -> int:
-    """Write a feature set of corpora as one CSV or parquet file and return the number of rows."""
+def export_features(
+    features: str, path: Path | str, corpora: Names = None, workspace: Workspace = Workspace()
+) -> Extracted:
+    """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it."""
     import pandas as pd
 
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
-    names = [corpus.name for corpus in _entries(workspace.catalogue(), corpora)]
-    table = pd.concat([load_features(name, features, workspace) for name in names]).reset_index()
+    extracted = extract_features(corpora, [features], workspace)
+    store, key = workspace.store(), find_feature_set(features).key
+    table = pd.concat([_feature_frame(e.index, key, store) for e in extracted.done]).reset_index()
 
     from serbench.store import write_frame, write_text
 
@@ -314,7 +334,7 @@ def export_features(features: str, path: Path | str, corpora: Sequence[str] | No
         write_text(target, table.to_csv(index=False, lineterminator="\n"))
     else:
         write_frame(target, table)
-    return len(table)
+    return extracted
 
 
 def run_demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, progress: Progress = silent) -> Report:
@@ -330,7 +350,40 @@ def run_demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, p
     return make_report(workspace)
 
 
-def _entries(catalogue: Catalogue, names: Sequence[str] | None) -> list[Corpus]:
+def _names(value: Names) -> tuple[str, ...] | None:
+    """Let a single name stand for a list of one: "emodb" is not five corpora of a letter each."""
+    return (value,) if isinstance(value, str) else None if value is None else tuple(value)
+
+
+def _score(workspace: Workspace) -> Report:
+    from serbench.report import make_report as make
+
+    return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
+
+
+def _feature_frame(index: pd.DataFrame, key: str, store: Store) -> pd.DataFrame:
+    from serbench.store import read_features
+
+    decoded = index[index["audio_hash"].notna()]
+    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return read_features(store.features(key, str(index["corpus"].iloc[0])), wanted).frame()
+
+
+def _to_extract(feature_sets: Sequence[FeatureSet], indexes: Sequence[pd.DataFrame], store: Store) -> int:
+    """Count the rows of features that a run would extract first."""
+    from serbench.store import stored_rows
+
+    lacking = 0
+    for index in indexes:
+        decoded = index[index["audio_hash"].notna()]
+        places = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+        corpus = str(index["corpus"].iloc[0])
+        lacking += sum(len(places - stored_rows(store.features(s.key, corpus))) for s in feature_sets)
+    return lacking
+
+
+def _entries(catalogue: Catalogue, given: Names) -> list[Corpus]:
+    names = _names(given)
     if names:
         return [catalogue.corpus(name) for name in dict.fromkeys(names)]
     here = catalogue.on_disk()
@@ -364,22 +417,35 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 
     unique = list(dict.fromkeys(names))
     files = [name for name in unique if is_file_name(name)]
-    return [find_feature_set(n) for n in unique if n not in files], [read_own_features(Path(n)) for n in files]
+    own = [read_own_features(Path(name)) for name in files]
+    if len({features.name for features in own}) < len(own):
+        raise FeatureError("--features", f"{', '.join(files)}: two files of one name", "names that tell them apart")
+    return [find_feature_set(n) for n in unique if n not in files], own
 
 
-def _source(features: Any) -> Any:
+def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
     from serbench.cells import FeatureSource
 
-    return FeatureSource(features.name, features.key, features.n_features, features.versions, features.argument)
+    return FeatureSource(
+        features.name, features.key, features.n_features, features.versions, features.argument, is_assumed
+    )
 
 
-def _import_own(own: Sequence[OwnFeatures], data: Sequence[Any], store: Store) -> list[Any]:
+def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[pd.DataFrame]:
+    """Copy a user's features into the store and return the failures; a file must cover one of the corpora at least."""
     from serbench.extract import import_features
 
+    failures = []
     for features in own:
-        for corpus in data:
-            import_features(features, corpus.index, store)
-    return [_source(features) for features in own]
+        unknown: list[FeatureError] = []
+        for index in indexes:
+            try:
+                failures.append(import_features(features, index, store))
+            except FeatureError as error:
+                unknown.append(error)
+        if len(unknown) == len(indexes):
+            raise unknown[0]
+    return failures
 
 
 __all__ = [

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from serbench.errors import AudioError
+from serbench.errors import AudioError, printable
 
 CLIP_MAX = 1 - 2**-15
 """Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
@@ -78,10 +78,10 @@ def read_header(path: Path) -> Header:
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(path.name, f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+        raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
     _check_not_truncated(path)
     if info.frames == 0:
-        raise AudioError(path.name, "no samples in the file", "audio")
+        raise AudioError(_name(path), "no samples in the file", "audio")
     return Header(info.format, info.subtype, info.samplerate, info.channels, info.frames)
 
 
@@ -97,11 +97,11 @@ def decode(path: Path, *, start_s: float | None = None, end_s: float | None = No
     try:
         samples, rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(path.name, f"cannot be decoded ({_reason(error)})", "intact audio") from error
+        raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
     if len(samples) != stop - start:
-        raise AudioError(path.name, f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
+        raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
     if not np.isfinite(samples).all():
-        raise AudioError(path.name, "samples that are not finite numbers", "finite samples")
+        raise AudioError(_name(path), "samples that are not finite numbers", "finite samples")
     return Recording(samples, rate)
 
 
@@ -129,7 +129,7 @@ def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float |
         stop = header.frames
     if not 0 <= start < stop <= header.frames:
         raise AudioError(
-            path.name,
+            _name(path),
             f"segment {start_s} s to {end_s} s",
             f"a segment within its {header.duration_s:.3f} s",
             "Correct the table of segments",
@@ -142,12 +142,12 @@ def _check_is_audio(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(64).lstrip().lower()
     except OSError as error:
-        raise AudioError(path.name, f"unreadable ({error.strerror})", "a readable file") from error
+        raise AudioError(_name(path), f"unreadable ({error.strerror})", "a readable file") from error
     if not path.stat().st_size:
-        raise AudioError(path.name, "an empty file (0 bytes)", "audio", "Copy or download it again")
+        raise AudioError(_name(path), "an empty file (0 bytes)", "audio", "Copy or download it again")
     for magic, found, todo in _NOT_AUDIO:
         if head.startswith(magic):
-            raise AudioError(path.name, found, todo=todo)
+            raise AudioError(_name(path), found, todo=todo)
 
 
 def _check_not_truncated(path: Path) -> None:
@@ -156,7 +156,7 @@ def _check_not_truncated(path: Path) -> None:
         promised, held = _data_chunk(file, path.stat().st_size)
     if held < promised < _STREAMED:
         raise AudioError(
-            path.name,
+            _name(path),
             f"cut short: {held} of the {promised} bytes of samples its header promises",
             todo="Copy or download it again",
         )
@@ -173,6 +173,10 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
             return length, size - file.tell()
         file.seek(length + length % 2, 1)
     return 0, 0
+
+
+def _name(path: Path) -> str:
+    return printable(path.name)
 
 
 def _reason(error: Exception) -> str:

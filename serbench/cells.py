@@ -19,10 +19,10 @@ from serbench.classifiers.spaces import Space
 from serbench.corpora.check import confounded
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
-from serbench.errors import ProtocolError, listed
+from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
 from serbench.keys import digest, package_versions
 from serbench.plan import PlannedEvaluation, Recipe, Request, Rows
-from serbench.protocols import InnerRule, find_protocol, inner_rule, restrict, test_groups
+from serbench.protocols import Group, InnerRule, find_protocol, inner_rule, restrict, test_groups
 from serbench.store import Store, read_frame, stored_rows
 
 SCALINGS = ("train", "speaker", "none")
@@ -64,13 +64,17 @@ class CorpusData:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSource:
-    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them."""
+    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
+
+    `is_assumed` plans as if they had all been extracted.
+    """
 
     name: str
     key: str
     n_features: int
     versions: Mapping[str, str]
     argument: str
+    is_assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """What is asked of every cell."""
+    """What is asked of every cell; `space_file` is what `--space` was called."""
 
     task: EmotionTask
     protocol: str = "within"
     scaling: str = "train"
     inner: str = "auto"
     seeds: tuple[int, ...] = (0,)
+    space_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,99 +110,151 @@ class PlannedCell:
     refused: str
 
 
+def check_scaling(scaling: str) -> None:
+    """Check the name of a scaling; `UnknownNameError` suggests the nearest."""
+    if scaling not in SCALINGS:
+        raise UnknownNameError("scaling", scaling, SCALINGS)
+
+
 def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
-    """Return the utterances of a task that take part: labelled, decoded, no copy of another speaker's recording."""
+    """Return the labelled utterances of a task, but for copies of another speaker's recordings."""
     selected = task.select(data.index)
-    return selected[selected["problem"].isna()].sort_values("utterance", ignore_index=True)
+    return selected[selected["duplicate"].isna()].sort_values("utterance", ignore_index=True)
 
 
 def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:
     """Lay out one cell; what cannot be carried out is recorded as refused."""
-    data = choice.data
-    groups = test_groups(data.index, data.corpus)
-    selected = task_index(data, options.task)
-    taking_part = set(selected["utterance"])
-    rule = inner_rule(options.inner, sum(any(u in taking_part for u in g.utterances) for g in groups))
-    cell = Cell(
+    cell = _cell(choice, options, inner=options.inner)
+    record = {"cell": dataclasses.asdict(cell), "inner_title": options.inner, "refused": ""}
+    try:
+        groups = test_groups(choice.data.index, choice.data.corpus)
+        selected = task_index(choice.data, options.task)
+        labelled = set(selected["utterance"])
+        n_groups = len([group for group in restrict(groups, labelled) if group.utterances])
+        rule = inner_rule(options.inner, n_groups)
+        cell = _cell(choice, options, inner=rule.name)
+        is_auto = rule.name == inner_rule("auto", n_groups).name
+        record |= {"cell": dataclasses.asdict(cell), "inner_title": "auto" if is_auto else rule.name}
+        filled, request = _fill(choice, options, store, selected=selected, groups=groups, rule=rule)
+    except SerbenchError as error:
+        return PlannedCell(cell, {**record, "refused": str(error)}, None, str(error))
+    return PlannedCell(cell, {**record, **filled}, request, "")
+
+
+def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
+    return Cell(
         protocol=options.protocol,
         task=options.task.title,
-        train=data.corpus.name,
-        corpus=data.corpus.name,
+        train=choice.data.corpus.name,
+        corpus=choice.data.corpus.name,
         features=choice.source.name,
         classifier=choice.classifier.name,
         space=choice.space.name,
         scaling=options.scaling,
-        inner=rule.name,
+        inner=inner,
         preprocessing="none",
         seed=choice.seed,
     )
-    try:
-        return _filled_cell(cell, choice, selected, rule, options, store)
-    except ProtocolError as error:
-        record = {"cell": dataclasses.asdict(cell), "refused": str(error), "requested_inner": options.inner}
-        return PlannedCell(cell, record, None, str(error))
 
 
-def _filled_cell(
-    cell: Cell, choice: Choice, selected: pd.DataFrame, rule: InnerRule, options: GridOptions, store: Store
-) -> PlannedCell:
-    data, source, classifier, space = choice.data, choice.source, choice.classifier, choice.space
-    _check_emotions(data, selected, options.task)
-    if options.scaling == "none" and classifier.needs_scaling:
-        raise ProtocolError(cell.name, f"{classifier.name} with --scaling none", "--scaling train or speaker")
-    stored = stored_rows(store.features(source.key, data.corpus.name))
-    here = [place in stored for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
+def _fill(
+    choice: Choice,
+    options: GridOptions,
+    store: Store,
+    *,
+    selected: pd.DataFrame,
+    groups: Sequence[Group],
+    rule: InnerRule,
+) -> tuple[dict[str, Any], Request]:
+    """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
+    data, source, space = choice.data, choice.source, choice.space
+    if options.scaling == "none" and choice.classifier.needs_scaling:
+        raise ProtocolError(
+            data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
+        )
+    extracted = _extracted(data, source, store)
+    here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
     present = selected[here]
-    groups = restrict(test_groups(data.index, data.corpus), set(present["utterance"]))
-    evaluations = tuple(find_protocol(options.protocol).evaluations(groups, rule))
-    emotions = options.task.emotions
-    code = {emotion: i for i, emotion in enumerate(emotions)}
-    rows = Rows(
-        labels={u: code[e] for u, e in zip(present["utterance"], present["emotion"], strict=True)},
-        people=dict(zip(present["utterance"], present[data.corpus.person], strict=True)),
-        hashes=dict(zip(present["utterance"], present["audio_hash"], strict=True)),
-        corpora=dict.fromkeys(present["utterance"], data.corpus.name),
-    )
-    normalised = _normalised(data, present, stored) if options.scaling == "speaker" else {}
-    recipe = Recipe(
-        classifier=classifier.name,
-        revision=classifier.revision,
-        settings=space.settings,
-        features=source.key,
-        scaling=options.scaling,
-        seed=cell.seed,
-        emotions=emotions,
-        versions=classifier.versions,
-        normalised=normalised,
+    _check_emotions(data, selected, present, source, options.task)
+    evaluations = find_protocol(options.protocol).evaluations(restrict(groups, set(present["utterance"])), rule)
+    normalised = _normalised(data, present, extracted) if options.scaling == "speaker" else {}
+    request = Request(
+        _recipe(choice, options, normalised), _rows(present, data, options.task.emotions), tuple(evaluations)
     )
     record = {
-        "cell": dataclasses.asdict(cell),
-        "refused": "",
-        "requested_inner": options.inner,
+        "basis": _basis(selected, groups, options.task),
         "no_nested": rule.reason,
         "partial": data.partial,
         "notes": [note for note in (confounded(selected, data.corpus.person),) if note],
-        "emotions": list(emotions),
+        "emotions": list(options.task.emotions),
         "settings": [dict(setting) for setting in space.settings],
         "default": space.default,
+        "space_file": options.space_file,
         "feature_key": source.key,
         "features_argument": source.argument,
-        "versions": {**source.versions, **classifier.versions, **package_versions(["serbench"])},
+        "versions": {**source.versions, **choice.classifier.versions},
+        **package_versions(["serbench"]),
+        "person": data.corpus.person,
         "utterances": _columns(selected, here, data.corpus.person),
         "missing": _missing(selected[[not h for h in here]], source, data, store),
     }
-    return PlannedCell(cell, record, Request(recipe, rows, evaluations), "")
+    return record, request
 
 
-def _check_emotions(data: CorpusData, selected: pd.DataFrame, task: EmotionTask) -> None:
+def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tuple[str, str]]:
+    """Utterances with features, each with the fingerprint of its audio."""
+    if source.is_assumed:
+        decoded = data.index[data.index["audio_hash"].notna()]
+        return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return stored_rows(store.features(source.key, data.corpus.name))
+
+
+def _rows(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> Rows:
+    code = {emotion: i for i, emotion in enumerate(emotions)}
+    ids = present["utterance"]
+    return Rows(
+        labels={u: code[e] for u, e in zip(ids, present["emotion"], strict=True)},
+        people=dict(zip(ids, present[data.corpus.person], strict=True)),
+        hashes=dict(zip(ids, present["audio_hash"], strict=True)),
+        corpora=dict.fromkeys(ids, data.corpus.name),
+    )
+
+
+def _recipe(choice: Choice, options: GridOptions, normalised: Mapping[str, Mapping[str, str]]) -> Recipe:
+    return Recipe(
+        classifier=choice.classifier.name,
+        revision=choice.classifier.revision,
+        settings=choice.space.settings,
+        features=choice.source.key,
+        scaling=options.scaling,
+        seed=choice.seed,
+        emotions=options.task.emotions,
+        versions=choice.classifier.versions,
+        normalised=normalised,
+    )
+
+
+def _basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) -> str:
+    """Tell apart states of a corpus under one name: its labels, audio and test groups, and what the task merges."""
+    truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
+    return digest([list(map(list, truth)), [[g.name, list(g.utterances)] for g in groups], task.merges])
+
+
+def _check_emotions(
+    data: CorpusData, selected: pd.DataFrame, present: pd.DataFrame, source: FeatureSource, task: EmotionTask
+) -> None:
     lacking = sorted(set(task.emotions) - set(selected["emotion"]))
     if lacking:
-        there = ",".join(sorted(set(selected["emotion"]))) or "none"
-        todo = f"Use --emotions {there}" if there != "none" else ""
+        there = ",".join(sorted(set(selected["emotion"])))
+        todo = f"Use --emotions {there}" if "," in there else ""
         raise ProtocolError(data.corpus.name, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
+    bare = sorted(set(task.emotions) - set(present["emotion"]))
+    if bare:
+        found = f"{source.name} has no features of {listed(bare)} ({len(present)} of {len(selected)} utterances)"
+        raise ProtocolError(data.corpus.name, found, "features of every emotion", "See the failures table")
 
 
-def _normalised(data: CorpusData, present: pd.DataFrame, stored: set[tuple[str, str]]) -> dict[str, dict[str, str]]:
+def _normalised(data: CorpusData, present: pd.DataFrame, extracted: set[tuple[str, str]]) -> dict[str, dict[str, str]]:
     """All extracted utterances of each speaker, dropped emotions too; refused where a speaker cannot bear it."""
     person = data.corpus.person
     decoded = data.index[data.index["audio_hash"].notna()]
@@ -205,8 +262,8 @@ def _normalised(data: CorpusData, present: pd.DataFrame, stored: set[tuple[str, 
     for speaker, rows in decoded.groupby(person, sort=True):
         if speaker in set(present[person]):
             places = zip(rows["utterance"], rows["audio_hash"], strict=True)
-            normalised[str(speaker)] = {u: h for u, h in places if (u, h) in stored}
-    emotions = data.index.groupby(person)["raw_label"].nunique()
+            normalised[str(speaker)] = {u: h for u, h in places if (u, h) in extracted}
+    emotions = data.index.groupby(person)["emotion"].nunique()
     few = [f"{s} ({len(h)} utterances)" for s, h in normalised.items() if len(h) < SPEAKER_SCALING_NEEDS]
     single = [f"{s} (one emotion)" for s in normalised if emotions[s] < 2]
     if few or single:
@@ -230,7 +287,7 @@ def _missing(absent: pd.DataFrame, source: FeatureSource, data: CorpusData, stor
     path = store.failures(source.key, data.corpus.name)
     known = read_frame(path) if path.is_file() else pd.DataFrame({"utterance": [], "reason": []})
     reasons = dict(zip(known["utterance"], known["reason"], strict=True))
-    return {u: reasons.get(u, "not extracted") for u in absent["utterance"]}
+    return {u: reasons.get(u, "no features") for u in absent["utterance"]}
 
 
 def with_evaluations(record: Mapping[str, Any], planned: Sequence[PlannedEvaluation]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serbench.errors import SerbenchError
+from serbench.errors import CorpusError, SerbenchError
 
 if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
@@ -83,16 +83,10 @@ def corpora_check(
     import serbench.api as api
 
     workspace = api.Workspace(corpora_file=corpora_file, partial=partial)
-    sound = True
-    for name in names or workspace.catalogue().on_disk():
-        check = api.check_corpus(name, workspace, deep=deep)
-        sound &= check.is_sound
-        print(f"{name}: {'sound' if check.is_sound else 'not sound'}")
-        for fact, text in check.facts.items():
-            print(f"  {fact:14} {text}")
-        for finding in check.findings:
-            print(f"  {finding.level}: {finding.text}")
-    if not sound:
+    catalogue = workspace.catalogue()
+    corpora = [catalogue.corpus(name) for name in names or catalogue.on_disk()]
+    sound = [_print_check(corpus.name, workspace, deep=deep) for corpus in corpora]
+    if not all(sound):
         raise typer.Exit(1)
 
 
@@ -138,9 +132,9 @@ def extract(
         for name, n in done.computed.items():
             failed = int((done.failures["features"] == name).sum())
             print(f"{done.corpus} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
-        left_out = done.index[done.index["problem"].notna() & done.index["audio_hash"].notna()]
-        for utterance, problem in zip(left_out["utterance"], left_out["problem"], strict=True):
-            print(f"  {utterance} takes no part: {problem}")
+        copies = done.index[done.index["duplicate"].notna()]
+        for utterance, reason in zip(copies["utterance"], copies["duplicate"], strict=True):
+            print(f"  {utterance} takes no part: {reason}")
     if _say_failures(extracted):
         raise typer.Exit(1)
 
@@ -169,8 +163,10 @@ def features_export(
     """Write a feature set as one CSV or parquet file, one row per utterance."""
     import serbench.api as api
 
-    n = api.export_features(name, output, corpora, _workspace(results, corpora_file, partial=partial, jobs=jobs))
-    print(f"{n} utterances written to {output}")
+    done = api.export_features(name, output, corpora, _workspace(results, corpora_file, partial=partial, jobs=jobs))
+    print(f"{name} of {', '.join(e.corpus for e in done.done)} written to {output}")
+    if _say_failures(done):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -234,8 +230,8 @@ def grid(
         seeds=tuple(dict.fromkeys(seed or (0,))),
     )
     workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
-    result = api.plan_grid(corpora, request, workspace)
-    _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run)
+    result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
+    _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)
     if _say_grid(result):
@@ -273,6 +269,7 @@ def folds(
 ) -> None:
     """Write the folds of a corpus as CSV, for other tools."""
     import serbench.api as api
+    from serbench.store import write_text
 
     request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
     table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))
@@ -280,7 +277,7 @@ def folds(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8", newline="\n")
+        write_text(output, text)
         print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
 
 
@@ -369,6 +366,23 @@ def _workspace(results: Path, corpora_file: Path | None, *, partial: bool, jobs:
     return Workspace(results, corpora_file, partial, jobs, ProgressLine())
 
 
+def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:
+    """Print what the check of one corpus found; say whether it is sound."""
+    import serbench.api as api
+
+    try:
+        check = api.check_corpus(name, workspace, deep=deep)
+    except CorpusError as error:
+        print(f"{name}: not sound\n  error: {error}")
+        return False
+    print(f"{name}: {'sound' if check.is_sound else 'not sound'}")
+    for fact, text in check.facts.items():
+        print(f"  {fact:14} {text}")
+    for finding in check.findings:
+        print(f"  {finding.level}: {finding.text}")
+    return check.is_sound
+
+
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
     widths = [max(len(name), *(len(row[i].text) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
@@ -384,7 +398,7 @@ def _blocks(table: Table, width: int) -> list[list[int]]:
     return blocks
 
 
-def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool) -> None:
+def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract: int) -> None:
     there = len(plan.plan.jobs) - len(plan.todo)
     if cell_by_cell:
         for cell in plan.cells:
@@ -393,6 +407,8 @@ def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool) -> None:
             state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
             print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
     print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
+    if to_extract:
+        print(f"{to_extract} rows of features are to be extracted first, which comes on top")
     if plan.todo:
         print(f"Expected: about {_duration(plan.seconds / workers)} with {workers} workers", flush=True)
 

@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
+from serbench.errors import StoreError
 from serbench.store import write_atomically, write_text
 
 CORPUS_NAME = "synthetic"
@@ -93,14 +94,17 @@ synthetic:
 
 def write_demo_corpus(folder: Path) -> Path:
     """Write the recordings and their corpora.yaml below a folder and return the path of the YAML file."""
+    corpora_file = folder / "corpora.yaml"
+    entry = _YAML % (len(SPEAKERS) * len(EMOTIONS) * TAKES, len(SPEAKERS))
+    if corpora_file.exists() and corpora_file.read_text(encoding="utf-8") != entry:
+        raise StoreError(str(corpora_file), "exists with other content", todo="Give the demo another folder")
     utterances = [(s, e, take) for s in SPEAKERS for e in EMOTIONS for take in range(TAKES)]
     for speaker, emotion, take in utterances:
         text = take % len(SENTENCES)
         samples = synthesise(speaker, emotion, sentence=SENTENCES[text], take=take)
         path = folder / CORPUS_NAME / f"{speaker.name}_{emotion}_{text}_{take}.wav"
         write_atomically(path, functools.partial(_write_wav, samples=samples))
-    corpora_file = folder / "corpora.yaml"
-    write_text(corpora_file, _YAML % (len(utterances), len(SPEAKERS)))
+    write_text(corpora_file, entry)
     return corpora_file
 
 

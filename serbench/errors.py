@@ -26,6 +26,15 @@ def listed(names: Iterable[str]) -> str:
     return shown if len(every) <= LISTED_AT_MOST else f"{shown}, ... ({len(every)} in all)"
 
 
+def printable(name: str) -> str:
+    r"""Word a file name that is not UTF-8 (as old archives unzip) with its odd bytes escaped.
+
+    >>> printable("caf\udce9.wav")
+    'caf\\xe9.wav'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like `name`, compared without case, or None.
 

@@ -5,6 +5,7 @@ Estimates inform `--dry-run` and the order of jobs, never a result.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,8 +30,11 @@ class Estimate:
         lines = store.timings.read_text(encoding="utf-8").splitlines() if store.timings.is_file() else []
         for line in lines:
             classifier, _, ratio = line.partition(",")
-            ratios[classifier].append(float(ratio))
-        return Estimate(n_features, {name: statistics.median(values) for name, values in ratios.items()})
+            try:
+                ratios[classifier].append(float(ratio))
+            except ValueError:
+                continue  # a line torn by a crash
+        return Estimate(n_features, {name: statistics.median(values) for name, values in ratios.items() if values})
 
     def guess(self, job: Job) -> float:
         """Seconds by the classifier's own formula."""
@@ -43,6 +47,6 @@ class Estimate:
 
 
 def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:
-    """Remember how a job's time compares with its guess."""
-    with store.timings.open("a", encoding="utf-8") as file:
+    """Remember how a job's time compares with its guess; a disk that refuses loses an estimate and no result."""
+    with contextlib.suppress(OSError), store.timings.open("a", encoding="utf-8") as file:
         file.write(f"{job.recipe.classifier},{seconds / estimate.guess(job):.4g}\n")

@@ -111,6 +111,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.D
     hashes = dict(zip(index["utterance"], index["audio_hash"], strict=True))
     rows = [(u, i) for i, u in enumerate(own.utterances) if hashes.get(u)]
     if not rows:
+        write_frame(store.failures(own.key, corpus), _failures(own.name, dict.fromkeys(hashes, "no row in the table")))
         found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
         raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
     whole = [(u, i) for u, i in rows if np.isfinite(own.matrix[i]).all()]
@@ -134,7 +135,7 @@ def check_rate(scan: Scan, *, partial: bool) -> str:
     CorpusError : it differs and `partial` is not given.
     """
     wanted = scan.corpus.expect.rate
-    rates = Counter(_rates(scan.root / file for file in dict.fromkeys(scan.table["file"])))
+    rates = Counter(_rates(map(scan.path, dict.fromkeys(scan.table["file"]))))
     if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
         return scan.partial
     found = rates.most_common(1)[0][0]
@@ -146,7 +147,11 @@ def check_rate(scan: Scan, *, partial: bool) -> str:
 
 
 def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
-    """Join labels with what decoding told; `problem` names why an utterance takes no part, or is null."""
+    """Join labels with what decoding told.
+
+    `problem` says why a recording cannot be decoded, `duplicate` why a copy of another speaker's takes no part; both
+    are null for all others.
+    """
     audio = pd.DataFrame(
         {
             "utterance": [m.utterance for m in measured],
@@ -159,7 +164,7 @@ def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
     )
     index = scan.table.merge(audio, on="utterance", how="left", validate="one_to_one")
     duplicates = cross_speaker_duplicates(index, person=scan.corpus.person)
-    return index.assign(problem=index["problem"].where(index["problem"].notna(), index["utterance"].map(duplicates)))
+    return index.assign(duplicate=index["utterance"].map(duplicates).astype("string"))
 
 
 class _Worker:
@@ -168,7 +173,7 @@ class _Worker:
     def __init__(
         self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Mapping[str, set[tuple[str, str]]]
     ) -> None:
-        self.root = scan.root
+        self.scan = scan
         self.feature_sets = feature_sets
         self.stored = stored
         self.columns: dict[str, tuple[str, ...]] = {}
@@ -177,7 +182,9 @@ class _Worker:
     def __call__(self, row: Mapping[str, object]) -> Measured:
         utterance = str(row["utterance"])
         try:
-            recording = decode(self.root / str(row["file"]), start_s=_time(row["start_s"]), end_s=_time(row["end_s"]))
+            recording = decode(
+                self.scan.path(str(row["file"])), start_s=_time(row["start_s"]), end_s=_time(row["end_s"])
+            )
         except AudioError as error:
             reason = str(error)
             failures = {s.name: reason for s in self.feature_sets}

@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from serbench.cells import (
-    SCALINGS,
     Choice,
     CorpusData,
     FeatureSource,
@@ -26,13 +26,12 @@ from serbench.cells import (
 )
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.errors import SerbenchError, UnknownNameError
+from serbench.errors import SerbenchError, listed
 from serbench.estimate import Estimate, note_seconds
 from serbench.jobs import run_job
 from serbench.plan import Job, Plan, make_plan
 from serbench.progress import Progress, silent
-from serbench.protocols import inner_rule
-from serbench.store import Store, write_json
+from serbench.store import OUTDATED, Store, read_json, write_json
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
 _ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
@@ -83,23 +82,17 @@ def plan_grid(
 
     Raises
     ------
-    UnknownNameError, ProtocolError : an option names nothing, or the plan leaks.
+    ProtocolError : the plan leaks.
     """
-    if options.scaling not in SCALINGS:
-        raise UnknownNameError("scaling", options.scaling, SCALINGS)
-    inner_rule(options.inner, 2)
     choices = itertools.product(corpora, features, classifiers, options.seeds)
     cells = [
         plan_cell(Choice(data, source, c, spaces.get(c.name, Space.of(c)), seed), options, store)
         for data, source, c, seed in choices
     ]
-    asked = [cell for cell in cells if cell.request is not None]
-    plan = make_plan([cell.request for cell in asked if cell.request is not None])
-    by_cell = dict(zip((cell.cell.name for cell in asked), plan.evaluations, strict=True))
+    plan = make_plan([cell.request for cell in cells if cell.request is not None])
+    planned = iter(plan.evaluations)
     whole = tuple(
-        dataclasses.replace(cell, record=with_evaluations(cell.record, by_cell[cell.cell.name]))
-        if cell.cell.name in by_cell
-        else cell
+        cell if cell.request is None else dataclasses.replace(cell, record=with_evaluations(cell.record, next(planned)))
         for cell in cells
     )
     todo = [job for job in plan.jobs.values() if not store.job(job.key).is_file()]
@@ -110,6 +103,7 @@ def plan_grid(
 
 def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = silent) -> GridRun:
     """Record the cells, run the jobs that the store lacks in worker processes, and record what failed."""
+    mark_outdated(plan, store)
     for cell in plan.cells:
         write_json(store.cell(cell.cell.name), cell.record)
     failed: dict[str, str] = {}
@@ -128,38 +122,77 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
     return run
 
 
+def mark_outdated(plan: GridPlan, store: Store) -> None:
+    """Refuse cells in the store that must not stand in one column with those of this plan.
+
+    They were made of other labels, audio or test groups of the same corpus and task, or with other versions of what
+    moves numbers. Running them again replaces them.
+    """
+    current = {_column(cell.record): cell.record for cell in plan.cells if cell.request is not None}
+    own = {cell.cell.name for cell in plan.cells}
+    for path in store.cells:
+        record = read_json(path)
+        beside = current.get(_column(record))
+        if path.stem in own or record["refused"] or beside is None:
+            continue
+        reason = _outdated(record, beside)
+        if reason:
+            write_json(path, {**record, "refused": f"{OUTDATED} {reason}; run it again"})
+
+
+def _outdated(record: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    if record["basis"] != beside["basis"]:
+        return "made from earlier labels, recordings or folds"
+    now = beside["versions"]
+    other = [f"{name} {v}, now {now[name]}" for name, v in record["versions"].items() if now.get(name, v) != v]
+    return f"made with {listed(other)}" if other else ""
+
+
+def _column(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]
+
+
 def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
     """Yield each job with its seconds, or with the reason why it failed, as they finish.
 
-    A worker that dies takes the whole pool with it; the jobs then left are run once more, one at a time, so that only
-    the one that kills its worker fails.
+    A worker that dies takes its pool with it. The jobs that were running are then run one at a time, so that only the
+    one that kills its worker fails, and the rest goes on in a new pool.
     """
     left = {job.key: job for job in jobs}
-    try:
-        yield from _run_pool(left, store, workers=workers)
-    except TerminatedWorkerError:
-        for job in list(left.values()):
-            try:
-                yield from _run_pool({job.key: job}, store, workers=1)
-            except TerminatedWorkerError:
-                yield job, "its worker process died twice (killed, or out of memory)"
+    while left:
+        suspects: dict[str, Job] = {}
+        try:
+            yield from _run_pool(left, suspects, store, workers=workers)
+        except TerminatedWorkerError:
+            for job in suspects.values():
+                try:
+                    yield from _run_pool({job.key: job}, {}, store, workers=1)
+                except TerminatedWorkerError:
+                    yield job, "its worker process died twice (killed, or out of memory)"
+                del left[job.key]
 
 
-def _run_pool(left: dict[str, Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
-    """Run jobs in child processes, even with one worker, so that results never depend on the number of workers."""
+def _run_pool(
+    left: dict[str, Job], suspects: dict[str, Job], store: Store, *, workers: int
+) -> Iterator[tuple[Job, float | str]]:
+    """Run jobs in child processes, even with one worker, so that results never depend on the number of workers.
+
+    Finished jobs are taken out of `left`; when a worker dies, `suspects` holds the jobs that were under way.
+    """
     pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60)
     waiting = iter(list(left.values()))
     running: dict[Future[float], Job] = {}
     try:
         while True:
             for job in itertools.islice(waiting, 2 * workers - len(running)):
+                suspects[job.key] = job
                 running[pool.submit(run_job, job.key, job.json, str(store.root))] = job
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                job = running.pop(future)
                 outcome = _outcome(future)
-                del left[job.key]
+                job = running.pop(future)
+                del left[job.key], suspects[job.key]
                 yield job, outcome
     except BaseException:
         pool.shutdown(kill_workers=True)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INNER_ALL_UP_TO = 12
 """Groups up to which `--inner auto` validates every group; above, `INNER_ABOVE` neighbours."""
 INNER_ABOVE = 4
+NAMED_AT_MOST = 3
+"""People whose names make the name of their group; a larger group is named after its first."""
 INNER_NEEDS = 3
 """Groups that inner validation needs: one to test, one to validate, one to train on."""
 
@@ -70,7 +72,7 @@ class InnerRule:
     @property
     def neighbours(self) -> int | None:
         """Groups each group is validated on, or None for all."""
-        return int(self.name) if self.name.isdigit() else None
+        return int(self.name) if self.name.isdecimal() else None
 
 
 def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
@@ -84,44 +86,55 @@ def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
     ------
     ProtocolError : a person is unknown, or there are fewer people than groups.
     """
-    person = corpus.person
-    unknown = index[person].isna()
-    if unknown.any():
-        first = index["utterance"][unknown].iloc[0]
-        raise ProtocolError(corpus.name, f"{unknown.sum()} utterances without {person} (first {first})", "all known")
-    if corpus.folds.by != "speaker":
-        names = [[value] for value in sorted(index[corpus.folds.by].unique())]
-        return [_group(index, corpus.folds.by, members) for members in names]
-    if corpus.folds.groups is not None:
-        members_of = _balanced(index, corpus.folds.groups, corpus.name)
-        return [_group(index, "speaker", members, f"group{i + 1:02d}") for i, members in enumerate(members_of)]
-    if corpus.folds.leave_out == 2:
-        return [_group(index, "speaker", members) for members in _pairs(index)]
-    return [_group(index, "speaker", [speaker]) for speaker in sorted(index["speaker"].unique())]
+    for field in (corpus.person, corpus.folds.by):
+        unknown = index[field].isna()
+        if unknown.any():
+            first = index["utterance"][unknown].iloc[0]
+            raise ProtocolError(corpus.name, f"{unknown.sum()} utterances without {field} (first {first})", "all known")
+    groups = [_group(index, corpus.folds.by, members) for members in _members(index, corpus)]
+    if len({group.name for group in groups}) < len(groups):
+        raise ProtocolError(f"{corpus.name}.folds", "two test groups of one name", "distinct names of people")
+    return groups
+
+
+def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
+    """People (or other values of `folds.by`) of each test group."""
+    folds = corpus.folds
+    if folds.by == "speaker" and folds.groups is not None:
+        return _balanced(index, folds.groups, corpus.name)
+    if folds.by == "speaker" and folds.leave_out == 2:
+        return _pairs(index)
+    return [[value] for value in sorted(index[folds.by].unique())]
+
+
+def check_inner(requested: str) -> None:
+    """Check that `--inner` is auto, all, none or an even number.
+
+    Raises
+    ------
+    ProtocolError : anything else, or an odd number: only an even ring is symmetric.
+    """
+    if requested not in ("auto", "all", "none") and not (requested.isdecimal() and int(requested) >= 2):
+        todo = did_you_mean(requested, ("auto", "all", "none"))
+        raise ProtocolError("--inner", f"'{requested}'", "auto, all, none, or an even number of groups", todo)
+    if requested.isdecimal() and int(requested) % 2:
+        raise ProtocolError("--inner", requested, "an even number, half of it on each side of the ring")
 
 
 def inner_rule(requested: str, n_groups: int) -> InnerRule:
     """Resolve `--inner auto|all|K|none` for a number of groups.
 
-    Raises
-    ------
-    ProtocolError : anything else, or an odd K: only an even ring is symmetric.
-
     >>> inner_rule("auto", 10), inner_rule("auto", 32).neighbours
     (InnerRule(name='all', reason=''), 4)
     """
-    if requested not in ("auto", "all", "none") and not (requested.isdigit() and int(requested) >= 2):
-        todo = did_you_mean(requested, ("auto", "all", "none"))
-        raise ProtocolError("--inner", f"'{requested}'", "auto, all, none, or an even number of groups", todo)
-    if requested.isdigit() and int(requested) % 2:
-        raise ProtocolError("--inner", requested, "an even number, half of it on each side of the ring")
+    check_inner(requested)
     if requested == "none":
         return InnerRule("none", "--inner none")
     if n_groups < INNER_NEEDS:
         return InnerRule("none", f"{n_groups} test groups; choosing settings needs {INNER_NEEDS}")
     if requested == "auto":
         requested = "all" if n_groups <= INNER_ALL_UP_TO else str(INNER_ABOVE)
-    return InnerRule("all" if requested.isdigit() and int(requested) >= n_groups - 1 else requested)
+    return InnerRule("all" if requested.isdecimal() and int(requested) >= n_groups - 1 else requested)
 
 
 def ring(groups: Sequence[Group]) -> list[Group]:
@@ -198,11 +211,12 @@ def _all_but(groups: Sequence[Group], *left_out: Group) -> TrainingSet:
     return TrainingSet(tuple(sorted(u for group in groups if group not in left_out for u in group.utterances)))
 
 
-def _group(index: pd.DataFrame, field: str, members: Sequence[str], name: str | None = None) -> Group:
+def _group(index: pd.DataFrame, field: str, members: Sequence[str]) -> Group:
     rows = index[index[field].isin(members)]
     sexes = set(rows["gender"].dropna()) if "gender" in rows else set()
-    short = "+".join(member.rpartition("/")[2] for member in sorted(members))
-    return Group(name or short, sexes.pop() if len(sexes) == 1 else "mixed", tuple(sorted(rows["utterance"])))
+    short = [member.removeprefix(f"{rows['corpus'].iloc[0]}/") for member in sorted(members)]
+    name = "+".join(short) if len(short) <= NAMED_AT_MOST else f"{short[0]}+{len(short) - 1}more"
+    return Group(name, sexes.pop() if len(sexes) == 1 else "mixed", tuple(sorted(rows["utterance"])))
 
 
 def _sex_of(index: pd.DataFrame) -> dict[str, str]:
@@ -213,7 +227,7 @@ def _sex_of(index: pd.DataFrame) -> dict[str, str]:
 
 def _pairs(index: pd.DataFrame) -> list[list[str]]:
     """Pairs of speakers: the session where two talk to each other, else one female and one male."""
-    sessions = _sessions_of_two(index)
+    sessions = _sessions(index)
     if sessions:
         return sessions
     sex = _sex_of(index)
@@ -227,13 +241,14 @@ def _pairs(index: pd.DataFrame) -> list[list[str]]:
     return pairs
 
 
-def _sessions_of_two(index: pd.DataFrame) -> list[list[str]]:
+def _sessions(index: pd.DataFrame) -> list[list[str]]:
+    """People of each recording session, where somebody talks to somebody and nobody is in two sessions."""
     if "session" not in index or index["session"].isna().any():
         return []
     if (index.groupby("speaker")["session"].nunique() > 1).any():
         return []
     members = [sorted(speakers.unique()) for _, speakers in index.groupby("session", sort=True)["speaker"]]
-    return members if all(len(speakers) == 2 for speakers in members) else []
+    return members if any(len(speakers) > 1 for speakers in members) else []
 
 
 def _balanced(index: pd.DataFrame, n_groups: int, corpus: str) -> list[list[str]]:

@@ -25,6 +25,9 @@ import pyarrow.parquet as pq
 from serbench.errors import StoreError
 from serbench.keys import digest
 
+OUTDATED = "outdated:"
+"""How the reason of a cell begins that must be run again."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureTable:

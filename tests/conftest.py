@@ -113,6 +113,7 @@ def make_index() -> Callable[..., pd.DataFrame]:
                 "gender": {"f": "female", "m": "male"}.get(speaker[0]),
                 "audio_hash": f"hash of {speaker} {emotion} {take}",
                 "problem": None,
+                "duplicate": None,
                 "duration_s": 1.0,
             }
             for speaker in speakers

@@ -105,7 +105,7 @@ def test_emotions_are_balanced(name):
     training = Training(x, labels, None, np.array(["s"] * 200), {})
     classifier = CLASSIFIERS[name]
     found = classifier.sweep(classifier, classifier.space, training, held, seed=0).predictions
-    assert (found == 1).mean(axis=1).max() > 0.6
+    assert (found == 1).mean(axis=1).max() > 0.4
 
 
 def test_settings_that_did_not_converge_are_recorded_and_not_printed(recwarn):

@@ -3,6 +3,7 @@ import pytest
 
 from serbench import api
 from serbench.demo import EMOTIONS, SPEAKERS, TAKES, synthesise, write_demo_corpus
+from serbench.errors import StoreError
 
 
 def test_synthesis_is_deterministic_and_differs_between_takes():
@@ -19,6 +20,13 @@ def test_corpus_has_both_sexes_and_the_five_emotions_and_calls_itself_synthetic(
     assert set(index["gender"]) == {"female", "male"}
     assert set(index["emotion"]) == {"anger", "fear", "happiness", "neutral", "sadness"}
     assert "SYNTHETIC" in path.read_text()
+
+
+def test_demo_does_not_write_over_a_corpora_yaml_of_the_users(tmp_path):
+    (tmp_path / "corpora.yaml").write_text("mine: {}\n")
+    with pytest.raises(StoreError, match=r"exists with other content. Give the demo another folder"):
+        write_demo_corpus(tmp_path)
+    assert (tmp_path / "corpora.yaml").read_text() == "mine: {}\n"
 
 
 def median_f0(samples):

@@ -38,7 +38,7 @@ def rows_in_store(run, feature_set, index):
 def test_index_has_the_promised_columns(run):
     index = run().index
     promised = ["utterance", "corpus", "file", "start_s", "end_s", "duration_s", "audio_hash", "speaker", "raw_label"]
-    assert set(promised) | {"emotion", "gender", "take", "problem"} <= set(index.columns)
+    assert set(promised) | {"emotion", "gender", "take", "problem", "duplicate"} <= set(index.columns)
     pd.testing.assert_frame_equal(read_frame(run.store.index("toy")), index, check_dtype=False)
 
 
@@ -167,7 +167,7 @@ def test_copies_across_speakers_are_named_in_the_index(run):
     original = (run.root / "f1_anger_0.wav").read_bytes()
     (run.root / "m1_anger_1.wav").write_bytes(original)
     (run.root / "f1_anger_1.wav").write_bytes(original)
-    problems = run().index.set_index("utterance")["problem"].dropna()
+    problems = run().index.set_index("utterance")["duplicate"].dropna()
     assert problems.to_dict() == {
         "toy/f1_anger_1.wav": "same audio as toy/f1_anger_0.wav, of another speaker",
         "toy/m1_anger_1.wav": "same audio as toy/f1_anger_0.wav, of another speaker",

@@ -35,8 +35,8 @@ def toy(make_corpus, make_features, workspace, tmp_path):
         def run(*, results="results", jobs=2, dry_run=False, **request):
             given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": FAST, "emotions": ",".join(THREE)}
             place = workspace(path, results=results, jobs=jobs)
-            act = api.plan_grid if dry_run else api.run_grid
-            return act(["toy"], api.GridRequest(**{**given, **request}), place)
+            planned = api.plan_grid(["toy"], api.GridRequest(**{**given, **request}), place, dry_run=dry_run)
+            return planned if dry_run else api.run_planned_grid(planned)
 
         run.index, run.features, run.root = index, features, path.parent
         run.store = lambda results="results": Store(tmp_path / results)
@@ -170,8 +170,8 @@ def test_speaker_without_some_emotion_is_no_obstacle(toy):
     for path in (run.root / "toy").glob("m2_anger*"):
         path.unlink()
     run()
-    scores = api.load_scores(api.Workspace(results=run.store().root))
-    folds = pd.read_csv(run.store().report / "folds.csv")
+    report = api.make_report(api.Workspace(results=run.store().root))
+    scores, folds = report.scores, report.long["folds"]
     assert folds[folds["fold"] == "m2"]["n_emotions"].unique().tolist() == [2]
     assert scores[scores["metric"] == "uar"]["n_utterances"].unique().tolist() == [44]
 
@@ -227,7 +227,8 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     run = toy()
     run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)
     run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
-    scores = api.load_scores(api.Workspace(results=run.store().root))
+    report = api.make_report(api.Workspace(results=run.store().root))
+    scores = report.scores
     counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
     assert counts.loc["short"].tolist() == [45, 3]
     assert counts.loc["blobs"].tolist() == [48, 0]
@@ -252,7 +253,9 @@ def test_names_are_checked_before_any_work(toy):
     with pytest.raises(api.UnknownNameError, match=r"Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'"):
         run(features=("egemaps",), results="untouched")
     with pytest.raises(api.UnknownNameError, match=r"Unknown scaling 'speakers'. Did you mean 'speaker'"):
-        run(scaling="speakers")
+        run(scaling="speakers", results="untouched")
+    with pytest.raises(api.SerbenchError, match=r"--inner: '3'|--inner: 3. Expected an even number"):
+        run(inner="3", results="untouched")
     assert not run.store("untouched").root.exists()
 
 
@@ -284,7 +287,98 @@ def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
     api.make_report(api.Workspace(results=run.store().root))
     texts += [p.read_text() for p in run.store().report.iterdir() if p.suffix != ".parquet"]
     assert not any(str(tmp_path) in text for text in texts)
-    assert all(json.loads(t)["versions"]["serbench"] for t in texts[:1])
+    assert all(json.loads(t)["serbench"] for t in texts[:1])
+
+
+def test_unreadable_recording_counts_as_missing(toy):
+    run = toy()
+    (run.root / "toy" / "f1_anger_0.wav").write_bytes(b"")
+    run(classifiers=("knn",))
+    cell = outcomes(run)["knn"]
+    assert cell.n_missing == 1
+    assert len(cell.truth) == 47
+    report = api.make_report(api.Workspace(results=run.store().root))
+    assert report.long["missing"]["name"].tolist() == ["toy/f1_anger_0.wav"]
+    assert "47 of 48 utterances" in "".join(report.of("table2-uar")[0].notes)
+
+
+def test_features_without_an_emotion_refuse_the_cell_and_the_report_goes_on(toy, tmp_path):
+    run = toy()
+    short = run.features[~run.features["utterance"].str.contains("neutral")]
+    short.to_csv(tmp_path / "short.csv", index=False)
+    result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
+    assert next(iter(result.refused.values())).startswith("toy: short has no features of neutral (32 of 48 utterances)")
+    assert api.load_scores(api.Workspace(results=run.store().root))["value"].notna().any()
+
+
+@pytest.mark.parametrize("change", ["labels", "folds"])
+def test_cells_of_earlier_labels_or_folds_do_not_stand_beside_new_ones(toy, change):
+    run = toy()
+    run(classifiers=("knn",))
+    path = run.root / "corpora.yaml"
+    text = path.read_text()
+    if change == "labels":
+        path.write_text(text.replace("{anger: anger, happiness: happiness", "{anger: happiness, happiness: anger"))
+    else:
+        path.write_text(text + "  folds: {leave_out: 2}\n")
+    run(classifiers=("logistic",))
+    assert outcomes(run)["knn"].reasons["default"].startswith("outdated: made from earlier labels, recordings or folds")
+    report = api.make_report(api.Workspace(results=run.store().root))
+    assert len(report.commands) == 1
+    assert "--classifier knn" in report.commands[0]
+    run(classifiers=("knn",))
+    assert outcomes(run)["knn"].outcomes
+
+
+def test_cells_made_with_other_versions_are_told_and_not_shown(toy):
+    run = toy()
+    run(classifiers=("knn",))
+    (path,) = run.store().cells
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "versions": {**record["versions"], "scikit-learn": "0.1"}}))
+    run(classifiers=("dummy",))
+    assert "made with scikit-learn 0.1, now " in outcomes(run)["knn"].reasons["default"]
+
+
+def test_half_run_inner_rule_does_not_hide_a_finished_one(toy):
+    run = toy(speakers=[f"{sex}{i}" for sex in "fm" for i in range(7)], takes=1)
+    run(classifiers=("dummy",))
+    planned = run(classifiers=("dummy",), inner="all")
+    run.store().job(planned.plan.todo[0].key).unlink()
+    report = api.make_report(api.Workspace(results=run.store().root))
+    shown = {table.title.split("inner ")[1].split(",")[0]: table.rows[1][2].text for table in report.of("table2-uar")}
+    assert shown == {"all": "–", "auto": "0.333"}
+
+
+def test_speakers_whose_names_hold_a_slash_stay_apart(toy):
+    run = toy()
+    path = run.root / "corpora.yaml"
+    text = path.read_text().replace("(?P<speaker>(?P<gender>[fm])\\d+)_", "(?P<session>(?P<gender>[fm])\\d+)_")
+    path.write_text(text + "  compose: {speaker: '{session}/{gender}'}\n")
+    run(classifiers=("knn",))
+    assert set(outcomes(run)["knn"].folds) == {"f1/f", "f2/f", "m1/m", "m2/m"}
+
+
+def test_two_files_of_features_of_one_name_are_refused(toy, tmp_path):
+    run = toy()
+    (tmp_path / "other").mkdir()
+    run.features.to_csv(tmp_path / "other" / "blobs.csv", index=False)
+    with pytest.raises(api.SerbenchError, match=r"two files of one name"):
+        run(features=(str(tmp_path / "blobs.csv"), str(tmp_path / "other" / "blobs.csv")))
+
+
+def test_speaker_with_two_labels_of_one_emotion_has_one_emotion(toy):
+    run = toy(takes=12)
+    for path in (run.root / "toy").glob("f1_*"):
+        if "anger" not in path.name:
+            path.unlink()
+    for i, path in enumerate(sorted((run.root / "toy").glob("f1_anger*"))):
+        if i % 2:
+            path.rename(path.with_name(path.name.replace("anger", "rage")))
+    corpora = run.root / "corpora.yaml"
+    corpora.write_text(corpora.read_text().replace("{anger: anger,", "{anger: anger, rage: anger,"))
+    result = run(classifiers=("knn",), scaling="speaker")
+    assert "toy/f1 (one emotion)" in next(iter(result.refused.values()))
 
 
 def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):

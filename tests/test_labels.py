@@ -1,3 +1,5 @@
+import os
+
 import pandas as pd
 import pytest
 
@@ -138,6 +140,38 @@ def test_cremad_without_its_demographics_says_which_table_is_missing(tmp_path, s
         scan("cremad")
 
 
+def test_column_absent_from_a_joined_table_is_named(tmp_path, scan):
+    root = tmp_path / "cremad"
+    touch(root, "AudioWAV/1001_DFA_ANG_XX.wav")
+    (root / "VideoDemographics.csv").write_text("ActorID,Age,Gender\n1001,21,Female\n")
+    with pytest.raises(CorpusError, match=r"cremad.join.0: no column 'Sex' in the table"):
+        scan("cremad")
+
+
+def test_name_that_is_not_utf8_is_escaped_in_ids(tmp_path, scan):
+    folder = os.fsencode(tmp_path / "cafe") + b"/Col\xe8re"
+    os.makedirs(folder)
+    with open(folder + b"/01-C-1-1.wav", "wb"):
+        pass
+    found = scan("cafe")
+    assert found.table["utterance"].tolist() == ["cafe/Col\\xe8re/01-C-1-1.wav"]
+    assert found.path(found.table["file"][0]).is_file()
+
+
+def test_trailing_commas_do_not_shift_the_columns_of_a_table(tmp_path):
+    touch(tmp_path / "toy", "a.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01,ang,\n")
+    table = scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")).table
+    assert table["speaker"].tolist() == ["toy/01"]
+
+
+def test_line_of_another_length_is_named(tmp_path):
+    touch(tmp_path / "toy", "a.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01\n")
+    with pytest.raises(CorpusError, match=r"'t.csv' cannot be read \(line 2 has 2 fields, the header 3\)"):
+        scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy"))
+
+
 def test_speaker_absent_from_a_joined_table_is_named(tmp_path, scan):
     root = tmp_path / "cremad"
     touch(root, "AudioWAV/1001_DFA_ANG_XX.wav")
@@ -160,9 +194,7 @@ def test_masc_reads_a_table_of_the_users_own(tmp_path, scan):
 def test_recola_reads_segments_of_recordings(tmp_path, scan):
     root = tmp_path / "recola"
     touch(root, "P16.wav")
-    (root / "segments.csv").write_text(
-        "file,start,end,speaker,emotion\nP16.wav,0.5,2.25,P16,none\nP16.wav,3,4.125,P16,none\n"
-    )
+    (root / "segments.csv").write_text("file,start,end,speaker\nP16.wav,0.5,2.25,P16\nP16.wav,3,4.125,P16\n")
     table = scan("recola").table
     assert table["utterance"].tolist() == ["recola/P16.wav#0.5-2.25", "recola/P16.wav#3.0-4.125"]
     assert table["emotion"].isna().all()

@@ -39,8 +39,10 @@ def test_fold_without_an_emotion_averages_over_those_present():
 
 
 def test_ties_between_settings_are_exact():
-    third, tenth = exact_uar(np.array([1, 2]), np.array([3, 3])), exact_uar(np.array([1, 9]), np.array([10, 10]))
-    assert third == tenth  # 1/2 both; as floats (1/3 + 2/3) / 2 and (0.1 + 0.9) / 2 need not be
+    one, other = (np.array([7, 1, 3]), np.array([10, 10, 10])), (np.array([11, 0, 0]), np.array([10, 10, 10]))
+    floats = [sum(hits / totals for hits, totals in zip(*pool, strict=True)) / 3 for pool in (one, other)]
+    assert floats[0] != floats[1]  # 0.7 + 0.1 + 0.3 is not 1.1
+    assert exact_uar(*one) == exact_uar(*other)
 
 
 def test_unequal_lengths_are_an_error():

@@ -51,6 +51,12 @@ def test_pairs_are_the_sessions_where_two_talk_to_each_other(make_index):
     assert names(test_groups(index, corpus(leave_out=2))) == ["f1+m2", "f2+m1"]
 
 
+def test_session_with_one_speaker_left_does_not_break_up_the_others(make_index):
+    index = make_index(speakers=("f1", "f2", "m2", "f3", "m3"))
+    index["session"] = index["speaker"].str[-1]
+    assert names(test_groups(index, corpus(leave_out=2))) == ["f1", "f2+m2", "f3+m3"]
+
+
 def test_sessions_that_share_a_speaker_are_no_groups(make_index):
     index = make_index(speakers=("f1", "f2", "m1", "m2"))
     index["session"] = ["a", "b"] * (len(index) // 2)

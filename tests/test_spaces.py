@@ -31,6 +31,11 @@ def test_name_tells_contents_apart(tmp_path):
     assert second.default == 1
 
 
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    text = "logistic: {default: {C: 0.001}, settings: [{C: [1e-2, 1e-3]}]}"
+    assert read_spaces(write(tmp_path, text))["logistic"].default == 1
+
+
 def test_standard_space_is_the_classifiers_own():
     space = Space.of(CLASSIFIERS["svc"])
     assert space.settings[space.default] == {"kernel": "rbf", "C": 1, "gamma": 1}
@@ -45,6 +50,7 @@ def test_standard_space_is_the_classifiers_own():
         ("knn: {settings: [{k: 1}, {k: 1}]}", "each setting once"),
         ("knn: {default: {k: 7}, settings: [{k: 1}]}", "one of them the default"),
         ("knn: {values: [1]}", "a block with `settings`"),
+        ("svc: {settings: [{kernel: linear, C: -1}]}", "The 'C' parameter of SVC must be a float in the range"),
         ("[]", "no classifiers"),
     ],
 )

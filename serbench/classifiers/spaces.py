@@ -77,37 +77,39 @@ def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
     settings: list[Setting] = []
     for entry in block["settings"]:
         settings += _expanded(where, entry, CLASSIFIERS[name], faults)
-    default = block.get("default", settings[0] if settings else {})
-    if default not in settings or len({digest(dict(s)) for s in settings}) < len(settings):
-        faults.append(
-            Fault(
-                where, f"default {default} among {len(settings)} settings", "each setting once, one of them the default"
-            )
-        )
+    default = {k: _number(v) for k, v in dict(block.get("default") or settings[0] if settings else {}).items()}
+    distinct = {digest(dict(setting)) for setting in settings}
+    if default not in settings or len(distinct) < len(settings):
+        found = f"default {default} among {len(settings)} settings"
+        faults.append(Fault(where, found, "each setting once, one of them the default"))
         return empty
-    return Space(
-        f"custom-{digest([dict(s) for s in settings] + [dict(default)])[:8]}", tuple(settings), settings.index(default)
-    )
+    key = digest([*map(dict, settings), default])[:8]
+    return Space(f"custom-{key}", tuple(settings), settings.index(default))
 
 
 def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault]) -> list[Setting]:
     if not isinstance(entry, Mapping):
         faults.append(Fault(where, f"{entry}", "settings such as {C: 1}"))
         return []
+    known = classifier.parameters
     for name in entry:
-        if name not in classifier.parameters:
-            faults.append(
-                Fault(
-                    where,
-                    f"unknown parameter '{name}'",
-                    todo=did_you_mean(str(name), classifier.parameters) or f"Known: {', '.join(classifier.parameters)}",
-                )
-            )
-    values = [value if isinstance(value, list) else [value] for value in entry.values()]
+        if name not in known:
+            todo = did_you_mean(str(name), known) or f"Known: {', '.join(known)}"
+            faults.append(Fault(where, f"unknown parameter '{name}'", todo=todo))
+    values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
     settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
     for setting in settings:
         try:
-            classifier.estimator(setting, n_features=1, seed=0)
+            # scikit-learn checks values when it fits; asked here, so that a wrong one does not fail every job.
+            classifier.estimator(setting, n_features=1, seed=0)._validate_params()
         except (KeyError, TypeError, ValueError) as error:
             faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
     return settings
+
+
+def _number(value: Any) -> Any:
+    """Read `1e-3` as the number it is; YAML 1.1 takes it for text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -290,7 +290,7 @@ def _contradictions(corpus: Corpus) -> Iterator[Contradiction]:
 
 def _label_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
     known = (*corpus.labels.names, *(name for join in corpus.join for name in join.columns))
-    if "emotion" not in corpus.provided:
+    if corpus.emotions and "emotion" not in corpus.provided:
         yield ("labels",), "nothing gives 'emotion'", "a group or column named emotion", _nearest("emotion", known)
     if isinstance(corpus.labels, TableLabels) and "file" not in known:
         yield ("labels", "columns"), "nothing gives 'file'", "the column with the recordings' names", ""
@@ -298,6 +298,9 @@ def _label_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
         found = f"nothing gives '{corpus.folds.by}'; folds that share no speaker need it"
         todo = _nearest(corpus.folds.by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
         yield ("folds",), found, "a field that keeps people apart", todo
+    if corpus.folds.by != "speaker" and ("leave_out" in corpus.folds.model_fields_set or corpus.folds.groups):
+        found = f"by: {corpus.folds.by} together with leave_out or groups"
+        yield ("folds",), found, "one of the three: each value of a field is a test group of its own", ""
     yield from _template_contradictions(corpus, known)
     used = {name for template in _templates(corpus).values() for name in names_in(template)}
     used |= {name for join in corpus.join for name in join.match}

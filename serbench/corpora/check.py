@@ -87,7 +87,7 @@ def _headers(scan: Scan) -> tuple[dict[str, Header], list[Finding]]:
     headers, reasons = {}, {}
     for file in dict.fromkeys(scan.table["file"]):
         try:
-            headers[file] = read_header(scan.root / file)
+            headers[file] = read_header(scan.path(file))
         except AudioError as error:
             reasons[file] = str(error)
     return headers, [Finding("error", reason) for reason in _grouped(reasons)]
@@ -172,7 +172,7 @@ def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Findin
         if file not in headers:
             continue
         try:
-            recording = decode(scan.root / file, start_s=_time(row["start_s"]), end_s=_time(row["end_s"]))
+            recording = decode(scan.path(file), start_s=_time(row["start_s"]), end_s=_time(row["end_s"]))
         except AudioError as error:
             reasons[str(row["utterance"])] = str(error)
             continue

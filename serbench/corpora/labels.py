@@ -6,6 +6,7 @@ then `values` renames, then `genders` and `emotions`.
 
 from __future__ import annotations
 
+import csv
 import glob
 import re
 import unicodedata
@@ -17,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from serbench.corpora.catalogue import root_of
-from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels
-from serbench.errors import CorpusError, Fault, did_you_mean, listed
+from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
+from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
 
 Names = dict[str, str]
 """What the labels say of one utterance: name -> text as written; `file` is its path below the root."""
@@ -36,6 +37,11 @@ class Scan:
     root: Path
     table: pd.DataFrame
     partial: str
+    odd_names: Mapping[str, str]
+
+    def path(self, file: str) -> Path:
+        """Return where a recording of the table lies; names that are not UTF-8 stand escaped in the table."""
+        return self.root / self.odd_names.get(file, file)
 
 
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
@@ -54,7 +60,10 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     faults: list[Fault] = []
     rows = _READERS[type(corpus.labels)](corpus, root, files, faults)
     rows = _keep_present(corpus, rows, files, faults, partial=partial)
-    rows = [_renamed(corpus, _composed(corpus, row)) for row in _joined(corpus, root, rows, faults)]
+    rows = _joined(corpus, root, rows, faults)
+    if faults:
+        raise CorpusError(faults)
+    rows = [_renamed(corpus, _composed(corpus, row)) for row in rows]
     _check_fields(corpus, rows, faults)
     _check_labels(corpus, rows, faults)
     if faults:
@@ -63,7 +72,8 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     short = _differences(corpus, table)
     if short and not partial:
         raise CorpusError(short)
-    return Scan(corpus, root, table, _partial_title(corpus, table) if short else "")
+    odd_names = {printable(file): file for file in files if printable(file) != file}
+    return Scan(corpus, root, table, _partial_title(corpus, table) if short else "", odd_names)
 
 
 def _recordings(corpus: Corpus, root: Path) -> list[str]:
@@ -83,7 +93,7 @@ def _read_paths(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
     hits = {file: list(pattern.finditer(file)) for file in files}
     odd = [file for file, found in hits.items() if len(found) != 1]
     if odd:
-        found = f"{len(odd)} of {len(files)} paths do not match exactly once ({listed(odd)})"
+        found = f"{len(odd)} of {len(files)} paths do not match exactly once ({listed(map(printable, odd))})"
         todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
         faults.append(Fault(f"{corpus.name}.labels.pattern", found, "one hit in each path", todo))
     return [{**_texts(found[0].groupdict()), "file": file} for file, found in hits.items() if len(found) == 1]
@@ -138,7 +148,7 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
         raise CorpusError([Fault(where, f"'{path.name}' is not in {path.parent}", "the table of labels")])
     try:
         frame = _read_any(path, tables)
-    except (ValueError, KeyError, OSError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, OSError, csv.Error) as error:
         raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
     strings = frame.astype("string").fillna("")
     stripped: pd.DataFrame = strings.apply(lambda column: column.str.strip()).astype(object)
@@ -147,13 +157,25 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
 
 def _read_any(path: Path, tables: Sequence[str]) -> pd.DataFrame:
     if path.suffix in (".csv", ".tsv"):
-        separator = "\t" if path.suffix == ".tsv" else ","
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return _read_csv(path, delimiter="\t" if path.suffix == ".tsv" else ",")
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     if path.suffix == ".yaml":
         return _read_audformat(path, tables)
     raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
+
+
+def _read_csv(path: Path, *, delimiter: str) -> pd.DataFrame:
+    """Read a table of strings; a line longer (but for empty fields) or shorter than the header is an error."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=delimiter, strict=True)
+        header = next(lines, [])
+        rows = []
+        for row in lines:
+            if row and (len(row) < len(header) or any(row[len(header) :])):
+                raise ValueError(f"line {lines.line_num} has {len(row)} fields, the header {len(header)}")
+            rows += [row[: len(header)]] if row else []
+    return pd.DataFrame(rows, columns=header, dtype=object)
 
 
 def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
@@ -194,7 +216,7 @@ def _keep_present(
         todo = "Complete the copy or correct `path`; --partial goes on with those that are there"
         faults.append(Fault(f"{corpus.name}.labels", found, "every labelled recording below the root", todo))
     if bare and not isinstance(corpus.labels, PathLabels):
-        found = f"{len(bare)} of {len(files)} recordings have no label ({listed(bare)})"
+        found = f"{len(bare)} of {len(files)} recordings have no label ({listed(map(printable, bare))})"
         todo = "Complete the labels, or narrow `audio` to the labelled recordings"
         faults.append(Fault(f"{corpus.name}.labels", found, "a label for each recording", todo))
     return present
@@ -220,7 +242,9 @@ def _joined(corpus: Corpus, root: Path, rows: list[Names], faults: list[Fault]) 
 
 
 def _composed(corpus: Corpus, row: Names) -> Names:
-    return {**row, **{field: template.format_map(row) for field, template in corpus.compose.items()}}
+    """Fill the templates whose names are known already: some may come from a join that is still to be made."""
+    ready = {field: template for field, template in corpus.compose.items() if set(names_in(template)) <= set(row)}
+    return {**row, **{field: template.format_map(row) for field, template in ready.items()}}
 
 
 def _renamed(corpus: Corpus, row: Names) -> Names:
@@ -235,7 +259,7 @@ def _check_fields(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> Non
     """Check that people are named, genders known, times and dimensions numbers."""
     nameless = [row["file"] for row in rows if not row.get(corpus.person)]
     if nameless:
-        found = f"{len(nameless)} utterances have no {corpus.person} ({listed(nameless)})"
+        found = f"{len(nameless)} utterances have no {corpus.person} ({listed(map(printable, nameless))})"
         faults.append(Fault(f"{corpus.name}.labels", found, f"a {corpus.person} for each"))
     if "gender" in corpus.provided:
         odd = Counter(row["gender"] or f"none for {row.get(corpus.person)}" for row in rows)
@@ -251,13 +275,15 @@ def _check_fields(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> Non
 
 
 def _check_labels(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> None:
+    if not corpus.emotions:
+        return  # a corpus of dimensions, without categories
     known = {*corpus.emotions, *corpus.drop}
     unmapped: dict[str, list[str]] = {}
     for row in rows:
         if row["emotion"] not in known:
             unmapped.setdefault(row["emotion"], []).append(row["file"])
     for raw, files in sorted(unmapped.items()):
-        found = f"raw label '{raw}' is not mapped ({len(files)} files, first {files[0]})"
+        found = f"raw label '{raw}' is not mapped ({len(files)} files, first {printable(files[0])})"
         todo = did_you_mean(raw, known) + " Map it or add it to 'drop'"
         faults.append(Fault(f"{corpus.name}.emotions", found, todo=todo.strip()))
 
@@ -271,12 +297,12 @@ def _table(corpus: Corpus, rows: list[Names]) -> pd.DataFrame:
             {
                 "utterance": _utterance_id(corpus.name, row["file"], start_s, end_s),
                 "corpus": corpus.name,
-                "file": row["file"],
+                "file": printable(row["file"]),
                 "start_s": start_s,
                 "end_s": end_s,
                 "speaker": f"{corpus.name}/{row['speaker']}" if row.get("speaker") else None,
-                "raw_label": row["emotion"],
-                "emotion": corpus.emotions.get(row["emotion"]),
+                "raw_label": row.get("emotion"),
+                "emotion": corpus.emotions.get(row.get("emotion", "")),
                 **{field: _typed(field, row.get(field)) for field in fields},
             }
         )
@@ -318,7 +344,7 @@ def _texts(groups: Mapping[str, str | None]) -> Names:
 
 
 def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", path.replace("\\", "/"))
+    return unicodedata.normalize("NFC", printable(path.replace("\\", "/")))
 
 
 def _is_number(text: str) -> bool:

@@ -157,7 +157,7 @@ class Folds(Strict):
     @classmethod
     def _number(cls, value: Any) -> Any:
         if isinstance(value, dict) and str(value.get("leave_out", "1")) in ("1", "2"):
-            return {**value, "leave_out": int(value.get("leave_out", 1))}
+            return {**value, "leave_out": int(value["leave_out"])} if "leave_out" in value else value
         return value
 
 

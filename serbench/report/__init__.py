@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from serbench.report.formats import FORMATS, Table
-from serbench.report.outcomes import CellOutcomes, load_outcomes
+from serbench.report.outcomes import load_outcomes
 from serbench.report.scores import confusion_table, fold_table, missing_table, recall_table, score_table
 from serbench.report.tables import (
     TITLES,
@@ -25,12 +25,16 @@ from serbench.store import Store, read_frame, read_metadata, write_frame, write_
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report holds: tables for readers, long tables for programs, commands that fill what is missing."""
+    """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing."""
 
     tables: tuple[Table, ...]
-    scores: pd.DataFrame
-    missing: pd.DataFrame
+    long: Mapping[str, pd.DataFrame]
     commands: tuple[str, ...]
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per cell, rule and metric."""
+        return self.long["scores"]
 
     def of(self, stem: str) -> list[Table]:
         """Tables of one kind, e.g. `table2-uar`."""
@@ -38,7 +42,7 @@ class Report:
 
 
 def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
-    """Score every cell of the store and write `report/`.
+    """Score every cell of the store; nothing is written.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
 
     Raises
     ------
-    StoreError : no cells, or a file that is damaged or cannot be written.
+    StoreError : no cells, or a cell's record or an index is damaged.
     """
     cells = load_outcomes(store)
     places = {name: i for i, name in enumerate(row_order)}
@@ -56,9 +60,14 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     tables += [recall_matrix(matrix) for matrix in found]
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
-    report = Report(tuple(tables), score_table(cells), missing_table(cells), commands)
-    _write(report, cells, store)
-    return report
+    long = {
+        "scores": score_table(cells),
+        "recall-long": recall_table(cells),
+        "confusion": confusion_table(cells),
+        "folds": fold_table(cells),
+        "missing": missing_table(cells),
+    }
+    return Report(tuple(tables), long, commands)
 
 
 def read_indexes(store: Store) -> list[Indexed]:
@@ -70,7 +79,8 @@ def read_indexes(store: Store) -> list[Indexed]:
     return corpora
 
 
-def _write(report: Report, cells: Sequence[CellOutcomes], store: Store) -> None:
+def write_report(report: Report, store: Store) -> None:
+    """Write every table to the store's `report/`."""
     folder = store.report
     for stem in dict.fromkeys(table.stem for table in report.tables):
         for ending, render in FORMATS.items():
@@ -79,15 +89,8 @@ def _write(report: Report, cells: Sequence[CellOutcomes], store: Store) -> None:
     whole = [table for table in report.tables if table.stem != "confusion"]
     write_text(folder / "report.md", "# serbench report\n\n" + FORMATS["md"](whole))
     write_frame(folder / "scores.parquet", report.scores)
-    long = {
-        "scores": report.scores,
-        "recall-long": recall_table(cells),
-        "confusion": confusion_table(cells),
-        "folds": fold_table(cells),
-        "missing": report.missing,
-    }
-    for name, frame in long.items():
+    for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
 
 
-__all__ = ["Report", "Table", "make_report", "read_indexes"]
+__all__ = ["Report", "Table", "make_report", "read_indexes", "write_report"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,8 @@ def to_csv(tables: Sequence[Table]) -> str:
     return out.getvalue()
 
 
-def to_latex(table: Table) -> str:
-    """Render a table as a LaTeX float; it needs the booktabs package."""
+def to_latex(table: Table, number: int = 1) -> str:
+    """Render a table as a LaTeX float that needs booktabs; `number` tells apart the labels of one file."""
     columns = "l" * table.n_labels + "r" * (len(table.header) - table.n_labels)
     header = " & ".join(_tex(name) for name in table.header)
     rows = [" & ".join(rf"\textbf{{{_tex(e.text)}}}" if e.best else _tex(e.text) for e in row) for row in table.rows]
@@ -75,7 +76,7 @@ def to_latex(table: Table) -> str:
     notes = "".join(f"\n\\par\\smallskip\\footnotesize {_tex(note)}" for note in table.notes)
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_tex(table.title)}}}\n\\label{{tab:{table.stem}}}\n"
+        f"\\caption{{{_tex(table.title)}}}\n\\label{{tab:{table.stem}{number if number > 1 else ''}}}\n"
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
         f"\\end{{tabular}}{notes}\n\\end{{table}}\n"
     )
@@ -84,7 +85,7 @@ def to_latex(table: Table) -> str:
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": lambda tables: "\n".join(map(to_markdown, tables)),
     "csv": to_csv,
-    "tex": lambda tables: "\n".join(["% needs \\usepackage{booktabs}", *map(to_latex, tables)]),
+    "tex": lambda tables: "\n".join(["% needs \\usepackage{booktabs}", *map(to_latex, tables, itertools.count(1))]),
 }
 """File ending -> how tables of one kind become a file."""
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serbench.errors import StoreError
+from serbench.errors import SerbenchError, StoreError
 from serbench.metrics import exact_uar
-from serbench.protocols import inner_rule
 from serbench.store import Store, read_json, read_predictions
 
 RULES = ("nested", "default", "oracle")
@@ -57,25 +55,40 @@ class CellOutcomes:
 
     @property
     def inner_title(self) -> str:
-        """The inner rule, `auto` where it is what auto gives for this number of folds."""
-        rule = str(self.cell["inner"])
-        return "auto" if not self.folds or rule == inner_rule("auto", len(self.folds)).name else rule
+        """The inner rule, `auto` where it is what auto gives for this number of groups."""
+        return str(self.record["inner_title"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What every table must say of this cell's corpus: that it is partial, that speakers tell emotions."""
+        return [note for note in (self.record.get("partial", ""), *self.record.get("notes", ())) if note]
+
+    @property
+    def has_speakers(self) -> bool:
+        """Whether the people kept apart are speakers, rather than voices, say."""
+        return bool(self.record.get("person", "speaker") == "speaker")
 
 
 def load_outcomes(store: Store) -> list[CellOutcomes]:
-    """Read every cell of the store and apply the rules.
+    """Read every cell of the store and apply the rules; a cell that cannot be read or scored keeps the reason.
 
     Raises
     ------
-    StoreError : there is no cell.
+    StoreError : there is no cell, or a cell's record is damaged.
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    return [_outcomes(path, store) for path in store.cells]
+    return [_outcomes_or_reason(read_json(path), store) for path in store.cells]
 
 
-def _outcomes(path: Path, store: Store) -> CellOutcomes:
-    record = read_json(path)
+def _outcomes_or_reason(record: dict[str, Any], store: Store) -> CellOutcomes:
+    try:
+        return _outcomes(record, store)
+    except SerbenchError as error:
+        return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, str(error)))
+
+
+def _outcomes(record: dict[str, Any], store: Store) -> CellOutcomes:
     refused = record["refused"]
     lost = [key for key in record.get("jobs", ()) if not store.job(key).is_file()]
     if refused or lost:

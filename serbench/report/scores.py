@@ -126,10 +126,10 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
     common = {
         "n_utterances": len(cell.truth),
         "n_missing": cell.n_missing,
-        "n_speakers": len({cell.speakers[u] for u in cell.truth}),
+        "n_speakers": len({cell.speakers[u] for u in cell.truth}) if cell.has_speakers else None,
         "n_folds": len(cell.folds),
         "transductive": cell.cell["scaling"] == "speaker",
-        "partial": cell.record.get("partial", ""),
+        "notes": "; ".join(cell.notes),
     }
     for metric, (value, sd) in _values(cell, cell.outcomes.get(rule)).items():
         row = {**cell.cell, "rule": rule, "metric": metric, "value": value, **common, "sd": sd}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from serbench.corpora.check import confounded
 from serbench.corpora.schema import EMOTIONS
+from serbench.errors import StoreError
 from serbench.metrics import METRICS, recalls
 from serbench.report.formats import Entry, Table
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.scores import pool_confusion
+from serbench.store import OUTDATED
 
 NOTHING = "–"
 DEFAULT_MARK = "°"
@@ -60,7 +64,7 @@ class Variant:
         """Options of `serbench grid` that lead to it, beyond the defaults."""
         name, _, filters = self.task.partition(" where ")
         given = [] if name == "paper5" else [f"--emotions {name}" if "," in name else f"--task {name}"]
-        given += [f"--where {text}" for text in filters.split(", ") if text]
+        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []
         given += [f"--seed {self.seed}"] if self.seed else []
@@ -83,14 +87,8 @@ def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list
     by_variant: dict[Variant, list[CellOutcomes]] = {}
     for cell in cells:
         by_variant.setdefault(Variant.of(cell), []).append(cell)
-    refused = [v for v, members in by_variant.items() if not any(c.outcomes for c in members)]
-    for variant in refused:  # a corpus that is refused has no folds that would tell what auto means: join it to others
-        home = next((v for v in by_variant if v not in refused and _alike(v, variant)), None)
-        if home is not None:
-            by_variant[home] += by_variant.pop(variant)
-    return [
-        _matrix(variant, members, order) for variant, members in sorted(by_variant.items(), key=lambda kv: kv[0].title)
-    ]
+    ordered = sorted(by_variant.items(), key=lambda item: item[0].title)
+    return [_matrix(variant, members, order) for variant, members in ordered]
 
 
 def data_table(corpora: Sequence[Indexed]) -> Table:
@@ -103,13 +101,14 @@ def data_table(corpora: Sequence[Indexed]) -> Table:
         ("utterances", lambda c: str(len(c.index))),
         *((e, lambda c, e=e: str(counts[c.name].get(e, 0))) for e in emotions),
         ("no emotion", lambda c: str(int(c.index["emotion"].isna().sum()))),
-        ("unusable", lambda c: str(int(c.index["problem"].notna().sum()))),
+        ("unusable", lambda c: str(int((c.index["problem"].notna() | c.index["duplicate"].notna()).sum()))),
         ("minutes", lambda c: f"{c.index['duration_s'].sum() / 60:.1f}"),
         ("mean duration, s", lambda c: f"{c.index['duration_s'].mean():.2f}"),
         ("sampling rate, kHz", _rate),
     ]
     rows = tuple((Entry(name), *(Entry(value(c)) for c in corpora)) for name, value in lines)
-    notes = tuple(f"{c.name}: {c.partial}." for c in corpora if c.partial)
+    remarks = [(c.name, [note for note in (c.partial, _confounded(c)) if note]) for c in corpora]
+    notes = tuple(f"{name}: {'; '.join(of_corpus)}." for name, of_corpus in remarks if of_corpus)
     return Table("table1", "Table 1. Data statistics", ("", *(c.name for c in corpora)), rows, notes, 1)
 
 
@@ -137,8 +136,10 @@ def recall_matrix(matrix: Matrix) -> Table:
         mark = "" if outcome.rule == "nested" else DEFAULT_MARK
         rows.append((Entry(corpus), Entry(features), Entry(classifier + mark), *map(Entry, texts)))
     header = ("corpus", "features", "classifier", *emotions)
-    notes = (f"{DEFAULT_MARK} default setting, as there is no nested one.",) if _any_default(matrix) else ()
-    return Table("recall", f"Recall per emotion: {matrix.variant.title}", header, tuple(rows), notes, 3)
+    notes = ["Over all utterances that each cell has."]
+    notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
+    notes += [_corpus_note(matrix, corpus) for corpus in matrix.corpora]
+    return Table("recall", f"Recall per emotion: {matrix.variant.title}", header, tuple(rows), tuple(notes), 3)
 
 
 def confusion_matrices(matrix: Matrix) -> list[Table]:
@@ -157,7 +158,8 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
         )
         title = f"{corpus}, {features}, {classifier} ({outcome.rule}): {matrix.variant.title}"
         header = ("truth \\ prediction", *cell.emotions, "utterances")
-        tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, (), 1))
+        notes = (_corpus_note(matrix, corpus),)
+        tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, notes, 1))
     return tables
 
 
@@ -167,10 +169,11 @@ def fill_commands(matrix: Matrix) -> list[str]:
     for corpus in matrix.corpora:
         for features in dict.fromkeys(f for f, _ in matrix.rows):
             absent = [c for f, c in matrix.rows if f == features and _is_absent(matrix, (f, c, corpus))]
-            if absent:
-                classifiers = "".join(f" --classifier {_plain_name(c)}" for c in absent)
-                argument = _argument(matrix, features)
-                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{matrix.variant.options}")
+            for space, names in _by_space(matrix, absent).items():
+                classifiers = "".join(f" --classifier {name}" for name in names)
+                options = f"{space}{matrix.variant.options}{_partial_option(matrix, corpus)}"
+                argument = shlex.quote(_argument(matrix, features))
+                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{options}")
     return commands
 
 
@@ -179,6 +182,8 @@ Place = tuple[str, str, str]
 
 def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
     placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
+    if len(placed) < len(cells):
+        raise StoreError("cells", f"two cells for one place of '{variant.title}'", "one", "Delete one and run it again")
     features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
     classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
     rows = itertools.product(features, classifiers)
@@ -194,14 +199,18 @@ def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[st
     return Matrix(variant, placed, tuple(rows), corpora, common)
 
 
-def _alike(one: Variant, other: Variant) -> bool:
-    return (one.protocol, one.task, one.scaling, one.preprocessing, one.seed) == (
-        other.protocol,
-        other.task,
-        other.scaling,
-        other.preprocessing,
-        other.seed,
-    )
+def _by_space(matrix: Matrix, rows: Sequence[str]) -> dict[str, list[str]]:
+    """Classifiers by the `--space` option that their rows ask for; none for the standard space."""
+    grouped: dict[str, list[str]] = {}
+    for row in rows:
+        records = [cell.record for place, cell in matrix.cells.items() if place[1] == row]
+        file = next((r["space_file"] for r in records if r.get("space_file")), "") if " " in row else ""
+        grouped.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(_plain_name(row))
+    return grouped
+
+
+def _partial_option(matrix: Matrix, corpus: str) -> str:
+    return " --partial" if any(c.record.get("partial") for p, c in matrix.cells.items() if p[2] == corpus) else ""
 
 
 def _row_name(cell: CellOutcomes) -> str:
@@ -216,7 +225,13 @@ def _plain_name(row: str) -> str:
 
 def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> tuple[float, str] | None:
     outcome = cell.outcomes.get("nested") or cell.outcomes.get("default")
-    return None if outcome is None else (METRICS[metric](pool_confusion(cell, outcome, common)), outcome.rule)
+    if outcome is None or not _has_all_emotions(cell, common):
+        return None
+    return METRICS[metric](pool_confusion(cell, outcome, common)), outcome.rule
+
+
+def _has_all_emotions(cell: CellOutcomes, utterances: Sequence[str]) -> bool:
+    return {cell.truth[u] for u in utterances} == set(range(len(cell.emotions)))
 
 
 def _best(values: Mapping[Place, tuple[float, str] | None], corpus: str) -> float | None:
@@ -261,8 +276,9 @@ def _notes(matrix: Matrix, values: Mapping[Place, tuple[float, str] | None]) -> 
     if commands:
         yield f"{NOTHING} missing; to fill: " + "; ".join(f"{command}" for command in commands)
     for (features, classifier, corpus), cell in _in_corpus_order(matrix, every=True):
-        if cell.record["refused"]:
-            yield f"{NOTHING} {corpus}, {features}, {classifier}: {cell.record['refused']}"
+        reason = cell.record["refused"] or cell.reasons.get("default", "")
+        if reason:
+            yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
 
 
 def _corpus_note(matrix: Matrix, corpus: str) -> str:
@@ -279,13 +295,20 @@ def _corpus_note(matrix: Matrix, corpus: str) -> str:
     parts = [n, f"{len(cell.emotions)} emotions", f"{len(cell.folds)} folds, inner {cell.cell['inner']}"]
     reasons = sorted({r for c in cells for r in c.reasons.values()})
     parts += [f"nested missing: {reason}" for reason in reasons]
-    parts += sorted({note for c in cells for note in (*c.record["notes"], c.record["partial"]) if note})
+    if not _has_all_emotions(cell, common):
+        parts.append("no value, as the utterances that all cells have lack an emotion")
+    parts += sorted({note for c in cells for note in c.notes})
     return f"{corpus}: {'; '.join(parts)}."
 
 
 def _is_absent(matrix: Matrix, place: Place) -> bool:
     cell = matrix.cells.get(place)
-    return cell is None or (not cell.outcomes and not cell.record["refused"])
+    return cell is None or (not cell.outcomes and not _is_refused(cell))
+
+
+def _is_refused(cell: CellOutcomes) -> bool:
+    """Whether running the cell again would give the same answer: an outdated cell would not."""
+    return bool(cell.record["refused"]) and not cell.record["refused"].startswith(OUTDATED)
 
 
 def _argument(matrix: Matrix, features: str) -> str:
@@ -313,6 +336,11 @@ def _speakers(corpus: Indexed) -> str:
     by_sex = index.groupby("gender")["speaker"].nunique()
     letters = {"female": "f", "male": "m", "child": "c", "other": "o"}
     return f"{n} ({', '.join(f'{count} {letters[str(sex)]}' for sex, count in by_sex.items())})"
+
+
+def _confounded(corpus: Indexed) -> str:
+    index = corpus.index[corpus.index["emotion"].notna() & corpus.index["speaker"].notna()]
+    return confounded(index, "speaker") if len(index) else ""
 
 
 def _rate(corpus: Indexed) -> str:
