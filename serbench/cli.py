@@ -308,7 +308,7 @@ class ProgressLine:
         self.activity = ""
         self.started = self.shown = 0.0
 
-    def __call__(self, activity: str, done: int, total: int) -> None:
+    def __call__(self, activity: str, done: int, total: int, share: float) -> None:
         """Show how far an activity is, its rate and the time left."""
         now = time.monotonic()
         if activity != self.activity:
@@ -317,9 +317,9 @@ class ProgressLine:
         if done < total and now - max(self.shown, self.started) < interval:
             return
         self.shown = now
-        rate = done / max(now - self.started, 1e-3)
-        left = "done" if done == total else f"{_duration((total - done) / rate)} left"
-        line = f"{activity}: {done}/{total}, {rate:.1f}/s, {left}"
+        elapsed = max(now - self.started, 1e-3)
+        left = "done" if done == total else f"{_duration(elapsed * (1 - share) / share)} left"
+        line = f"{activity}: {done}/{total}, {done / elapsed:.1f}/s, {left}"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{line:<78}" + ("\n" if done == total else ""))
             sys.stderr.flush()

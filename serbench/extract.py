@@ -91,7 +91,7 @@ def extract_corpus(
             measured.append(result)
             for name, row in result.rows.items():
                 writers[name].add((result.utterance, str(result.audio_hash), row), columns=worker.columns[name])
-            progress(activity, len(measured), len(scan.table))
+            progress(activity, len(measured), len(scan.table), len(measured) / len(scan.table))
     finally:
         for writer in writers.values():
             writer.flush()

@@ -107,14 +107,15 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
     for cell in plan.cells:
         write_json(store.cell(cell.cell.name), cell.record)
     failed: dict[str, str] = {}
-    done = 0
+    done, seconds_done = 0, 0.0
     for job, outcome in _run_jobs(plan.todo, store, workers=jobs):
         done += 1
         if isinstance(outcome, str):
             failed[job.key] = outcome
         else:
             note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
-        progress("grid", done, len(plan.todo))
+        seconds_done += plan.estimate.seconds(job)
+        progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
     run = GridRun(plan, failed)
     for cell in plan.cells:
         if cell.cell.name in run.refused and not cell.refused:

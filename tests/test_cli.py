@@ -195,7 +195,7 @@ def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypa
 def test_progress_off_a_terminal_is_plain_lines(capsys):
     progress = ProgressLine()
     for i in range(1, 101):
-        progress("extract toy", i, 100)
+        progress("extract toy", i, 100, i / 100)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert err.startswith("extract toy: 100/100,")

@@ -407,7 +407,7 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
     plan = run(classifiers=("svc", "knn"), dry_run=True).plan
     killed = []
 
-    def kill_one(activity, done, total):
+    def kill_one(activity, done, total, share):
         children = [child for child in multiprocessing.active_children() if child.pid]
         if not killed and children:
             killed.append(children[0].pid)
