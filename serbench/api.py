@@ -16,7 +16,7 @@ from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifi
 from serbench.corpora.catalogue import Catalogue, load_catalogue, root_of, why_absent
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import find_task
-from serbench.errors import CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
+from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES, FEATURE_SETS, find_feature_set
 from serbench.progress import Progress, silent
 from serbench.protocols import find_protocol
@@ -149,14 +149,14 @@ def check_corpus(name: str, workspace: Workspace = Workspace(), *, deep: bool = 
     return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
 
 
-def corpus_statistics(names: Names = None, workspace: Workspace = Workspace()) -> Table:
-    """Return Table 1 (data statistics) of the corpora named, or of all on disk; they are indexed first."""
+def corpus_statistics(names: Names = None, workspace: Workspace = Workspace()) -> tuple[Table, Extracted]:
+    """Return Table 1 (data statistics) of the corpora named, or of all on disk, and what indexing them told."""
     from serbench.report import read_indexes
     from serbench.report.tables import data_table
 
     extracted = extract_features(names, (), workspace)
     wanted = {e.corpus for e in extracted.done}
-    return data_table([corpus for corpus in read_indexes(workspace.store()) if corpus.name in wanted])
+    return data_table([corpus for corpus in read_indexes(workspace.store()) if corpus.name in wanted]), extracted
 
 
 def extract_features(
@@ -244,7 +244,7 @@ def plan_grid(
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
     classifiers = [find_classifier(name) for name in dict.fromkeys(_names(request.classifiers) or ())]
     find_protocol(request.protocol)
-    check_inner(request.inner)
+    check_inner(str(request.inner))
     registered, own = _sources(_names(request.features) or ())
 
     from serbench.cells import CorpusData, GridOptions, check_scaling
@@ -253,6 +253,8 @@ def plan_grid(
     from serbench.store import read_metadata
 
     check_scaling(request.scaling)
+    if any(seed < 0 for seed in request.seeds):
+        raise ConfigError([Fault("--seed", f"{min(request.seeds)}", "0 or more")])
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [s.name for s in registered]
     extracted = extract_features([c.name for c in entries], wanted, workspace)
@@ -264,7 +266,7 @@ def plan_grid(
     imported = _import_own(own, [d.index for d in data], store)
     sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
     space_file = "" if request.space is None else Path(request.space).name
-    options = GridOptions(task, request.protocol, request.scaling, request.inner, tuple(request.seeds), space_file)
+    options = GridOptions(task, request.protocol, request.scaling, str(request.inner), tuple(request.seeds), space_file)
     plan = lay_out(data, sources, classifiers, spaces, options, store)
     to_extract = _to_extract(registered, [d.index for d in data], store) if dry_run else 0
     return GridResult(plan, None, replace(extracted, imported=tuple(imported)), workspace, to_extract)
@@ -306,9 +308,11 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
     selected = task_index(data, task)
+    if selected.empty:
+        raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
     groups = restrict(test_groups(data.index, data.corpus), set(selected["utterance"]))
     groups = [group for group in groups if group.utterances]
-    tuning = tuning_groups(groups, inner_rule(request.inner, len(groups)))
+    tuning = tuning_groups(groups, inner_rule(str(request.inner), len(groups)))
     fold = {u: group.name for group in groups for u in group.utterances}
     columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
     table = selected[columns].assign(fold=selected["utterance"].map(fold))

@@ -138,6 +138,8 @@ def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float |
 
 
 def _check_is_audio(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
     try:
         with path.open("rb") as file:
             head = file.read(64).lstrip().lower()

@@ -17,11 +17,13 @@ import pandas as pd
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.check import confounded
+from serbench.corpora.duplicates import overlapping_segments
+from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
 from serbench.keys import digest, package_versions
-from serbench.plan import PlannedEvaluation, Recipe, Request, Rows
+from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap
 from serbench.protocols import Group, InnerRule, find_protocol, inner_rule, restrict, test_groups
 from serbench.store import Store, read_frame, stored_rows
 
@@ -125,7 +127,15 @@ def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
 def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:
     """Lay out one cell; what cannot be carried out is recorded as refused."""
     cell = _cell(choice, options, inner=options.inner)
-    record = {"cell": dataclasses.asdict(cell), "inner_title": options.inner, "refused": ""}
+    record = {
+        "cell": dataclasses.asdict(cell),
+        "inner_title": options.inner,
+        "refused": "",
+        "index": index_fingerprint(choice.data.index),
+        "partial": choice.data.partial,
+        "features_argument": choice.source.argument,
+        "space_file": options.space_file,
+    }
     try:
         groups = test_groups(choice.data.index, choice.data.corpus)
         selected = task_index(choice.data, options.task)
@@ -178,20 +188,18 @@ def _fill(
     _check_emotions(data, selected, present, source, options.task)
     evaluations = find_protocol(options.protocol).evaluations(restrict(groups, set(present["utterance"])), rule)
     normalised = _normalised(data, present, extracted) if options.scaling == "speaker" else {}
-    request = Request(
-        _recipe(choice, options, normalised), _rows(present, data, options.task.emotions), tuple(evaluations)
-    )
+    rows = _rows(present, data, options.task.emotions)
+    for evaluation in evaluations:
+        check_no_overlap(evaluation, rows)
+    request = Request(_recipe(choice, options, normalised), rows, tuple(evaluations))
     record = {
         "basis": _basis(selected, groups, options.task),
         "no_nested": rule.reason,
-        "partial": data.partial,
         "notes": [note for note in (confounded(selected, data.corpus.person),) if note],
         "emotions": list(options.task.emotions),
         "settings": [dict(setting) for setting in space.settings],
         "default": space.default,
-        "space_file": options.space_file,
         "feature_key": source.key,
-        "features_argument": source.argument,
         "versions": {**source.versions, **choice.classifier.versions},
         **package_versions(["serbench"]),
         "person": data.corpus.person,
@@ -217,6 +225,7 @@ def _rows(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> R
         people=dict(zip(ids, present[data.corpus.person], strict=True)),
         hashes=dict(zip(ids, present["audio_hash"], strict=True)),
         corpora=dict.fromkeys(ids, data.corpus.name),
+        overlaps=overlapping_segments(present, person=data.corpus.person),
     )
 
 

@@ -5,8 +5,10 @@ Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: somet
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +87,8 @@ def corpora_check(
     workspace = api.Workspace(corpora_file=corpora_file, partial=partial)
     catalogue = workspace.catalogue()
     corpora = [catalogue.corpus(name) for name in names or catalogue.on_disk()]
+    if not corpora:
+        print("No corpus of the catalogue is on this disk; `serbench corpora list` tells where to get them")
     sound = [_print_check(corpus.name, workspace, deep=deep) for corpus in corpora]
     if not all(sound):
         raise typer.Exit(1)
@@ -100,7 +104,10 @@ def corpora_stats(
     """Print Table 1 (data statistics) of corpora on this disk."""
     import serbench.api as api
 
-    print_table(api.corpus_statistics(names, _workspace(results, corpora_file, partial=partial)))
+    table, extracted = api.corpus_statistics(names, _workspace(results, corpora_file, partial=partial))
+    print_table(table)
+    if _say_failures(extracted):
+        raise typer.Exit(1)
 
 
 @corpora_app.command("schema")
@@ -234,10 +241,11 @@ def grid(
     _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)
-    if _say_grid(result):
-        raise typer.Exit(1)
-    if not dry_run:
+    failed = _say_grid(result)
+    if result.run is not None:
         print("Next: serbench report" + _results_option(results))
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -334,6 +342,7 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=False)
+    table = _shortened(table)
     console.print(table.title, style="bold", markup=False)
     for columns in _blocks(table, console.width):
         grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
@@ -383,6 +392,20 @@ def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:
     return check.is_sound
 
 
+def _shortened(table: Table) -> Table:
+    """Shorten words that are too long for a terminal in their middle, so that numbers are never cut."""
+    rows = tuple(
+        tuple(replace(e, text=_short(e.text)) if i < table.n_labels else e for i, e in enumerate(row))
+        for row in table.rows
+    )
+    return replace(table, header=tuple(map(_short, table.header)), rows=rows)
+
+
+def _short(text: str, limit: int = 24) -> str:
+    half = limit // 2 - 1
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
     widths = [max(len(name), *(len(row[i].text) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
@@ -419,7 +442,8 @@ def _say_grid(result: GridResult) -> bool:
     for name, reason in cells.items():
         _say(f"{name}: no result. {reason}")
     if cells:
-        _say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; the others are stored")
+        stored = len(result.plan.cells) - len(cells)
+        _say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
     return failed or bool(cells)
 
 
@@ -440,7 +464,7 @@ def _say_failures(extracted: Extracted) -> bool:
 
 
 def _results_option(results: Path) -> str:
-    return "" if results == DEFAULT_RESULTS else f" --results {results}"
+    return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
 
 
 def _duration(seconds: float) -> str:

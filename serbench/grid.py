@@ -29,6 +29,7 @@ from serbench.classifiers.spaces import Space
 from serbench.errors import SerbenchError, listed
 from serbench.estimate import Estimate, note_seconds
 from serbench.jobs import run_job
+from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
 from serbench.progress import Progress, silent
 from serbench.store import OUTDATED, Store, read_json, write_json
@@ -130,11 +131,17 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
     moves numbers. Running them again replaces them.
     """
     current = {_column(cell.record): cell.record for cell in plan.cells if cell.request is not None}
+    places = {_place(cell.record) for cell in plan.cells}
     own = {cell.cell.name for cell in plan.cells}
     for path in store.cells:
         record = read_json(path)
+        if path.stem in own:
+            continue
+        if _place(record) in places:  # the same request, before the number of test groups changed
+            path.unlink()
+            continue
         beside = current.get(_column(record))
-        if path.stem in own or record["refused"] or beside is None:
+        if record["refused"] or beside is None:
             continue
         reason = _outdated(record, beside)
         if reason:
@@ -147,6 +154,11 @@ def _outdated(record: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
     now = beside["versions"]
     other = [f"{name} {v}, now {now[name]}" for name, v in record["versions"].items() if now.get(name, v) != v]
     return f"made with {listed(other)}" if other else ""
+
+
+def _place(record: Mapping[str, Any]) -> str:
+    """What is asked for: all fields of a cell, the inner rule as it was asked."""
+    return digest({**record["cell"], "inner": record["inner_title"]})
 
 
 def _column(record: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -19,12 +19,16 @@ from serbench.protocols import Evaluation, TrainingSet
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus."""
+    """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus.
+
+    `overlaps` are pairs of utterances that share a stretch of one recording.
+    """
 
     labels: Mapping[str, int]
     people: Mapping[str, str]
     hashes: Mapping[str, str]
     corpora: Mapping[str, str]
+    overlaps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
     for evaluation in evaluations:
         test = sides.of(evaluation.test)
         _check_apart(evaluation.name, sides.of(evaluation.train.utterances), test)
+        check_no_overlap(evaluation, rows)
         for inner in evaluation.inner:
             name = f"{evaluation.name}, validation {inner.name}"
             train, validation = sides.of(inner.train.utterances), sides.of(inner.test)
@@ -191,6 +196,20 @@ def _check_apart(name: str, one: Side, other: Side) -> None:
         if shared:
             found = f"{what} in training and test: {listed(sorted(shared))}"
             raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")
+
+
+def check_no_overlap(evaluation: Evaluation, rows: Rows) -> None:
+    """Check that no test utterance shares a stretch of a recording with one outside the test.
+
+    Raises
+    ------
+    ProtocolError : with the pairs that do.
+    """
+    test = set(evaluation.test) if rows.overlaps else set()
+    shared = [f"{one} and {other}" for one, other in rows.overlaps if (one in test) != (other in test)]
+    if shared:
+        todo = "Group those who talk to each other: `folds: {by: session}`, or cut the segments apart"
+        raise ProtocolError(f"plan, {evaluation.name}", f"overlapping segments apart: {listed(shared)}", "none", todo)
 
 
 def _trainings(evaluations: Iterable[Evaluation]) -> Iterable[tuple[TrainingSet, tuple[str, ...]]]:

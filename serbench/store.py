@@ -7,6 +7,7 @@ and metadata are text and numbers; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -76,6 +77,11 @@ class Store:
         return sorted((self.root / "cells").glob("*.json"))
 
     @property
+    def indexes(self) -> list[Path]:
+        """Every corpus' index, by name."""
+        return sorted((self.root / "index").glob("*.parquet"))
+
+    @property
     def timings(self) -> Path:
         """Place of the seconds that past jobs took; they inform estimates and no result."""
         return self.root / "timings.csv"
@@ -127,12 +133,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             todo="What was stored before is intact; make room or mend permissions and run the same command again",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong with the write is already on its way
+            temporary.unlink(missing_ok=True)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write an Arrow table as parquet, atomically."""
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    write_atomically(
+        path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    )
 
 
 def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -172,7 +181,7 @@ def read_table(path: Path) -> pa.Table:
     StoreError : absent or damaged.
     """
     try:
-        return pq.read_table(path, partitioning=None)
+        return pq.read_table(path, partitioning=None, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
@@ -237,7 +246,9 @@ def stored_rows(folder: Path) -> set[tuple[str, str]]:
     rows: set[tuple[str, str]] = set()
     for path in sorted(folder.glob("part-*.parquet")):
         try:
-            table = pq.read_table(path, columns=["utterance", "audio_hash"], partitioning=None)
+            table = pq.read_table(
+                path, columns=["utterance", "audio_hash"], partitioning=None, page_checksum_verification=True
+            )
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
         rows.update(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))

@@ -73,7 +73,7 @@ FAULTS = {
     "duplicate key": ("  language: en\n", "  language: en\n  language: de\n", r"toy.language \(line 4\): the key 'language' a second time \(first on line 3\)"),
     "no such source": ("from: path", "from: paths", r"toy.labels.from \(line 8\): 'paths'. Expected one of path, table, lines. Did you mean 'path'"),
     "misspelt key inside": ("pattern:", "patern:", r"toy.labels.patern \(line 9\): unknown key 'patern'. Did you mean 'pattern'"),
-    "not a regular expression": (r"(?P<speaker>\d\d)_", r"(?P<speaker>\d\d_", r"toy.labels.pattern .*not a regular expression"),
+    "not a regular expression": (r"(?P<speaker>\d\d)_", r"(?P<speaker>\d\d_", r"toy.labels.pattern .* is not a regular expression"),
     "no speaker": (r"(?P<speaker>\d\d)", r"\d\d", r"toy.folds.*nothing gives 'speaker'"),
     "misspelt group": ("(?P<speaker>", "(?P<speker>", r"nothing gives 'speaker'.*Did you mean 'speker'"),
     "no emotion": ("(?P<emotion>[A-Z])", "[A-Z]", r"nothing gives 'emotion'"),
@@ -85,6 +85,10 @@ FAULTS = {
     "bad leave_out": ("  emotions:", "  folds: {leave_out: 3}\n  emotions:", r"toy.folds.leave_out .*1 or 2"),
     "count that is no number": ("  emotions:", "  expect: {utterances: many}\n  emotions:", r"toy.expect.utterances .*'many'.*integer"),
     "template of nothing": ("  emotions:", "  compose: {gender: '{sex}'}\n  emotions:", r"toy.compose.gender .*'\{sex\}', which no group"),
+    "name inside": ("  title:", "  name: ../evil\n  title:", r"toy.name .*unknown key 'name'"),
+    "format tricks": ("  emotions:", "  compose: {gender: '{speaker!r:>9}'}\n  emotions:", r"with a plain name in each pair"),
+    "speaker of two genders": ("  emotions:", "  genders: {male: ['01'], female: ['01']}\n  emotions:", r"speaker '01' twice"),
+    "field and leave_out": ("  emotions:", "  folds: {by: emotion, leave_out: 2}\n  emotions:", r"by: emotion together with"),
     "block that is none": ("toy:\n", "other: 3\ntoy:\n", r"other .*: '3'. Expected a block"),
 }  # fmt: skip
 

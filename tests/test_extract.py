@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from serbench import api
-from serbench.corpora.duplicates import cross_speaker_duplicates
+from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_segments
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.extract import extract_corpus
@@ -178,6 +178,14 @@ def test_copies_with_different_emotions_take_both_out(make_index):
     index = make_index()
     index.loc[index["utterance"].isin(["toy/f1_anger_0.wav", "toy/m1_neutral_0.wav"]), "audio_hash"] = "same"
     assert set(cross_speaker_duplicates(index)) == {"toy/f1_anger_0.wav", "toy/m1_neutral_0.wav"}
+
+
+def test_segments_of_different_speakers_that_overlap_are_paired(make_index):
+    index = make_index(speakers=("f1", "m1"), emotions=("anger",), takes=2).assign(
+        file="a.wav", start_s=[0.0, 2.0, 1.0, 2.5], end_s=[1.0, 3.0, 2.0, 2.75]
+    )
+    assert overlapping_segments(index) == (("toy/f1_anger_1.wav", "toy/m1_anger_1.wav"),)
+    assert overlapping_segments(index.assign(start_s=None, end_s=None)) == ()
 
 
 def test_copies_within_one_speaker_stay(make_index):

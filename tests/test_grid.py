@@ -330,6 +330,28 @@ def test_cells_of_earlier_labels_or_folds_do_not_stand_beside_new_ones(toy, chan
     assert outcomes(run)["knn"].outcomes
 
 
+def test_rerun_after_speakers_were_added_replaces_cells_of_another_inner_rule(toy, tmp_path):
+    run = toy()
+    away = tmp_path / "away"
+    away.mkdir()
+    later = [path.rename(away / path.name) for path in (run.root / "toy").glob("?2_*")]
+    run(classifiers=("knn", "logistic"))
+    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"none"}
+    for path in later:
+        path.rename(run.root / "toy" / path.name)
+    run(classifiers=("knn", "logistic"))
+    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"all"}
+    assert all(cell.outcomes for cell in load_outcomes(run.store()))
+
+
+def test_cells_of_a_corpus_indexed_anew_are_outdated(toy):
+    run = toy()
+    run(classifiers=("knn",))
+    (run.root / "toy" / "f1_anger_0.wav").unlink()
+    api.extract_features("toy", (), api.Workspace(results=run.store().root, corpora_file=run.root / "corpora.yaml"))
+    assert "the corpus has changed since" in outcomes(run)["knn"].reasons["default"]
+
+
 def test_cells_made_with_other_versions_are_told_and_not_shown(toy):
     run = toy()
     run(classifiers=("knn",))

@@ -313,6 +313,35 @@ def test_wrong_counts_are_an_error_unless_partial_is_given(tmp_path, scan):
     assert scan("emodb").partial == "partial, 1 of 535"
 
 
+def test_link_to_nothing_is_a_recording_that_cannot_be_read(tmp_path, scan):
+    touch(tmp_path / "emodb", "wav/03a01Fa.wav")
+    (tmp_path / "emodb" / "wav" / "08a01Fa.wav").symlink_to("nowhere")
+    assert len(scan("emodb").table) == 2
+
+
+def test_partial_without_expected_counts_tells_how_many_of_the_labelled(tmp_path):
+    touch(tmp_path / "toy", "a.wav")
+    (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\na.wav,01,ang\nb.wav,02,neu\n")
+    corpus = own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")
+    assert scan_corpus(corpus, partial=True).partial == "partial, 1 of 2"
+
+
+def test_contradictions_about_a_speaker_are_named(tmp_path, scan):
+    root = tmp_path / "cremad"
+    touch(root, "AudioWAV/1001_DFA_ANG_XX.wav")
+    (root / "VideoDemographics.csv").write_text("ActorID,Age,Sex\n1001,21,Female\n1001,21,Male\n")
+    with pytest.raises(CorpusError, match=r"two rows for 1001 in VideoDemographics.csv"):
+        scan("cremad")
+
+
+@pytest.mark.parametrize("time", ["nan", "inf", "1e400", "soon"])
+def test_times_that_are_no_finite_numbers_are_named(tmp_path, scan, time):
+    touch(tmp_path / "recola", "P16.wav")
+    (tmp_path / "recola" / "segments.csv").write_text(f"file,start,end,speaker\nP16.wav,0,{time},P16\n")
+    with pytest.raises(CorpusError, match=r"1 values of end are no numbers"):
+        scan("recola")
+
+
 def test_hidden_files_are_no_recordings(tmp_path, scan):
     touch(tmp_path / "emodb", "wav/03a01Fa.wav", "wav/._03a01Fa.wav")
     assert len(scan("emodb").table) == 1

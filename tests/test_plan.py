@@ -120,6 +120,13 @@ def test_leak_stops_the_run(leaky, message):
         make_plan([Request(RECIPE, rows_of(groups_of(3)), (leaky,))])
 
 
+def test_overlapping_segments_on_both_sides_are_a_leak():
+    groups = groups_of(3)
+    rows = dataclasses.replace(rows_of(groups), overlaps=(("u0a", "u1a"),))
+    with pytest.raises(ProtocolError, match=r"plan, g00: overlapping segments apart: u0a and u1a"):
+        make_plan([Request(RECIPE, rows, tuple(within(groups, inner_rule("all", 3))))])
+
+
 def test_same_audio_on_both_sides_is_a_leak():
     rows = rows_of(groups_of(2))
     rows = dataclasses.replace(rows, hashes={**rows.hashes, "u1a": rows.hashes["u0a"]})

@@ -86,6 +86,23 @@ def test_damaged_file_is_named(tmp_path):
         read_frame(path)
 
 
+def test_flipped_byte_in_a_part_is_found(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(200, 50)).astype(np.float32)
+    ids = tuple(f"u{i}" for i in range(200))
+    path = write_part(tmp_path, FeatureTable(ids, ids, tuple(f"x{i}" for i in range(50)), matrix))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"cannot be read .* Delete this file"):
+        read_features(tmp_path, dict(zip(ids, ids, strict=True)))
+
+
+def test_file_in_the_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "jobs").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written"):
+        write_text(tmp_path / "jobs" / "a.txt", "text")
+
+
 def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"the results folder cannot be written"):

@@ -12,6 +12,7 @@ A list of values stands for one setting each, combined in the order written::
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,10 @@ def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault
             faults.append(Fault(where, f"unknown parameter '{name}'", todo=todo))
     values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
     settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
+    odd = [value for of_parameter in values for value in of_parameter if not _is_plain(value)]
+    if odd:
+        faults.append(Fault(where, f"the value {odd[0]}", "text or a finite number"))
+        return []
     for setting in settings:
         try:
             # scikit-learn checks values when it fits; asked here, so that a wrong one does not fail every job.
@@ -105,6 +110,10 @@ def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault
         except (KeyError, TypeError, ValueError) as error:
             faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
     return settings
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _number(value: Any) -> Any:

@@ -126,9 +126,14 @@ def parse_document(path: Path) -> Document:
         raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file of corpora")]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(path.name, _yaml_problem(error), "YAML", "Mend this line")]) from error
+    except RecursionError as error:
+        raise ConfigError([Fault(path.name, "blocks nested without end", "a few levels")]) from error
     lines: dict[Place, int] = {}
     faults: list[Fault] = []
-    entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
+    try:
+        entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
+    except RecursionError as error:
+        raise ConfigError([Fault(path.name, "an anchor that contains itself", "plain blocks")]) from error
     if not isinstance(entries, dict):
         faults.append(Fault(path.name, "no block of corpora", "`name:` lines with a block of fields each"))
     if faults:
@@ -203,6 +208,11 @@ def _yaml_problem(error: Exception) -> str:
 def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[Fault]) -> BaseModel | None:
     if not _NAME.fullmatch(name):
         faults.append(Fault(merged.where(name, ()), f"the name '{name}'", "lower-case letters, digits, - and _"))
+    if "name" in merged.fields:
+        faults.append(
+            Fault(merged.where(name, ("name",)), "unknown key 'name'", todo="The name stands before the block")
+        )
+        return None
     try:
         parsed = model.model_validate({"name": name, **merged.fields})
     except ValidationError as error:
@@ -252,7 +262,9 @@ def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping
             "one of path, table, lines",
             did_you_mean(str(tag), _UNION_TAGS),
         )
-    expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind == "value_error":
+        return Fault(where, f"'{found}' is {problem['msg'].removeprefix('Value error, ')}")
+    expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
     return Fault(where, f"'{found}'" if isinstance(found, str) else f"{found}", expected)
 
 
@@ -351,6 +363,9 @@ def _value_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
     for key in corpus.values:
         if key not in corpus.provided:
             yield ("values", key), f"'{key}', which nothing gives", "a field", did_you_mean(key, corpus.provided)
+    named = [speaker for speakers in corpus.genders.values() for speaker in speakers]
+    for speaker in sorted({speaker for speaker in named if named.count(speaker) > 1}):
+        yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
     genders = [*corpus.genders, *corpus.values.get("gender", {}).values()]
     for gender in sorted(set(genders) - set(GENDERS)):
         yield ("genders",), f"'{gender}'", f"one of {', '.join(GENDERS)}", did_you_mean(gender, GENDERS)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.audio import Header, decode, read_header
-from serbench.corpora.duplicates import cross_speaker_duplicates, identical_recordings
+from serbench.corpora.duplicates import cross_speaker_duplicates, identical_recordings, overlapping_segments
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.schema import Corpus
 from serbench.errors import AudioError, CorpusError, listed
@@ -181,9 +181,13 @@ def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Findin
             silent.append(str(row["utterance"]))
     yield from (Finding("error", reason) for reason in _grouped(reasons))
     if silent:
-        yield Finding("error", f"{len(silent)} recordings are digital silence: {listed(silent)}")
+        yield Finding("warning", f"{len(silent)} recordings are digital silence: {listed(silent)}")
     index = scan.table.assign(audio_hash=scan.table["utterance"].map(hashes))
     across = cross_speaker_duplicates(index, person=scan.corpus.person)
+    overlaps = overlapping_segments(index, person=scan.corpus.person)
+    if overlaps:
+        pairs = listed(f"{one} and {other}" for one, other in overlaps)
+        yield Finding("warning", f"segments of different {scan.corpus.person}s overlap: {pairs}")
     for utterance, reason in across.items():
         yield Finding("warning", f"{utterance}: {reason}; it takes no part")
     for group in identical_recordings(index):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import glob
+import math
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -59,6 +61,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     files = _recordings(corpus, root)
     faults: list[Fault] = []
     rows = _READERS[type(corpus.labels)](corpus, root, files, faults)
+    n_labelled = len(rows)
     rows = _keep_present(corpus, rows, files, faults, partial=partial)
     rows = _joined(corpus, root, rows, faults)
     if faults:
@@ -73,13 +76,15 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     if short and not partial:
         raise CorpusError(short)
     odd_names = {printable(file): file for file in files if printable(file) != file}
-    return Scan(corpus, root, table, _partial_title(corpus, table) if short else "", odd_names)
+    return Scan(corpus, root, table, _partial_title(table, short, n_labelled=n_labelled), odd_names)
 
 
 def _recordings(corpus: Corpus, root: Path) -> list[str]:
     """Paths of the recordings below the root, sorted; hidden files (`._x.wav` of old Macs) are left out."""
     found = {path for pattern in corpus.globs for path in glob.glob(pattern, root_dir=root, recursive=True)}
-    files = sorted(path.replace("\\", "/") for path in found if (root / path).is_file())
+    # A link to nothing (a git-annex copy that was not fetched) is a recording too: one that cannot be read.
+    there = [path for path in found if (root / path).is_file() or (root / path).is_symlink()]
+    files = sorted(path.replace(os.sep, "/") for path in there)
     if not files:
         globs = ", ".join(f"'{g}'" for g in corpus.globs)
         where, todo = f"{corpus.name}.audio", "Correct `audio` or `root`; case matters"
@@ -123,7 +128,13 @@ def _read_lines(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
         faults.append(Fault(f"{where}.files", f"no file matches '{labels.files}' below {root}", "annotation files"))
     barren = []
     for name in annotations:
-        lines = (root / name).read_text(encoding=labels.encoding, errors="replace").splitlines()
+        try:
+            lines = (root / name).read_text(encoding=labels.encoding, errors="replace").splitlines()
+        except OSError as error:
+            faults.append(
+                Fault(f"{where}.files", f"{printable(name)} cannot be read ({error.strerror})", "a text file")
+            )
+            continue
         hits = [hit for hit in map(pattern.search, lines) if hit]
         rows += [_texts(hit.groupdict()) for hit in hits]
         if not hits:
@@ -148,7 +159,7 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
         raise CorpusError([Fault(where, f"'{path.name}' is not in {path.parent}", "the table of labels")])
     try:
         frame = _read_any(path, tables)
-    except (ValueError, KeyError, OSError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
         raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
     strings = frame.astype("string").fillna("")
     stripped: pd.DataFrame = strings.apply(lambda column: column.str.strip()).astype(object)
@@ -228,7 +239,12 @@ def _joined(corpus: Corpus, root: Path, rows: list[Names], faults: list[Fault]) 
         table = read_table_of_strings(root / join.file, where=f"{where}.file")
         if not _has_columns(table, [*join.match.values(), *join.columns.values()], where=where, faults=faults):
             continue
-        known = {tuple(record[c] for c in join.match.values()): record for record in table.to_dict("records")}
+        known: dict[tuple[str, ...], dict[str, str]] = {}
+        for written in table.to_dict("records"):
+            record = {str(column): str(value) for column, value in written.items()}
+            key = tuple(record[c] for c in join.match.values())
+            if known.setdefault(key, record) != record:
+                faults.append(Fault(where, f"two rows for {'/'.join(key)} in {join.file}", "one row for each"))
         keys = [tuple(_composed(corpus, row)[name] for name in join.match) for row in rows]
         lost = sorted({"/".join(key) for key in keys if key not in known})
         if lost:
@@ -267,6 +283,12 @@ def _check_fields(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> Non
         if unknown:
             todo = "Map it under `values: {gender: ...}`, or list the speaker under `genders`"
             faults.append(Fault(f"{corpus.name}.gender", listed(unknown), f"one of {', '.join(GENDERS)}", todo))
+    sexes: dict[str, set[str]] = {}
+    for row in rows:
+        sexes.setdefault(row.get("speaker", ""), set()).add(row.get("gender", ""))
+    two = [f"{speaker} ({', '.join(sorted(of))})" for speaker, of in sexes.items() if speaker and len(of) > 1]
+    if two:
+        faults.append(Fault(f"{corpus.name}.gender", f"speakers of two genders: {listed(two)}", "one each"))
     for name in (*DIMENSIONS, "start", "end"):
         bad = [row for row in rows if row.get(name) and not _is_number(row[name])]
         if bad:
@@ -334,9 +356,14 @@ def _differences(corpus: Corpus, table: pd.DataFrame) -> list[Fault]:
     return [Fault(f"{corpus.name}.expect", found, wanted, todo)]
 
 
-def _partial_title(corpus: Corpus, table: pd.DataFrame) -> str:
-    wanted = corpus.expect.utterances
-    return f"partial, {len(table)} of {wanted}" if wanted else f"partial, {len(table)} utterances"
+def _partial_title(table: pd.DataFrame, short: Sequence[Fault], *, n_labelled: int) -> str:
+    """Say what lacks: of the utterances expected, or else of those labelled."""
+    if not short:
+        return f"partial, {len(table)} of {n_labelled}" if n_labelled > len(table) else ""
+    wanted = short[0].expected.split(" utterances")[0]
+    if wanted.isdecimal() and int(wanted) > len(table):
+        return f"partial, {len(table)} of {wanted}"
+    return f"not as expected: {short[0].found} instead of {short[0].expected}"
 
 
 def _texts(groups: Mapping[str, str | None]) -> Names:
@@ -344,15 +371,14 @@ def _texts(groups: Mapping[str, str | None]) -> Names:
 
 
 def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", printable(path.replace("\\", "/")))
+    return unicodedata.normalize("NFC", printable(path.replace(os.sep, "/")))
 
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _seconds(text: str | None) -> float | None:

@@ -6,6 +6,7 @@ speaker `03` stays `03` and emotion `N` stays `N`. The models check form; `catal
 
 from __future__ import annotations
 
+import codecs
 import re
 import string
 from typing import Annotated, Any, Literal
@@ -60,11 +61,23 @@ def _compiles(pattern: str) -> str:
 
 
 def _is_template(text: str) -> str:
+    """Accept names in braces and nothing else that format strings can do."""
     try:
-        list(string.Formatter().parse(text))
+        parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise ValueError(f"not a template such as '{{session}}{{letter}}': {error}") from error
+    for _, name, spec, conversion in parts:
+        if name is not None and (not name.isidentifier() or spec or conversion):
+            raise ValueError("not a template such as '{session}{letter}', with a plain name in each pair of braces")
     return text
+
+
+def _is_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError as error:
+        raise ValueError("not an encoding that Python knows, such as utf-8 or latin-1") from error
+    return name
 
 
 def _as_list(value: Any) -> Any:
@@ -127,7 +140,7 @@ class LineLabels(Strict):
     files: str = Field(description="Glob of the annotation files, below the root.")
     pattern: Pattern = Field(description="Regular expression with named groups; lines without a hit are passed over.")
     path: Template = Field(description="Path of a recording below the root, from the groups.")
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_is_encoding)] = "utf-8"
 
     @property
     def names(self) -> tuple[str, ...]:

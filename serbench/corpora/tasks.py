@@ -73,6 +73,8 @@ def _merges(texts: Sequence[str], *, where: str) -> tuple[tuple[str, tuple[str, 
         for source in sources:
             if source not in EMOTIONS:
                 raise UnknownNameError("emotion", source, EMOTIONS)
+        if not target.strip().isidentifier():
+            raise ConfigError([Fault(where, f"'{text.strip()}'", "a name before the =, e.g. high=anger+happiness")])
         merges.append((target.strip(), sources))
     used = [source for _, sources in merges for source in sources]
     if len({target for target, _ in merges}) < max(2, len(merges)) or len(set(used)) < len(used):

@@ -52,7 +52,7 @@ class OwnFeatures:
 
 def is_file_name(name: str) -> bool:
     """Tell whether a `--features` value means a file rather than a registered name."""
-    return name.endswith(SUFFIXES)
+    return name.lower().endswith(SUFFIXES)
 
 
 def read_own_features(path: Path) -> OwnFeatures:
@@ -69,6 +69,8 @@ def read_own_features(path: Path) -> OwnFeatures:
     frame = _read(path)
     if "utterance" not in frame:
         raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
+    if frame["utterance"].isna().any():
+        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
     if frame["utterance"].duplicated().any():
         twice = frame["utterance"][frame["utterance"].duplicated()].astype(str)
         raise FeatureError(where, f"utterances that occur twice: {listed(twice)}", "one row per utterance")
@@ -85,7 +87,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FeatureError(str(path), "no such file", "a parquet or CSV file of features")
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             return pd.read_csv(path, dtype={"utterance": str})
         frame = pd.read_parquet(path)
     except (ValueError, OSError) as error:

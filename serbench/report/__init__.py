@@ -73,7 +73,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
 def read_indexes(store: Store) -> list[Indexed]:
     """Read the index of every corpus in the store, by name."""
     corpora = []
-    for path in sorted((store.root / "index").glob("*.parquet")):
+    for path in store.indexes:
         about = read_metadata(path)
         corpora.append(Indexed(path.stem, read_frame(path), about.get("language", ""), about.get("partial", "")))
     return corpora
@@ -82,6 +82,10 @@ def read_indexes(store: Store) -> list[Indexed]:
 def write_report(report: Report, store: Store) -> None:
     """Write every table to the store's `report/`."""
     folder = store.report
+    for stem in ("recall", "confusion", *(f"table2-{metric}" for metric in TITLES)):
+        if not report.of(stem):  # what this report does not have must not stay from the last one
+            for ending in FORMATS:
+                (folder / f"{stem}.{ending}").unlink(missing_ok=True)
     for stem in dict.fromkeys(table.stem for table in report.tables):
         for ending, render in FORMATS.items():
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serbench.corpora.fingerprint import index_fingerprint
 from serbench.errors import SerbenchError, StoreError
 from serbench.metrics import exact_uar
-from serbench.store import Store, read_json, read_predictions
+from serbench.store import OUTDATED, Store, read_frame, read_json, read_predictions
 
 RULES = ("nested", "default", "oracle")
 
@@ -78,7 +80,18 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    return [_outcomes_or_reason(read_json(path), store) for path in store.cells]
+    indexes = {path.stem: index_fingerprint(read_frame(path)) for path in store.indexes}
+    return [_outcomes_or_reason(_record(path, indexes), store) for path in store.cells]
+
+
+def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
+    """Read a cell's record; one of an earlier state of its corpus is refused."""
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title"} <= set(record):
+        raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
+    if not record["refused"] and indexes.get(record["cell"]["corpus"]) != record["index"]:
+        return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
+    return dict(record)
 
 
 def _outcomes_or_reason(record: dict[str, Any], store: Store) -> CellOutcomes:
