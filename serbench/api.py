@@ -207,9 +207,11 @@ def load_features(corpus: str, features: str, workspace: Workspace = Workspace()
     -------
     float32, one row per utterance (the index), one column per feature. Utterances that failed are absent.
     """
+    from serbench.extract import read_corpus_features
+
     feature_set = find_feature_set(features)
     index = extract_features([corpus], [features], workspace).done[0].index
-    return _feature_frame(index, feature_set.key, workspace.store())
+    return read_corpus_features(index, feature_set.key, workspace.store()).frame()
 
 
 def run_grid(
@@ -249,6 +251,7 @@ def plan_grid(
 
     from serbench.cells import CorpusData, GridOptions, check_scaling
     from serbench.classifiers.spaces import read_spaces
+    from serbench.extract import count_lacking
     from serbench.grid import plan_grid as lay_out
     from serbench.store import read_metadata
 
@@ -268,7 +271,7 @@ def plan_grid(
     space_file = "" if request.space is None else Path(request.space).name
     options = GridOptions(task, request.protocol, request.scaling, str(request.inner), tuple(request.seeds), space_file)
     plan = lay_out(data, sources, classifiers, spaces, options, store)
-    to_extract = _to_extract(registered, [d.index for d in data], store) if dry_run else 0
+    to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
     return GridResult(plan, None, replace(extracted, imported=tuple(imported)), workspace, to_extract)
 
 
@@ -325,14 +328,15 @@ def export_features(
     """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it."""
     import pandas as pd
 
+    from serbench.extract import read_corpus_features
+    from serbench.store import write_frame, write_text
+
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
     extracted = extract_features(corpora, [features], workspace)
     store, key = workspace.store(), find_feature_set(features).key
-    table = pd.concat([_feature_frame(e.index, key, store) for e in extracted.done]).reset_index()
-
-    from serbench.store import write_frame, write_text
+    table = pd.concat([read_corpus_features(e.index, key, store).frame() for e in extracted.done]).reset_index()
 
     if target.suffix == ".csv":
         write_text(target, table.to_csv(index=False, lineterminator="\n"))
@@ -363,27 +367,6 @@ def _score(workspace: Workspace) -> Report:
     from serbench.report import make_report as make
 
     return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
-
-
-def _feature_frame(index: pd.DataFrame, key: str, store: Store) -> pd.DataFrame:
-    from serbench.store import read_features
-
-    decoded = index[index["audio_hash"].notna()]
-    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return read_features(store.features(key, str(index["corpus"].iloc[0])), wanted).frame()
-
-
-def _to_extract(feature_sets: Sequence[FeatureSet], indexes: Sequence[pd.DataFrame], store: Store) -> int:
-    """Count the rows of features that a run would extract first."""
-    from serbench.store import stored_rows
-
-    lacking = 0
-    for index in indexes:
-        decoded = index[index["audio_hash"].notna()]
-        places = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-        corpus = str(index["corpus"].iloc[0])
-        lacking += sum(len(places - stored_rows(store.features(s.key, corpus))) for s in feature_sets)
-    return lacking
 
 
 def _entries(catalogue: Catalogue, given: Names) -> list[Corpus]:

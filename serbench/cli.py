@@ -1,4 +1,4 @@
-"""The command line: parse, call the API, print. The only home of typer, rich and exit codes.
+"""The command line: parse, call the API, print. The only home of typer and exit codes.
 
 Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: something failed, and is named. 2: usage.
 """
@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serbench.errors import CorpusError, SerbenchError
+from serbench.terminal import ProgressLine, duration, print_table, say
 
 if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
-    from serbench.report.formats import Table
 
 app = typer.Typer(
     help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",
@@ -257,7 +255,7 @@ def report(results: Results = DEFAULT_RESULTS) -> None:
     for table in made.of("table2-uar"):
         print_table(table)
     for command in made.commands:
-        _say(f"Missing; to fill: {command}{_results_option(results)}")
+        say(f"Missing; to fill: {command}{_results_option(results)}")
     print(f"Tables as Markdown, CSV and LaTeX, and scores.csv: {results / 'report'}")
 
 
@@ -309,63 +307,16 @@ def demo(
     print(f"A corpus of your own is one block of YAML; {folder / 'corpora.yaml'} shows one.")
 
 
-class ProgressLine:
-    """Progress on stderr: one line rewritten on a terminal, a plain line every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        self.activity = ""
-        self.started = self.shown = 0.0
-
-    def __call__(self, activity: str, done: int, total: int, share: float) -> None:
-        """Show how far an activity is, its rate and the time left."""
-        now = time.monotonic()
-        if activity != self.activity:
-            self.activity, self.started, self.shown = activity, now, 0.0
-        interval = 0.1 if sys.stderr.isatty() else 10.0
-        if done < total and now - max(self.shown, self.started) < interval:
-            return
-        self.shown = now
-        elapsed = max(now - self.started, 1e-3)
-        left = "done" if done == total else f"{_duration(elapsed * (1 - share) / share)} left"
-        line = f"{activity}: {done}/{total}, {done / elapsed:.1f}/s, {left}"
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{line:<78}" + ("\n" if done == total else ""))
-            sys.stderr.flush()
-        else:
-            _say(line)
-
-
-def print_table(table: Table) -> None:
-    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes."""
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=False)
-    table = _shortened(table)
-    console.print(table.title, style="bold", markup=False)
-    for columns in _blocks(table, console.width):
-        grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
-        for i in columns:
-            grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
-        for row in table.rows:
-            grid_.add_row(*(Text(row[i].text, style="bold" if row[i].best else "") for i in columns))
-        console.print(grid_)
-        console.print()
-    for note in table.notes:
-        console.print(note, markup=False)
-
-
 def main() -> None:
     """Run the command line; the one place where errors become messages and exit codes."""
     try:
         app()
     except SerbenchError as error:
-        _say(f"serbench: {error}")
+        say(f"serbench: {error}")
         sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            _say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
+            say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
         raise
 
 
@@ -392,35 +343,6 @@ def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:
     return check.is_sound
 
 
-def _shortened(table: Table) -> Table:
-    """Shorten words that are too long for a terminal in their middle, so that numbers are never cut."""
-    rows = tuple(
-        tuple(replace(e, text=_short(e.text)) if i < table.n_labels else e for i, e in enumerate(row))
-        for row in table.rows
-    )
-    return replace(table, header=tuple(map(_short, table.header)), rows=rows)
-
-
-def _short(text: str, limit: int = 24) -> str:
-    half = limit // 2 - 1
-    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
-
-
-def _blocks(table: Table, width: int) -> list[list[int]]:
-    """Columns that fit side by side, the labels repeated in each block."""
-    widths = [max(len(name), *(len(row[i].text) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
-    labels = list(range(table.n_labels))
-    blocks: list[list[int]] = []
-    room = 0
-    for i in range(table.n_labels, len(table.header)):
-        if not blocks or widths[i] > room:
-            blocks.append([*labels])
-            room = width - sum(widths[j] for j in labels)
-        blocks[-1].append(i)
-        room -= widths[i]
-    return blocks
-
-
 def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract: int) -> None:
     there = len(plan.plan.jobs) - len(plan.todo)
     if cell_by_cell:
@@ -433,17 +355,17 @@ def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract:
     if to_extract:
         print(f"{to_extract} rows of features are to be extracted first, which comes on top")
     if plan.todo:
-        print(f"Expected: about {_duration(plan.seconds / workers)} with {workers} workers", flush=True)
+        print(f"Expected: about {duration(plan.seconds / workers)} with {workers} workers", flush=True)
 
 
 def _say_grid(result: GridResult) -> bool:
     failed = _say_failures(result.extracted)
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
     for name, reason in cells.items():
-        _say(f"{name}: no result. {reason}")
+        say(f"{name}: no result. {reason}")
     if cells:
         stored = len(result.plan.cells) - len(cells)
-        _say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
+        say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
     return failed or bool(cells)
 
 
@@ -453,25 +375,15 @@ def _say_failures(extracted: Extracted) -> bool:
 
     failures = extracted.failures
     for row in failures.head(LISTED_AT_MOST).to_dict("records"):
-        _say(f"failed: {row['utterance']} ({row['features']}): {row['reason']}")
+        say(f"failed: {row['utterance']} ({row['features']}): {row['reason']}")
     if len(failures) > LISTED_AT_MOST:
-        _say(f"... {len(failures)} failures in all")
+        say(f"... {len(failures)} failures in all")
     if len(failures):
-        _say("The failures table is failures.parquet beside the features; these utterances count as missing")
+        say("The failures table is failures.parquet beside the features; these utterances count as missing")
     for name, reason in extracted.refused.items():
-        _say(f"{name}: left out. {reason}")
+        say(f"{name}: left out. {reason}")
     return bool(len(failures) or extracted.refused)
 
 
 def _results_option(results: Path) -> str:
     return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -26,7 +26,16 @@ from serbench.errors import AudioError, CorpusError, Fault, FeatureError
 from serbench.features import Extractor, FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.progress import Progress, silent
-from serbench.store import FeatureTable, Store, read_frame, stored_rows, write_frame, write_json, write_part
+from serbench.store import (
+    FeatureTable,
+    Store,
+    read_features,
+    read_frame,
+    stored_rows,
+    write_frame,
+    write_json,
+    write_part,
+)
 
 FLUSH_S = 5.0
 """Seconds between two parts: what a killed run loses at most."""
@@ -98,6 +107,21 @@ def extract_corpus(
     index = build_index(scan, measured)
     write_frame(store.index(scan.corpus.name), index, metadata={"partial": note, "language": scan.corpus.language})
     return _summary(scan, feature_sets, store, read_frame(store.index(scan.corpus.name)), measured)
+
+
+def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
+    """Read a corpus' features from the store: those of the recordings as they are now, sorted by utterance."""
+    decoded = index[index["audio_hash"].notna()]
+    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return read_features(store.features(feature_key, str(index["corpus"].iloc[0])), wanted)
+
+
+def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
+    """Count the rows of features that the store lacks of a corpus."""
+    decoded = index[index["audio_hash"].notna()]
+    places = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    folders = [store.features(s.key, str(index["corpus"].iloc[0])) for s in feature_sets]
+    return sum(len(places - stored_rows(folder)) for folder in folders)
 
 
 def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.DataFrame:

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from serbench.cli import ProgressLine, app, main, print_table
+from serbench.cli import app, main
 from serbench.report.formats import Entry, Table
+from serbench.terminal import ProgressLine, print_table
 
 
 @pytest.fixture
