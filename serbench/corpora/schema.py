@@ -237,10 +237,7 @@ class Task(Strict):
 
 
 def catalogue_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a whole corpora.yaml: corpora by name, and `tasks`.
-
-    Numbers may be written with or without quotes, so strings and numbers are both accepted where a number is meant.
-    """
+    """Return the JSON Schema of a whole corpora.yaml: corpora by name, and `tasks`."""
     corpus = Corpus.model_json_schema(ref_template="#/$defs/{model}")
     task = Task.model_json_schema(ref_template="#/$defs/{model}")
     definitions = {**corpus.pop("$defs", {}), **task.pop("$defs", {}), "Corpus": corpus, "Task": task}
