@@ -98,9 +98,9 @@ class Extracted:
     `imported` are the failures tables of a user's own features.
     """
 
-    done: tuple[Extraction, ...]
+    done: tuple[Extraction, ...] = field(repr=False)
     refused: Mapping[str, str]
-    imported: tuple[pd.DataFrame, ...] = ()
+    imported: tuple[pd.DataFrame, ...] = field(default=(), repr=False)
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -115,11 +115,16 @@ class Extracted:
 class GridResult:
     """A grid as planned and, once `run` is not None, as done."""
 
-    plan: GridPlan
-    run: GridRun | None
-    extracted: Extracted
+    plan: GridPlan = field(repr=False)
+    run: GridRun | None = field(repr=False)
+    extracted: Extracted = field(repr=False)
     workspace: Workspace = field(repr=False)
     to_extract: int = 0
+
+    def __repr__(self) -> str:
+        done = "planned" if self.run is None else f"{len(self.plan.todo) - len(self.run.failed)} done"
+        cells, jobs = len(self.plan.cells), len(self.plan.plan.jobs)
+        return f"GridResult({cells} cells, {jobs} jobs, {done}, {len(self.refused)} refused)"
 
     @property
     def refused(self) -> dict[str, str]:

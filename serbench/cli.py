@@ -379,7 +379,7 @@ def _say_failures(extracted: Extracted) -> bool:
     if len(failures) > LISTED_AT_MOST:
         say(f"... {len(failures)} failures in all")
     if len(failures):
-        say("The failures table is failures.parquet beside the features; these utterances count as missing")
+        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
     for name, reason in extracted.refused.items():
         say(f"{name}: left out. {reason}")
     return bool(len(failures) or extracted.refused)

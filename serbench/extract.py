@@ -93,7 +93,8 @@ def extract_corpus(
     stored = {s.name: stored_rows(store.features(s.key, scan.corpus.name)) for s in feature_sets}
     writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name), s.name) for s in feature_sets}
     measured: list[Measured] = []
-    activity = f"extract {scan.corpus.name}"
+    lacking = any(len(rows) < len(scan.table) for rows in stored.values())
+    activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
     try:
         for result in _in_order(worker, _records(scan.table), jobs=jobs):

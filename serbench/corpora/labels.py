@@ -352,7 +352,7 @@ def _differences(corpus: Corpus, table: pd.DataFrame) -> list[Fault]:
         return []
     found = listed(f"{found} {name}" for name, found, _ in odd)
     wanted = listed(f"{wanted} {name}" for name, _, wanted in odd)
-    todo = "Complete the copy; --partial accepts it as it is and says so in every table"
+    todo = "Complete the copy, or correct `expect`; --partial accepts it as it is and says so in every table"
     return [Fault(f"{corpus.name}.expect", found, wanted, todo)]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.schema import EMOTIONS, FIELDS
-from serbench.errors import ConfigError, Fault, UnknownNameError, did_you_mean
+from serbench.errors import ConfigError, Fault, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,11 @@ class EmotionTask:
         target = {source: target for target, sources in self.merges for source in sources}
         kept = index.assign(emotion=index["emotion"].map(target))
         for field, value in self.where:
-            kept = kept[_column(kept, field) == value]
+            values = _column(kept, field)
+            if not (values == value).any():
+                there = listed(sorted(values.dropna().unique())) or "none"
+                raise ConfigError([Fault(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")])
+            kept = kept[values == value]
         return kept[kept["emotion"].notna()]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from serbench.report.formats import FORMATS, Table
+from serbench.report.matrices import fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
 from serbench.report.scores import confusion_table, fold_table, missing_table, recall_table, score_table
 from serbench.report.tables import (
@@ -15,8 +16,6 @@ from serbench.report.tables import (
     Indexed,
     confusion_matrices,
     data_table,
-    fill_commands,
-    matrices,
     recall_matrix,
     score_matrix,
 )
@@ -91,7 +90,9 @@ def write_report(report: Report, store: Store) -> None:
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below
                 write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
     whole = [table for table in report.tables if table.stem != "confusion"]
-    write_text(folder / "report.md", "# serbench report\n\n" + FORMATS["md"](whole))
+    missing = "\n".join(["### Missing, and the commands that fill it", "", *(f"    {c}" for c in report.commands)])
+    text = "# serbench report\n\n" + FORMATS["md"](whole) + (f"\n{missing}\n" if report.commands else "")
+    write_text(folder / "report.md", text)
     write_frame(folder / "scores.parquet", report.scores)
     for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))

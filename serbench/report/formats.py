@@ -74,9 +74,11 @@ def to_latex(table: Table, number: int = 1) -> str:
     rows = [" & ".join(rf"\textbf{{{_tex(e.text)}}}" if e.best else _tex(e.text) for e in row) for row in table.rows]
     body = "\n".join(rf"{row} \\" for row in rows)
     notes = "".join(f"\n\\par\\smallskip\\footnotesize {_tex(note)}" for note in table.notes)
+    caption = re.sub(r"^Table [0-9]+[.] ", "", table.title)  # LaTeX numbers tables itself
+    label = f"tab:{table.stem}{number if number > 1 else ''}"
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_tex(table.title)}}}\n\\label{{tab:{table.stem}{number if number > 1 else ''}}}\n"
+        f"\\caption{{{_tex(caption)}}}\n\\label{{{label}}}\n"
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
         f"\\end{{tabular}}{notes}\n\\end{{table}}\n"
     )

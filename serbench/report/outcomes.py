@@ -48,7 +48,7 @@ class CellOutcomes:
     @property
     def emotions(self) -> tuple[str, ...]:
         """Emotions in the order of their codes."""
-        return tuple(self.record.get("emotions", ()))
+        return tuple(self.record["task_emotions"])
 
     @property
     def n_missing(self) -> int:
@@ -87,7 +87,7 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_json(path)
-    if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title"} <= set(record):
+    if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title", "task_emotions"} <= set(record):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not record["refused"] and indexes.get(record["cell"]["corpus"]) != record["index"]:
         return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
@@ -108,7 +108,7 @@ def _outcomes(record: dict[str, Any], store: Store) -> CellOutcomes:
         reason = refused or f"{len(lost)} of {len(record['jobs'])} jobs are not done yet"
         return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, reason))
     columns = record["utterances"]
-    code = {emotion: i for i, emotion in enumerate(record["emotions"])}
+    code = {emotion: i for i, emotion in enumerate(record["task_emotions"])}
     truth = {
         u: code[e] for u, e, here in zip(columns["id"], columns["emotion"], columns["present"], strict=True) if here
     }
@@ -155,7 +155,7 @@ class _Jobs:
 
     def counts(self, pools: Iterator[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
         """Hits of shape (n_settings, n_emotions) and utterances per emotion, added over pools of (job, group)."""
-        n_emotions = len(self.record["emotions"])
+        n_emotions = len(self.record["task_emotions"])
         hits = np.zeros((len(self.record["settings"]), n_emotions), dtype=np.int64)
         totals = np.zeros(n_emotions, dtype=np.int64)
         for job, group in pools:
@@ -181,7 +181,11 @@ class _Jobs:
 
 def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, int], np.ndarray, list[int]]:
     utterances, codes, metadata = read_predictions(store.job(key))
-    if metadata["key"] != key or len(codes) != len(record["settings"]) or metadata["emotions"] != record["emotions"]:
+    if (
+        metadata["key"] != key
+        or len(codes) != len(record["settings"])
+        or metadata["emotions"] != record["task_emotions"]
+    ):
         raise StoreError(
             str(store.job(key)),
             "does not belong to the cell that names it",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +10,11 @@ import pandas as pd
 
 from serbench.corpora.check import confounded
 from serbench.corpora.schema import EMOTIONS
-from serbench.errors import StoreError
 from serbench.metrics import METRICS, recalls
 from serbench.report.formats import Entry, Table
+from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.scores import pool_confusion
-from serbench.store import OUTDATED
 
 NOTHING = "–"
 DEFAULT_MARK = "°"
@@ -34,61 +31,6 @@ class Indexed:
     index: pd.DataFrame
     language: str
     partial: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What all cells of one Table 2 share."""
-
-    protocol: str
-    task: str
-    scaling: str
-    inner: str
-    preprocessing: str
-    seed: int
-
-    @staticmethod
-    def of(cell: CellOutcomes) -> Variant:
-        """Return the variant that a cell belongs to."""
-        f = cell.cell
-        return Variant(f["protocol"], f["task"], f["scaling"], cell.inner_title, f["preprocessing"], f["seed"])
-
-    @property
-    def title(self) -> str:
-        """The variant in words."""
-        scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
-        return f"{self.protocol}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
-
-    @property
-    def options(self) -> str:
-        """Options of `serbench grid` that lead to it, beyond the defaults."""
-        name, _, filters = self.task.partition(" where ")
-        given = [] if name == "paper5" else [f"--emotions {name}" if "," in name else f"--task {name}"]
-        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
-        given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
-        given += [f"--inner {self.inner}"] if self.inner != "auto" else []
-        given += [f"--seed {self.seed}"] if self.seed else []
-        return "".join(f" {option}" for option in given)
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """The cells of one Table 2: by (features, classifier) row and corpus column, scored on common utterances."""
-
-    variant: Variant
-    cells: Mapping[tuple[str, str, str], CellOutcomes]
-    rows: tuple[tuple[str, str], ...]
-    corpora: tuple[str, ...]
-    common: Mapping[str, tuple[str, ...]]
-
-
-def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:
-    """Sort cells into one matrix per variant; `order` places classifiers and feature sets in rows."""
-    by_variant: dict[Variant, list[CellOutcomes]] = {}
-    for cell in cells:
-        by_variant.setdefault(Variant.of(cell), []).append(cell)
-    ordered = sorted(by_variant.items(), key=lambda item: item[0].title)
-    return [_matrix(variant, members, order) for variant, members in ordered]
 
 
 def data_table(corpora: Sequence[Indexed]) -> Table:
@@ -129,7 +71,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     """Recall of each emotion per cell, by the nested rule or, where there is none, the default."""
     emotions = sorted({e for cell in matrix.cells.values() for e in cell.emotions})
     rows = []
-    for (features, classifier, corpus), cell in _in_corpus_order(matrix):
+    for (features, classifier, corpus), cell in in_corpus_order(matrix):
         outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
         of = dict(zip(cell.emotions, recalls(pool_confusion(cell, outcome)), strict=True))
         texts = [f"{of[e]:.3f}" if e in of and np.isfinite(of[e]) else NOTHING for e in emotions]
@@ -138,14 +80,15 @@ def recall_matrix(matrix: Matrix) -> Table:
     header = ("corpus", "features", "classifier", *emotions)
     notes = ["Over all utterances that each cell has."]
     notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
-    notes += [_corpus_note(matrix, corpus) for corpus in matrix.corpora]
+    of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
+    notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
     return Table("recall", f"Recall per emotion: {matrix.variant.title}", header, tuple(rows), tuple(notes), 3)
 
 
 def confusion_matrices(matrix: Matrix) -> list[Table]:
     """One confusion matrix per cell: rows are the truth, columns the predictions."""
     tables = []
-    for (features, classifier, corpus), cell in _in_corpus_order(matrix):
+    for (features, classifier, corpus), cell in in_corpus_order(matrix):
         outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
         confusion = pool_confusion(cell, outcome)
         rows = tuple(
@@ -158,69 +101,9 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
         )
         title = f"{corpus}, {features}, {classifier} ({outcome.rule}): {matrix.variant.title}"
         header = ("truth \\ prediction", *cell.emotions, "utterances")
-        notes = (_corpus_note(matrix, corpus),)
+        notes = tuple(f"{corpus}: {remark}." for remark in _remarks([cell]))
         tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, notes, 1))
     return tables
-
-
-def fill_commands(matrix: Matrix) -> list[str]:
-    """Commands that would fill the empty places of a matrix, one per corpus and feature set."""
-    commands = []
-    for corpus in matrix.corpora:
-        for features in dict.fromkeys(f for f, _ in matrix.rows):
-            absent = [c for f, c in matrix.rows if f == features and _is_absent(matrix, (f, c, corpus))]
-            for space, names in _by_space(matrix, absent).items():
-                classifiers = "".join(f" --classifier {name}" for name in names)
-                options = f"{space}{matrix.variant.options}{_partial_option(matrix, corpus)}"
-                argument = shlex.quote(_argument(matrix, features))
-                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{options}")
-    return commands
-
-
-Place = tuple[str, str, str]
-
-
-def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
-    placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
-    if len(placed) < len(cells):
-        raise StoreError("cells", f"two cells for one place of '{variant.title}'", "one", "Delete one and run it again")
-    features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
-    classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
-    rows = itertools.product(features, classifiers)
-    corpora = tuple(sorted({corpus for _, _, corpus in placed}))
-    common = {
-        corpus: tuple(
-            sorted(set.intersection(*(set(c.truth) for p, c in placed.items() if p[2] == corpus and c.outcomes)))
-        )
-        if any(p[2] == corpus and c.outcomes for p, c in placed.items())
-        else ()
-        for corpus in corpora
-    }
-    return Matrix(variant, placed, tuple(rows), corpora, common)
-
-
-def _by_space(matrix: Matrix, rows: Sequence[str]) -> dict[str, list[str]]:
-    """Classifiers by the `--space` option that their rows ask for; none for the standard space."""
-    grouped: dict[str, list[str]] = {}
-    for row in rows:
-        records = [cell.record for place, cell in matrix.cells.items() if place[1] == row]
-        file = next((r["space_file"] for r in records if r.get("space_file")), "") if " " in row else ""
-        grouped.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(_plain_name(row))
-    return grouped
-
-
-def _partial_option(matrix: Matrix, corpus: str) -> str:
-    return " --partial" if any(c.record.get("partial") for p, c in matrix.cells.items() if p[2] == corpus) else ""
-
-
-def _row_name(cell: CellOutcomes) -> str:
-    space = cell.cell["space"]
-    name = str(cell.cell["classifier"])
-    return name if space == "standard" else f"{name} ({space})"
-
-
-def _plain_name(row: str) -> str:
-    return row.partition(" ")[0]
 
 
 def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> tuple[float, str] | None:
@@ -262,20 +145,20 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 def _notes(matrix: Matrix, values: Mapping[Place, tuple[float, str] | None]) -> Iterable[str]:
     counts = [len([p for p, v in values.items() if v and v[1] == "nested" and p[2] == c]) for c in matrix.corpora]
     yield (
-        "Pooled over all test utterances; settings chosen by nested speaker-independent validation. Bold: the best of "
-        f"{max(counts, default=0)} cells per corpus, itself a choice made on test data and so optimistic. "
-        "Chance: one emotion at random (UAR), always the most frequent one (WAR)."
+        f"{matrix.variant.description} Settings are chosen by nested speaker-independent validation; values are pooled "
+        "over all test utterances. Chance: one emotion at random (UAR), always the most frequent one (WAR)."
     )
+    if max(counts, default=0) > 1:
+        yield (f"Bold: the best of {max(counts)} cells per corpus; as that is chosen on test data, it is optimistic.")
     for corpus in matrix.corpora:
         yield _corpus_note(matrix, corpus)
     if matrix.variant.scaling == "speaker":
         yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
     if any(v and v[1] == "default" for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
-    commands = fill_commands(matrix)
-    if commands:
-        yield f"{NOTHING} missing; to fill: " + "; ".join(f"{command}" for command in commands)
-    for (features, classifier, corpus), cell in _in_corpus_order(matrix, every=True):
+    if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
+        yield f"{NOTHING} missing."
+    for (features, classifier, corpus), cell in in_corpus_order(matrix, every=True):
         reason = cell.record["refused"] or cell.reasons.get("default", "")
         if reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
@@ -286,44 +169,32 @@ def _corpus_note(matrix: Matrix, corpus: str) -> str:
     if not cells:
         return f"{corpus}: no predictions."
     cell, common = cells[0], matrix.common[corpus]
-    whole = len(cell.record["utterances"]["id"])
-    n = (
-        f"{len(common)} utterances"
-        if len(common) == whole
-        else f"{len(common)} of {whole} utterances (those all cells have)"
-    )
-    parts = [n, f"{len(cell.emotions)} emotions", f"{len(cell.folds)} folds, inner {cell.cell['inner']}"]
+    tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
+    parts = [_utterances(cells, common), f"{tested} folds, inner {cell.cell['inner']}"]
     reasons = sorted({r for c in cells for r in c.reasons.values()})
     parts += [f"nested missing: {reason}" for reason in reasons]
     if not _has_all_emotions(cell, common):
         parts.append("no value, as the utterances that all cells have lack an emotion")
-    parts += sorted({note for c in cells for note in c.notes})
-    return f"{corpus}: {'; '.join(parts)}."
+    return f"{corpus}: {'; '.join([*parts, *_remarks(cells)])}."
 
 
-def _is_absent(matrix: Matrix, place: Place) -> bool:
-    cell = matrix.cells.get(place)
-    return cell is None or (not cell.outcomes and not _is_refused(cell))
+def _utterances(cells: Sequence[CellOutcomes], common: Sequence[str]) -> str:
+    """How many utterances a column is scored on, and which features have the fewest."""
+    whole = len(cells[0].record["utterances"]["id"])
+    if len(common) == whole:
+        return f"{whole} utterances"
+    fewest = min(cells, key=lambda c: len(c.truth))
+    of = f"{fewest.cell['features']} has features of {len(fewest.truth)}"
+    return f"{len(common)} of {whole} utterances, those that all cells have ({of})"
 
 
-def _is_refused(cell: CellOutcomes) -> bool:
-    """Whether running the cell again would give the same answer: an outdated cell would not."""
-    return bool(cell.record["refused"]) and not cell.record["refused"].startswith(OUTDATED)
-
-
-def _argument(matrix: Matrix, features: str) -> str:
-    """What `--features` calls a feature set: its name, or the name of the user's file."""
-    records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
-    return next((str(r["features_argument"]) for r in records if "features_argument" in r), features)
+def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
+    """What every table must say of a corpus."""
+    return sorted({note for cell in cells for note in cell.notes})
 
 
 def _any_default(matrix: Matrix) -> bool:
     return any(cell.outcomes and "nested" not in cell.outcomes for cell in matrix.cells.values())
-
-
-def _in_corpus_order(matrix: Matrix, *, every: bool = False) -> list[tuple[Place, CellOutcomes]]:
-    places = [(f, c, corpus) for corpus in matrix.corpora for f, c in matrix.rows if (f, c, corpus) in matrix.cells]
-    return [(p, matrix.cells[p]) for p in places if every or matrix.cells[p].outcomes]
 
 
 def _speakers(corpus: Indexed) -> str:

@@ -1,0 +1,170 @@
+"""Cells -> matrices: what stands in one Table 2, on which common utterances, and what is missing there."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serbench.errors import StoreError
+from serbench.features import FEATURE_SETS
+from serbench.report.outcomes import CellOutcomes
+from serbench.store import OUTDATED
+
+DEFAULT_TASK = "paper5"
+
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What all cells of one Table 2 share."""
+
+    protocol: str
+    task: str
+    scaling: str
+    inner: str
+    preprocessing: str
+    seed: int
+    emotions: tuple[str, ...]
+
+    @staticmethod
+    def of(cell: CellOutcomes) -> Variant:
+        """Return the variant that a cell belongs to."""
+        f = cell.cell
+        task = f["protocol"], f["task"], f["scaling"], cell.inner_title, f["preprocessing"], f["seed"]
+        return Variant(*task, tuple(cell.record["task_emotions"]))
+
+    @property
+    def title(self) -> str:
+        """The variant in words."""
+        scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
+        return f"{self.protocol}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
+
+    @property
+    def description(self) -> str:
+        """The variant in sentences, for readers who do not know serbench."""
+        name, _, filters = self.task.partition(" where ")
+        emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
+        only = f", only where {filters}" if filters else ""
+        return f"Each test group against the rest of its corpus, speaker-independent; emotions: {name}{emotions}{only}."
+
+    @property
+    def order(self) -> tuple[bool, bool, bool, str]:
+        """Place among variants: the default task, inner rule and scaling come first."""
+        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", self.title
+
+    @property
+    def options(self) -> str:
+        """Options of `serbench grid` that lead to it, beyond the defaults."""
+        name, _, filters = self.task.partition(" where ")
+        given = [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
+        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+        given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
+        given += [f"--inner {self.inner}"] if self.inner != "auto" else []
+        given += [f"--seed {self.seed}"] if self.seed else []
+        return "".join(f" {option}" for option in given)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells of one Table 2: by (features, classifier) row and corpus column, scored on common utterances."""
+
+    variant: Variant
+    cells: Mapping[tuple[str, str, str], CellOutcomes]
+    rows: tuple[tuple[str, str], ...]
+    corpora: tuple[str, ...]
+    common: Mapping[str, tuple[str, ...]]
+
+
+def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:
+    """Sort cells into one matrix per variant that has predictions; `order` places feature sets and classifiers."""
+    by_variant: dict[Variant, list[CellOutcomes]] = {}
+    for cell in cells:
+        by_variant.setdefault(Variant.of(cell), []).append(cell)
+    ordered = sorted(by_variant.items(), key=lambda item: item[0].order)
+    return [_matrix(variant, of, order) for variant, of in ordered if any(_is_hopeful(cell) for cell in of)]
+
+
+def fill_commands(matrix: Matrix) -> list[str]:
+    """Commands that would fill the empty places of a matrix, one per corpus and feature set."""
+    commands = []
+    for corpus in matrix.corpora:
+        for features in dict.fromkeys(f for f, _ in matrix.rows):
+            absent = [c for f, c in matrix.rows if f == features and _is_absent(matrix, (f, c, corpus))]
+            for space, names in _by_space(matrix, absent).items():
+                classifiers = "".join(f" --classifier {name}" for name in names)
+                options = f"{space}{matrix.variant.options}{_partial_option(matrix, corpus)}"
+                argument = shlex.quote(_argument(matrix, features))
+                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{options}")
+    return commands
+
+
+def _is_absent(matrix: Matrix, place: Place) -> bool:
+    """Whether a command can fill a place: a user's own features may have nothing to say of a corpus."""
+    cell = matrix.cells.get(place)
+    if cell is None:
+        tried = any(p[0] == place[0] and p[2] == place[2] for p in matrix.cells)
+        return tried or _argument(matrix, place[0]) in FEATURE_SETS
+    return not cell.outcomes and _is_hopeful(cell)
+
+
+def _is_hopeful(cell: CellOutcomes) -> bool:
+    """Whether a cell has predictions, or running it again may give some: an outdated one may, a refused one not."""
+    return not cell.record["refused"] or cell.record["refused"].startswith(OUTDATED)
+
+
+def _argument(matrix: Matrix, features: str) -> str:
+    """What `--features` calls a feature set: its name, or the name of the user's file."""
+    records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
+    return next((str(r["features_argument"]) for r in records if "features_argument" in r), features)
+
+
+def in_corpus_order(matrix: Matrix, *, every: bool = False) -> list[tuple[Place, CellOutcomes]]:
+    """Cells with predictions (or every cell) corpus by corpus, in the order of the rows."""
+    places = [(f, c, corpus) for corpus in matrix.corpora for f, c in matrix.rows if (f, c, corpus) in matrix.cells]
+    return [(p, matrix.cells[p]) for p in places if every or matrix.cells[p].outcomes]
+
+
+def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
+    placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
+    if len(placed) < len(cells):
+        raise StoreError("cells", f"two cells for one place of '{variant.title}'", "one", "Delete one and run it again")
+    features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
+    classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
+    rows = itertools.product(features, classifiers)
+    corpora = tuple(sorted({corpus for _, _, corpus in placed}))
+    common = {
+        corpus: tuple(
+            sorted(set.intersection(*(set(c.truth) for p, c in placed.items() if p[2] == corpus and c.outcomes)))
+        )
+        if any(p[2] == corpus and c.outcomes for p, c in placed.items())
+        else ()
+        for corpus in corpora
+    }
+    return Matrix(variant, placed, tuple(rows), corpora, common)
+
+
+def _by_space(matrix: Matrix, rows: Sequence[str]) -> dict[str, list[str]]:
+    """Classifiers by the `--space` option that their rows ask for; none for the standard space."""
+    grouped: dict[str, list[str]] = {}
+    for row in rows:
+        records = [cell.record for place, cell in matrix.cells.items() if place[1] == row]
+        file = next((r["space_file"] for r in records if r.get("space_file")), "") if " " in row else ""
+        grouped.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(_plain_name(row))
+    return grouped
+
+
+def _partial_option(matrix: Matrix, corpus: str) -> str:
+    return " --partial" if any(c.record.get("partial") for p, c in matrix.cells.items() if p[2] == corpus) else ""
+
+
+def _row_name(cell: CellOutcomes) -> str:
+    space = cell.cell["space"]
+    name = str(cell.cell["classifier"])
+    return name if space == "standard" else f"{name} ({space})"
+
+
+def _plain_name(row: str) -> str:
+    return row.partition(" ")[0]
