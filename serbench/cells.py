@@ -139,17 +139,36 @@ def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell
     }
     try:
         groups = test_groups(choice.data.index, choice.data.corpus)
-        selected = task_index(choice.data, options.task)
-        labelled = set(selected["utterance"])
-        n_groups = len([group for group in restrict(groups, labelled) if group.utterances])
+        rows = _select(choice, options, store)
+        n_groups = len([g for g in restrict(groups, set(rows.present["utterance"])) if g.utterances])
         rule = inner_rule(options.inner, n_groups)
         cell = _cell(choice, options, inner=rule.name)
         is_auto = rule.name == inner_rule("auto", n_groups).name
         record |= {"cell": dataclasses.asdict(cell), "inner_title": "auto" if is_auto else rule.name}
-        filled, request = _fill(choice, options, store, selected=selected, groups=groups, rule=rule)
+        filled, request = _fill(choice, options, store, rows=rows, groups=groups, rule=rule)
     except SerbenchError as error:
         return PlannedCell(cell, {**record, "refused": str(error)}, None, str(error))
     return PlannedCell(cell, {**record, **filled}, request, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """Utterances of a task, which of them have features (`here`), and all extracted ones with their fingerprints."""
+
+    selected: pd.DataFrame
+    here: list[bool]
+    extracted: set[tuple[str, str]]
+
+    @property
+    def present(self) -> pd.DataFrame:
+        return self.selected[self.here]
+
+
+def _select(choice: Choice, options: GridOptions, store: Store) -> _Selected:
+    selected = task_index(choice.data, options.task)
+    extracted = _extracted(choice.data, choice.source, store)
+    here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
+    return _Selected(selected, here, extracted)
 
 
 def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
@@ -173,7 +192,7 @@ def _fill(
     options: GridOptions,
     store: Store,
     *,
-    selected: pd.DataFrame,
+    rows: _Selected,
     groups: Sequence[Group],
     rule: InnerRule,
 ) -> tuple[dict[str, Any], Request]:
@@ -183,28 +202,26 @@ def _fill(
         raise ProtocolError(
             data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
         )
-    extracted = _extracted(data, source, store)
-    here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
-    present = selected[here]
-    _check_emotions(data, selected, present, source, options.task)
+    present = rows.present
+    _check_emotions(data, rows.selected, present, source, options.task)
     evaluations = find_protocol(options.protocol).evaluations(restrict(groups, set(present["utterance"])), rule)
-    normalised = _normalised(data, present, extracted) if options.scaling == "speaker" else {}
-    rows = _rows(present, data, options.task.emotions)
+    normalised = _normalised(data, present, rows.extracted) if options.scaling == "speaker" else {}
+    known = _known(present, data, options.task.emotions)
     for evaluation in evaluations:
-        check_no_overlap(evaluation, rows)
-    request = Request(_recipe(choice, options, normalised), rows, tuple(evaluations))
+        check_no_overlap(evaluation, known)
+    request = Request(_recipe(choice, options, normalised), known, tuple(evaluations))
     record = {
-        "basis": _basis(selected, groups, options.task),
+        "basis": _basis(rows.selected, groups, options.task),
         "no_nested": rule.reason,
-        "notes": [note for note in (confounded(selected, data.corpus.person),) if note],
+        "notes": [note for note in (confounded(rows.selected, data.corpus.person),) if note],
         "settings": [dict(setting) for setting in space.settings],
         "default": space.default,
         "feature_key": source.key,
         "versions": {**source.versions, **choice.classifier.versions},
         **package_versions(["serbench"]),
         "person": data.corpus.person,
-        "utterances": _columns(selected, here, data.corpus.person),
-        "missing": _missing(selected[[not h for h in here]], source, data, store),
+        "utterances": _columns(rows.selected, rows.here, data.corpus.person),
+        "missing": _missing(rows.selected[[not here for here in rows.here]], source, data, store),
     }
     return record, request
 
@@ -217,7 +234,7 @@ def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tup
     return stored_rows(store.features(source.key, data.corpus.name))
 
 
-def _rows(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> Rows:
+def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> Rows:
     code = {emotion: i for i, emotion in enumerate(emotions)}
     ids = present["utterance"]
     return Rows(

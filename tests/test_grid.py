@@ -237,6 +237,19 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("kept", "rules"), [(("f1", "m1", "m2"), 3), (("f1", "m1"), 2)])
+def test_features_that_lack_a_speaker_are_tuned_on_those_there_are(toy, tmp_path, kept, rules):
+    run = toy()
+    own = run.features["utterance"].str.slice(4, 6).isin(kept)
+    run.features[own].to_csv(tmp_path / "short.csv", index=False)
+    result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"),), inner="2")
+    assert not result.refused
+    cell = outcomes(run)["knn"]
+    assert set(cell.folds) == set(kept)
+    assert len(cell.outcomes) == rules
+    assert rules == 3 or cell.reasons["nested"] == "2 test groups; choosing settings needs 3"
+
+
 def test_features_of_another_corpus_are_refused_with_an_example(toy, tmp_path):
     run = toy()
     run.features.assign(utterance=lambda f: f["utterance"].str.replace("toy/", "")).to_csv(
