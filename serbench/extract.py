@@ -97,7 +97,7 @@ def extract_corpus(
     activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
     try:
-        for result in _in_order(worker, _records(scan.table), jobs=jobs):
+        for result in _in_order(worker, scan.rows(), jobs=jobs):
             measured.append(result)
             for name, row in result.rows.items():
                 writers[name].add((result.utterance, str(result.audio_hash), row), columns=worker.columns[name])
@@ -207,9 +207,8 @@ class _Worker:
     def __call__(self, row: Mapping[str, object]) -> Measured:
         utterance = str(row["utterance"])
         try:
-            recording = decode(
-                self.scan.path(str(row["file"])), start_s=_time(row["start_s"]), end_s=_time(row["end_s"])
-            )
+            path, start_s, end_s = self.scan.span(row)
+            recording = decode(path, start_s=start_s, end_s=end_s)
         except AudioError as error:
             reason = str(error)
             failures = {s.name: reason for s in self.feature_sets}
@@ -322,11 +321,3 @@ def _rates(paths: Iterable[Path]) -> Iterator[int]:
             yield read_header(path).sampling_rate
         except AudioError:
             continue  # reported with its reason when it is decoded
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, object]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _time(value: object) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from serbench import api
+from serbench.audio import decode, to_mono
 from serbench.cells import CorpusData
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.labels import scan_corpus
@@ -106,6 +108,18 @@ def test_mfcc_of_emodb_equals_a_direct_librosa_computation(place):
         llds = [static, *(librosa.feature.delta(static, width=9, order=k, mode="nearest") for k in (1, 2))]
         rows = [[f(row) for f in (np.mean, np.std, np.min, np.max)] for block in llds for row in block]
         np.testing.assert_array_equal(mine.loc[utterance].to_numpy(), np.array(rows, dtype=np.float32).ravel())
+
+
+def test_one_recording_of_nemo_overshoots_when_resampled_and_is_clipped():
+    if "nemo" not in load_catalogue().on_disk():
+        pytest.skip("nemo is not in SERBENCH_DATA")
+    overshoots = 0
+    for path in sorted((root_of(load_catalogue().corpus("nemo")) / "samples").glob("*.wav")):
+        samples, rate = soundfile.read(path, dtype="float32")
+        resampled = soxr.resample(samples, rate, 16000, quality="HQ")
+        overshoots += not -1 <= resampled.min() <= resampled.max() <= 1 - 2**-15
+        assert -1 <= to_mono(decode(path), 16000).min() <= to_mono(decode(path), 16000).max() <= 1 - 2**-15
+    assert overshoots == 1
 
 
 def compare_with_script(family, place, *, inner="auto", rules=("nested", "default")):

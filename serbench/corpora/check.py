@@ -167,12 +167,13 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
 
 def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Finding]:
     reasons, silent, hashes = {}, [], {}
-    for row in scan.table.to_dict("records"):
+    for row in scan.rows():
         file = str(row["file"])
         if file not in headers:
             continue
         try:
-            recording = decode(scan.path(file), start_s=_time(row["start_s"]), end_s=_time(row["end_s"]))
+            path, start_s, end_s = scan.span(row)
+            recording = decode(path, start_s=start_s, end_s=end_s)
         except AudioError as error:
             reasons[str(row["utterance"])] = str(error)
             continue
@@ -223,7 +224,3 @@ def _by(values: Mapping[str, Value]) -> dict[Value, list[str]]:
     for file, value in values.items():
         groups.setdefault(value, []).append(file)
     return groups
-
-
-def _time(value: object) -> float | None:
-    return None if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,6 +45,15 @@ class Scan:
     def path(self, file: str) -> Path:
         """Return where a recording of the table lies; names that are not UTF-8 stand escaped in the table."""
         return self.root / self.odd_names.get(file, file)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the table, one per utterance."""
+        return [{str(name): value for name, value in row.items()} for row in self.table.to_dict("records")]
+
+    def span(self, row: Mapping[str, Any]) -> tuple[Path, float | None, float | None]:
+        """Return the recording of a row of the table, and where in it the utterance starts and ends, in seconds."""
+        start_s, end_s = (None if pd.isna(row[name]) else float(row[name]) for name in ("start_s", "end_s"))
+        return self.path(row["file"]), start_s, end_s
 
 
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:

@@ -7,12 +7,11 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import FEATURE_SETS
 from serbench.report.outcomes import CellOutcomes
 from serbench.store import OUTDATED
-
-DEFAULT_TASK = "paper5"
 
 Place = tuple[str, str, str]
 
