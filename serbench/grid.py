@@ -183,6 +183,7 @@ def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tu
                 except TerminatedWorkerError:
                     yield job, "its worker process died twice (killed, or out of memory)"
                 del left[job.key]
+            store.clear_leftovers()
 
 
 def _run_pool(

@@ -108,6 +108,10 @@ class Store:
                 f"the results folder cannot be written ({error.strerror})",
                 todo="Choose another with --results, or mend its permissions",
             ) from error
+        self.clear_leftovers()
+
+    def clear_leftovers(self) -> None:
+        """Remove the temporary files of processes of this host that are gone."""
         for leftover in self.root.rglob(".tmp-*"):
             _clear(leftover)
 

@@ -7,7 +7,7 @@ import pytest
 
 from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, Held, Training, loop_sweep
 
-SIZES = {"svc": 22, "rf": 4, "mlp": 9, "logistic": 6, "knn": 6, "dummy": 1}
+SIZES = {"svc": 22, "rf": 4, "mlp": 9, "linear-svc": 6, "logistic": 6, "knn": 6, "dummy": 1}
 
 
 def data(n=45, d=6, seed=0, weights=None):
@@ -62,6 +62,49 @@ def test_sweep_predicts_what_single_fits_predict(name):
     )
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_sweep_of_real_size_predicts_what_single_fits_predict(name):
+    """Features as wide as IS09 and five emotions that overlap; two settings where a sweep shares nothing."""
+    classifier = CLASSIFIERS[name]
+    rng = np.random.default_rng(11)
+    labels = np.sort(rng.integers(0, 5, 150))
+    x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
+    training, held = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {}), Held(x[150:].copy())
+    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:2]
+    swept = classifier.sweep(classifier, settings, training, held, seed=0)
+    looped = loop_sweep(classifier, settings, training, held, seed=0)
+    np.testing.assert_array_equal(swept.predictions, looped.predictions)
+
+
+def test_settings_of_a_user_are_swept_in_their_order_with_kernels_that_share_nothing():
+    classifier = CLASSIFIERS["svc"]
+    training, held = data(n=90)
+    settings = (
+        {"kernel": "rbf", "C": 1, "gamma": 3},
+        {"kernel": "poly", "C": 1},
+        {"kernel": "linear", "C": 0.01},
+        {"kernel": "rbf", "C": 10, "gamma": 0.1},
+        {"kernel": "rbf", "C": 10, "gamma": 3},
+    )
+    swept = classifier.sweep(classifier, settings, training, held, seed=0)
+    looped = loop_sweep(classifier, settings, training, held, seed=0)
+    np.testing.assert_array_equal(swept.predictions, looped.predictions)
+    assert len({tuple(row) for row in swept.predictions}) > 1
+
+
+def test_equally_far_neighbours_vote_as_in_a_search_of_their_own():
+    """Every row is there three times under different labels, so that each k cuts through ties."""
+    rng = np.random.default_rng(4)
+    x = np.repeat(rng.normal(size=(20, 20)), 3, axis=0)
+    labels = np.tile([2, 0, 1], 20)
+    training = Training(x, labels, None, np.array(["s"] * 60), {})
+    held = Held(x[::2] + 1e-3)
+    classifier = CLASSIFIERS["knn"]
+    swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)
+    looped = loop_sweep(classifier, classifier.space, training, held, seed=0)
+    np.testing.assert_array_equal(swept.predictions, looped.predictions)
+
+
 def test_more_neighbours_than_training_rows_means_all_of_them():
     classifier = CLASSIFIERS["knn"]
     training, held = data(n=12)
@@ -95,7 +138,7 @@ def test_row_weights_matter_where_they_are_taken(name):
     assert not np.array_equal(tilted, plain)
 
 
-@pytest.mark.parametrize("name", ["svc", "rf", "mlp", "logistic"])
+@pytest.mark.parametrize("name", ["svc", "linear-svc", "rf", "mlp", "logistic"])
 def test_emotions_are_balanced(name):
     """A rare emotion is found about as often as a frequent one: balancing moves the border towards the frequent."""
     rng = np.random.default_rng(5)

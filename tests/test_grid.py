@@ -49,7 +49,7 @@ def outcomes(run, results="results"):
     return {cell.cell["classifier"]: cell for cell in load_outcomes(run.store(results))}
 
 
-@pytest.mark.parametrize("family", ["svc", "rf", "mlp", "logistic", "knn", "dummy"])
+@pytest.mark.parametrize("family", ["svc", "linear-svc", "rf", "mlp", "logistic", "knn", "dummy"])
 def test_every_classifier_predicts_what_the_independent_script_predicts(toy, family):
     run = toy(speakers=("f1", "m1", "m2"), takes=9, noise=3.0)
     result = run(classifiers=(family,))

@@ -6,11 +6,11 @@ from serbench.classifiers.forest import FOREST
 from serbench.classifiers.mlp import MLP
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep
 from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
-from serbench.classifiers.svm import SVC_CLASSIFIER
+from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
 from serbench.errors import UnknownNameError
 
 CLASSIFIERS: dict[str, Classifier] = {
-    classifier.name: classifier for classifier in (SVC_CLASSIFIER, FOREST, MLP, LOGISTIC, KNN, DUMMY)
+    classifier.name: classifier for classifier in (SVC_CLASSIFIER, LINEAR_SVC, FOREST, MLP, LOGISTIC, KNN, DUMMY)
 }
 DEFAULT_CLASSIFIERS = ("svc", "rf", "mlp")
 

@@ -1,10 +1,20 @@
-"""Support vector machines (libsvm through scikit-learn). `gamma` of a setting counts in units of 1 / n_features."""
+"""Support vector machines through scikit-learn: libsvm with kernels, liblinear without.
+
+`gamma` of a setting counts in units of 1 / n_features.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from serbench.classifiers.record import Classifier, Setting
+from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kernels = tuple["np.ndarray", "np.ndarray"]
+"""Kernel values of the training rows, (n_training, n_training), and of the held rows, (n_evaluation, n_training)."""
 
 
 def make_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
@@ -14,6 +24,66 @@ def make_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
     kernel = str(setting["kernel"])
     gamma = float(setting["gamma"]) / n_features if kernel == "rbf" else "scale"
     return SVC(kernel=kernel, C=float(setting["C"]), gamma=gamma, class_weight="balanced")
+
+
+def sweep_svc(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+) -> Swept:
+    """Sweep with one kernel matrix for all C of a kernel; libsvm alone would work each out for every C anew."""
+    import numpy as np
+    from sklearn.svm import SVC
+
+    predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
+    shared = _by_kernel(settings)
+    for own, (train, test) in zip(shared.values(), _kernels(shared, training.X, held.X), strict=True):
+        for i in own:
+            svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight="balanced")
+            svc.fit(train, training.labels, sample_weight=training.weights)
+            predictions[i] = svc.predict(test)
+    others = [i for i, setting in enumerate(settings) if setting["kernel"] not in _SHARED]
+    if others:  # a kernel that only a user's own space names
+        looped = loop_sweep(classifier, [settings[i] for i in others], training, held, seed=seed)
+        predictions[others] = looped.predictions
+    return Swept(predictions, ())
+
+
+_SHARED = ("linear", "rbf")
+
+
+def _by_kernel(settings: Sequence[Setting]) -> dict[float | None, list[int]]:
+    """Settings that share a kernel: gamma (None: the linear kernel, which comes first) -> their places."""
+    shared: dict[float | None, list[int]] = {None: []}
+    for i, setting in enumerate(settings):
+        if setting["kernel"] in _SHARED:
+            shared.setdefault(float(setting["gamma"]) if setting["kernel"] == "rbf" else None, []).append(i)
+    return shared
+
+
+def _kernels(gammas: Mapping[float | None, object], train: np.ndarray, test: np.ndarray) -> Iterator[Kernels]:
+    """Yield the linear kernel, then one kernel per gamma; each is overwritten by the next."""
+    import numpy as np
+
+    from serbench.classifiers import kernels
+
+    gram = kernels.gram_matrix(train)
+    yield gram, kernels.dot_products(test, train)
+    if len(gammas) == 1:
+        return
+    squared = kernels.squared_distances_of(gram), kernels.squared_distances(test, train)
+    exponentials = tuple(map(np.empty_like, squared))
+    for gamma in gammas:
+        if gamma is not None:
+            for distances, kernel in zip(squared, exponentials, strict=True):
+                np.multiply(distances, -gamma / train.shape[1], out=kernel)
+                np.exp(kernel, out=kernel)
+            yield exponentials[0], exponentials[1]
+
+
+def make_linear_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
+    """Make a balanced linear SVM by liblinear: one against the rest, squared hinge loss."""
+    from sklearn.svm import LinearSVC
+
+    return LinearSVC(C=float(setting["C"]), class_weight="balanced", random_state=seed)
 
 
 def _linear(c: float) -> Setting:
@@ -35,4 +105,14 @@ SVC_CLASSIFIER = Classifier(
     parameters=("kernel", "C", "gamma"),
     estimator=make_svc,
     seconds=lambda n, d, settings: settings * 5e-10 * n**2 * d,
+    sweep=sweep_svc,
+)
+LINEAR_SVC = Classifier(
+    name="linear-svc",
+    title="linear SVM by liblinear, one against the rest, squared hinge loss; another model than svc's linear kernel",
+    space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
+    default={"C": 1e-2},
+    parameters=("C",),
+    estimator=make_linear_svc,
+    seconds=lambda n, d, settings: settings * 2e-7 * n * d,
 )

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 
 SEED = 0
@@ -49,6 +49,11 @@ def estimators(family, n_features):
             lambda c=c: LogisticRegression(C=c, class_weight="balanced", max_iter=1000, random_state=SEED)
             for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)
         ]
+    if family == "linear-svc":
+        return [
+            lambda c=c: LinearSVC(C=c, class_weight="balanced", random_state=SEED)
+            for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)
+        ]
     if family == "knn":
         return [lambda k=k: KNeighborsClassifier(k) for k in (1, 3, 5, 9, 15, 25)]
     return [lambda: DummyClassifier(strategy="most_frequent")]
@@ -59,6 +64,7 @@ DEFAULT = {
     "rf": 0,
     "mlp": 3,
     "logistic": 3,
+    "linear-svc": 3,
     "knn": 2,
     "dummy": 0,
 }
