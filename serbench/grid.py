@@ -28,7 +28,7 @@ from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.errors import SerbenchError, listed
 from serbench.estimate import Estimate, note_seconds
-from serbench.jobs import run_job
+from serbench.jobs import run_job, settle_process
 from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
 from serbench.progress import Progress, silent
@@ -193,7 +193,7 @@ def _run_pool(
 
     Finished jobs are taken out of `left`; when a worker dies, `suspects` holds the jobs that were under way.
     """
-    pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60)
+    pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60, initializer=settle_process)
     waiting = iter(list(left.values()))
     running: dict[Future[float], Job] = {}
     try:

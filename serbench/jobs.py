@@ -9,15 +9,26 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from serbench.classifiers import Held, Training, find_classifier
 from serbench.errors import FeatureError, listed
-from serbench.store import FeatureTable, Store, read_all_parts, write_predictions
+from serbench.store import FeatureTable, Store, map_features, write_predictions
+
+if TYPE_CHECKING:
+    from sklearn.preprocessing import StandardScaler
+
+
+@functools.cache
+def settle_process() -> None:
+    """Import what fits need and give this process one thread for each of them; done once per process."""
+    import sklearn.preprocessing
+    import sklearn.svm  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
@@ -27,10 +38,15 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     ------
     FeatureError : the store lacks a row that the job names.
     """
+    settle_process()
+    from sklearn import config_context
+
     started = time.perf_counter()
     store = Store(Path(root))
     classifier = find_classifier(job["classifier"])
-    with threadpool_limits(1):
+    # Features are finite and settings valid, or they would not have come here; asking again at every fit takes as
+    # long as a small fit itself.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
         training, held = load_matrices(job, store)
         swept = classifier.sweep(classifier, job["settings"], training, held, seed=job["seed"])
     metadata = {
@@ -48,6 +64,8 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
 
 def load_matrices(job: Mapping[str, Any], store: Store) -> tuple[Training, Held]:
     """Read and scale the rows that a job trains on and holds out."""
+    from sklearn.preprocessing import StandardScaler
+
     given = job["training"]
     rows = _Rows(store, job["features"], job["corpora"], job["hashes"])
     train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
@@ -74,7 +92,7 @@ class _Rows:
 
     def __init__(self, store: Store, features: str, corpora: Sequence[str], hashes: Mapping[str, str]) -> None:
         self.hashes = hashes
-        self.tables = [_whole_table(store.features(features, corpus)) for corpus in corpora]
+        self.tables = [_mapped_table(store.features(features, corpus)) for corpus in corpora]
 
     def matrix(self, utterances: Sequence[str]) -> np.ndarray:
         """Return float64 rows, shape (n_utterances, n_features), in the order of the ids."""
@@ -96,21 +114,22 @@ class _Rows:
 Located = tuple[dict[tuple[str, str], int], FeatureTable]
 
 
-def _whole_table(folder: Path) -> Located:
-    """Read a folder of parts once per process; parts never change, so their names tell whether it is current."""
-    names = tuple(sorted(path.name for path in folder.glob("part-*.parquet")))
-    return _cached_table(folder, names)
+def _mapped_table(folder: Path) -> Located:
+    """Open a folder of parts once per process; parts never change, so their names tell whether it is current."""
+    return _cached_table(folder, tuple(sorted(path.name for path in folder.glob("part-*.parquet"))))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _cached_table(folder: Path, names: tuple[str, ...]) -> Located:
-    table = read_all_parts([folder / name for name in names])
+    table = map_features(folder)
     ids = zip(table.utterances, table.audio_hashes, strict=True)
     return {place: i for i, place in enumerate(ids)}, table
 
 
 def _speaker_scalers(job: Mapping[str, Any], store: Store) -> dict[str, StandardScaler]:
     """Fit one scaler per speaker on all extracted utterances of the speaker, unlabelled: transductive."""
+    from sklearn.preprocessing import StandardScaler
+
     scalers = {}
     for speaker, hashes in job["normalised"].items():
         rows = _Rows(store, job["features"], job["corpora"], hashes)

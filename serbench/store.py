@@ -16,15 +16,18 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from serbench.errors import StoreError
 from serbench.keys import digest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUTDATED = "outdated:"
 """How the reason of a cell begins that must be run again."""
@@ -41,6 +44,8 @@ class FeatureTable:
 
     def frame(self) -> pd.DataFrame:
         """Return the table with utterances as index and one column per feature."""
+        import pandas as pd
+
         index = pd.Index(self.utterances, name="utterance")
         return pd.DataFrame(self.matrix, index=index, columns=list(self.columns))
 
@@ -207,19 +212,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 def write_part(folder: Path, part: FeatureTable) -> Path:
     """Write rows of a feature table as one immutable part, named by what it holds."""
-    matrix = np.ascontiguousarray(part.matrix, dtype=np.float32)
-    n_rows, n_features = matrix.shape
-    features = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), n_features)
-    table = pa.table(
-        {
-            "utterance": pa.array(part.utterances, pa.string()),
-            "audio_hash": pa.array(part.audio_hashes, pa.string()),
-            "features": features,
-        }
-    )
-    name = digest([list(part.utterances), list(part.audio_hashes), hashlib.sha256(matrix.tobytes()).hexdigest()])
-    path = folder / f"part-{name}.parquet"
-    write_table(path, _with_metadata(table, {"columns": list(part.columns), "rows": n_rows}))
+    path = folder / f"part-{_content(part)}.parquet"
+    write_table(path, _arrow(part, {"columns": list(part.columns), "rows": len(part.utterances)}))
     return path
 
 
@@ -236,9 +230,27 @@ def read_all_parts(paths: Iterable[Path]) -> FeatureTable:
     )
 
 
+def map_features(folder: Path) -> FeatureTable:
+    """Open all parts of a folder as one table whose matrix is memory-mapped, so that processes share its pages.
+
+    The mapped file lies beside the parts, keyed by their names; it is made of them where it is absent or damaged.
+    """
+    parts = sorted(folder.glob("part-*.parquet"))
+    path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
+    with contextlib.suppress(OSError, ValueError, KeyError, pa.ArrowException):
+        return _open_mapped(path)
+    table = read_all_parts(parts)
+    if parts:
+        _write_mapped(path, table)
+    for earlier in set(folder.glob("rows-*.arrow")) - {path}:
+        with contextlib.suppress(OSError):  # Windows does not remove what another process reads
+            earlier.unlink(missing_ok=True)
+    return table
+
+
 def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
     """Read the rows of the wanted utterances (utterance -> audio hash) from all parts of a folder, sorted by id."""
-    whole = read_all_parts(sorted(folder.glob("part-*.parquet")))
+    whole = map_features(folder)
     places = zip(whole.utterances, whole.audio_hashes, strict=True)
     found = {u: i for i, (u, audio_hash) in enumerate(places) if wanted.get(u) == audio_hash}
     ids = tuple(sorted(found))
@@ -283,19 +295,57 @@ def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]
 
 
 def _read_part(path: Path) -> FeatureTable:
-    table = read_table(path)
-    metadata = json.loads(table.schema.metadata[b"serbench"])
+    return _feature_table(read_table(path))
+
+
+def _feature_table(arrow: pa.Table) -> FeatureTable:
     return FeatureTable(
-        tuple(table["utterance"].to_pylist()),
-        tuple(table["audio_hash"].to_pylist()),
-        tuple(metadata["columns"]),
-        _matrix(table["features"], np.float32),
+        tuple(arrow["utterance"].to_pylist()),
+        tuple(arrow["audio_hash"].to_pylist()),
+        tuple(json.loads(arrow.schema.metadata[b"serbench"])["columns"]),
+        _matrix(arrow["features"], np.float32),
     )
+
+
+def _content(table: FeatureTable) -> str:
+    """Digest of a table's ids, fingerprints and numbers."""
+    matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
+    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest()])
+
+
+def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
+    matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
+    columns = {
+        "utterance": pa.array(table.utterances, pa.string()),
+        "audio_hash": pa.array(table.audio_hashes, pa.string()),
+        "features": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]),
+    }
+    return _with_metadata(pa.table(columns), metadata)
+
+
+def _write_mapped(path: Path, table: FeatureTable) -> None:
+    def write(temporary: Path) -> None:
+        arrow = _arrow(table, {"columns": list(table.columns), "content": _content(table)})
+        with pa.ipc.new_file(str(temporary), arrow.schema) as file:
+            file.write_table(arrow)
+
+    write_atomically(path, write)
+
+
+def _open_mapped(path: Path) -> FeatureTable:
+    with pa.memory_map(str(path)) as file:
+        arrow = pa.ipc.open_file(file).read_all()
+    table = _feature_table(arrow)
+    if json.loads(arrow.schema.metadata[b"serbench"])["content"] != _content(table):
+        raise ValueError("damaged")
+    return table
 
 
 def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     width = column.type.list_size
     chunks: list[np.ndarray] = [np.asarray(chunk.flatten(), dtype=dtype).reshape(-1, width) for chunk in column.chunks]
+    if len(chunks) == 1:
+        return chunks[0]  # a view: a memory-mapped column stays mapped
     return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
 
 

@@ -52,10 +52,12 @@ def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     float64, shape (n_left, n_right).
     """
     distances = np.empty((len(left), len(right)))
-    for i, row in enumerate(left):
-        for columns in _blocks(len(right)):
-            differences = row - right[columns]
-            np.vecdot(differences, differences, out=distances[i, columns])
+    buffer = np.empty((_BLOCK, right.shape[1]))
+    for columns in _blocks(len(right)):
+        differences = buffer[: columns.stop - columns.start]
+        for row, distance in zip(left, distances, strict=True):
+            np.subtract(row, right[columns], out=differences)
+            np.vecdot(differences, differences, out=distance[columns])
     return distances
 
 

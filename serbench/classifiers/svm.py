@@ -32,12 +32,16 @@ def sweep_svc(
     """Sweep with one kernel matrix for all C of a kernel; libsvm alone would work each out for every C anew."""
     import numpy as np
     from sklearn.svm import SVC
+    from sklearn.utils.class_weight import compute_class_weight
 
+    classes = np.unique(training.labels)
+    balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
+    weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
     predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
     shared = _by_kernel(settings)
     for own, (train, test) in zip(shared.values(), _kernels(shared, training.X, held.X), strict=True):
         for i in own:
-            svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight="balanced")
+            svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
             svc.fit(train, training.labels, sample_weight=training.weights)
             predictions[i] = svc.predict(test)
     others = [i for i, setting in enumerate(settings) if setting["kernel"] not in _SHARED]
