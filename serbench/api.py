@@ -44,7 +44,8 @@ class Workspace:
     """Where results go and how to run.
 
     `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
-    copies. `jobs`: workers, None for one per core.
+    copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as
+    it was.
     """
 
     results: Path | str = "results"
@@ -52,6 +53,7 @@ class Workspace:
     partial: bool = False
     jobs: int | None = None
     progress: Progress = silent
+    rehash: bool = False
 
     def catalogue(self) -> Catalogue:
         """Load the catalogue with this workspace's own file over it."""
@@ -191,9 +193,14 @@ def extract_features(
     store.prepare()
 
     def one(corpus: Corpus) -> Extraction:
-        scan = scan_corpus(corpus, partial=workspace.partial)
         return extract_corpus(
-            scan, sets, store, jobs=workspace.workers, partial=workspace.partial, progress=workspace.progress
+            scan_corpus(corpus, partial=workspace.partial),
+            sets,
+            store,
+            jobs=workspace.workers,
+            partial=workspace.partial,
+            rehash=workspace.rehash,
+            progress=workspace.progress,
         )
 
     done, refused = _each(entries, one)

@@ -8,6 +8,7 @@ is what users meet in real copies of corpora.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from serbench.errors import AudioError, printable
 
 CLIP_MAX = 1 - 2**-15
 """Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
+
+DECODER = f"1 libsndfile {soundfile.__libsndfile_version__}"
+"""What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes."""
 
 _STREAMED = 0x7FFFF000
 """Data sizes from here on are what programs write that cannot seek back to the header; they promise nothing."""
@@ -74,15 +78,8 @@ def read_header(path: Path) -> Header:
     ------
     AudioError : empty, not audio, unreadable, or cut short.
     """
-    _check_is_audio(path)
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
-    _check_not_truncated(path)
-    if info.frames == 0:
-        raise AudioError(_name(path), "no samples in the file", "audio")
-    return Header(info.format, info.subtype, info.samplerate, info.channels, info.frames)
+    with _open(path) as file:
+        return _header(file)
 
 
 def decode(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> Recording:
@@ -92,17 +89,19 @@ def decode(path: Path, *, start_s: float | None = None, end_s: float | None = No
     ------
     AudioError : see `read_header`; also a segment outside the recording, and samples that are not finite.
     """
-    header = read_header(path)
-    start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
-    try:
-        samples, rate = soundfile.read(str(path), start=start, stop=stop, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+    with _open(path) as file:
+        header = _header(file)
+        start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
+        try:
+            file.seek(start)
+            samples = file.read(stop - start, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
     if len(samples) != stop - start:
         raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
     if not np.isfinite(samples).all():
         raise AudioError(_name(path), "samples that are not finite numbers", "finite samples")
-    return Recording(samples, rate)
+    return Recording(samples, header.sampling_rate)
 
 
 def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
@@ -121,6 +120,27 @@ def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
     return clipped
 
 
+def _open(path: Path) -> soundfile.SoundFile:
+    """Open a recording once its first bytes look like audio and its data is as long as it promises."""
+    if path.is_symlink() and not path.exists():
+        raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
+    try:
+        with path.open("rb") as file:
+            _check_is_audio(path, file)
+        sound = soundfile.SoundFile(str(path))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+    except OSError as error:
+        raise AudioError(_name(path), f"unreadable ({error.strerror or error})", "a readable file") from error
+    return sound
+
+
+def _header(file: soundfile.SoundFile) -> Header:
+    if file.frames == 0:
+        raise AudioError(_name(Path(file.name)), "no samples in the file", "audio")
+    return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
+
+
 def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
     start = round((start_s or 0) * header.sampling_rate)
     stop = header.frames if end_s is None else round(end_s * header.sampling_rate)
@@ -137,25 +157,17 @@ def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float |
     return start, stop
 
 
-def _check_is_audio(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
-    try:
-        with path.open("rb") as file:
-            head = file.read(64).lstrip().lower()
-    except OSError as error:
-        raise AudioError(_name(path), f"unreadable ({error.strerror})", "a readable file") from error
-    if not path.stat().st_size:
+def _check_is_audio(path: Path, file: BinaryIO) -> None:
+    """Refuse what is no audio, and a WAV that promises more bytes than it has: libsndfile reads it without a word."""
+    size = os.fstat(file.fileno()).st_size
+    if not size:
         raise AudioError(_name(path), "an empty file (0 bytes)", "audio", "Copy or download it again")
+    head = file.read(64).lstrip().lower()
     for magic, found, todo in _NOT_AUDIO:
         if head.startswith(magic):
             raise AudioError(_name(path), found, todo=todo)
-
-
-def _check_not_truncated(path: Path) -> None:
-    """Refuse a WAV whose data chunk promises more bytes than the file has; libsndfile reads it without a word."""
-    with path.open("rb") as file:
-        promised, held = _data_chunk(file, path.stat().st_size)
+    file.seek(0)
+    promised, held = _data_chunk(file, size)
     if held < promised < _STREAMED:
         raise AudioError(
             _name(path),

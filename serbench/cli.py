@@ -122,6 +122,9 @@ def corpora_schema() -> None:
 def extract(
     corpora: Corpora = None,
     features: Features = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every recording again, also where its file is as it was.")
+    ] = False,
     partial: Partial = False,
     results: Results = DEFAULT_RESULTS,
     jobs: Jobs = None,
@@ -130,9 +133,8 @@ def extract(
     """Index corpora and extract features into the store; what is there is not done again."""
     import serbench.api as api
 
-    extracted = api.extract_features(
-        corpora, tuple(features or api.DEFAULT_FEATURES), _workspace(results, corpora_file, partial=partial, jobs=jobs)
-    )
+    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs, rehash=rehash)
+    extracted = api.extract_features(corpora, tuple(features or api.DEFAULT_FEATURES), workspace)
     for done in extracted.done:
         for name, n in done.computed.items():
             failed = int((done.failures["features"] == name).sum())
@@ -320,10 +322,12 @@ def main() -> None:
         raise
 
 
-def _workspace(results: Path, corpora_file: Path | None, *, partial: bool, jobs: int | None = None) -> Workspace:
+def _workspace(
+    results: Path, corpora_file: Path | None, *, partial: bool, jobs: int | None = None, rehash: bool = False
+) -> Workspace:
     from serbench.api import Workspace
 
-    return Workspace(results, corpora_file, partial, jobs, ProgressLine())
+    return Workspace(results, corpora_file, partial, jobs, ProgressLine(), rehash)
 
 
 def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:

@@ -26,6 +26,7 @@ from serbench.errors import AudioError, CorpusError, Fault, FeatureError
 from serbench.features import Extractor, FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.progress import Progress, silent
+from serbench.recordings import FileState, Measured, read_measured, write_measured
 from serbench.store import (
     FeatureTable,
     Store,
@@ -47,15 +48,10 @@ Row = tuple[str, str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One utterance after its recording was decoded; `problem` says why it could not be."""
+class Result:
+    """One utterance done: what was measured, its features by set, and the sets that failed with their reason."""
 
-    utterance: str
-    duration_s: float | None
-    sampling_rate: int | None
-    channels: int | None
-    audio_hash: str | None
-    problem: str | None
+    measured: Measured
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,36 +74,89 @@ def extract_corpus(
     *,
     jobs: int,
     partial: bool = False,
+    rehash: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Index a corpus and compute what the store lacks of the feature sets.
+
+    Parameters
+    ----------
+    rehash : read every recording again, also where its file is as it was.
 
     Raises
     ------
     CorpusError : the sampling rate is not the expected one and `partial` is not given.
     StoreError : the store cannot be written.
     """
-    note = check_rate(scan, partial=partial)
+    corpus = scan.corpus.name
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
-    stored = {s.name: stored_rows(store.features(s.key, scan.corpus.name)) for s in feature_sets}
+    stored = {s.name: stored_rows(store.features(s.key, corpus)) for s in feature_sets}
+    known = {} if rehash else read_measured(store, corpus)
+    results, todo = _split(scan, known, stored)
+    if not partial:
+        check_first_rates(scan, todo)
+    results += _compute(scan, feature_sets, store, stored, todo, jobs=jobs, progress=progress)
+    measured = [result.measured for result in results]
+    note = rate_note(scan, measured, partial=partial)
+    if todo or len(known) != len(measured):
+        write_measured(store, corpus, measured)
+    index = build_index(scan, measured)
+    write_frame(store.index(corpus), index, metadata={"partial": note, "language": scan.corpus.language})
+    return _summary(scan, feature_sets, store, read_frame(store.index(corpus)), results)
+
+
+Stored = Mapping[str, set[tuple[str, str]]]
+"""Utterances with their audio hash whose features are in the store, by feature set."""
+
+
+def _split(
+    scan: Scan, known: Mapping[str, Measured], stored: Stored
+) -> tuple[list[Result], list[Mapping[str, object]]]:
+    """Part the utterances that need not be read again from the rows of the table that must be."""
+    done: list[Result] = []
+    todo: list[Mapping[str, object]] = []
+    for row in scan.rows():
+        measured = known.get(row["utterance"])
+        is_done = (
+            measured is not None
+            and all((measured.utterance, measured.audio_hash) in rows for rows in stored.values())
+            and measured.still_holds(*scan.span(row))
+        )
+        if measured is not None and is_done:
+            done.append(Result(measured))
+        else:
+            todo.append(row)
+    return done, todo
+
+
+def _compute(
+    scan: Scan,
+    feature_sets: Sequence[FeatureSet],
+    store: Store,
+    stored: Stored,
+    todo: Sequence[Mapping[str, object]],
+    *,
+    jobs: int,
+    progress: Progress,
+) -> list[Result]:
+    """Decode utterances and compute what lacks of them, writing parts on the way."""
     writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name), s.name) for s in feature_sets}
-    measured: list[Measured] = []
     lacking = any(len(rows) < len(scan.table) for rows in stored.values())
     activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
+    results: list[Result] = []
     try:
-        for result in _in_order(worker, scan.rows(), jobs=jobs):
-            measured.append(result)
+        for result in _in_order(worker, todo, jobs=jobs):
+            results.append(result)
             for name, row in result.rows.items():
-                writers[name].add((result.utterance, str(result.audio_hash), row), columns=worker.columns[name])
-            progress(activity, len(measured), len(scan.table), len(measured) / len(scan.table))
+                place = result.measured.utterance, str(result.measured.audio_hash), row
+                writers[name].add(place, columns=worker.columns[name])
+            progress(activity, len(results), len(todo), len(results) / len(todo))
     finally:
         for writer in writers.values():
             writer.flush()
-    index = build_index(scan, measured)
-    write_frame(store.index(scan.corpus.name), index, metadata={"partial": note, "language": scan.corpus.language})
-    return _summary(scan, feature_sets, store, read_frame(store.index(scan.corpus.name)), measured)
+    return results
 
 
 def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
@@ -152,7 +201,25 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.D
     return failures
 
 
-def check_rate(scan: Scan, *, partial: bool) -> str:
+_FIRST = 32
+"""Recordings whose headers are looked at before anything is computed."""
+
+
+def check_first_rates(scan: Scan, todo: Sequence[Mapping[str, object]]) -> None:
+    """Stop at once where a sample of the recordings to read has another sampling rate than the entry says.
+
+    Raises
+    ------
+    CorpusError : not one of them has the expected rate.
+    """
+    files = list(dict.fromkeys(str(row["file"]) for row in todo))
+    sample = files[:: max(1, len(files) // _FIRST)]
+    rates = Counter(_rates(map(scan.path, sample)))
+    if rates and scan.corpus.expect.rate is not None and scan.corpus.expect.rate not in rates:
+        raise _other_rate(scan, rates.most_common(1)[0][0])
+
+
+def rate_note(scan: Scan, measured: Sequence[Measured], *, partial: bool) -> str:
     """Hold the most frequent sampling rate against the entry's and return the note that goes into tables.
 
     Raises
@@ -160,15 +227,21 @@ def check_rate(scan: Scan, *, partial: bool) -> str:
     CorpusError : it differs and `partial` is not given.
     """
     wanted = scan.corpus.expect.rate
-    rates = Counter(_rates(map(scan.path, dict.fromkeys(scan.table["file"]))))
+    file_of = dict(zip(scan.table["utterance"], scan.table["file"], strict=True))
+    by_file = {file_of[m.utterance]: m.sampling_rate for m in measured if m.sampling_rate is not None}
+    rates = Counter(by_file.values())
     if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
         return scan.partial
     found = rates.most_common(1)[0][0]
     if not partial:
-        todo = "Get the original recordings; --partial accepts these and says so in every table"
-        fault = Fault(f"{scan.corpus.name}.expect.rate", f"most recordings have {found} Hz", f"{wanted} Hz", todo)
-        raise CorpusError([fault])
+        raise _other_rate(scan, found)
     return f"{scan.partial or 'altered'}, {found} Hz instead of {wanted} Hz"
+
+
+def _other_rate(scan: Scan, found: int) -> CorpusError:
+    todo = "Get the original recordings; --partial accepts these and says so in every table"
+    wanted = f"{scan.corpus.expect.rate} Hz"
+    return CorpusError([Fault(f"{scan.corpus.name}.expect.rate", f"most recordings have {found} Hz", wanted, todo)])
 
 
 def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
@@ -204,35 +277,37 @@ class _Worker:
         self.columns: dict[str, tuple[str, ...]] = {}
         self._local = threading.local()
 
-    def __call__(self, row: Mapping[str, object]) -> Measured:
+    def __call__(self, row: Mapping[str, object]) -> Result:
         utterance = str(row["utterance"])
+        path, start_s, end_s = self.scan.span(row)
+        state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
         try:
-            path, start_s, end_s = self.scan.span(row)
             recording = decode(path, start_s=start_s, end_s=end_s)
         except AudioError as error:
             reason = str(error)
-            failures = {s.name: reason for s in self.feature_sets}
-            return Measured(utterance, None, None, None, None, reason, failures=failures)
-        audio_hash = recording.audio_hash
+            problem = Measured(utterance, start_s, end_s, None, None, None, None, reason, None)
+            return Result(problem, failures={s.name: reason for s in self.feature_sets})
+        measured = Measured(
+            utterance,
+            start_s,
+            end_s,
+            recording.duration_s,
+            recording.sampling_rate,
+            recording.samples.shape[1],
+            recording.audio_hash,
+            None,
+            state,
+        )
         rows: dict[str, np.ndarray] = {}
         failures = {}
         for feature_set in self.feature_sets:
-            if (utterance, audio_hash) not in self.stored[feature_set.name]:
+            if (utterance, measured.audio_hash) not in self.stored[feature_set.name]:
                 row_or_reason = self._compute(feature_set, recording)
                 if isinstance(row_or_reason, str):
                     failures[feature_set.name] = row_or_reason
                 else:
                     rows[feature_set.name] = row_or_reason
-        return Measured(
-            utterance,
-            recording.duration_s,
-            recording.sampling_rate,
-            recording.samples.shape[1],
-            audio_hash,
-            None,
-            rows,
-            failures,
-        )
+        return Result(measured, rows, failures)
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features, or the reason why there is none."""
@@ -280,9 +355,9 @@ class _PartWriter:
         self.last = time.monotonic()
 
 
-def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: int) -> Iterator[Measured]:
+def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: int) -> Iterator[Result]:
     """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
-    pending: deque[Future[Measured]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         try:
             for row in rows:
@@ -297,16 +372,19 @@ def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: in
 
 
 def _summary(
-    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, index: pd.DataFrame, measured: Sequence[Measured]
+    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, index: pd.DataFrame, results: Sequence[Result]
 ) -> Extraction:
-    computed = {s.name: sum(s.name in m.rows for m in measured) for s in feature_sets}
-    failed = {s.name: {m.utterance: m.failures[s.name] for m in measured if s.name in m.failures} for s in feature_sets}
-    stored = {name: len(measured) - computed[name] - len(failed[name]) for name in computed}
+    computed = {s.name: sum(s.name in r.rows for r in results) for s in feature_sets}
+    failed = {
+        s.name: {r.measured.utterance: r.failures[s.name] for r in results if s.name in r.failures}
+        for s in feature_sets
+    }
+    stored = {name: len(results) - computed[name] - len(failed[name]) for name in computed}
     tables = [_failures(s.name, failed[s.name]) for s in feature_sets]
     for feature_set, table in zip(feature_sets, tables, strict=True):
         write_frame(store.failures(feature_set.key, scan.corpus.name), table)
-    unreadable = {m.utterance: m.problem for m in measured if m.problem} if not feature_sets else {}
-    every = pd.concat([*tables, _failures("index", unreadable)], ignore_index=True)
+    problems = {r.measured.utterance: r.measured.problem for r in results if r.measured.problem}
+    every = pd.concat([*tables, _failures("index", problems if not feature_sets else {})], ignore_index=True)
     return Extraction(scan.corpus.name, index, computed, stored, every)
 
 

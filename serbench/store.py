@@ -60,6 +60,10 @@ class Store:
         """Place of a corpus' index table."""
         return self.root / "index" / f"{corpus}.parquet"
 
+    def recordings(self, corpus: str) -> Path:
+        """Place of what is known of a corpus' recordings and their files."""
+        return self.root / "recordings" / f"{corpus}.parquet"
+
     def features(self, feature_key: str, corpus: str) -> Path:
         """Folder of the parts of one feature set (named `SET-KEY`) for one corpus."""
         return self.root / "features" / feature_key / corpus
@@ -157,6 +161,17 @@ def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] 
     """Write a data frame without its index as parquet, atomically, with JSON metadata."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     write_table(path, _with_metadata(table, metadata or {}))
+
+
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any]) -> None:
+    """Write lists of equal length as parquet, atomically, with JSON metadata."""
+    write_table(path, _with_metadata(pa.table({name: pa.array(values) for name, values in columns.items()}), metadata))
+
+
+def read_columns(path: Path) -> list[dict[str, Any]]:
+    """Read a parquet file as one dictionary per row; see `read_table`."""
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
+    return rows
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,9 +1,12 @@
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from serbench.errors import FeatureError, UnknownNameError
-from serbench.features import find_feature_set
+from serbench.features import FEATURE_SETS, find_feature_set, smile
 from serbench.features.own import read_own_features
 
 
@@ -14,16 +17,62 @@ def speech(seconds=1.0, seed=0):
     return (voice * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * t)) + 0.01 * rng.normal(size=len(t))).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["IS09", "eGeMAPSv02"])
+SMILE_SETS = [name for name, feature_set in FEATURE_SETS.items() if "opensmile" in feature_set.packages]
+SECONDS = (0.02, 1.0, 0.05, 3.1, 0.2, 0.02, 2.5, 0.06)
+"""Lengths in an order that puts too short ones and long ones after each other in one engine."""
+
+
+@pytest.mark.parametrize("name", SMILE_SETS)
 def test_opensmile_sets_are_what_opensmile_itself_gives(name):
+    """Bit for bit, in both directions through one engine that is kept, and in two threads with one engine each."""
     import opensmile
 
     smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
+    signals = [speech(seconds, seed=i) for i, seconds in enumerate(SECONDS)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Segment too short")
+        direct = [smile.process_signal(signal, 16000).to_numpy(dtype=np.float32)[0] for signal in signals]
     extractor = find_feature_set(name).open()
     assert list(extractor.columns) == smile.feature_names
-    for seconds in (0.2, 1.0, 2.5):
-        direct = smile.process_signal(speech(seconds), 16000).to_numpy()[0]
-        np.testing.assert_array_equal(extractor(speech(seconds)), direct.astype(np.float32))
+
+    def in_thread(_):
+        own = find_feature_set(name).open()
+        return [own(signal) for signal in signals]
+
+    forwards = [extractor(signal) for signal in signals]
+    backwards = [extractor(signal) for signal in reversed(signals)][::-1]
+    with ThreadPoolExecutor(2) as pool:
+        for rows in (forwards, backwards, *pool.map(in_thread, range(2))):
+            np.testing.assert_array_equal(rows, direct)
+
+
+def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch):
+    extractor = find_feature_set("IS09").open()
+    before = extractor(speech())
+    monkeypatch.setattr("opensmile.core.lib.OpenSMILE.run", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        extractor(speech(0.5))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(extractor(speech()), before)
+
+
+def test_untested_opensmile_is_driven_after_a_test_of_itself(monkeypatch):
+    monkeypatch.setattr(smile, "DRIVEN", frozenset())
+    smile._drives_well.cache_clear()
+    assert isinstance(smile.open_smile("IS09"), smile.EngineExtractor)
+
+
+def test_opensmile_that_does_not_bear_to_be_kept_is_set_up_for_every_recording(monkeypatch):
+    monkeypatch.setattr(smile, "DRIVEN", frozenset())
+    smile._drives_well.cache_clear()
+    expected = smile.open_smile("IS09")(speech())
+    smile._drives_well.cache_clear()
+    monkeypatch.setattr("opensmile.core.lib.OpenSMILE.reset", lambda self: None)
+    with pytest.warns(RuntimeWarning, match=r"does not give the same numbers when its engine is kept; each recording"):
+        extractor = smile.open_smile("IS09")
+    smile._drives_well.cache_clear()
+    assert isinstance(extractor, smile.SmileExtractor)
+    np.testing.assert_array_equal(extractor(speech()), expected)
 
 
 def test_opensmile_gives_float32_so_that_storing_it_loses_nothing():

@@ -121,7 +121,7 @@ def parse_document(path: Path) -> Document:
     """Parse a YAML file into nested strings with line numbers; duplicate keys are faults."""
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_loader(path))
     except OSError as error:
         raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file of corpora")]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -139,6 +139,11 @@ def parse_document(path: Path) -> Document:
     if faults:
         raise ConfigError(faults)
     return Document(path.name, path.resolve().parent, entries, lines)
+
+
+def _loader(path: Path) -> Any:
+    """Return libyaml's loader for the built-in catalogue: it is faster, but deep nesting may crash it."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if path == _built_in_path() else yaml.SafeLoader
 
 
 def why_absent(corpus: Corpus) -> str | None:
