@@ -61,21 +61,19 @@ def mfcc(mono: np.ndarray) -> np.ndarray:
     """
     import librosa
 
-    power = librosa.feature.melspectrogram(
-        y=mono,
-        sr=SAMPLING_RATE,
-        n_fft=N_FFT,
-        win_length=400,
-        hop_length=160,
-        window="hamming",
-        center=False,
-        power=2.0,
-        n_mels=26,
-        fmin=0,
-        fmax=8000,
-    )
+    stft = librosa.stft(mono, n_fft=N_FFT, win_length=400, hop_length=160, window="hamming", center=False)
+    # What librosa.feature.melspectrogram does, but for working out the bands anew for every recording.
+    power = np.einsum("ft,mf->mt", np.abs(stft) ** 2.0, mel_bands(), optimize=True)
     decibel = librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None)
     return np.asarray(librosa.feature.mfcc(S=decibel, n_mfcc=N_MFCC, dct_type=2, norm="ortho", lifter=0))
+
+
+@functools.cache
+def mel_bands() -> np.ndarray:
+    """Return 26 Slaney mel bands from 0 to 8 kHz: shape (26, 257)."""
+    import librosa
+
+    return np.asarray(librosa.filters.mel(sr=SAMPLING_RATE, n_fft=N_FFT, n_mels=26, fmin=0, fmax=8000))
 
 
 def mfcc_functionals(mono: np.ndarray) -> np.ndarray:
