@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
 
+A_DAY_S = 86400
 app = typer.Typer(
     help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",
     no_args_is_help=True,
@@ -359,7 +360,24 @@ def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract:
     if to_extract:
         print(f"{to_extract} rows of features are to be extracted first, which comes on top")
     if plan.todo:
-        print(f"Expected: about {duration(plan.seconds / workers)} with {workers} workers", flush=True)
+        _print_expectation(plan, workers=workers)
+
+
+def _print_expectation(plan: GridPlan, *, workers: int) -> None:
+    """Print the time and memory that a grid will take, and what to do where that is much."""
+    from serbench.estimate import free_memory
+
+    free = free_memory()
+    at_once = min(plan.batches(workers=workers, free=free))
+    seconds = plan.expected_seconds(workers=workers, free=free)
+    largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
+    print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
+    if plan.memory > free:
+        say(f"The largest job takes {largest} and {there} are free: it may be stopped by the system for want of memory")
+    elif at_once < workers:
+        say(f"The largest jobs run {at_once} at a time, because more of them do not fit into memory")
+    if seconds > A_DAY_S:
+        say("That is more than a day. Shorter: --inner 4, fewer settings (--space), or linear-svc instead of svc")
 
 
 def _say_grid(result: GridResult) -> bool:

@@ -27,7 +27,7 @@ from serbench.cells import (
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.errors import SerbenchError, listed
-from serbench.estimate import Estimate, note_seconds
+from serbench.estimate import Estimate, free_memory, note_seconds
 from serbench.jobs import run_job, settle_process
 from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
@@ -51,6 +51,27 @@ class GridPlan:
     def seconds(self) -> float:
         """Time that the jobs to do are expected to take on one core."""
         return sum(map(self.estimate.seconds, self.todo))
+
+    @property
+    def memory(self) -> float:
+        """Bytes that the largest of the jobs to do is expected to take."""
+        return max(map(self.estimate.memory, self.todo), default=0.0)
+
+    def batches(self, *, workers: int, free: float) -> dict[int, list[Job]]:
+        """Jobs to do by the number of workers that may run them at once, so that they fit into `free` bytes.
+
+        A job that does not fit alone is run alone.
+        """
+        batches: dict[int, list[Job]] = {}
+        for job in self.todo:
+            at_once = max(1, min(workers, int(free / self.estimate.memory(job))))
+            batches.setdefault(at_once, []).append(job)
+        return dict(sorted(batches.items()))
+
+    def expected_seconds(self, *, workers: int, free: float) -> float:
+        """Time that the jobs to do are expected to take with so many workers and so many bytes of memory."""
+        batches = self.batches(workers=workers, free=free)
+        return sum(sum(map(self.estimate.seconds, jobs)) / at_once for at_once, jobs in batches.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +130,9 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
         write_json(store.cell(cell.cell.name), cell.record)
     failed: dict[str, str] = {}
     done, seconds_done = 0, 0.0
-    for job, outcome in _run_jobs(plan.todo, store, workers=jobs):
+    batches = plan.batches(workers=jobs, free=free_memory())
+    running = (_run_jobs(batch, store, workers=at_once) for at_once, batch in batches.items())
+    for job, outcome in itertools.chain.from_iterable(running):
         done += 1
         if isinstance(outcome, str):
             failed[job.key] = outcome

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from serbench.classifiers.record import Classifier, Setting
+from serbench.classifiers.record import Classifier, Setting, rows_alone
 
 
 def make_forest(setting: Setting, *, n_features: int, seed: int) -> Any:
@@ -31,6 +32,7 @@ FOREST = Classifier(
     default=_forest("sqrt", 1),
     parameters=("max_features", "min_samples_leaf"),
     estimator=make_forest,
-    seconds=lambda n, d, settings: settings * (0.35 + 8e-6 * n * d),
+    seconds=lambda n, d, settings: settings * (0.4 + 1.9e-6 * n * math.log2(n + 1) * d),
+    memory=lambda n, n_held, d: 2.5e4 * n + rows_alone(n, n_held, d),
     needs_scaling=False,
 )

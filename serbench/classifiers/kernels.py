@@ -9,6 +9,7 @@ libsvm keeps the entries it trains on in single precision, where that vanishes. 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,23 +26,41 @@ def dot_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return products
 
 
-def gram_matrix(X: np.ndarray) -> np.ndarray:
-    """Dot products of all pairs of rows of one matrix, each worked out once: float64, shape (n, n)."""
-    products = np.empty((len(X), len(X)))
-    for rows in _blocks(len(X)):
-        for columns in _blocks(rows.stop):
-            np.vecdot(X[rows, None], X[None, columns], out=products[rows, columns])
-            products[columns, rows] = products[rows, columns].T
-    return products
+@dataclass(frozen=True, slots=True)
+class Gram:
+    """Dot products of all pairs of rows of one matrix, each held once: the blocks on and below the diagonal.
 
+    Half a matrix is kept, so that a kernel made of it is the only whole one in memory.
+    """
 
-def squared_distances_of(gram: np.ndarray) -> np.ndarray:
-    """Turn a Gram matrix, in place, into squared distances, in libsvm's order of operations when it trains."""
-    squares = np.diagonal(gram).copy()
-    for row, square in zip(gram, squares, strict=True):
-        row *= -2
-        row += square + squares
-    return gram
+    blocks: tuple[tuple[slice, slice, np.ndarray], ...]
+    squares: np.ndarray
+
+    @staticmethod
+    def of(X: np.ndarray) -> Gram:
+        """Work out the dot products of the rows of X, shape (n, n_features)."""
+        blocks = tuple(
+            (rows, columns, np.vecdot(X[rows, None], X[None, columns]))
+            for rows in _blocks(len(X))
+            for columns in _blocks(rows.stop)
+        )
+        return Gram(blocks, np.vecdot(X, X))
+
+    def linear(self, out: np.ndarray) -> None:
+        """Fill `out`, float64, shape (n, n), with the linear kernel."""
+        for rows, columns, products in self.blocks:
+            out[rows, columns] = products
+            out[columns, rows] = products.T
+
+    def rbf(self, gamma: float, out: np.ndarray) -> None:
+        """Fill `out` with exp(-gamma * squared distance), in libsvm's order of operations when it trains."""
+        for rows, columns, products in self.blocks:
+            distances = np.add.outer(self.squares[rows], self.squares[columns])
+            distances -= 2 * products
+            distances *= -gamma
+            np.exp(distances, out=distances)
+            out[rows, columns] = distances
+            out[columns, rows] = distances.T
 
 
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:

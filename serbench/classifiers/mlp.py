@@ -38,6 +38,6 @@ MLP = Classifier(
     default=_mlp(128, 1e-4),
     parameters=("hidden", "alpha"),
     estimator=make_mlp,
-    seconds=lambda n, d, settings: settings * (0.12 + 3.5e-6 * n * d),
+    seconds=lambda n, d, settings: settings * (0.5 + 1.2e-6 * n * d),
     fit_weights=balanced_weights,
 )

@@ -79,6 +79,11 @@ def given_weights(training: Training) -> np.ndarray | None:
     return training.weights
 
 
+def rows_alone(n: int, n_held: int, d: int) -> float:
+    """Bytes of a fit that needs little beside a few copies of its rows."""
+    return 40.0 * (n + n_held) * d
+
+
 def loop_sweep(
     classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
 ) -> Swept:
@@ -106,7 +111,8 @@ class Classifier:
     """A classifier with its ordered space of settings.
 
     `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
-    (n_training, n_features, n_settings) until the store knows better.
+    (n_training, n_features, n_settings) until the store knows better; `memory` bounds the bytes that a sweep takes,
+    from (n_training, n_evaluation, n_features).
     """
 
     name: str
@@ -116,6 +122,7 @@ class Classifier:
     parameters: tuple[str, ...]
     estimator: MakeEstimator
     seconds: Callable[[int, int, int], float]
+    memory: Callable[[int, int, int], float] = rows_alone
     needs_scaling: bool = True
     takes_weights: bool = True
     revision: int = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep
+from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, rows_alone
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,18 +69,20 @@ def _kernels(gammas: Mapping[float | None, object], train: np.ndarray, test: np.
 
     from serbench.classifiers import kernels
 
-    gram = kernels.gram_matrix(train)
-    yield gram, kernels.dot_products(test, train)
-    if len(gammas) == 1:
-        return
-    squared = kernels.squared_distances_of(gram), kernels.squared_distances(test, train)
-    exponentials = tuple(map(np.empty_like, squared))
+    gram = kernels.Gram.of(train)
+    kernel = np.empty((len(train), len(train)))
+    gram.linear(kernel)
+    yield kernel, kernels.dot_products(test, train)
+    distances = kernels.squared_distances(test, train) if len(gammas) > 1 else np.empty(0)
     for gamma in gammas:
         if gamma is not None:
-            for distances, kernel in zip(squared, exponentials, strict=True):
-                np.multiply(distances, -gamma / train.shape[1], out=kernel)
-                np.exp(kernel, out=kernel)
-            yield exponentials[0], exponentials[1]
+            gram.rbf(gamma / train.shape[1], kernel)
+            yield kernel, np.exp(distances * (-gamma / train.shape[1]))
+
+
+def svc_memory(n: int, n_held: int, d: int) -> float:
+    """Bytes of a sweep: the Gram triangle, one kernel, two of the held rows, libsvm's cache of 200 MB."""
+    return 8.0 * (1.5 * n * n + 2 * n_held * n) + min(2e8, 4.0 * n * n) + rows_alone(n, n_held, d)
 
 
 def make_linear_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
@@ -108,7 +110,8 @@ SVC_CLASSIFIER = Classifier(
     default=_rbf(1, 1),
     parameters=("kernel", "C", "gamma"),
     estimator=make_svc,
-    seconds=lambda n, d, settings: settings * 5e-10 * n**2 * d,
+    seconds=lambda n, d, settings: 3e-10 * n**2 * d + settings * (1.5e-3 + 9e-10 * n**2.5),
+    memory=svc_memory,
     sweep=sweep_svc,
 )
 LINEAR_SVC = Classifier(
@@ -118,5 +121,5 @@ LINEAR_SVC = Classifier(
     default={"C": 1e-2},
     parameters=("C",),
     estimator=make_linear_svc,
-    seconds=lambda n, d, settings: settings * 2e-7 * n * d,
+    seconds=lambda n, d, settings: settings * 2.5e-7 * n * d,
 )
