@@ -58,3 +58,10 @@ def slow(session: nox.Session) -> None:
     """Run what takes minutes: the forest on EmoDB against the independent script."""
     session.install("-e", ".", *group("test"))
     session.run("pytest", "-m", "slow", "-s", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure ratios against what a user would otherwise run, and write benchmarks/RESULTS.md; an hour for all."""
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-W", "ignore", "benchmarks/run.py", *session.posargs)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from serbench.cells import FeatureSource
     from serbench.corpora.check import CorpusCheck
-    from serbench.extract import Extraction
+    from serbench.extract import Extraction, Failure
     from serbench.features import FeatureSet
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
@@ -97,20 +97,25 @@ class GridRequest:
 class Extracted:
     """What an extraction did; `refused` maps corpora that could not be used to the reason.
 
-    `imported` are the failures tables of a user's own features.
+    `imported` is what a user's own features lack.
     """
 
     done: tuple[Extraction, ...] = field(repr=False)
     refused: Mapping[str, str]
-    imported: tuple[pd.DataFrame, ...] = field(default=(), repr=False)
+    imported: tuple[Failure, ...] = field(default=(), repr=False)
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """Utterances without features, with the reason."""
+        return (*(failure for one in self.done for failure in one.failed), *self.imported)
 
     @property
     def failures(self) -> pd.DataFrame:
-        """Utterances without features, with the reason: columns utterance, features, reason."""
+        """Utterances without features as a table: columns utterance, features, reason."""
         import pandas as pd
 
-        empty = pd.DataFrame(columns=["utterance", "features", "reason"], dtype="string")
-        return pd.concat([empty, *(e.failures for e in self.done), *self.imported], ignore_index=True)
+        rows = [(failure.utterance, failure.features, failure.reason) for failure in self.failed]
+        return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="string")
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,21 +435,21 @@ def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> 
     )
 
 
-def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[pd.DataFrame]:
-    """Copy a user's features into the store and return the failures; a file must cover one of the corpora at least."""
+def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
+    """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
     from serbench.extract import import_features
 
-    failures = []
+    failed: list[Failure] = []
     for features in own:
         unknown: list[FeatureError] = []
         for index in indexes:
             try:
-                failures.append(import_features(features, index, store))
+                failed += import_features(features, index, store)
             except FeatureError as error:
                 unknown.append(error)
         if len(unknown) == len(indexes):
             raise unknown[0]
-    return failures
+    return failed
 
 
 __all__ = [

@@ -5,6 +5,8 @@ Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: somet
 
 from __future__ import annotations
 
+import atexit
+import gc
 import shlex
 import sys
 from pathlib import Path
@@ -138,10 +140,9 @@ def extract(
     extracted = api.extract_features(corpora, tuple(features or api.DEFAULT_FEATURES), workspace)
     for done in extracted.done:
         for name, n in done.computed.items():
-            failed = int((done.failures["features"] == name).sum())
+            failed = sum(failure.features == name for failure in done.failed)
             print(f"{done.corpus} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
-        copies = done.index[done.index["duplicate"].notna()]
-        for utterance, reason in zip(copies["utterance"], copies["duplicate"], strict=True):
+        for utterance, reason in done.copies.items():
             print(f"  {utterance} takes no part: {reason}")
     if _say_failures(extracted):
         raise typer.Exit(1)
@@ -312,6 +313,10 @@ def demo(
 
 def main() -> None:
     """Run the command line; the one place where errors become messages and exit codes."""
+    # Most objects come from imports and stay. Looking through them while they are made, and again when the process
+    # ends, takes time that the user of a short command feels.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     try:
         app()
     except SerbenchError as error:
@@ -395,16 +400,16 @@ def _say_failures(extracted: Extracted) -> bool:
     """Print the failures table; say whether anything failed."""
     from serbench.errors import LISTED_AT_MOST
 
-    failures = extracted.failures
-    for row in failures.head(LISTED_AT_MOST).to_dict("records"):
-        say(f"failed: {row['utterance']} ({row['features']}): {row['reason']}")
-    if len(failures) > LISTED_AT_MOST:
-        say(f"... {len(failures)} failures in all")
-    if len(failures):
+    failed = extracted.failed
+    for failure in failed[:LISTED_AT_MOST]:
+        say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
+    if len(failed) > LISTED_AT_MOST:
+        say(f"... {len(failed)} failures in all")
+    if failed:
         say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
     for name, reason in extracted.refused.items():
         say(f"{name}: left out. {reason}")
-    return bool(len(failures) or extracted.refused)
+    return bool(failed or extracted.refused)
 
 
 def _results_option(results: Path) -> str:

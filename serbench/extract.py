@@ -8,35 +8,43 @@ table, never a row of NaN.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from serbench.audio import Recording, decode, read_header, to_mono
-from serbench.corpora.duplicates import cross_speaker_duplicates
-from serbench.corpora.labels import Scan
-from serbench.errors import AudioError, CorpusError, Fault, FeatureError
+from serbench.audio import Recording, decode, to_mono
+from serbench.corpora.labels import Record, Scan
+from serbench.errors import AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
-from serbench.features.own import OwnFeatures
+from serbench.indexing import check_first_rates, rate_note, write_index
 from serbench.progress import Progress, silent
 from serbench.recordings import FileState, Measured, read_measured, write_measured
 from serbench.store import (
     FeatureTable,
     Store,
+    read_columns,
     read_features,
     read_frame,
     stored_rows,
-    write_frame,
+    write_columns,
     write_json,
     write_part,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from serbench.features.own import OwnFeatures
 
 FLUSH_S = 5.0
 """Seconds between two parts: what a killed run loses at most."""
@@ -57,14 +65,34 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An utterance without features of a set (or without an index row, where `features` is `index`), and why."""
+
+    utterance: str
+    features: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Extraction:
-    """What one corpus gave: its index, counts per feature set, and the failures table."""
+    """What one corpus gave: counts per feature set, and what failed; the index is read when it is asked for."""
 
     corpus: str
-    index: pd.DataFrame
+    store: Store
     computed: Mapping[str, int]
     stored: Mapping[str, int]
-    failures: pd.DataFrame
+    failed: tuple[Failure, ...]
+
+    @functools.cached_property
+    def index(self) -> pd.DataFrame:
+        """One row per utterance, columns as DESIGN section 3 promises."""
+        return read_frame(self.store.index(self.corpus))
+
+    @property
+    def copies(self) -> dict[str, str]:
+        """Utterances that take no part, being copies of another speaker's, with the reason."""
+        rows = read_columns(self.store.index(self.corpus), ["utterance", "duplicate"])
+        return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
 
 
 def extract_corpus(
@@ -101,22 +129,19 @@ def extract_corpus(
     note = rate_note(scan, measured, partial=partial)
     if todo or len(known) != len(measured):
         write_measured(store, corpus, measured)
-    index = build_index(scan, measured)
-    write_frame(store.index(corpus), index, metadata={"partial": note, "language": scan.corpus.language})
-    return _summary(scan, feature_sets, store, read_frame(store.index(corpus)), results)
+    write_index(scan, measured, store, note=note)
+    return _extraction(scan, feature_sets, store, results)
 
 
 Stored = Mapping[str, set[tuple[str, str]]]
 """Utterances with their audio hash whose features are in the store, by feature set."""
 
 
-def _split(
-    scan: Scan, known: Mapping[str, Measured], stored: Stored
-) -> tuple[list[Result], list[Mapping[str, object]]]:
+def _split(scan: Scan, known: Mapping[str, Measured], stored: Stored) -> tuple[list[Result], list[Record]]:
     """Part the utterances that need not be read again from the rows of the table that must be."""
     done: list[Result] = []
-    todo: list[Mapping[str, object]] = []
-    for row in scan.rows():
+    todo: list[Record] = []
+    for row in scan.rows:
         measured = known.get(row["utterance"])
         is_done = (
             measured is not None
@@ -135,14 +160,14 @@ def _compute(
     feature_sets: Sequence[FeatureSet],
     store: Store,
     stored: Stored,
-    todo: Sequence[Mapping[str, object]],
+    todo: Sequence[Record],
     *,
     jobs: int,
     progress: Progress,
 ) -> list[Result]:
     """Decode utterances and compute what lacks of them, writing parts on the way."""
     writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name), s.name) for s in feature_sets}
-    lacking = any(len(rows) < len(scan.table) for rows in stored.values())
+    lacking = any(len(rows) < len(scan.rows) for rows in stored.values())
     activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
     results: list[Result] = []
@@ -174,18 +199,19 @@ def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store
     return sum(len(places - stored_rows(folder)) for folder in folders)
 
 
-def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """Copy a user's features of one corpus into the store and return its failures table.
+def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list[Failure]:
+    """Copy a user's features of one corpus into the store and return what has none.
 
     Raises
     ------
     FeatureError : the table holds no utterance of the corpus.
     """
     corpus = str(index["corpus"].iloc[0])
+    place = store.failures(own.key, corpus)
     hashes = dict(zip(index["utterance"], index["audio_hash"], strict=True))
     rows = [(u, i) for i, u in enumerate(own.utterances) if hashes.get(u)]
     if not rows:
-        write_frame(store.failures(own.key, corpus), _failures(own.name, dict.fromkeys(hashes, "no row in the table")))
+        write_failures((Failure(u, own.name, "no row in the table") for u in hashes), place)
         found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
         raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
     whole = [(u, i) for u, i in rows if np.isfinite(own.matrix[i]).all()]
@@ -196,73 +222,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> pd.D
     write_part(folder, FeatureTable(ids, tuple(str(hashes[u]) for u in ids), own.columns, matrix))
     given, kept = {u for u, _ in rows}, set(ids)
     reasons = {u: "NaN or infinite values in the table" if u in given else "no row in the table" for u in hashes}
-    failures = _failures(own.name, {u: reason for u, reason in reasons.items() if u not in kept})
-    write_frame(store.failures(own.key, corpus), failures)
-    return failures
-
-
-_FIRST = 32
-"""Recordings whose headers are looked at before anything is computed."""
-
-
-def check_first_rates(scan: Scan, todo: Sequence[Mapping[str, object]]) -> None:
-    """Stop at once where a sample of the recordings to read has another sampling rate than the entry says.
-
-    Raises
-    ------
-    CorpusError : not one of them has the expected rate.
-    """
-    files = list(dict.fromkeys(str(row["file"]) for row in todo))
-    sample = files[:: max(1, len(files) // _FIRST)]
-    rates = Counter(_rates(map(scan.path, sample)))
-    if rates and scan.corpus.expect.rate is not None and scan.corpus.expect.rate not in rates:
-        raise _other_rate(scan, rates.most_common(1)[0][0])
-
-
-def rate_note(scan: Scan, measured: Sequence[Measured], *, partial: bool) -> str:
-    """Hold the most frequent sampling rate against the entry's and return the note that goes into tables.
-
-    Raises
-    ------
-    CorpusError : it differs and `partial` is not given.
-    """
-    wanted = scan.corpus.expect.rate
-    file_of = dict(zip(scan.table["utterance"], scan.table["file"], strict=True))
-    by_file = {file_of[m.utterance]: m.sampling_rate for m in measured if m.sampling_rate is not None}
-    rates = Counter(by_file.values())
-    if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
-        return scan.partial
-    found = rates.most_common(1)[0][0]
-    if not partial:
-        raise _other_rate(scan, found)
-    return f"{scan.partial or 'altered'}, {found} Hz instead of {wanted} Hz"
-
-
-def _other_rate(scan: Scan, found: int) -> CorpusError:
-    todo = "Get the original recordings; --partial accepts these and says so in every table"
-    wanted = f"{scan.corpus.expect.rate} Hz"
-    return CorpusError([Fault(f"{scan.corpus.name}.expect.rate", f"most recordings have {found} Hz", wanted, todo)])
-
-
-def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
-    """Join labels with what decoding told.
-
-    `problem` says why a recording cannot be decoded, `duplicate` why a copy of another speaker's takes no part; both
-    are null for all others.
-    """
-    audio = pd.DataFrame(
-        {
-            "utterance": [m.utterance for m in measured],
-            "duration_s": pd.array([m.duration_s for m in measured], dtype="Float64"),
-            "sampling_rate": pd.array([m.sampling_rate for m in measured], dtype="Int64"),
-            "channels": pd.array([m.channels for m in measured], dtype="Int64"),
-            "audio_hash": [m.audio_hash for m in measured],
-            "problem": [m.problem for m in measured],
-        }
-    )
-    index = scan.table.merge(audio, on="utterance", how="left", validate="one_to_one")
-    duplicates = cross_speaker_duplicates(index, person=scan.corpus.person)
-    return index.assign(duplicate=index["utterance"].map(duplicates).astype("string"))
+    return write_failures((Failure(u, own.name, reason) for u, reason in reasons.items() if u not in kept), place)
 
 
 class _Worker:
@@ -277,7 +237,7 @@ class _Worker:
         self.columns: dict[str, tuple[str, ...]] = {}
         self._local = threading.local()
 
-    def __call__(self, row: Mapping[str, object]) -> Result:
+    def __call__(self, row: Record) -> Result:
         utterance = str(row["utterance"])
         path, start_s, end_s = self.scan.span(row)
         state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
@@ -355,7 +315,7 @@ class _PartWriter:
         self.last = time.monotonic()
 
 
-def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: int) -> Iterator[Result]:
+def _in_order(worker: _Worker, rows: Iterable[Record], *, jobs: int) -> Iterator[Result]:
     """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -371,31 +331,27 @@ def _in_order(worker: _Worker, rows: Iterable[Mapping[str, object]], *, jobs: in
                 future.cancel()
 
 
-def _summary(
-    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, index: pd.DataFrame, results: Sequence[Result]
-) -> Extraction:
+def _extraction(scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result]) -> Extraction:
+    """Count what was done, and write the failures tables."""
     computed = {s.name: sum(s.name in r.rows for r in results) for s in feature_sets}
-    failed = {
-        s.name: {r.measured.utterance: r.failures[s.name] for r in results if s.name in r.failures}
-        for s in feature_sets
-    }
-    stored = {name: len(results) - computed[name] - len(failed[name]) for name in computed}
-    tables = [_failures(s.name, failed[s.name]) for s in feature_sets]
-    for feature_set, table in zip(feature_sets, tables, strict=True):
-        write_frame(store.failures(feature_set.key, scan.corpus.name), table)
-    problems = {r.measured.utterance: r.measured.problem for r in results if r.measured.problem}
-    every = pd.concat([*tables, _failures("index", problems if not feature_sets else {})], ignore_index=True)
-    return Extraction(scan.corpus.name, index, computed, stored, every)
+    stored = {}
+    failed: list[Failure] = []
+    for s in feature_sets:
+        own = [Failure(r.measured.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
+        stored[s.name] = len(results) - computed[s.name] - len(own)
+        failed += write_failures(own, store.failures(s.key, scan.corpus.name))
+    if not feature_sets:
+        problems = [(r.measured.utterance, r.measured.problem) for r in results]
+        failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems) if problem]
+    return Extraction(scan.corpus.name, store, computed, stored, tuple(failed))
 
 
-def _failures(name: str, reasons: Mapping[str, str | None]) -> pd.DataFrame:
-    rows = [{"utterance": u, "features": name, "reason": reason} for u, reason in sorted(reasons.items())]
-    return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="object").astype("string")
-
-
-def _rates(paths: Iterable[Path]) -> Iterator[int]:
-    for path in paths:
-        try:
-            yield read_header(path).sampling_rate
-        except AudioError:
-            continue  # reported with its reason when it is decoded
+def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
+    """Write a failures table, sorted by utterance, unless it is there as it is; return its rows."""
+    in_order = sorted(failed, key=lambda failure: failure.utterance)
+    with contextlib.suppress(StoreError):  # absent or damaged
+        if read_columns(path) == [dataclasses.asdict(failure) for failure in in_order]:
+            return in_order
+    names = ("utterance", "features", "reason")
+    write_columns(path, {name: [getattr(failure, name) for failure in in_order] for name in names})
+    return in_order

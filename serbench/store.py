@@ -163,14 +163,17 @@ def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] 
     write_table(path, _with_metadata(table, metadata or {}))
 
 
-def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any]) -> None:
-    """Write lists of equal length as parquet, atomically, with JSON metadata."""
-    write_table(path, _with_metadata(pa.table({name: pa.array(values) for name, values in columns.items()}), metadata))
+def write_columns(
+    path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write lists of equal length as parquet, atomically, with JSON metadata; a list of nothing is one of text."""
+    arrays = {name: pa.array(values) if len(values) else pa.array([], pa.string()) for name, values in columns.items()}
+    write_table(path, _with_metadata(pa.table(arrays), metadata or {}))
 
 
-def read_columns(path: Path) -> list[dict[str, Any]]:
-    """Read a parquet file as one dictionary per row; see `read_table`."""
-    rows: list[dict[str, Any]] = read_table(path).to_pylist()
+def read_columns(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Read a parquet file, or some columns of it, as one dictionary per row; see `read_table`."""
+    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
     return rows
 
 
@@ -197,15 +200,16 @@ def read_json(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a parquet file.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a parquet file, or some columns of it.
 
     Raises
     ------
     StoreError : absent or damaged.
     """
     try:
-        return pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
@@ -276,12 +280,7 @@ def stored_rows(folder: Path) -> set[tuple[str, str]]:
     """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
     rows: set[tuple[str, str]] = set()
     for path in sorted(folder.glob("part-*.parquet")):
-        try:
-            table = pq.read_table(
-                path, columns=["utterance", "audio_hash"], partitioning=None, page_checksum_verification=True
-            )
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(path, error) from error
+        table = read_table(path, ["utterance", "audio_hash"])
         rows.update(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
     return rows
 

@@ -10,7 +10,7 @@ from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_se
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.extract import extract_corpus
-from serbench.store import Store, read_features, read_frame
+from serbench.store import Store, read_columns, read_features, read_frame
 
 
 @pytest.fixture
@@ -112,10 +112,10 @@ def test_bad_recording_becomes_a_failure_and_the_rest_is_done(run, fake_feature_
     damage(run.root / "f1_anger_0.wav")
     done = run()
     assert done.computed == {"fake": 23}
-    failures = read_frame(run.store.failures(fake_feature_set.key, "toy"))
-    assert failures["utterance"].tolist() == ["toy/f1_anger_0.wav"]
-    assert reason in failures["reason"][0]
-    pd.testing.assert_frame_equal(failures, done.failures, check_dtype=False)
+    (failure,) = done.failed
+    assert failure.utterance == "toy/f1_anger_0.wav"
+    assert reason in failure.reason
+    assert read_columns(run.store.failures(fake_feature_set.key, "toy")) == [dataclasses.asdict(failure)]
     assert len(rows_in_store(run, fake_feature_set, done.index.dropna(subset="audio_hash")).utterances) == 23
 
 
@@ -134,7 +134,7 @@ def test_odd_but_readable_recordings_are_extracted(run, options, rate, channels)
     path = run.root / "f1_anger_0.wav"
     soundfile.write(path, np.stack([tone] * channels, axis=1), rate, **{"format": "WAV", **options})
     done = run()
-    assert done.failures.empty
+    assert done.failed == ()
     row = done.index.iloc[0]
     assert (row["sampling_rate"], row["channels"]) == (rate, channels)
     assert row["duration_s"] == 0.5
@@ -147,9 +147,9 @@ def test_feature_set_that_raises_makes_a_failure_with_its_message(run, fake_feat
         def __call__(self, mono):
             raise RuntimeError("no frames")
 
-    failures = run(feature_set=dataclasses.replace(fake_feature_set, open=Raises)).failures
-    assert failures["reason"][0] == "fake failed: RuntimeError: no frames"
-    assert len(failures) == 24
+    failed = run(feature_set=dataclasses.replace(fake_feature_set, open=Raises)).failed
+    assert {failure.reason for failure in failed} == {"fake failed: RuntimeError: no frames"}
+    assert len(failed) == 24
 
 
 def test_wrong_rate_is_an_error_before_anything_is_computed_unless_partial(make_corpus, tmp_path, fake_feature_set):

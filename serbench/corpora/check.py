@@ -167,7 +167,7 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
 
 def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Finding]:
     reasons, silent, hashes = {}, [], {}
-    for row in scan.rows():
+    for row in scan.rows:
         file = str(row["file"])
         if file not in headers:
             continue

@@ -6,7 +6,6 @@ then `values` renames, then `genders` and `emotions`.
 
 from __future__ import annotations
 
-import csv
 import glob
 import math
 import os
@@ -16,13 +15,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.catalogue import root_of
 from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Record = Mapping[str, Any]
+"""One utterance of a scan."""
 
 Names = dict[str, str]
 """What the labels say of one utterance: name -> text as written; `file` is its path below the root."""
@@ -32,28 +35,31 @@ Names = dict[str, str]
 class Scan:
     """Utterances of a corpus before their audio is read.
 
-    `table` has the columns utterance, corpus, file, start_s, end_s, speaker, raw_label, emotion and the entry's
-    other fields, sorted by utterance; `partial` says what lacks of a complete copy, or is empty.
+    `rows`, one per utterance and sorted by it, have the fields utterance, corpus, file, start_s, end_s (None for a
+    whole recording), speaker, raw_label, emotion and the entry's other fields; `partial` says what lacks of a
+    complete copy, or is empty.
     """
 
     corpus: Corpus
     root: Path
-    table: pd.DataFrame
+    rows: tuple[Record, ...]
     partial: str
     odd_names: Mapping[str, str]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows as a table."""
+        import pandas as pd
+
+        return pd.DataFrame.from_records(list(self.rows)).astype({"start_s": "float64", "end_s": "float64"})
 
     def path(self, file: str) -> Path:
         """Return where a recording of the table lies; names that are not UTF-8 stand escaped in the table."""
         return self.root / self.odd_names.get(file, file)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of the table, one per utterance."""
-        return [{str(name): value for name, value in row.items()} for row in self.table.to_dict("records")]
-
     def span(self, row: Mapping[str, Any]) -> tuple[Path, float | None, float | None]:
         """Return the recording of a row of the table, and where in it the utterance starts and ends, in seconds."""
-        start_s, end_s = (None if pd.isna(row[name]) else float(row[name]) for name in ("start_s", "end_s"))
-        return self.path(row["file"]), start_s, end_s
+        return self.path(row["file"]), row["start_s"], row["end_s"]
 
 
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
@@ -81,12 +87,12 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     _check_labels(corpus, rows, faults)
     if faults:
         raise CorpusError(faults)
-    table = _table(corpus, rows)
-    short = _differences(corpus, table)
+    records = _records(corpus, rows)
+    short = _differences(corpus, records)
     if short and not partial:
         raise CorpusError(short)
     odd_names = {printable(file): file for file in files if printable(file) != file}
-    return Scan(corpus, root, table, _partial_title(table, short, n_labelled=n_labelled), odd_names)
+    return Scan(corpus, root, records, _partial_title(len(records), short, n_labelled=n_labelled), odd_names)
 
 
 def _recordings(corpus: Corpus, root: Path) -> list[str]:
@@ -118,7 +124,7 @@ def _read_table(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
     labels = corpus.labels
     assert isinstance(labels, TableLabels)
     where = f"{corpus.name}.labels.file"
-    table = read_table_of_strings(root / labels.file, where=where, tables=labels.tables)
+    table = _table(root / labels.file, where=where, tables=labels.tables)
     if not _has_columns(table, labels.columns.values(), where=where, faults=faults):
         return []
     rows: list[Names] = [
@@ -158,61 +164,10 @@ def _read_lines(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
 _READERS = {PathLabels: _read_paths, TableLabels: _read_table, LineLabels: _read_lines}
 
 
-def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV, TSV or parquet table, or tables of an audformat database, every value a stripped string.
+def _table(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
+    from serbench.corpora.tables import read_table_of_strings  # brings pandas, which most corpora do without
 
-    Raises
-    ------
-    CorpusError : absent, of another kind, or unreadable.
-    """
-    if not path.is_file():
-        raise CorpusError([Fault(where, f"'{path.name}' is not in {path.parent}", "the table of labels")])
-    try:
-        frame = _read_any(path, tables)
-    except (ValueError, KeyError, TypeError, OSError, csv.Error) as error:
-        raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
-    strings = frame.astype("string").fillna("")
-    stripped: pd.DataFrame = strings.apply(lambda column: column.str.strip()).astype(object)
-    return stripped
-
-
-def _read_any(path: Path, tables: Sequence[str]) -> pd.DataFrame:
-    if path.suffix in (".csv", ".tsv"):
-        return _read_csv(path, delimiter="\t" if path.suffix == ".tsv" else ",")
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    if path.suffix == ".yaml":
-        return _read_audformat(path, tables)
-    raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
-
-
-def _read_csv(path: Path, *, delimiter: str) -> pd.DataFrame:
-    """Read a table of strings; a line longer (but for empty fields) or shorter than the header is an error."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter, strict=True)
-        header = next(lines, [])
-        rows = []
-        for row in lines:
-            if row and (len(row) < len(header) or any(row[len(header) :])):
-                raise ValueError(f"line {lines.line_num} has {len(row)} fields, the header {len(header)}")
-            rows += [row[: len(header)]] if row else []
-    return pd.DataFrame(rows, columns=header, dtype=object)
-
-
-def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
-    import audformat
-
-    database = audformat.Database.load(str(path.parent), name=path.stem)
-    joined: pd.DataFrame | None = None
-    for name in tables or list(database.tables):
-        frame = database[name].df.reset_index()
-        keys = [key for key in ("file", "start", "end") if joined is not None and key in frame and key in joined]
-        joined = frame if joined is None else joined.merge(frame, on=keys, how="left")
-    if joined is None:
-        raise ValueError("the database has no tables")
-    for column in joined.select_dtypes("timedelta").columns:
-        joined[column] = joined[column].dt.total_seconds()
-    return joined
+    return read_table_of_strings(path, where=where, tables=tables)
 
 
 def _has_columns(table: pd.DataFrame, columns: Iterable[str], *, where: str, faults: list[Fault]) -> bool:
@@ -246,7 +201,7 @@ def _keep_present(
 def _joined(corpus: Corpus, root: Path, rows: list[Names], faults: list[Fault]) -> list[Names]:
     for i, join in enumerate(corpus.join):
         where = f"{corpus.name}.join.{i}"
-        table = read_table_of_strings(root / join.file, where=f"{where}.file")
+        table = _table(root / join.file, where=f"{where}.file")
         if not _has_columns(table, [*join.match.values(), *join.columns.values()], where=where, faults=faults):
             continue
         known: dict[tuple[str, ...], dict[str, str]] = {}
@@ -320,7 +275,7 @@ def _check_labels(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> Non
         faults.append(Fault(f"{corpus.name}.emotions", found, todo=todo.strip()))
 
 
-def _table(corpus: Corpus, rows: list[Names]) -> pd.DataFrame:
+def _records(corpus: Corpus, rows: list[Names]) -> tuple[Record, ...]:
     fields = [field for field in corpus.fields if field not in ("speaker", "emotion")]
     records = []
     for row in rows:
@@ -338,12 +293,11 @@ def _table(corpus: Corpus, rows: list[Names]) -> pd.DataFrame:
                 **{field: _typed(field, row.get(field)) for field in fields},
             }
         )
-    table = pd.DataFrame.from_records(records).sort_values("utterance", ignore_index=True)
-    twice = table["utterance"][table["utterance"].duplicated()].tolist()
+    twice = [utterance for utterance, n in Counter(str(r["utterance"]) for r in records).items() if n > 1]
     if twice:
-        found = f"{len(twice)} utterances are labelled twice ({listed(twice)})"
+        found = f"{len(twice)} utterances are labelled twice ({listed(sorted(twice))})"
         raise CorpusError([Fault(f"{corpus.name}.labels", found, "one label each", "Remove the doubled rows")])
-    return table.astype({"start_s": "float64", "end_s": "float64"})
+    return tuple(sorted(records, key=lambda record: str(record["utterance"])))
 
 
 def _utterance_id(corpus: str, file: str, start_s: float | None, end_s: float | None) -> str:
@@ -351,12 +305,13 @@ def _utterance_id(corpus: str, file: str, start_s: float | None, end_s: float | 
     return f"{corpus}/{_normal(file)}{segment}"
 
 
-def _differences(corpus: Corpus, table: pd.DataFrame) -> list[Fault]:
+def _differences(corpus: Corpus, records: Sequence[Record]) -> list[Fault]:
     """Compare with `expect`; rates are compared once the headers are read."""
     expect = corpus.expect
-    counts = table["emotion"].value_counts().to_dict()
-    pairs = [("utterances", len(table), expect.utterances), ("speakers", table["speaker"].nunique(), expect.speakers)]
-    pairs += [(f"of {emotion}", int(counts.get(emotion, 0)), n) for emotion, n in expect.emotions.items()]
+    counts = Counter(record["emotion"] for record in records)
+    speakers = {record["speaker"] for record in records} - {None}
+    pairs = [("utterances", len(records), expect.utterances), ("speakers", len(speakers), expect.speakers)]
+    pairs += [(f"of {emotion}", counts[emotion], n) for emotion, n in expect.emotions.items()]
     odd = [(name, found, wanted) for name, found, wanted in pairs if wanted is not None and found != wanted]
     if not odd:
         return []
@@ -366,13 +321,13 @@ def _differences(corpus: Corpus, table: pd.DataFrame) -> list[Fault]:
     return [Fault(f"{corpus.name}.expect", found, wanted, todo)]
 
 
-def _partial_title(table: pd.DataFrame, short: Sequence[Fault], *, n_labelled: int) -> str:
+def _partial_title(n: int, short: Sequence[Fault], *, n_labelled: int) -> str:
     """Say what lacks: of the utterances expected, or else of those labelled."""
     if not short:
-        return f"partial, {len(table)} of {n_labelled}" if n_labelled > len(table) else ""
+        return f"partial, {n} of {n_labelled}" if n_labelled > n else ""
     wanted = short[0].expected.split(" utterances")[0]
-    if wanted.isdecimal() and int(wanted) > len(table):
-        return f"partial, {len(table)} of {wanted}"
+    if wanted.isdecimal() and int(wanted) > n:
+        return f"partial, {n} of {wanted}"
     return f"not as expected: {short[0].found} instead of {short[0].expected}"
 
 

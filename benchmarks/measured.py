@@ -1,0 +1,81 @@
+"""What a section measured, kept as JSON beside this file, and `RESULTS.md`, which is made of all of them."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from datetime import date
+from pathlib import Path
+
+import psutil
+from tabulate import tabulate
+
+HERE = Path(__file__).parent
+PACKAGES = ("serbench", "scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "opensmile", "joblib")
+
+
+def spread(values, digits=2):
+    """Word a median with the least and the greatest of several values.
+
+    >>> spread([1.0, 2.0, 4.0])
+    '2.00 (1.00 to 4.00, 3 pairs)'
+    """
+    middle = f"{statistics.median(values):.{digits}f}"
+    if len(values) == 1:
+        return f"{middle} (one pair)"
+    return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f}, {len(values)} pairs)"
+
+
+def keep(section, title, header, rows, notes=()):
+    """Store a section's table and write `RESULTS.md` anew."""
+    told = {
+        "title": title,
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "versions": versions(),
+        "header": list(header),
+        "rows": [list(map(str, row)) for row in rows],
+        "notes": list(notes),
+    }
+    folder = HERE / "measured"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{section}.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(_section(told))
+    write_results(folder)
+
+
+def write_results(folder):
+    """Put the sections that were measured together, in the order of their files' names."""
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    text = f"""# Benchmarks
+
+Written by `nox -s bench`; how each figure is measured stands in `benchmarks/`. Figures are ratios of two things run in
+turn on the same machine, each a process of its own: the median of pairs with the least and the greatest. A section
+carries the date on which it ran last, with the machine and the versions.
+
+{chr(10).join(_section(section) for section in told)}"""
+    (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+def machine():
+    """Processor, cores and memory."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, {platform.system()}"
+
+
+def versions():
+    """Versions of Python and of what takes the time."""
+    found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+    return ", ".join([f"Python {platform.python_version()}", *found])
+
+
+def _section(told):
+    table = tabulate(told["rows"], told["header"], tablefmt="github", disable_numparse=True)
+    notes = "".join(f"\n- {note}" for note in told["notes"])
+    return f"## {told['title']}\n\n{told['date']}; {told['machine']}; {told['versions']}.\n\n{table}\n{notes}\n"

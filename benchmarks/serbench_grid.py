@@ -1,0 +1,87 @@
+"""The same as grid_search.py by serbench, in one process with its workers; features lie in the store already.
+
+Usage: serbench_grid.py CLASSIFIER RESULTS OUTPUT.json. Beside the time it tells the bare sum: the seconds that the
+workers spent inside the `fit` and `predict` of the classifier's estimators, and nowhere else.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import serbench
+import serbench.grid
+from serbench.api import plan_grid, run_planned_grid
+from serbench.jobs import run_job
+from serbench.report.outcomes import load_outcomes
+
+CLOCKS = Path(tempfile.mkdtemp(prefix="serbench-clocks-"))
+
+
+def clocked_job(key, job, root):
+    """Run a job and note what its fits and predictions took; sent to the workers in the place of `run_job`."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.svm import SVC
+
+    spent = []
+
+    def clocked(method):
+        def call(*args, **kwargs):
+            started = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent.append(time.perf_counter() - started)
+
+        return call
+
+    original = {c: (c.fit, c.predict) for c in (SVC, RandomForestClassifier, MLPClassifier, DummyClassifier)}
+    for c, (fit, predict) in original.items():
+        c.fit, c.predict = clocked(fit), clocked(predict)
+    try:
+        return run_job(key, job, root)
+    finally:
+        for c, (fit, predict) in original.items():
+            c.fit, c.predict = fit, predict
+        with (CLOCKS / f"{os.getpid()}.txt").open("a") as file:
+            file.write(f"{sum(spent)}\n")
+
+
+def bare_seconds():
+    """Return the sum of all fits and predictions so far, and forget it."""
+    files = list(CLOCKS.glob("*.txt"))
+    total = sum(float(line) for path in files for line in path.read_text().splitlines())
+    for path in files:
+        path.unlink()
+    return total
+
+
+def main():
+    """Time planning and running a grid once the libraries are imported and the workers are up."""
+    classifier, results, output = sys.argv[1:]
+    serbench.grid.run_job = clocked_job
+    workspace = serbench.Workspace(results=results, jobs=2)
+
+    def run(name):
+        request = serbench.GridRequest(features=("IS09",), classifiers=(name,))
+        return run_planned_grid(plan_grid(["emodb"], request, workspace))
+
+    run("dummy")
+    bare_seconds()
+    started = time.perf_counter()
+    done = run(classifier)
+    seconds = time.perf_counter() - started
+    assert not done.refused, done.refused
+    cell = next(c for c in load_outcomes(workspace.store()) if c.cell["classifier"] == classifier)
+    nested = cell.outcomes["nested"]
+    labels = {u: cell.emotions[code] for u, code in nested.predictions.items()}
+    told = {"seconds": seconds, "labels": labels, "selected": dict(nested.settings), "bare_seconds": bare_seconds()}
+    Path(output).write_text(json.dumps({**told, "jobs": len(done.plan.todo)}))
+
+
+if __name__ == "__main__":
+    main()
