@@ -83,12 +83,12 @@ class Store:
     @property
     def cells(self) -> list[Path]:
         """Every cell's record, by name."""
-        return sorted((self.root / "cells").glob("*.json"))
+        return _whole_files(self.root / "cells", ".json")
 
     @property
     def indexes(self) -> list[Path]:
         """Every corpus' index, by name."""
-        return sorted((self.root / "index").glob("*.parquet"))
+        return _whole_files(self.root / "index", ".parquet")
 
     @property
     def timings(self) -> Path:
@@ -121,8 +121,9 @@ class Store:
 
     def clear_leftovers(self) -> None:
         """Remove the temporary files of processes of this host that are gone."""
-        for leftover in self.root.rglob(".tmp-*"):
-            _clear(leftover)
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            for leftover in self.root.rglob(".tmp-*"):
+                _clear(leftover)
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -256,11 +257,12 @@ def map_features(folder: Path) -> FeatureTable:
     """
     parts = sorted(folder.glob("part-*.parquet"))
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
-    with contextlib.suppress(OSError, ValueError, KeyError, pa.ArrowException):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return _open_mapped(path)
     table = read_all_parts(parts)
-    if parts:
+    with contextlib.suppress(StoreError, OSError, ValueError, pa.ArrowException):  # no room: it stays in memory
         _write_mapped(path, table)
+        table = _open_mapped(path)
     for earlier in set(folder.glob("rows-*.arrow")) - {path}:
         with contextlib.suppress(OSError):  # Windows does not remove what another process reads
             earlier.unlink(missing_ok=True)
@@ -321,10 +323,10 @@ def _feature_table(arrow: pa.Table) -> FeatureTable:
     )
 
 
-def _content(table: FeatureTable) -> str:
-    """Digest of a table's ids, fingerprints and numbers."""
+def _content(table: FeatureTable, *more: str) -> str:
+    """Digest of a table's ids, fingerprints and numbers, and of what else is given."""
     matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
-    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest()])
+    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest(), *more])
 
 
 def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
@@ -339,7 +341,7 @@ def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
 
 def _write_mapped(path: Path, table: FeatureTable) -> None:
     def write(temporary: Path) -> None:
-        arrow = _arrow(table, {"columns": list(table.columns), "content": _content(table)})
+        arrow = _arrow(table, {"columns": list(table.columns), "content": _content(table, *table.columns)})
         with pa.ipc.new_file(str(temporary), arrow.schema) as file:
             file.write_table(arrow)
 
@@ -349,8 +351,9 @@ def _write_mapped(path: Path, table: FeatureTable) -> None:
 def _open_mapped(path: Path) -> FeatureTable:
     with pa.memory_map(str(path)) as file:
         arrow = pa.ipc.open_file(file).read_all()
+    arrow.validate(full=True)
     table = _feature_table(arrow)
-    if json.loads(arrow.schema.metadata[b"serbench"])["content"] != _content(table):
+    if json.loads(arrow.schema.metadata[b"serbench"])["content"] != _content(table, *table.columns):
         raise ValueError("damaged")
     return table
 
@@ -366,6 +369,11 @@ def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
 def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
     own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()}
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+
+
+def _whole_files(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder by name, without those that another process is still writing (hidden, as `*` matches too)."""
+    return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
 
 
 def _fill(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from serbench.keys import digest, package_versions
 from serbench.store import (
     FeatureTable,
     Store,
+    map_features,
     read_features,
     read_frame,
     read_predictions,
@@ -143,3 +144,61 @@ def test_versions_are_exact_for_opensmile_and_major_minor_for_the_rest():
     versions = package_versions(["opensmile", "numpy"])
     assert versions["opensmile"] == opensmile.__version__
     assert versions["numpy"] == ".".join(numpy.__version__.split(".")[:2])
+
+
+def table_of(n=5, width=3):
+    ids = tuple(f"toy/{i}" for i in range(n))
+    matrix = np.arange(n * width, dtype=np.float32).reshape(n, width)
+    return FeatureTable(ids, tuple(f"hash {i}" for i in range(n)), tuple("abc"[:width]), matrix)
+
+
+def test_mapped_features_are_those_of_the_parts_and_are_mapped(tmp_path):
+    write_part(tmp_path, table_of())
+    for _ in range(2):
+        mapped = map_features(tmp_path)
+        assert mapped.utterances == table_of().utterances
+        assert mapped.columns == table_of().columns
+        np.testing.assert_array_equal(mapped.matrix, table_of().matrix)
+        assert not mapped.matrix.flags.owndata
+        assert not mapped.matrix.flags.writeable
+
+
+def test_new_part_makes_a_new_mapped_file_and_removes_the_old(tmp_path):
+    write_part(tmp_path, table_of())
+    map_features(tmp_path)
+    write_part(tmp_path, table_of(n=2))
+    assert len(map_features(tmp_path).utterances) == 7
+    assert len(list(tmp_path.glob("rows-*.arrow"))) == 1
+
+
+def test_damaged_mapped_file_is_made_anew_whatever_byte_is_flipped(tmp_path):
+    write_part(tmp_path, table_of())
+    map_features(tmp_path)
+    (path,) = tmp_path.glob("rows-*.arrow")
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        np.testing.assert_array_equal(map_features(tmp_path).matrix, table_of().matrix)
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        np.testing.assert_array_equal(map_features(tmp_path).matrix, table_of().matrix)
+
+
+def test_mapped_file_that_cannot_be_written_costs_no_features(tmp_path, monkeypatch):
+    write_part(tmp_path, table_of())
+
+    def no_room(path, write):
+        raise StoreError(str(path), "cannot be written (No space left on device)")
+
+    monkeypatch.setattr("serbench.store.write_atomically", no_room)
+    np.testing.assert_array_equal(map_features(tmp_path).matrix, table_of().matrix)
+
+
+def test_files_that_another_process_is_still_writing_are_no_cells_and_no_indexes(tmp_path):
+    store = Store(tmp_path)
+    for path in (store.cell("one"), store.index("toy")):
+        path.parent.mkdir()
+        for name in (path.name, f".tmp-host-1-ab-{path.name}"):
+            (path.parent / name).write_text("{}")
+    assert store.cells == [store.cell("one")]
+    assert store.indexes == [store.index("toy")]
