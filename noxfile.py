@@ -63,5 +63,5 @@ def slow(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure ratios against what a user would otherwise run, and write benchmarks/RESULTS.md; an hour for all."""
-    session.install("-e", ".", *group("bench"))
+    session.install("-e", ".")
     session.run("python", "-W", "ignore", "benchmarks/run.py", *session.posargs)

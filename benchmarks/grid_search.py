@@ -12,7 +12,7 @@ import warnings
 from fractions import Fraction
 
 import numpy as np
-from sklearn.dummy import DummyClassifier
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.neural_network import MLPClassifier
@@ -22,6 +22,8 @@ from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
 SEED = 0
+CHEAP = {"svc": {}, "rf": {"n_estimators": 1}, "mlp": {"max_iter": 1}}
+"""What makes a first search short, by which the workers import what they need before the clock starts."""
 
 
 class BalancedMLP(MLPClassifier):
@@ -99,9 +101,10 @@ def main():
     table = np.load(sys.argv[2])
     x, y, speakers = table["x"].astype(np.float64), table["labels"], table["speakers"]
     emotions = sorted(set(y.tolist()))
-    search(DummyClassifier(), [{"strategy": "prior"}], x, y, speakers, emotions)
+    model, settings = model_and_settings(sys.argv[1], x.shape[1])
+    search(clone(model).set_params(**CHEAP[sys.argv[1]]), [{}], x, y, speakers, emotions)
     started = time.perf_counter()
-    predictions, selected = search(*model_and_settings(sys.argv[1], x.shape[1]), x, y, speakers, emotions)
+    predictions, selected = search(model, settings, x, y, speakers, emotions)
     seconds = time.perf_counter() - started
     found = dict(zip(table["utterances"].tolist(), predictions.tolist(), strict=True))
     with open(sys.argv[3], "w") as file:

@@ -27,6 +27,18 @@ def spread(values, digits=2):
     return f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f}, {len(values)} pairs)"
 
 
+def reached(values, *, at_least=None, at_most=None):
+    """Word what was to be reached and what was; a median that misses says so.
+
+    >>> reached([1.4, 1.4, 1.7], at_most=1.5), reached([6.0], at_least=7)
+    (('<= 1.5', '1.40 (1.40 to 1.70, 3 pairs)'), ('>= 7', '6.00 (one pair), not reached'))
+    """
+    middle = statistics.median(values)
+    missed = (at_least is not None and middle < at_least) or (at_most is not None and middle > at_most)
+    wanted = f">= {at_least}" if at_least is not None else f"<= {at_most}" if at_most is not None else ""
+    return wanted, spread(values) + (", not reached" if missed else "")
+
+
 def keep(section, title, header, rows, notes=()):
     """Store a section's table and write `RESULTS.md` anew."""
     told = {
@@ -50,9 +62,9 @@ def write_results(folder):
     told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     text = f"""# Benchmarks
 
-Written by `nox -s bench`; how each figure is measured stands in `benchmarks/`. Figures are ratios of two things run in
-turn on the same machine, each a process of its own: the median of pairs with the least and the greatest. A section
-carries the date on which it ran last, with the machine and the versions.
+Written by `nox -s bench`; how each figure is measured stands in `benchmarks/`. Ratios are of two things run in turn on
+the same two processors, each a process of its own: the median of pairs with the least and the greatest. Where nothing
+else is said, a figure is of one run. A section carries the date of its last run, with machine and versions.
 
 {chr(10).join(_section(section) for section in told)}"""
     (HERE / "RESULTS.md").write_text(text, encoding="utf-8")

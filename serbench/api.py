@@ -270,7 +270,6 @@ def plan_grid(
     from serbench.classifiers.spaces import read_spaces
     from serbench.extract import count_lacking
     from serbench.grid import plan_grid as lay_out
-    from serbench.store import read_metadata
 
     check_scaling(request.scaling)
     if any(seed < 0 for seed in request.seeds):
@@ -279,10 +278,7 @@ def plan_grid(
     wanted = () if dry_run else [s.name for s in registered]
     extracted = extract_features([c.name for c in entries], wanted, workspace)
     store = workspace.store()
-    data = [
-        CorpusData(catalogue.corpus(e.corpus), e.index, read_metadata(store.index(e.corpus)).get("partial", ""))
-        for e in extracted.done
-    ]
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
     imported = _import_own(own, [d.index for d in data], store)
     sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
     space_file = "" if request.space is None else Path(request.space).name

@@ -373,7 +373,7 @@ def _print_expectation(plan: GridPlan, *, workers: int) -> None:
     from serbench.estimate import free_memory
 
     free = free_memory()
-    at_once = min(plan.batches(workers=workers, free=free))
+    at_once = plan.at_once(workers=workers, free=free)
     seconds = plan.expected_seconds(workers=workers, free=free)
     largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
     print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)

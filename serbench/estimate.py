@@ -21,7 +21,10 @@ from serbench.store import Store
 PROCESS = 3e8
 """Bytes of a worker process before its first fit."""
 
-_CGROUP = Path("/sys/fs/cgroup")
+RECENT = 200
+"""Jobs of a classifier that correct its guess, the last ones: what came before may have been another machine."""
+
+_GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,10 @@ class Estimate:
         lines = store.timings.read_text(encoding="utf-8").splitlines() if store.timings.is_file() else []
         for line in lines:
             classifier, _, ratio = line.partition(",")
-            try:
-                ratios[classifier].append(float(ratio))
-            except ValueError:
-                continue  # a line torn by a crash
-        return Estimate(n_features, {name: statistics.median(values) for name, values in ratios.items() if values})
+            with contextlib.suppress(ValueError):  # a line torn by a crash
+                ratio_found = float(ratio)
+                ratios[classifier].append(ratio_found)
+        return Estimate(n_features, {name: statistics.median(values[-RECENT:]) for name, values in ratios.items()})
 
     def guess(self, job: Job) -> float:
         """Seconds by the classifier's own formula."""
@@ -60,13 +62,29 @@ class Estimate:
 
 
 def free_memory() -> float:
-    """Bytes of memory that this process may still take: what is free, or what its control group leaves of its limit."""
+    """Bytes of memory that this process may still take: what is free, or what its control groups leave of a limit."""
     free = float(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):  # no control group, or one without a limit
-        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        free = min(free, float(limit - used + int(counts.get("inactive_file", 0))))  # a cache that gives way
-    return free
+    return min([free, *(left for group in _control_groups() if (left := _left_of_limit(group)) is not None)])
+
+
+def _control_groups() -> list[Path]:
+    """Folders of this process' control group and of those above it; none where there are no such groups."""
+    try:
+        lines = _OWN_GROUP.read_text().splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    return [_GROUPS / own, *(_GROUPS / above for above in Path(own).parents)]
+
+
+def _left_of_limit(group: Path) -> float | None:
+    """Bytes that a control group leaves of its limit, without the cache that gives way; None without a limit."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return float(limit - used + int(counts.get("inactive_file", 0)))
 
 
 def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:

@@ -26,7 +26,7 @@ from serbench.audio import Recording, decode, to_mono
 from serbench.corpora.labels import Record, Scan
 from serbench.errors import AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
-from serbench.indexing import check_first_rates, rate_note, write_index
+from serbench.indexing import check_first_rates, rate_note, read_index, write_index
 from serbench.progress import Progress, silent
 from serbench.recordings import FileState, Measured, read_measured, write_measured
 from serbench.store import (
@@ -34,7 +34,7 @@ from serbench.store import (
     Store,
     read_columns,
     read_features,
-    read_frame,
+    read_metadata,
     stored_rows,
     write_columns,
     write_json,
@@ -57,11 +57,15 @@ Row = tuple[str, str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One utterance done: what was measured, its features by set, and the sets that failed with their reason."""
+    """One utterance done: what was measured, the sets that were computed, and those that failed with their reason.
+
+    `rows` are the features by set, until they are handed to the store.
+    """
 
     measured: Measured
-    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    computed: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,25 @@ class Extraction:
 
     corpus: str
     store: Store
+    made_of: str
     computed: Mapping[str, int]
     stored: Mapping[str, int]
     failed: tuple[Failure, ...]
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
-        """One row per utterance, columns as DESIGN section 3 promises."""
-        return read_frame(self.store.index(self.corpus))
+        """One row per utterance, columns as DESIGN section 3 promises.
+
+        Raises
+        ------
+        StoreError : another process has written another index since.
+        """
+        return read_index(self.store, self.corpus, made_of=self.made_of)
+
+    @property
+    def partial(self) -> str:
+        """What the copy lacks of a complete one, or nothing."""
+        return str(read_metadata(self.store.index(self.corpus)).get("partial", ""))
 
     @property
     def copies(self) -> dict[str, str]:
@@ -122,15 +137,15 @@ def extract_corpus(
     stored = {s.name: stored_rows(store.features(s.key, corpus)) for s in feature_sets}
     known = {} if rehash else read_measured(store, corpus)
     results, todo = _split(scan, known, stored)
-    if not partial:
+    if not partial and not results:
         check_first_rates(scan, todo)
     results += _compute(scan, feature_sets, store, stored, todo, jobs=jobs, progress=progress)
     measured = [result.measured for result in results]
     note = rate_note(scan, measured, partial=partial)
     if todo or len(known) != len(measured):
         write_measured(store, corpus, measured)
-    write_index(scan, measured, store, note=note)
-    return _extraction(scan, feature_sets, store, results)
+    made_of = write_index(scan, measured, store, note=note)
+    return _extraction(scan, feature_sets, store, results, made_of=made_of)
 
 
 Stored = Mapping[str, set[tuple[str, str]]]
@@ -177,6 +192,7 @@ def _compute(
             for name, row in result.rows.items():
                 place = result.measured.utterance, str(result.measured.audio_hash), row
                 writers[name].add(place, columns=worker.columns[name])
+            result.rows.clear()
             progress(activity, len(results), len(todo), len(results) / len(todo))
     finally:
         for writer in writers.values():
@@ -267,7 +283,7 @@ class _Worker:
                     failures[feature_set.name] = row_or_reason
                 else:
                     rows[feature_set.name] = row_or_reason
-        return Result(measured, rows, failures)
+        return Result(measured, tuple(rows), failures, rows)
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features, or the reason why there is none."""
@@ -331,9 +347,11 @@ def _in_order(worker: _Worker, rows: Iterable[Record], *, jobs: int) -> Iterator
                 future.cancel()
 
 
-def _extraction(scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result]) -> Extraction:
+def _extraction(
+    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result], *, made_of: str
+) -> Extraction:
     """Count what was done, and write the failures tables."""
-    computed = {s.name: sum(s.name in r.rows for r in results) for s in feature_sets}
+    computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
     stored = {}
     failed: list[Failure] = []
     for s in feature_sets:
@@ -343,7 +361,7 @@ def _extraction(scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, re
     if not feature_sets:
         problems = [(r.measured.utterance, r.measured.problem) for r in results]
         failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems) if problem]
-    return Extraction(scan.corpus.name, store, computed, stored, tuple(failed))
+    return Extraction(scan.corpus.name, store, made_of, computed, stored, tuple(failed))
 
 
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ from serbench.jobs import run_job, settle_process
 from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
 from serbench.progress import Progress, silent
-from serbench.store import OUTDATED, Store, read_json, write_json
+from serbench.store import OUTDATED, Store, map_features, read_json, write_json
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
 _ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
@@ -57,21 +57,15 @@ class GridPlan:
         """Bytes that the largest of the jobs to do is expected to take."""
         return max(map(self.estimate.memory, self.todo), default=0.0)
 
-    def batches(self, *, workers: int, free: float) -> dict[int, list[Job]]:
-        """Jobs to do by the number of workers that may run them at once, so that they fit into `free` bytes.
-
-        A job that does not fit alone is run alone.
-        """
-        batches: dict[int, list[Job]] = {}
-        for job in self.todo:
-            at_once = max(1, min(workers, int(free / self.estimate.memory(job))))
-            batches.setdefault(at_once, []).append(job)
-        return dict(sorted(batches.items()))
+    def at_once(self, *, workers: int, free: float) -> int:
+        """How many of the largest jobs fit into `free` bytes at once; one that does not fit runs alone."""
+        return max(1, min(workers, int(free / self.memory))) if self.todo else workers
 
     def expected_seconds(self, *, workers: int, free: float) -> float:
         """Time that the jobs to do are expected to take with so many workers and so many bytes of memory."""
-        batches = self.batches(workers=workers, free=free)
-        return sum(sum(map(self.estimate.seconds, jobs)) / at_once for at_once, jobs in batches.items())
+        seconds = [self.estimate.seconds(job) for job in self.todo]
+        filled = sum(s * min(1.0, self.estimate.memory(job) / free) for s, job in zip(seconds, self.todo, strict=True))
+        return max(sum(seconds) / workers, filled, *seconds) if seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +124,10 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
         write_json(store.cell(cell.cell.name), cell.record)
     failed: dict[str, str] = {}
     done, seconds_done = 0, 0.0
-    batches = plan.batches(workers=jobs, free=free_memory())
-    running = (_run_jobs(batch, store, workers=at_once) for at_once, batch in batches.items())
-    for job, outcome in itertools.chain.from_iterable(running):
+    for place in {store.features(job.recipe.features, c) for job in plan.todo for c in set(job.rows.corpora.values())}:
+        map_features(place)
+    room = Room(jobs, free_memory(), {job.key: plan.estimate.memory(job) for job in plan.todo})
+    for job, outcome in _run_jobs(plan.todo, store, room):
         done += 1
         if isinstance(outcome, str):
             failed[job.key] = outcome
@@ -188,7 +183,27 @@ def _column(record: Mapping[str, Any]) -> tuple[str, str, str]:
     return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]
 
 
-def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tuple[Job, float | str]]:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What jobs may take at once: `workers` processes, and `free` bytes of which each job takes `memory`."""
+
+    workers: int
+    free: float
+    memory: Mapping[str, float]
+
+    def next_of(self, waiting: Iterable[Job], running: Iterable[Job]) -> Job | None:
+        """Choose the first of the jobs that wait to be handed to the pool; None while there is no room for any.
+
+        A worker should find its next job when it ends one, so twice as many as there are workers are handed over.
+        """
+        under_way = list(running)
+        if len(under_way) >= 2 * self.workers:
+            return None
+        left = self.free - sum(self.memory[job.key] for job in under_way)
+        return next((job for job in waiting if self.memory[job.key] <= left or not under_way), None)
+
+
+def _run_jobs(jobs: Sequence[Job], store: Store, room: Room) -> Iterator[tuple[Job, float | str]]:
     """Yield each job with its seconds, or with the reason why it failed, as they finish.
 
     A worker that dies takes its pool with it. The jobs that were running are then run one at a time, so that only the
@@ -198,11 +213,11 @@ def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tu
     while left:
         suspects: dict[str, Job] = {}
         try:
-            yield from _run_pool(left, suspects, store, workers=workers)
+            yield from _run_pool(left, suspects, store, room)
         except TerminatedWorkerError:
             for job in suspects.values():
                 try:
-                    yield from _run_pool({job.key: job}, {}, store, workers=1)
+                    yield from _run_pool({job.key: job}, {}, store, dataclasses.replace(room, workers=1))
                 except TerminatedWorkerError:
                     yield job, "its worker process died twice (killed, or out of memory)"
                 del left[job.key]
@@ -210,22 +225,21 @@ def _run_jobs(jobs: Sequence[Job], store: Store, *, workers: int) -> Iterator[tu
 
 
 def _run_pool(
-    left: dict[str, Job], suspects: dict[str, Job], store: Store, *, workers: int
+    left: dict[str, Job], suspects: dict[str, Job], store: Store, room: Room
 ) -> Iterator[tuple[Job, float | str]]:
     """Run jobs in child processes, even with one worker, so that results never depend on the number of workers.
 
     Finished jobs are taken out of `left`; when a worker dies, `suspects` holds the jobs that were under way.
     """
-    pool = get_reusable_executor(max_workers=workers, env=_ONE_THREAD, timeout=60, initializer=settle_process)
-    waiting = iter(list(left.values()))
+    pool = get_reusable_executor(max_workers=room.workers, env=_ONE_THREAD, timeout=60, initializer=settle_process)
+    waiting = dict(left)
     running: dict[Future[float], Job] = {}
     try:
-        while True:
-            for job in itertools.islice(waiting, 2 * workers - len(running)):
+        while waiting or running:
+            while job := room.next_of(waiting.values(), running.values()):
+                del waiting[job.key]
                 suspects[job.key] = job
                 running[pool.submit(run_job, job.key, job.json, str(store.root))] = job
-            if not running:
-                return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 outcome = _outcome(future)
                 job = running.pop(future)

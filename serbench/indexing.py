@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any
 from serbench.audio import read_header
 from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, Fault, StoreError
-from serbench.keys import digest
+from serbench.keys import digest, package_versions
 from serbench.recordings import Measured
-from serbench.store import Store, read_metadata, write_frame
+from serbench.store import Store, read_frame, read_metadata, write_frame
 
 if TYPE_CHECKING:
     import pandas as pd
-
-REVISION = 1
-"""Goes up by one when `build_index` makes another table of the same labels and recordings."""
 
 _AUDIO = ("duration_s", "sampling_rate", "channels", "audio_hash", "problem")
 _FIRST = 32
 """Recordings whose headers are looked at before anything is computed."""
 
 
-def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note: str) -> None:
-    """Write a corpus' index unless the store has it as it is; `note` says what lacks of a complete copy.
+def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note: str) -> str:
+    """Write a corpus' index unless the store has it as it is, and return the digest of what it is made of.
+
+    Parameters
+    ----------
+    note : what lacks of a complete copy.
 
     Raises
     ------
@@ -36,11 +37,27 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
     path = store.index(scan.corpus.name)
     metadata = {"partial": note, "language": scan.corpus.language}
     facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
-    made_of = digest([REVISION, metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
+    versions = package_versions(["serbench"])
+    made_of = digest([versions, metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
     with contextlib.suppress(StoreError):  # a damaged index is made anew
         if path.is_file() and read_metadata(path).get("made_of") == made_of:
-            return
+            return made_of
     write_frame(path, build_index(scan, measured), metadata={**metadata, "made_of": made_of})
+    return made_of
+
+
+def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
+    """Read a corpus' index as this process wrote or found it.
+
+    Raises
+    ------
+    StoreError : another process has written another one since.
+    """
+    path = store.index(corpus)
+    if read_metadata(path).get("made_of") != made_of:
+        found = "was written anew by another process, from other labels or recordings"
+        raise StoreError(str(path), found, todo="Run the command again, with results of its own where entries differ")
+    return read_frame(path)
 
 
 def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:

@@ -34,6 +34,8 @@ def settle_process() -> None:
 def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     """Fit every setting on the job's training set, predict all it holds out, store that, and return the seconds taken.
 
+    Meant for a worker process: it leaves the process with one thread for BLAS and OpenMP.
+
     Raises
     ------
     FeatureError : the store lacks a row that the job names.

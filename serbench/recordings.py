@@ -40,7 +40,8 @@ class FileState:
             found = os.stat(path)
         except OSError:
             return None
-        return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, now)
+        inode = found.st_ino % 2**63  # some file systems use all 64 bits, the store has signed numbers
+        return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode, now)
 
     def still_holds(self, path: Path) -> bool:
         """Say whether the file certainly holds what it held when it was read."""

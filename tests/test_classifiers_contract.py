@@ -92,6 +92,20 @@ def test_settings_of_a_user_are_swept_in_their_order_with_kernels_that_share_not
     assert len({tuple(row) for row in swept.predictions}) > 1
 
 
+@pytest.mark.parametrize("name", [name for name, c in CLASSIFIERS.items() if c.takes_weights])
+@pytest.mark.parametrize("least", [0.0, 0.1])
+def test_sweep_of_weighted_rows_predicts_what_single_fits_predict(name, least):
+    """Weights of 0 too: libsvm leaves such rows out and renumbers the others."""
+    classifier = CLASSIFIERS[name]
+    training, held = data(n=90)
+    weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
+    training = Training(training.X, training.labels, weights, training.speakers, {})
+    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
+    swept = classifier.sweep(classifier, settings, training, held, seed=0)
+    looped = loop_sweep(classifier, settings, training, held, seed=0)
+    np.testing.assert_array_equal(swept.predictions, looped.predictions)
+
+
 def test_equally_far_neighbours_vote_as_in_a_search_of_their_own():
     """Every row is there three times under different labels, so that each k cuts through ties."""
     rng = np.random.default_rng(4)

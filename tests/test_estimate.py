@@ -7,9 +7,10 @@ import pytest
 from serbench import estimate
 from serbench.classifiers import CLASSIFIERS
 from serbench.estimate import PROCESS, Estimate, free_memory
-from serbench.grid import GridPlan
+from serbench.grid import GridPlan, Room
 from serbench.plan import Job, Plan, Recipe, Rows
 from serbench.protocols import TrainingSet
+from serbench.store import Store
 
 
 def job(classifier, n):
@@ -29,19 +30,37 @@ def test_more_rows_take_more_time_and_memory(name):
     assert classifier.memory(9000, 1000, 384) > classifier.memory(300, 100, 384) > 0
 
 
-def test_large_jobs_run_fewer_at_a_time_and_small_ones_with_all_workers():
-    planned = plan(job("svc", 10_000), job("svc", 400), job("dummy", 400))
-    batches = planned.batches(workers=4, free=4e9)
-    assert {n: [j.key for j in jobs] for n, jobs in batches.items()} == {2: ["svc10000"], 4: ["svc400", "dummy400"]}
-    assert planned.batches(workers=4, free=1e12).keys() == {4}
-    assert planned.batches(workers=4, free=1.0).keys() == {1}
+def test_jobs_are_handed_over_as_long_as_there_is_room():
+    large, other, small = job("svc", 10_000), job("svc", 9_999), job("dummy", 400)
+    planned = plan(large, other, small)
+    room = Room(4, 2.2e9, {j.key: planned.estimate.memory(j) for j in planned.todo})
+    assert room.next_of([large, other, small], []) is large
+    assert room.next_of([other, small], [large]) is small
+    assert room.next_of([other], [large, small]) is None
+    assert room.next_of([other], []) is other
+    assert dataclasses.replace(room, free=1.0).next_of([large], []) is large
+    assert dataclasses.replace(room, workers=1).next_of([small], [large, small]) is None
 
 
-def test_expected_time_counts_the_workers_that_run_at_once():
-    planned = plan(job("svc", 10_000))
-    alone = planned.expected_seconds(workers=4, free=2e9)
-    assert planned.expected_seconds(workers=4, free=1e12) == pytest.approx(alone / 4)
-    assert alone == pytest.approx(planned.seconds)
+def test_number_of_the_largest_jobs_at_once_follows_from_memory():
+    planned = plan(job("svc", 10_000), job("dummy", 400))
+    assert planned.at_once(workers=4, free=4e9) == 2
+    assert planned.at_once(workers=4, free=1e12) == 4
+    assert planned.at_once(workers=4, free=1.0) == 1
+
+
+def test_expected_time_is_no_less_than_the_longest_job_and_than_memory_allows():
+    alone = plan(job("svc", 10_000))
+    assert alone.expected_seconds(workers=4, free=1e12) == pytest.approx(alone.seconds)
+    four = plan(*(job("svc", n) for n in range(9_997, 10_001)))
+    assert four.expected_seconds(workers=4, free=1e12) == pytest.approx(four.seconds / 4, rel=0.01)
+    assert four.expected_seconds(workers=4, free=1.8e9) > 0.9 * four.seconds
+
+
+def test_line_torn_by_a_crash_costs_no_estimate(tmp_path):
+    store = Store(tmp_path)
+    store.timings.write_text("svc,2.0\nrf,4.0\nsv\nmlp,\n")
+    assert Estimate.of(store, {}).corrections == {"svc": 2.0, "rf": 4.0}
 
 
 def test_bounds_of_svc_that_the_documentation_states():
@@ -50,14 +69,19 @@ def test_bounds_of_svc_that_the_documentation_states():
     assert PROCESS + memory(24_900, 100, 384) < 12e9
 
 
-def test_limit_of_a_control_group_counts_without_the_cache_that_gives_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "_CGROUP", tmp_path)
+@pytest.mark.parametrize("limited", ["job", "job/step"])
+def test_limits_of_control_groups_count_without_the_cache_that_gives_way(tmp_path, monkeypatch, limited):
+    monkeypatch.setattr(estimate, "_GROUPS", tmp_path)
+    monkeypatch.setattr(estimate, "_OWN_GROUP", tmp_path / "own")
     unlimited = free_memory()
-    (tmp_path / "memory.current").write_text("3000000\n")
-    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 1000000\n")
-    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "own").write_text("0::/job/step\n")
+    (tmp_path / "job" / "step").mkdir(parents=True)
+    for group in ("job", "job/step"):
+        (tmp_path / group / "memory.current").write_text("3000000\n")
+        (tmp_path / group / "memory.stat").write_text("anon 5\ninactive_file 1000000\n")
+        (tmp_path / group / "memory.max").write_text("max\n")
     assert free_memory() == pytest.approx(unlimited, rel=0.5)
-    (tmp_path / "memory.max").write_text("4000000\n")
+    (tmp_path / limited / "memory.max").write_text("4000000\n")
     assert free_memory() == 2e6
 
 

@@ -68,7 +68,7 @@ def test_opensmile_that_does_not_bear_to_be_kept_is_set_up_for_every_recording(m
     expected = smile.open_smile("IS09")(speech())
     smile._drives_well.cache_clear()
     monkeypatch.setattr("opensmile.core.lib.OpenSMILE.reset", lambda self: None)
-    with pytest.warns(RuntimeWarning, match=r"does not give the same numbers when its engine is kept; each recording"):
+    with pytest.warns(RuntimeWarning, match=r"does not give the same IS09 when its engine is kept; each recording"):
         extractor = smile.open_smile("IS09")
     smile._drives_well.cache_clear()
     assert isinstance(extractor, smile.SmileExtractor)

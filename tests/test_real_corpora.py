@@ -151,6 +151,30 @@ def test_svc_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
     assert round(found["default"], 3) == 0.781
 
 
+def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    from serbench.classifiers import CLASSIFIERS
+    from serbench.classifiers.kernels import Gram
+
+    features = api.load_features("emodb", "IS09", place)
+    index = api.load_index("emodb", place).set_index("utterance").loc[features.index]
+    train = ~index["speaker"].isin(["emodb/03", "emodb/08"])
+    x = StandardScaler().fit_transform(features[train].to_numpy(dtype=np.float64))
+    labels = index.loc[train, "raw_label"].to_numpy(dtype=str)
+    gram, kernel = Gram.of(x), np.empty((len(x), len(x)))
+    for setting in CLASSIFIERS["svc"].space:
+        if setting["kernel"] == "linear":
+            gram.linear(kernel)
+        else:
+            gram.rbf(setting["gamma"] / 384, kernel)
+        shared = SVC(kernel="precomputed", C=setting["C"], class_weight="balanced").fit(kernel, labels)
+        own = CLASSIFIERS["svc"].estimator(setting, n_features=384, seed=0).fit(x, labels)
+        np.testing.assert_array_equal(shared.support_, own.support_)
+        np.testing.assert_allclose(shared.dual_coef_, own.dual_coef_, rtol=1e-12)
+
+
 def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
     compare_with_script("rf", place, inner="none", rules=("default",))
 

@@ -2,14 +2,16 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from serbench import api
 from serbench.audio import decode
 from serbench.corpora.labels import scan_corpus
+from serbench.errors import StoreError
 from serbench.extract import extract_corpus
-from serbench.recordings import SETTLED_NS, FileState, read_measured
+from serbench.recordings import SETTLED_NS, FileState, read_measured, write_measured
 from serbench.store import Store
 
 
@@ -113,3 +115,33 @@ def test_another_segment_of_the_same_file_is_read_again(tmp_path, write_wav):
     measured = Measured("toy/a.wav#0-1", 0.0, 0.1, 0.1, 16000, 1, "hash", None, old)
     assert measured.still_holds(path, 0.0, 0.1)
     assert not measured.still_holds(path, 0.0, 0.2)
+
+
+def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_read_again(
+    make_corpus, tmp_path, write_wav, fake_feature_set
+):
+    path = make_corpus(extra="  expect: {rate: 16000}\n")
+    odd = path.parent / "toy" / "f1_anger_0.wav"
+    write_wav(odd, rate=48000)
+    corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
+    for recording in (path.parent / "toy").iterdir():
+        os.utime(recording, ns=(0, 0))
+    store = Store(tmp_path / "results")
+
+    def extract():
+        return extract_corpus(scan_corpus(corpus), [fake_feature_set], store, jobs=1).computed["fake"]
+
+    assert extract() == 24
+    known = read_measured(store, "toy")
+    settled = [replace(m, state=replace(m.state, read_ns=m.state.read_ns + 60 * 10**9)) for m in known.values()]
+    write_measured(store, "toy", settled)
+    write_wav(odd, rate=48000, seed=3)
+    assert extract() == 1
+
+
+def test_index_that_another_process_wrote_meanwhile_is_an_error(toy, write_wav):
+    done = toy()
+    write_wav(toy.root / "f1_anger_0.wav", seed=77)
+    toy()
+    with pytest.raises(StoreError, match=r"was written anew by another process"):
+        done.index  # noqa: B018

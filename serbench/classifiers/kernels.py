@@ -17,13 +17,11 @@ _BLOCK = 128
 """Rows whose products are worked out together: two blocks of 384 features stay in the processor's cache."""
 
 
-def dot_products(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Dot products of all pairs of rows: float64, shape (n_left, n_right)."""
-    products = np.empty((len(left), len(right)))
+def dot_products(left: np.ndarray, right: np.ndarray, *, out: np.ndarray) -> None:
+    """Fill `out`, float64, shape (n_left, n_right), with the dot products of all pairs of rows."""
     for rows in _blocks(len(left)):
         for columns in _blocks(len(right)):
-            np.vecdot(left[rows, None], right[None, columns], out=products[rows, columns])
-    return products
+            np.vecdot(left[rows, None], right[None, columns], out=out[rows, columns])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, rows_alone
@@ -34,50 +34,61 @@ def sweep_svc(
     from sklearn.svm import SVC
     from sklearn.utils.class_weight import compute_class_weight
 
+    # Rows of no weight are left out by libsvm, which then mistakes the columns of a given kernel; and a user's own
+    # space may name kernels that share nothing.
+    weightless = training.weights is not None and not (training.weights > 0).all()
+    shared = {} if weightless else _by_kernel(settings)
+    predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
     classes = np.unique(training.labels)
     balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
     weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
-    predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
-    shared = _by_kernel(settings)
-    for own, (train, test) in zip(shared.values(), _kernels(shared, training.X, held.X), strict=True):
-        for i in own:
+    for gamma, (train, test) in _kernels(shared, training.X, held.X):
+        for i in shared[gamma]:
             svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
             svc.fit(train, training.labels, sample_weight=training.weights)
             predictions[i] = svc.predict(test)
-    others = [i for i, setting in enumerate(settings) if setting["kernel"] not in _SHARED]
-    if others:  # a kernel that only a user's own space names
+    others = sorted(set(range(len(settings))).difference(*shared.values()))
+    if others:
         looped = loop_sweep(classifier, [settings[i] for i in others], training, held, seed=seed)
         predictions[others] = looped.predictions
     return Swept(predictions, ())
 
 
-_SHARED = ("linear", "rbf")
-
-
 def _by_kernel(settings: Sequence[Setting]) -> dict[float | None, list[int]]:
-    """Settings that share a kernel: gamma (None: the linear kernel, which comes first) -> their places."""
-    shared: dict[float | None, list[int]] = {None: []}
+    """Settings that share a kernel: gamma, or None for the linear kernel -> their places."""
+    shared: dict[float | None, list[int]] = {}
     for i, setting in enumerate(settings):
-        if setting["kernel"] in _SHARED:
-            shared.setdefault(float(setting["gamma"]) if setting["kernel"] == "rbf" else None, []).append(i)
+        if setting["kernel"] == "linear":
+            shared.setdefault(None, []).append(i)
+        elif setting["kernel"] == "rbf":
+            shared.setdefault(float(setting["gamma"]), []).append(i)
     return shared
 
 
-def _kernels(gammas: Mapping[float | None, object], train: np.ndarray, test: np.ndarray) -> Iterator[Kernels]:
-    """Yield the linear kernel, then one kernel per gamma; each is overwritten by the next."""
+def _kernels(
+    gammas: Iterable[float | None], train: np.ndarray, test: np.ndarray
+) -> Iterator[tuple[float | None, Kernels]]:
+    """Yield each gamma (None: the linear kernel) with its kernels; each is overwritten by the next."""
     import numpy as np
 
     from serbench.classifiers import kernels
 
+    wanted = list(gammas)
+    if not wanted:
+        return
     gram = kernels.Gram.of(train)
-    kernel = np.empty((len(train), len(train)))
-    gram.linear(kernel)
-    yield kernel, kernels.dot_products(test, train)
-    distances = kernels.squared_distances(test, train) if len(gammas) > 1 else np.empty(0)
-    for gamma in gammas:
+    kernel, of_test = np.empty((len(train), len(train))), np.empty((len(test), len(train)))
+    if None in wanted:
+        gram.linear(kernel)
+        kernels.dot_products(test, train, out=of_test)
+        yield None, (kernel, of_test)
+    distances = kernels.squared_distances(test, train) if wanted != [None] else of_test
+    for gamma in wanted:
         if gamma is not None:
             gram.rbf(gamma / train.shape[1], kernel)
-            yield kernel, np.exp(distances * (-gamma / train.shape[1]))
+            np.multiply(distances, -gamma / train.shape[1], out=of_test)
+            np.exp(of_test, out=of_test)
+            yield gamma, (kernel, of_test)
 
 
 def svc_memory(n: int, n_held: int, d: int) -> float:

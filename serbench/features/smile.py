@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,7 @@ class SmileExtractor:
         return np.asarray(values, dtype=np.float32).reshape(-1)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class EngineExtractor:
     """One openSMILE engine, kept and reset between recordings; for one thread at a time.
 
@@ -102,6 +103,7 @@ class EngineExtractor:
             "frameModeFunctionalsConf": os.path.join(root, "shared/FrameModeFunctionals.conf.inc"),
         }
         engine = OpenSMILE()
+        weakref.finalize(self, engine.free)  # the binding leaves that to its user; doing it twice is harmless
         engine.initialize(self.smile.config_path, options)
         return engine
 
@@ -118,17 +120,17 @@ def open_smile(name: str) -> Extractor:
     # opensmile only warns of a recording that is too short; here it becomes a row of the failures table.
     warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)
     smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
-    if opensmile.__version__ in DRIVEN or _drives_well():
+    if opensmile.__version__ in DRIVEN or _drives_well(name):
         return EngineExtractor(smile)
     return SmileExtractor(smile)
 
 
 @functools.cache
-def _drives_well() -> bool:
+def _drives_well(name: str) -> bool:
     """Hold the driver to `Smile` under a release it was not tested with; say so where it fails."""
     import opensmile
 
-    smile = opensmile.Smile(opensmile.FeatureSet.IS09, opensmile.FeatureLevel.Functionals)
+    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
     rng = np.random.default_rng(0)
     signals = [rng.uniform(-0.5, 0.5, n).astype(np.float32) for n in (48000, 4000, 100, 20000, 48000)]
     plain, driven = SmileExtractor(smile), EngineExtractor(smile)
@@ -137,7 +139,7 @@ def _drives_well() -> bool:
     except Exception:
         same = False
     if not same:
-        found = f"opensmile {opensmile.__version__} does not give the same numbers when its engine is kept"
+        found = f"opensmile {opensmile.__version__} does not give the same {name} when its engine is kept"
         warnings.warn(f"{found}; each recording gets a new one, which is slower", RuntimeWarning, stacklevel=2)
     return same
 
