@@ -9,6 +9,7 @@ import atexit
 import gc
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -317,6 +318,7 @@ def main() -> None:
     # ends, takes time that the user of a short command feels.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+    warnings.showwarning = _say_warning
     try:
         app()
     except SerbenchError as error:
@@ -326,6 +328,11 @@ def main() -> None:
         if stop.code == INTERRUPTED:
             say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
         raise
+
+
+def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Show a warning as a message; its place in the code says nothing to the user of a command."""
+    say(f"serbench: {message}")
 
 
 def _workspace(

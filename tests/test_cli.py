@@ -119,6 +119,13 @@ def test_results_that_cannot_be_written_are_an_error(cli, make_corpus, tmp_path)
     assert "the results folder cannot be written" in err
 
 
+def test_warning_is_shown_as_a_message_without_its_place_in_the_code():
+    code = "import sys, warnings, serbench.cli as c; sys.argv = ['serbench', 'features', 'list']; "
+    code += "c.app = lambda: warnings.warn('slower than usual', RuntimeWarning); c.main()"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stderr == "serbench: slower than usual\n"
+
+
 def test_wrong_usage_exits_2():
     result = CliRunner().invoke(app, ["grid", "--no-such-option"])
     assert result.exit_code == 2, result.output
