@@ -21,7 +21,8 @@ def command(arguments, corpora_file, results):
 
 
 def content(results: Path, pattern):
-    return {path.name: path.read_bytes() for path in results.glob(pattern)}
+    """Files that are in place; a pattern of * would match those that were being written too."""
+    return {path.name: path.read_bytes() for path in results.glob(pattern) if not path.name.startswith(".")}
 
 
 def start_and_kill(arguments, *, results, pattern, at_least):
