@@ -161,7 +161,7 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
     features = api.load_features("emodb", "IS09", place)
     index = api.load_index("emodb", place).set_index("utterance").loc[features.index]
     train = ~index["speaker"].isin(["emodb/03", "emodb/08"])
-    x = StandardScaler().fit_transform(features[train].to_numpy(dtype=np.float64))
+    x = np.ascontiguousarray(StandardScaler().fit_transform(features[train].to_numpy(dtype=np.float64)))
     labels = index.loc[train, "raw_label"].to_numpy(dtype=str)
     gram, kernel = Gram.of(x), np.empty((len(x), len(x)))
     for setting in CLASSIFIERS["svc"].space:

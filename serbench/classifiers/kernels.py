@@ -1,9 +1,10 @@
 """Kernel matrices whose entries are the ones libsvm would work out for itself, bit for bit where that can be had.
 
 A matrix product would be a little faster, but it adds in another order than the BLAS `ddot` that libsvm calls for
-every pair, so its entries differ in the last bits and a fit might take another turn. `numpy.vecdot` calls `ddot` too.
-Of an RBF kernel the exponential is numpy's, which may differ from the C library's in the last bit of a double;
-libsvm keeps the entries it trains on in single precision, where that vanishes. See docs/decisions/0008.
+every pair, so its entries differ in the last bits and a fit might take another turn. `numpy.vecdot` calls `ddot` too,
+in the same way where rows lie in C order. Of an RBF kernel the exponential is numpy's, which may differ from the C
+library's in the last bit of a double; libsvm trains on entries in single precision, where nearly all of that vanishes.
+See docs/decisions/0008.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Gram:
 
     @staticmethod
     def of(X: np.ndarray) -> Gram:
-        """Work out the dot products of the rows of X, shape (n, n_features)."""
+        """Work out the dot products of the rows of X, float64, C order, shape (n, n_features)."""
         blocks = tuple(
             (rows, columns, np.vecdot(X[rows, None], X[None, columns]))
             for rows in _blocks(len(X))
