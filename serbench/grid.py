@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -124,8 +125,7 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
         write_json(store.cell(cell.cell.name), cell.record)
     failed: dict[str, str] = {}
     done, seconds_done = 0, 0.0
-    for place in {store.features(job.recipe.features, c) for job in plan.todo for c in set(job.rows.corpora.values())}:
-        map_features(place)
+    _map_all(plan.todo, store)
     room = Room(jobs, free_memory(), {job.key: plan.estimate.memory(job) for job in plan.todo})
     for job, outcome in _run_jobs(plan.todo, store, room):
         done += 1
@@ -140,6 +140,14 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
         if cell.cell.name in run.refused and not cell.refused:
             write_json(store.cell(cell.cell.name), {**cell.record, "refused": run.refused[cell.cell.name]})
     return run
+
+
+def _map_all(jobs: Sequence[Job], store: Store) -> None:
+    """Put the features of all jobs into files that the workers map, before any of them would."""
+    rows = {(job.recipe.features, id(job.rows)): job.rows for job in jobs}
+    for (features, _), known in rows.items():
+        for corpus in sorted(set(known.corpora.values())):
+            map_features(store.features(features, corpus))
 
 
 def mark_outdated(plan: GridPlan, store: Store) -> None:
@@ -232,7 +240,7 @@ def _run_pool(
     Finished jobs are taken out of `left`; when a worker dies, `suspects` holds the jobs that were under way.
     """
     pool = get_reusable_executor(max_workers=room.workers, env=_ONE_THREAD, timeout=60, initializer=settle_process)
-    waiting = dict(left)
+    waiting = OrderedDict(left)  # taken from the front, which a plain dict does ever more slowly
     running: dict[Future[float], Job] = {}
     try:
         while waiting or running:
