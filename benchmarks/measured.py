@@ -36,7 +36,12 @@ def reached(values, *, at_least=None, at_most=None):
     middle = statistics.median(values)
     missed = (at_least is not None and middle < at_least) or (at_most is not None and middle > at_most)
     wanted = f">= {at_least}" if at_least is not None else f"<= {at_most}" if at_most is not None else ""
-    return wanted, spread(values) + (", not reached" if missed else "")
+    return wanted, marked(spread(values), is_met=not missed)
+
+
+def marked(text, *, is_met):
+    """Mark a figure that misses what was to be reached."""
+    return text if is_met else f"{text}, not reached"
 
 
 def keep(section, title, header, rows, notes=()):

@@ -7,7 +7,6 @@ workers spent inside the `fit` and `predict` of the classifier's estimators, and
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from serbench.api import plan_grid, run_planned_grid
 from serbench.jobs import run_job
 from serbench.report.outcomes import load_outcomes
 
-CLOCKS = Path(tempfile.mkdtemp(prefix="serbench-clocks-"))
+CLOCKS = Path(sys.argv[-1]).parent / "clocks"
 
 
 def clocked_job(key, job, root):
@@ -63,6 +62,7 @@ def bare_seconds():
 def main():
     """Time planning and running a grid once the libraries are imported and the workers are up."""
     classifier, results, output = sys.argv[1:]
+    CLOCKS.mkdir(exist_ok=True)
     serbench.grid.run_job = clocked_job
     workspace = serbench.Workspace(results=results, jobs=2)
 

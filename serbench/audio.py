@@ -93,7 +93,8 @@ def decode(path: Path, *, start_s: float | None = None, end_s: float | None = No
         header = _header(file)
         start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
         try:
-            file.seek(start)
+            if start:  # not every format can be sought in
+                file.seek(start)
             samples = file.read(stop - start, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error

@@ -387,9 +387,9 @@ def _print_expectation(plan: GridPlan, *, workers: int) -> None:
     if plan.memory > free:
         say(f"The largest job takes {largest} and {there} are free: it may be stopped by the system for want of memory")
     elif at_once < workers:
-        say(f"The largest jobs run {at_once} at a time, because more of them do not fit into memory")
+        say(f"No more than {at_once} of the largest jobs run at a time, because more do not fit into memory")
     if seconds > A_DAY_S:
-        say("That is more than a day. Shorter: --inner 4, fewer settings (--space), or linear-svc instead of svc")
+        say("That is more than a day; --inner 4, fewer settings (--space) or a quicker classifier take less")
 
 
 def _say_grid(result: GridResult) -> bool:

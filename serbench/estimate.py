@@ -1,6 +1,6 @@
 """How long jobs will take and how much memory: each classifier's guess, its time corrected by past jobs of this store.
 
-Estimates inform `--dry-run`, the order of jobs and the number of workers, never a result.
+Estimates inform `--dry-run`, the order of jobs and how many run at once, never a result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Guesses seconds of a job; `corrections` are measured over guessed time, by classifier."""
+    """Guesses seconds and memory of a job; `corrections` are measured over guessed time, by classifier."""
 
     n_features: Mapping[str, int]
     corrections: Mapping[str, float]
@@ -64,7 +64,8 @@ class Estimate:
 def free_memory() -> float:
     """Bytes of memory that this process may still take: what is free, or what its control groups leave of a limit."""
     free = float(psutil.virtual_memory().available)
-    return min([free, *(left for group in _control_groups() if (left := _left_of_limit(group)) is not None)])
+    left = [left for group in _control_groups() if (left := _left_of_limit(group)) is not None]
+    return max(1.0, min([free, *left]))
 
 
 def _control_groups() -> list[Path]:
@@ -84,7 +85,8 @@ def _left_of_limit(group: Path) -> float | None:
         counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return None
-    return float(limit - used + int(counts.get("inactive_file", 0)))
+    cache = sum(int(counts.get(name, 0)) for name in ("inactive_file", "active_file"))
+    return float(limit - used + cache)
 
 
 def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:

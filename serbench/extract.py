@@ -34,7 +34,6 @@ from serbench.store import (
     Store,
     read_columns,
     read_features,
-    read_metadata,
     stored_rows,
     write_columns,
     write_json,
@@ -79,11 +78,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one corpus gave: counts per feature set, and what failed; the index is read when it is asked for."""
+    """What one corpus gave: counts per feature set, and what failed; the index is read when it is asked for.
+
+    `partial` says what the copy lacks of a complete one, or is empty.
+    """
 
     corpus: str
     store: Store
     made_of: str
+    partial: str
     computed: Mapping[str, int]
     stored: Mapping[str, int]
     failed: tuple[Failure, ...]
@@ -94,14 +97,9 @@ class Extraction:
 
         Raises
         ------
-        StoreError : another process has written another index since.
+        StoreError : another index has been written since.
         """
         return read_index(self.store, self.corpus, made_of=self.made_of)
-
-    @property
-    def partial(self) -> str:
-        """What the copy lacks of a complete one, or nothing."""
-        return str(read_metadata(self.store.index(self.corpus)).get("partial", ""))
 
     @property
     def copies(self) -> dict[str, str]:
@@ -145,7 +143,8 @@ def extract_corpus(
     if todo or len(known) != len(measured):
         write_measured(store, corpus, measured)
     made_of = write_index(scan, measured, store, note=note)
-    return _extraction(scan, feature_sets, store, results, made_of=made_of)
+    computed, there, failed = _counts(scan, feature_sets, store, results)
+    return Extraction(corpus, store, made_of, note, computed, there, failed)
 
 
 Stored = Mapping[str, set[tuple[str, str]]]
@@ -254,36 +253,31 @@ class _Worker:
         self._local = threading.local()
 
     def __call__(self, row: Record) -> Result:
-        utterance = str(row["utterance"])
-        path, start_s, end_s = self.scan.span(row)
-        state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
-        try:
-            recording = decode(path, start_s=start_s, end_s=end_s)
-        except AudioError as error:
-            reason = str(error)
-            problem = Measured(utterance, start_s, end_s, None, None, None, None, reason, None)
-            return Result(problem, failures={s.name: reason for s in self.feature_sets})
-        measured = Measured(
-            utterance,
-            start_s,
-            end_s,
-            recording.duration_s,
-            recording.sampling_rate,
-            recording.samples.shape[1],
-            recording.audio_hash,
-            None,
-            state,
-        )
+        measured, recording = self._measure(row)
+        if recording is None:
+            return Result(measured, failures={s.name: str(measured.problem) for s in self.feature_sets})
         rows: dict[str, np.ndarray] = {}
         failures = {}
         for feature_set in self.feature_sets:
-            if (utterance, measured.audio_hash) not in self.stored[feature_set.name]:
+            if (measured.utterance, measured.audio_hash) not in self.stored[feature_set.name]:
                 row_or_reason = self._compute(feature_set, recording)
                 if isinstance(row_or_reason, str):
                     failures[feature_set.name] = row_or_reason
                 else:
                     rows[feature_set.name] = row_or_reason
         return Result(measured, tuple(rows), failures, rows)
+
+    def _measure(self, row: Record) -> tuple[Measured, Recording | None]:
+        """Decode an utterance; there is no recording where that fails, and the reason is its problem."""
+        utterance = str(row["utterance"])
+        path, start_s, end_s = self.scan.span(row)
+        state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
+        try:
+            recording = decode(path, start_s=start_s, end_s=end_s)
+        except AudioError as error:
+            return Measured(utterance, start_s, end_s, None, None, None, None, str(error), None), None
+        facts = recording.duration_s, recording.sampling_rate, recording.samples.shape[1], recording.audio_hash
+        return Measured(utterance, start_s, end_s, *facts, None, state), recording
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features, or the reason why there is none."""
@@ -347,10 +341,10 @@ def _in_order(worker: _Worker, rows: Iterable[Record], *, jobs: int) -> Iterator
                 future.cancel()
 
 
-def _extraction(
-    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result], *, made_of: str
-) -> Extraction:
-    """Count what was done, and write the failures tables."""
+def _counts(
+    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result]
+) -> tuple[dict[str, int], dict[str, int], tuple[Failure, ...]]:
+    """Count rows computed and rows already there by feature set; write the failures tables and return their rows."""
     computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
     stored = {}
     failed: list[Failure] = []
@@ -361,7 +355,7 @@ def _extraction(
     if not feature_sets:
         problems = [(r.measured.utterance, r.measured.problem) for r in results]
         failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems) if problem]
-    return Extraction(scan.corpus.name, store, made_of, computed, stored, tuple(failed))
+    return computed, stored, tuple(failed)
 
 
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:

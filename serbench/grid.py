@@ -5,16 +5,18 @@ One failed job fails the cells that need it, with its reason, and stops no other
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from serbench.cells import (
     Choice,
@@ -27,8 +29,8 @@ from serbench.cells import (
 )
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.errors import SerbenchError, listed
-from serbench.estimate import Estimate, free_memory, note_seconds
+from serbench.errors import SerbenchError, StoreError, listed
+from serbench.estimate import PROCESS, Estimate, free_memory, note_seconds
 from serbench.jobs import run_job, settle_process
 from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
@@ -126,8 +128,8 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
     failed: dict[str, str] = {}
     done, seconds_done = 0, 0.0
     _map_all(plan.todo, store)
-    room = Room(jobs, free_memory(), {job.key: plan.estimate.memory(job) for job in plan.todo})
-    for job, outcome in _run_jobs(plan.todo, store, room):
+    room = Room.of(plan, workers=jobs, free=free_memory())
+    for job, outcome in _run_jobs(room.in_order(plan.todo), store, room):
         done += 1
         if isinstance(outcome, str):
             failed[job.key] = outcome
@@ -136,9 +138,10 @@ def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = si
         seconds_done += plan.estimate.seconds(job)
         progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
     run = GridRun(plan, failed)
+    refused = run.refused
     for cell in plan.cells:
-        if cell.cell.name in run.refused and not cell.refused:
-            write_json(store.cell(cell.cell.name), {**cell.record, "refused": run.refused[cell.cell.name]})
+        if cell.cell.name in refused and not cell.refused:
+            write_json(store.cell(cell.cell.name), {**cell.record, "refused": refused[cell.cell.name]})
     return run
 
 
@@ -147,7 +150,8 @@ def _map_all(jobs: Sequence[Job], store: Store) -> None:
     rows = {(job.recipe.features, id(job.rows)): job.rows for job in jobs}
     for (features, _), known in rows.items():
         for corpus in sorted(set(known.corpora.values())):
-            map_features(store.features(features, corpus))
+            with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
+                map_features(store.features(features, corpus))
 
 
 def mark_outdated(plan: GridPlan, store: Store) -> None:
@@ -160,11 +164,11 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
     places = {_place(cell.record) for cell in plan.cells}
     own = {cell.cell.name for cell in plan.cells}
     for path in store.cells:
-        record = read_json(path)
-        if path.stem in own:
+        record = _read_if_there(path)
+        if path.stem in own or record is None:
             continue
         if _place(record) in places:  # the same request, before the number of test groups changed
-            path.unlink()
+            path.unlink(missing_ok=True)
             continue
         beside = current.get(_column(record))
         if record["refused"] or beside is None:
@@ -172,6 +176,16 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
         reason = _outdated(record, beside)
         if reason:
             write_json(path, {**record, "refused": f"{OUTDATED} {reason}; run it again"})
+
+
+def _read_if_there(path: Path) -> Any:
+    """Read a cell's record, or nothing where another process has removed it; a damaged one is an error."""
+    try:
+        return read_json(path)
+    except StoreError:
+        if path.exists():
+            raise
+        return None
 
 
 def _outdated(record: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
@@ -199,6 +213,20 @@ class Room:
     free: float
     memory: Mapping[str, float]
 
+    @staticmethod
+    def of(plan: GridPlan, *, workers: int, free: float) -> Room:
+        """Make room for no more processes than there are jobs, or than fit when they do nothing yet."""
+        useful = max(1, min(workers, len(plan.todo), int(free / PROCESS)))
+        return Room(useful, free, {job.key: plan.estimate.memory(job) for job in plan.todo})
+
+    def in_order(self, jobs: Sequence[Job]) -> list[Job]:
+        """Put first, the largest before, the jobs of which there cannot be one for each worker at once.
+
+        Others fill the memory that these leave; the other way round they would wait to the end and run alone.
+        """
+        least = self.free / self.workers
+        return sorted(jobs, key=lambda job: -self.memory[job.key] if self.memory[job.key] > least else 0.0)
+
     def next_of(self, waiting: Iterable[Job], running: Iterable[Job]) -> Job | None:
         """Choose the first of the jobs that wait to be handed to the pool; None while there is no room for any.
 
@@ -222,11 +250,11 @@ def _run_jobs(jobs: Sequence[Job], store: Store, room: Room) -> Iterator[tuple[J
         suspects: dict[str, Job] = {}
         try:
             yield from _run_pool(left, suspects, store, room)
-        except TerminatedWorkerError:
+        except BrokenProcessPool:
             for job in suspects.values():
                 try:
                     yield from _run_pool({job.key: job}, {}, store, dataclasses.replace(room, workers=1))
-                except TerminatedWorkerError:
+                except BrokenProcessPool:
                     yield job, "its worker process died twice (killed, or out of memory)"
                 del left[job.key]
             store.clear_leftovers()
@@ -262,7 +290,7 @@ def _outcome(future: Future[float]) -> float | str:
     """Return a job's seconds, or the reason why it failed; a dead worker is not the job's fault and is raised."""
     try:
         return future.result()
-    except TerminatedWorkerError:
+    except BrokenProcessPool:
         raise
     except SerbenchError as error:
         return str(error)

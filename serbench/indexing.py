@@ -13,14 +13,14 @@ from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, Fault, StoreError
 from serbench.keys import digest, package_versions
 from serbench.recordings import Measured
-from serbench.store import Store, read_frame, read_metadata, write_frame
+from serbench.store import Store, metadata_of, read_metadata, read_table, write_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _AUDIO = ("duration_s", "sampling_rate", "channels", "audio_hash", "problem")
 _FIRST = 32
-"""Recordings whose headers are looked at before anything is computed."""
+"""Recordings whose headers are looked at, at most, before anything is computed."""
 
 
 def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note: str) -> str:
@@ -47,17 +47,19 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
 
 
 def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
-    """Read a corpus' index as this process wrote or found it.
+    """Read a corpus' index as it was when this process wrote or found it.
 
     Raises
     ------
-    StoreError : another process has written another one since.
+    StoreError : another one has been written since.
     """
-    path = store.index(corpus)
-    if read_metadata(path).get("made_of") != made_of:
-        found = "was written anew by another process, from other labels or recordings"
-        raise StoreError(str(path), found, todo="Run the command again, with results of its own where entries differ")
-    return read_frame(path)
+    table = read_table(store.index(corpus))
+    if metadata_of(table).get("made_of") != made_of:
+        found = "has been written anew meanwhile, from other labels or recordings"
+        todo = "Run the command again, with a results folder of its own where entries of corpora differ"
+        raise StoreError(str(store.index(corpus)), found, todo=todo)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
@@ -86,7 +88,7 @@ def check_first_rates(scan: Scan, rows: Sequence[Mapping[str, Any]]) -> None:
     CorpusError : not one of them has the expected rate.
     """
     files = list(dict.fromkeys(str(row["file"]) for row in rows))
-    sample = files[:: max(1, len(files) // _FIRST)]
+    sample = files[:: max(1, -(-len(files) // _FIRST))]
     rates = Counter(_rates(map(scan.path, sample)))
     if rates and scan.corpus.expect.rate is not None and scan.corpus.expect.rate not in rates:
         raise _other_rate(scan, rates.most_common(1)[0][0])

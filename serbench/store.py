@@ -230,6 +230,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise _damaged(path, error) from error
 
 
+def metadata_of(table: pa.Table) -> dict[str, Any]:
+    """Return the JSON metadata that serbench wrote with a table."""
+    raw = table.schema.metadata or {}
+    return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
+
+
 def write_part(folder: Path, part: FeatureTable) -> Path:
     """Write rows of a feature table as one immutable part, named by what it holds."""
     path = folder / f"part-{_content(part)}.parquet"

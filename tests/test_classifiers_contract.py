@@ -107,11 +107,11 @@ def test_sweep_of_weighted_rows_predicts_what_single_fits_predict(name, least):
 
 
 def test_equally_far_neighbours_vote_as_in_a_search_of_their_own():
-    """Every row is there three times under different labels, so that each k cuts through ties."""
+    """Every row is there four times under different labels, so that every k of the space cuts through ties."""
     rng = np.random.default_rng(4)
-    x = np.repeat(rng.normal(size=(20, 20)), 3, axis=0)
-    labels = np.tile([2, 0, 1], 20)
-    training = Training(x, labels, None, np.array(["s"] * 60), {})
+    x = np.repeat(rng.normal(size=(20, 20)), 4, axis=0)
+    labels = np.tile([2, 0, 1, 0], 20)
+    training = Training(x, labels, None, np.array(["s"] * 80), {})
     held = Held(x[::2] + 1e-3)
     classifier = CLASSIFIERS["knn"]
     swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)

@@ -1,4 +1,4 @@
-"""What `--dry-run` tells of time and memory, and how many workers run at once."""
+"""What `--dry-run` tells of time and memory, and which jobs run at once."""
 
 import dataclasses
 
@@ -42,6 +42,21 @@ def test_jobs_are_handed_over_as_long_as_there_is_room():
     assert dataclasses.replace(room, workers=1).next_of([small], [large, small]) is None
 
 
+def test_jobs_that_do_not_fit_on_every_worker_go_first_and_the_rest_fills_the_room():
+    jobs = [job("rf", 10_000), job("svc", 9_000), job("svc", 10_000), job("dummy", 400)]
+    planned = plan(*jobs)
+    room = Room.of(planned, workers=2, free=3e9)
+    assert [j.key for j in room.in_order(jobs)] == ["svc10000", "svc9000", "rf10000", "dummy400"]
+    assert Room.of(planned, workers=2, free=1e12).in_order(jobs) == jobs
+
+
+def test_no_more_processes_start_than_there_are_jobs_or_than_fit():
+    planned = plan(*(job("dummy", n) for n in range(300, 305)))
+    assert Room.of(planned, workers=64, free=1e12).workers == 5
+    assert Room.of(planned, workers=64, free=4.1 * PROCESS).workers == 4
+    assert Room.of(planned, workers=64, free=1.0).workers == 1
+
+
 def test_number_of_the_largest_jobs_at_once_follows_from_memory():
     planned = plan(job("svc", 10_000), job("dummy", 400))
     assert planned.at_once(workers=4, free=4e9) == 2
@@ -78,20 +93,23 @@ def test_limits_of_control_groups_count_without_the_cache_that_gives_way(tmp_pat
     (tmp_path / "job" / "step").mkdir(parents=True)
     for group in ("job", "job/step"):
         (tmp_path / group / "memory.current").write_text("3000000\n")
-        (tmp_path / group / "memory.stat").write_text("anon 5\ninactive_file 1000000\n")
+        (tmp_path / group / "memory.stat").write_text("anon 5\ninactive_file 600000\nactive_file 400000\n")
         (tmp_path / group / "memory.max").write_text("max\n")
     assert free_memory() == pytest.approx(unlimited, rel=0.5)
     (tmp_path / limited / "memory.max").write_text("4000000\n")
     assert free_memory() == 2e6
 
 
-def test_dry_run_says_what_does_not_fit_and_what_takes_a_day(capsys):
+def test_dry_run_says_what_does_not_fit_and_what_takes_a_day(capsys, monkeypatch):
     from serbench import cli
 
+    monkeypatch.setattr("serbench.estimate.free_memory", lambda: 4e9)
     cli._print_expectation(plan(job("svc", 300_000)), workers=2)
     told = capsys.readouterr()
     assert "with 2 workers of up to" in told.out
     assert "may be stopped by the system for want of memory" in told.err
-    assert "more than a day. Shorter: --inner 4" in told.err
-    cli._print_expectation(dataclasses.replace(plan(job("dummy", 300))), workers=2)
+    assert "more than a day; --inner 4" in told.err
+    cli._print_expectation(plan(job("svc", 10_000)), workers=4)
+    assert "No more than 2 of the largest jobs run at a time" in capsys.readouterr().err
+    cli._print_expectation(plan(job("dummy", 300)), workers=2)
     assert not capsys.readouterr().err

@@ -457,3 +457,35 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
     assert not done.failed
     run(classifiers=("svc", "knn"), results="calm")
     assert job_bytes(run.store()) == job_bytes(run.store("calm"))
+
+
+def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
+    import serbench.grid
+
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    deadly, run_job = plan.todo[2].key, serbench.grid.run_job
+
+    def die_or_run(key, job, root):
+        if key == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run_job(key, job, root)
+
+    monkeypatch.setattr(serbench.grid, "run_job", die_or_run)
+    done = serbench.grid.run_grid(plan, run.store(), jobs=2)
+    assert done.failed == {deadly: "its worker process died twice (killed, or out of memory)"}
+    assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
+
+
+def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
+    from serbench.grid import run_grid
+
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    (part,) = (run.store().root / "features").glob("blobs-*/toy/part-*.parquet")
+    whole = part.read_bytes()
+    at = len(whole) // 2
+    part.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+    done = run_grid(plan, run.store(), jobs=2)
+    assert set(done.failed) == {job.key for job in plan.todo}
+    assert all(part.name in reason for reason in done.failed.values())

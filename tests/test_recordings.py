@@ -139,9 +139,9 @@ def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_rea
     assert extract() == 1
 
 
-def test_index_that_another_process_wrote_meanwhile_is_an_error(toy, write_wav):
+def test_index_that_was_written_anew_meanwhile_is_an_error(toy, write_wav):
     done = toy()
     write_wav(toy.root / "f1_anger_0.wav", seed=77)
     toy()
-    with pytest.raises(StoreError, match=r"was written anew by another process"):
+    with pytest.raises(StoreError, match=r"has been written anew meanwhile, from other labels or recordings"):
         done.index  # noqa: B018
