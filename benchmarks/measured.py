@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -89,7 +90,16 @@ def machine():
 def versions():
     """Versions of Python and of what takes the time."""
     found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    return ", ".join([f"Python {platform.python_version()}", *found])
+    return ", ".join([f"commit {commit()}", f"Python {platform.python_version()}", *found])
+
+
+def commit():
+    """Return the commit that ran, and whether the code had been changed since."""
+    git = ["git", "-C", str(HERE), "describe", "--always", "--abbrev=7", "--exclude=*"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    code = [*git[:3], "status", "--porcelain", "--", "../serbench", "*.py"]
+    changed = subprocess.run(code, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{found}, with changes" if changed else found
 
 
 def _section(told):

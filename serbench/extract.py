@@ -180,7 +180,7 @@ def _compute(
     progress: Progress,
 ) -> list[Result]:
     """Decode utterances and compute what lacks of them, writing parts on the way."""
-    writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name), s.name) for s in feature_sets}
+    writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name)) for s in feature_sets}
     lacking = any(len(rows) < len(scan.rows) for rows in stored.values())
     activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
     worker = _Worker(scan, feature_sets, stored)
@@ -243,9 +243,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
 class _Worker:
     """Decodes one utterance and computes what is wanted of it; every thread opens its own extractors."""
 
-    def __init__(
-        self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Mapping[str, set[tuple[str, str]]]
-    ) -> None:
+    def __init__(self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Stored) -> None:
         self.scan = scan
         self.feature_sets = feature_sets
         self.stored = stored
@@ -304,9 +302,8 @@ class _Worker:
 class _PartWriter:
     """Collects rows of one feature set and writes a part every few seconds."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.name = name
         self.rows: list[Row] = []
         self.columns: tuple[str, ...] = ()
         self.last = time.monotonic()

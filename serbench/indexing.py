@@ -54,7 +54,7 @@ def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
     StoreError : another one has been written since.
     """
     table = read_table(store.index(corpus))
-    if metadata_of(table).get("made_of") != made_of:
+    if metadata_of(table.schema).get("made_of") != made_of:
         found = "has been written anew meanwhile, from other labels or recordings"
         todo = "Run the command again, with a results folder of its own where entries of corpora differ"
         raise StoreError(str(store.index(corpus)), found, todo=todo)

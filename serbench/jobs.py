@@ -6,6 +6,7 @@ This is what worker processes execute. A job is told by its JSON alone, so any p
 from __future__ import annotations
 
 import functools
+import importlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 @functools.cache
 def settle_process() -> None:
     """Import what fits need and give this process one thread for each of them; done once per process."""
-    import sklearn.preprocessing
-    import sklearn.svm  # noqa: F401
     from threadpoolctl import threadpool_limits
 
+    for module in ("sklearn.preprocessing", "sklearn.svm"):
+        importlib.import_module(module)
     threadpool_limits(1)
 
 

@@ -224,15 +224,14 @@ def read_frame(path: Path) -> pd.DataFrame:
 def read_metadata(path: Path) -> dict[str, Any]:
     """Read the JSON metadata that serbench wrote into a parquet file."""
     try:
-        raw = pq.read_schema(path).metadata or {}
-        return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
+        return metadata_of(pq.read_schema(path))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
-def metadata_of(table: pa.Table) -> dict[str, Any]:
+def metadata_of(schema: pa.Schema) -> dict[str, Any]:
     """Return the JSON metadata that serbench wrote with a table."""
-    raw = table.schema.metadata or {}
+    raw = schema.metadata or {}
     return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
 
 
@@ -243,7 +242,7 @@ def write_part(folder: Path, part: FeatureTable) -> Path:
     return path
 
 
-def read_all_parts(paths: Iterable[Path]) -> FeatureTable:
+def _read_all_parts(paths: Iterable[Path]) -> FeatureTable:
     """Read parts whole, one after the other; rows of a recording's earlier content are among them."""
     parts = [_read_part(path) for path in paths]
     if not parts:
@@ -265,7 +264,7 @@ def map_features(folder: Path) -> FeatureTable:
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return _open_mapped(path)
-    table = read_all_parts(parts)
+    table = _read_all_parts(parts)
     with contextlib.suppress(StoreError, OSError, ValueError, pa.ArrowException):  # no room: it stays in memory
         _write_mapped(path, table)
         table = _open_mapped(path)
@@ -312,8 +311,7 @@ def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]
     """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata."""
     table = read_table(path)
     codes = _matrix(table["predictions"], np.uint8)
-    raw = table.schema.metadata or {}
-    return table["utterance"].to_pylist(), codes.T, dict(json.loads(raw[b"serbench"]))
+    return table["utterance"].to_pylist(), codes.T, metadata_of(table.schema)
 
 
 def _read_part(path: Path) -> FeatureTable:
@@ -324,7 +322,7 @@ def _feature_table(arrow: pa.Table) -> FeatureTable:
     return FeatureTable(
         tuple(arrow["utterance"].to_pylist()),
         tuple(arrow["audio_hash"].to_pylist()),
-        tuple(json.loads(arrow.schema.metadata[b"serbench"])["columns"]),
+        tuple(metadata_of(arrow.schema)["columns"]),
         _matrix(arrow["features"], np.float32),
     )
 
@@ -359,7 +357,7 @@ def _open_mapped(path: Path) -> FeatureTable:
         arrow = pa.ipc.open_file(file).read_all()
     arrow.validate(full=True)
     table = _feature_table(arrow)
-    if json.loads(arrow.schema.metadata[b"serbench"])["content"] != _content(table, *table.columns):
+    if metadata_of(arrow.schema)["content"] != _content(table, *table.columns):
         raise ValueError("damaged")
     return table
 

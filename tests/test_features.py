@@ -1,3 +1,4 @@
+import gc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,6 +55,26 @@ def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch)
         extractor(speech(0.5))
     monkeypatch.undo()
     np.testing.assert_array_equal(extractor(speech()), before)
+
+
+def test_engines_are_freed_with_their_extractors(monkeypatch):
+    from opensmile.core.lib import OpenSMILE
+
+    freed = []
+    free = OpenSMILE.free
+
+    def note(engine):
+        freed.append(id(engine))
+        free(engine)
+
+    monkeypatch.setattr(OpenSMILE, "free", note)
+    extractor = find_feature_set("IS09").open()
+    extractor(speech())
+    engine = id(extractor.engine)
+    assert engine not in freed
+    del extractor
+    gc.collect()
+    assert engine in freed
 
 
 def test_untested_opensmile_is_driven_after_a_test_of_itself(monkeypatch):

@@ -37,11 +37,11 @@ def same_blas():
     return len(found) == 1
 
 
-def test_dot_products_are_those_of_blas_pair_by_pair_to_the_last_bit():
-    if not same_blas():
-        pytest.skip("numpy and scipy come with different BLAS libraries: their products may differ in the last bits")
+def test_dot_products_are_those_of_blas_pair_by_pair_to_the_last_bit_of_one_blas():
     left, right = rows(3), rows(300, seed=1)
-    np.testing.assert_array_equal(products(left, right), np.array([[ddot(a, b) for b in right] for a in left]))
+    rounding = 0 if same_blas() else 1e-12
+    expected = np.array([[ddot(a, b) for b in right] for a in left])
+    np.testing.assert_allclose(products(left, right), expected, rtol=rounding, atol=rounding)
     assert not np.array_equal(left @ right.T, products(left, right))  # what the kernels must not be made of
 
 

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -144,4 +145,21 @@ def test_index_that_was_written_anew_meanwhile_is_an_error(toy, write_wav):
     write_wav(toy.root / "f1_anger_0.wav", seed=77)
     toy()
     with pytest.raises(StoreError, match=r"has been written anew meanwhile, from other labels or recordings"):
-        done.index  # noqa: B018
+        len(done.index)
+
+
+def test_inodes_that_use_all_64_bits_are_kept_and_compared(toy, monkeypatch):
+    """Some network and union file systems give them; the store's integers have a sign."""
+    import serbench.recordings
+
+    real = os.stat
+
+    def large(path, **options):
+        found = list(real(path, **options))
+        return SimpleNamespace(st_size=found[6], st_mtime_ns=10**18, st_ctime_ns=10**18, st_ino=2**64 - 1 - found[1])
+
+    monkeypatch.setattr(serbench.recordings, "os", SimpleNamespace(stat=large))
+    toy()
+    assert len(read_measured(toy.store, "toy")) == 24
+    toy()
+    assert toy.decoded == []
