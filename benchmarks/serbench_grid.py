@@ -63,7 +63,7 @@ def main():
     """Time planning and running a grid once the libraries are imported and the workers are up."""
     classifier, results, output = sys.argv[1:]
     CLOCKS.mkdir(exist_ok=True)
-    serbench.grid.run_job = clocked_job
+    serbench.pool.run_job = clocked_job
     workspace = serbench.Workspace(results=results, jobs=2)
 
     def run(name):

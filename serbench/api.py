@@ -45,7 +45,7 @@ class Workspace:
 
     `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
     copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as
-    it was.
+    it was. `job_timeout_s`: seconds after which a job of the grid is stopped and has failed, None for never.
     """
 
     results: Path | str = "results"
@@ -54,6 +54,7 @@ class Workspace:
     jobs: int | None = None
     progress: Progress = silent
     rehash: bool = False
+    job_timeout_s: float | None = None
 
     def catalogue(self) -> Catalogue:
         """Load the catalogue with this workspace's own file over it."""
@@ -293,7 +294,13 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     from serbench.grid import run_grid as run_jobs
 
     workspace = planned.workspace
-    run = run_jobs(planned.plan, workspace.store(), jobs=workspace.workers, progress=workspace.progress)
+    run = run_jobs(
+        planned.plan,
+        workspace.store(),
+        jobs=workspace.workers,
+        timeout_s=workspace.job_timeout_s,
+        progress=workspace.progress,
+    )
     return replace(planned, run=run)
 
 

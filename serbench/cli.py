@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import shlex
+import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -56,8 +58,10 @@ Features = Annotated[
 ]
 
 DEFAULT_RESULTS = Path("results")
-INTERRUPTED = 130
-"""Exit code that typer gives Ctrl-C."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C (typer's own) and after SIGTERM: 128 and the number of the signal."""
+
+_progress = ProgressLine()
 
 
 @corpora_app.command("list")
@@ -216,6 +220,10 @@ def grid(
     seed: Annotated[
         list[int] | None, typer.Option("--seed", min=0, help="Random state; may be repeated. Default: 0.")
     ] = None,
+    job_timeout: Annotated[
+        float | None,
+        typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails.", metavar="SECONDS"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
     ] = False,
@@ -239,7 +247,7 @@ def grid(
         space=space,
         seeds=tuple(dict.fromkeys(seed or (0,))),
     )
-    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
+    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs, job_timeout=job_timeout)
     result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
     _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
@@ -300,7 +308,7 @@ def demo(
     """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
     import serbench.api as api
 
-    made = api.run_demo(folder, jobs=jobs, progress=ProgressLine())
+    made = api.run_demo(folder, jobs=jobs, progress=_progress)
     for table in made.of("table2-uar"):
         print_table(table)
     print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")
@@ -319,15 +327,29 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     warnings.showwarning = _say_warning
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except SerbenchError as error:
         say(f"serbench: {error}")
         sys.exit(1)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            say("\nserbench: stopped. What was finished is stored; the same command goes on from there.")
+        if stop.code in (INTERRUPTED, TERMINATED):
+            _end_at_once(stop.code)
         raise
+
+
+def _terminate(number: int, frame: object) -> None:
+    """Unwind as after Ctrl-C, so that workers are stopped and what was computed is stored."""
+    sys.exit(TERMINATED)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """Say what is stored and end without waiting for threads, one of which may be in the middle of a long recording."""
+    done = f" ({_progress.activity}: {_progress.done} of {_progress.total})" if _progress.total else ""
+    say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -336,11 +358,17 @@ def _say_warning(message: Warning | str, *where: object, **more: object) -> None
 
 
 def _workspace(
-    results: Path, corpora_file: Path | None, *, partial: bool, jobs: int | None = None, rehash: bool = False
+    results: Path,
+    corpora_file: Path | None,
+    *,
+    partial: bool,
+    jobs: int | None = None,
+    rehash: bool = False,
+    job_timeout: float | None = None,
 ) -> Workspace:
     from serbench.api import Workspace
 
-    return Workspace(results, corpora_file, partial, jobs, ProgressLine(), rehash)
+    return Workspace(results, corpora_file, partial, jobs, _progress, rehash, job_timeout)
 
 
 def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:

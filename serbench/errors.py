@@ -148,3 +148,7 @@ class ScoreError(SerbenchError):
 
 class StoreError(SerbenchError):
     """The results folder cannot be read or written."""
+
+
+class DiskError(StoreError):
+    """The disk refuses to write: no room, no permission. What is stored already is intact, and more cannot be."""

@@ -325,17 +325,16 @@ class _PartWriter:
 def _in_order(worker: _Worker, rows: Iterable[Record], *, jobs: int) -> Iterator[Result]:
     """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        try:
-            for row in rows:
-                pending.append(pool.submit(worker, row))
-                if len(pending) > 4 * jobs:
-                    yield pending.popleft().result()
-            while pending:
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
+        for row in rows:
+            pending.append(pool.submit(worker, row))
+            if len(pending) > 4 * jobs:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for a long recording
 
 
 def _counts(

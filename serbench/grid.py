@@ -8,15 +8,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from serbench.cells import (
     Choice,
@@ -29,26 +25,25 @@ from serbench.cells import (
 )
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.errors import SerbenchError, StoreError, listed
-from serbench.estimate import PROCESS, Estimate, free_memory, note_seconds
-from serbench.jobs import run_job, settle_process
+from serbench.errors import StoreError, listed
+from serbench.estimate import Estimate, free_memory, note_seconds
 from serbench.keys import digest
 from serbench.plan import Job, Plan, make_plan
+from serbench.pool import LocalCrew
 from serbench.progress import Progress, silent
-from serbench.store import OUTDATED, Store, map_features, read_json, write_json
-
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
-_ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
+from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
+from serbench.store import OUTDATED, Store, is_sound, map_features, read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
 class GridPlan:
-    """Cells, their jobs, and which of the jobs the store has."""
+    """Cells, their jobs, and which of the jobs the store lacks; `damaged` are those of them that it has damaged."""
 
     cells: tuple[PlannedCell, ...]
     plan: Plan
     todo: tuple[Job, ...]
     estimate: Estimate
+    damaged: tuple[Job, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -73,10 +68,11 @@ class GridPlan:
 
 @dataclass(frozen=True, slots=True)
 class GridRun:
-    """What a run did: `failed` maps job keys to reasons."""
+    """What a run did: `failed` maps job keys to reasons, `elsewhere` counts what another process did meanwhile."""
 
     plan: GridPlan
     failed: Mapping[str, str]
+    elsewhere: int = 0
 
     @property
     def refused(self) -> dict[str, str]:
@@ -114,35 +110,60 @@ def plan_grid(
         cell if cell.request is None else dataclasses.replace(cell, record=with_evaluations(cell.record, next(planned)))
         for cell in cells
     )
-    todo = [job for job in plan.jobs.values() if not store.job(job.key).is_file()]
+    absent = [job for job in plan.jobs.values() if not store.has_job(job.key)]
+    damaged = [job for job in plan.jobs.values() if store.has_job(job.key) and not is_sound(store.job(job.key))]
+    todo = absent + damaged
     estimate = Estimate.of(store, {source.key: source.n_features for source in features})
     longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
-    return GridPlan(whole, plan, tuple(longest_first), estimate)
+    return GridPlan(whole, plan, tuple(longest_first), estimate, tuple(damaged))
 
 
-def run_grid(plan: GridPlan, store: Store, *, jobs: int, progress: Progress = silent) -> GridRun:
-    """Record the cells, run the jobs that the store lacks in worker processes, and record what failed."""
+def run_grid(
+    plan: GridPlan, store: Store, *, jobs: int, timeout_s: float | None = None, progress: Progress = silent
+) -> GridRun:
+    """Record the cells, run the jobs that the store lacks in worker processes, and record what failed.
+
+    Parameters
+    ----------
+    timeout_s : seconds after which a job is stopped and has failed.
+
+    Raises
+    ------
+    DiskError : the store cannot be written; what was done until then is stored.
+    """
     mark_outdated(plan, store)
     for cell in plan.cells:
         write_json(store.cell(cell.cell.name), cell.record)
-    failed: dict[str, str] = {}
-    done, seconds_done = 0, 0.0
+    for job in plan.damaged:
+        warnings.warn(f"{store.job(job.key)} is damaged; its predictions are made anew", stacklevel=2)
+        store.job(job.key).unlink(missing_ok=True)
     _map_all(plan.todo, store)
-    room = Room.of(plan, workers=jobs, free=free_memory())
-    for job, outcome in _run_jobs(room.in_order(plan.todo), store, room):
-        done += 1
-        if isinstance(outcome, str):
-            failed[job.key] = outcome
+    room = Room.of({job.key: plan.estimate.memory(job) for job in plan.todo}, workers=jobs, free=free_memory())
+    with contextlib.closing(LocalCrew(store, workers=room.workers, timeout_s=timeout_s)) as crew:
+        run = _run_all(plan, store, crew, room, progress)
+    for cell in plan.cells:
+        reason = run.refused.get(cell.cell.name)
+        if reason and not cell.refused:
+            write_json(store.cell(cell.cell.name), {**cell.record, "refused": reason})
+    return run
+
+
+def _run_all(plan: GridPlan, store: Store, crew: Crew, room: Room, progress: Progress) -> GridRun:
+    """Run the jobs of a plan, noting how long they take and which fail."""
+    failed: dict[str, str] = {}
+    elsewhere = 0
+    seconds_done = 0.0
+    outcomes = run_jobs(room.in_order(plan.todo), crew, store, room)
+    for done, (job, outcome) in enumerate(outcomes, start=1):
+        if isinstance(outcome, Failed):
+            failed[job.key] = outcome.reason
+        elif isinstance(outcome, Elsewhere):
+            elsewhere += 1
         else:
             note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
         seconds_done += plan.estimate.seconds(job)
         progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
-    run = GridRun(plan, failed)
-    refused = run.refused
-    for cell in plan.cells:
-        if cell.cell.name in refused and not cell.refused:
-            write_json(store.cell(cell.cell.name), {**cell.record, "refused": refused[cell.cell.name]})
-    return run
+    return GridRun(plan, failed, elsewhere)
 
 
 def _map_all(jobs: Sequence[Job], store: Store) -> None:
@@ -203,96 +224,3 @@ def _place(record: Mapping[str, Any]) -> str:
 
 def _column(record: Mapping[str, Any]) -> tuple[str, str, str]:
     return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What jobs may take at once: `workers` processes, and `free` bytes of which each job takes `memory`."""
-
-    workers: int
-    free: float
-    memory: Mapping[str, float]
-
-    @staticmethod
-    def of(plan: GridPlan, *, workers: int, free: float) -> Room:
-        """Make room for no more processes than there are jobs, or than fit when they do nothing yet."""
-        useful = max(1, min(workers, len(plan.todo), int(free / PROCESS)))
-        return Room(useful, free, {job.key: plan.estimate.memory(job) for job in plan.todo})
-
-    def in_order(self, jobs: Sequence[Job]) -> list[Job]:
-        """Put first, the largest before, the jobs of which there cannot be one for each worker at once.
-
-        Others fill the memory that these leave; the other way round they would wait to the end and run alone.
-        """
-        least = self.free / self.workers
-        return sorted(jobs, key=lambda job: -self.memory[job.key] if self.memory[job.key] > least else 0.0)
-
-    def next_of(self, waiting: Iterable[Job], running: Iterable[Job]) -> Job | None:
-        """Choose the first of the jobs that wait to be handed to the pool; None while there is no room for any.
-
-        A worker should find its next job when it ends one, so twice as many as there are workers are handed over.
-        """
-        under_way = list(running)
-        if len(under_way) >= 2 * self.workers:
-            return None
-        left = self.free - sum(self.memory[job.key] for job in under_way)
-        return next((job for job in waiting if self.memory[job.key] <= left or not under_way), None)
-
-
-def _run_jobs(jobs: Sequence[Job], store: Store, room: Room) -> Iterator[tuple[Job, float | str]]:
-    """Yield each job with its seconds, or with the reason why it failed, as they finish.
-
-    A worker that dies takes its pool with it. The jobs that were running are then run one at a time, so that only the
-    one that kills its worker fails, and the rest goes on in a new pool.
-    """
-    left = {job.key: job for job in jobs}
-    while left:
-        suspects: dict[str, Job] = {}
-        try:
-            yield from _run_pool(left, suspects, store, room)
-        except BrokenProcessPool:
-            for job in suspects.values():
-                try:
-                    yield from _run_pool({job.key: job}, {}, store, dataclasses.replace(room, workers=1))
-                except BrokenProcessPool:
-                    yield job, "its worker process died twice (killed, or out of memory)"
-                del left[job.key]
-            store.clear_leftovers()
-
-
-def _run_pool(
-    left: dict[str, Job], suspects: dict[str, Job], store: Store, room: Room
-) -> Iterator[tuple[Job, float | str]]:
-    """Run jobs in child processes, even with one worker, so that results never depend on the number of workers.
-
-    Finished jobs are taken out of `left`; when a worker dies, `suspects` holds the jobs that were under way.
-    """
-    pool = get_reusable_executor(max_workers=room.workers, env=_ONE_THREAD, timeout=60, initializer=settle_process)
-    waiting = OrderedDict(left)  # taken from the front, which a plain dict does ever more slowly
-    running: dict[Future[float], Job] = {}
-    try:
-        while waiting or running:
-            while job := room.next_of(waiting.values(), running.values()):
-                del waiting[job.key]
-                suspects[job.key] = job
-                running[pool.submit(run_job, job.key, job.json, str(store.root))] = job
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                outcome = _outcome(future)
-                job = running.pop(future)
-                del left[job.key], suspects[job.key]
-                yield job, outcome
-    except BaseException:
-        pool.shutdown(kill_workers=True)
-        raise
-
-
-def _outcome(future: Future[float]) -> float | str:
-    """Return a job's seconds, or the reason why it failed; a dead worker is not the job's fault and is raised."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise
-    except SerbenchError as error:
-        return str(error)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"

@@ -1,15 +1,18 @@
 """The results folder: atomic files, and parts that are never rewritten.
 
-Every file is written beside its place and moved there in one step, so a reader meets a whole file or none. Names of
-content (parts, jobs) are digests of what went into them; writing one twice is harmless, by two processes too. Columns
-and metadata are text and numbers; nothing is ever unpickled.
+Every file is written beside its place and moved there in one step, so a reader meets a whole file or none, and is
+sealed with a checksum, so that a damaged one is known. Names of content (parts, jobs) are digests of what went into
+them; writing one twice is harmless, by two processes too. Columns and metadata are text and numbers; nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import mmap
 import os
 import socket
 import tempfile
@@ -22,9 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
-from serbench.errors import StoreError
+from serbench.errors import DiskError, StoreError
 from serbench.keys import digest
+from serbench.seals import UNSEALED, is_intact, seal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,25 +110,81 @@ class Store:
 
         Raises
         ------
-        StoreError : it cannot be created or written.
+        DiskError : it cannot be created or written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
-            raise StoreError(
+            raise DiskError(
                 str(self.root),
                 f"the results folder cannot be written ({error.strerror})",
                 todo="Choose another with --results, or mend its permissions",
             ) from error
         self.clear_leftovers()
 
+    def has_job(self, key: str) -> bool:
+        """Say whether a job's predictions are there."""
+        return self.job(key).is_file()
+
+    def claim(self, name: str) -> Path:
+        """Place of the lock of what a process has in hand."""
+        return self.root / "claims" / f"{name}.lock"
+
     def clear_leftovers(self) -> None:
-        """Remove the temporary files of processes of this host that are gone."""
+        """Remove the temporary files of processes of this host that are gone, and claims that nobody holds."""
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
             for leftover in self.root.rglob(".tmp-*"):
                 _clear(leftover)
+        claims = Claims(self)
+        for path in self.claim("*").parent.glob("*.lock"):
+            if claims.take(path.stem):
+                claims.release(path.stem)
+
+
+class Claims:
+    """What this process has in hand, so that others on the same store do something else meanwhile.
+
+    A claim is a lock of the operating system on a file of its own, so it ends with its process, however that ends. It
+    saves work and guards nothing: where a file system has no locks, and in the instant when a file of a lock is
+    removed, two processes may do the same, which is harmless.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: dict[str, FileLock] = {}
+
+    def take(self, name: str) -> bool:
+        """Claim something; say whether nobody else has it in hand."""
+        path = self._store.claim(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError):  # no locks here, or not for this user
+            return True
+        self._held[name] = lock
+        return True
+
+    def release(self, name: str) -> None:
+        """Leave something to others."""
+        lock = self._held.pop(name, None)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                self._store.claim(name).unlink(missing_ok=True)  # while it is held: nobody waits for this file
+            lock.release()
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for name in tuple(self._held):
+            self.release(name)
+        with contextlib.suppress(OSError):  # others are at work
+            self._store.claim("").parent.rmdir()
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -131,7 +192,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
     Raises
     ------
-    StoreError : no space, no permission, or any other refusal of the disk.
+    DiskError : no space, no permission, or any other refusal of the disk.
     """
     temporary = path.parent / f".tmp-{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
     try:
@@ -141,7 +202,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StoreError(
+        raise DiskError(
             str(path),
             f"cannot be written ({error.strerror or error})",
             todo="What was stored before is intact; make room or mend permissions and run the same command again",
@@ -152,10 +213,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write an Arrow table as parquet, atomically."""
-    write_atomically(
-        path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-    )
+    """Write an Arrow table as parquet, sealed, atomically."""
+
+    def write(temporary: Path) -> None:
+        pq.write_table(_unsealed(table), temporary, compression="zstd", write_page_checksum=True)
+        seal(temporary)
+
+    write_atomically(path, write)
 
 
 def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
@@ -183,20 +247,27 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: _fill(temporary, text))
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON value, one line per field, atomically."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON, one line per field, sealed, atomically."""
+
+    def write(temporary: Path) -> None:
+        _fill(temporary, json.dumps({**record, "seal": UNSEALED}, indent=1, ensure_ascii=False) + "\n")
+        seal(temporary)
+
+    write_atomically(path, write)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a record that was written as JSON.
 
     Raises
     ------
-    StoreError : absent, or not JSON.
+    StoreError : absent, or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(_intact(path))
+        del record["seal"]
+        return record
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
@@ -209,9 +280,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     StoreError : absent or damaged.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(pa.BufferReader(_intact(path))) as file:
             return file.read(None if columns is None else list(columns))
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
@@ -224,7 +295,7 @@ def read_frame(path: Path) -> pd.DataFrame:
 def read_metadata(path: Path) -> dict[str, Any]:
     """Read the JSON metadata that serbench wrote into a parquet file."""
     try:
-        return metadata_of(pq.read_schema(path))
+        return metadata_of(pq.read_schema(pa.BufferReader(_intact(path))))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
@@ -260,7 +331,7 @@ def map_features(folder: Path) -> FeatureTable:
 
     The mapped file lies beside the parts, keyed by their names; it is made of them where it is absent or damaged.
     """
-    parts = sorted(folder.glob("part-*.parquet"))
+    parts = _parts(folder)
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return _open_mapped(path)
@@ -286,10 +357,16 @@ def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
 def stored_rows(folder: Path) -> set[tuple[str, str]]:
     """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
     rows: set[tuple[str, str]] = set()
-    for path in sorted(folder.glob("part-*.parquet")):
-        table = read_table(path, ["utterance", "audio_hash"])
-        rows.update(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
+    for path in _parts(folder):
+        rows |= _rows_of(path, path.stat().st_mtime_ns)
     return rows
+
+
+@functools.lru_cache(maxsize=256)
+def _rows_of(path: Path, mtime_ns: int) -> frozenset[tuple[str, str]]:
+    """Return (utterance, audio hash) of every row of a part; it is read once as long as its file is as it was."""
+    table = read_table(path, ["utterance", "audio_hash"])
+    return frozenset(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
 
 
 def write_predictions(
@@ -327,10 +404,10 @@ def _feature_table(arrow: pa.Table) -> FeatureTable:
     )
 
 
-def _content(table: FeatureTable, *more: str) -> str:
-    """Digest of a table's ids, fingerprints and numbers, and of what else is given."""
+def _content(table: FeatureTable) -> str:
+    """Digest of a table's ids, fingerprints and numbers."""
     matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
-    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest(), *more])
+    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest()])
 
 
 def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
@@ -345,21 +422,20 @@ def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
 
 def _write_mapped(path: Path, table: FeatureTable) -> None:
     def write(temporary: Path) -> None:
-        arrow = _arrow(table, {"columns": list(table.columns), "content": _content(table, *table.columns)})
+        arrow = _unsealed(_arrow(table, {"columns": list(table.columns)}))
         with pa.ipc.new_file(str(temporary), arrow.schema) as file:
             file.write_table(arrow)
+        seal(temporary)
 
     write_atomically(path, write)
 
 
 def _open_mapped(path: Path) -> FeatureTable:
+    with path.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        if not is_intact(mapped):
+            raise ValueError("damaged")
     with pa.memory_map(str(path)) as file:
-        arrow = pa.ipc.open_file(file).read_all()
-    arrow.validate(full=True)
-    table = _feature_table(arrow)
-    if metadata_of(arrow.schema)["content"] != _content(table, *table.columns):
-        raise ValueError("damaged")
-    return table
+        return _feature_table(pa.ipc.open_file(file).read_all())
 
 
 def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
@@ -373,6 +449,31 @@ def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
 def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
     own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()}
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+
+
+def _unsealed(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"seal": UNSEALED.encode()})
+
+
+def is_sound(path: Path) -> bool:
+    """Say whether a sealed file is there and holds what was written."""
+    try:
+        _intact(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _intact(path: Path) -> bytes:
+    """Read a file as it was when it was sealed; `ValueError` where it is not."""
+    content = path.read_bytes()
+    if not is_intact(content):
+        raise ValueError("its content is not what was written: damaged, altered, or of an earlier serbench")
+    return content
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
 
 
 def _whole_files(folder: Path, suffix: str) -> list[Path]:

@@ -16,11 +16,13 @@ class ProgressLine:
 
     def __init__(self) -> None:
         self.activity = ""
+        self.done = self.total = 0
         self.started = self.shown = 0.0
 
     def __call__(self, activity: str, done: int, total: int, share: float) -> None:
         """Show how far an activity is, its rate and the time left."""
         now = time.monotonic()
+        self.done, self.total = done, total
         if activity != self.activity:
             self.activity, self.started, self.shown = activity, now, 0.0
         interval = 0.1 if sys.stderr.isatty() else 10.0

@@ -1,13 +1,11 @@
 """What `--dry-run` tells of time and memory, and which jobs run at once."""
 
-import dataclasses
-
 import pytest
 
 from serbench import estimate
 from serbench.classifiers import CLASSIFIERS
 from serbench.estimate import PROCESS, Estimate, free_memory
-from serbench.grid import GridPlan, Room
+from serbench.grid import GridPlan
 from serbench.plan import Job, Plan, Recipe, Rows
 from serbench.protocols import TrainingSet
 from serbench.store import Store
@@ -28,33 +26,6 @@ def test_more_rows_take_more_time_and_memory(name):
     classifier = CLASSIFIERS[name]
     assert classifier.seconds(9000, 384, 6) >= classifier.seconds(300, 384, 6) > 0
     assert classifier.memory(9000, 1000, 384) > classifier.memory(300, 100, 384) > 0
-
-
-def test_jobs_are_handed_over_as_long_as_there_is_room():
-    large, other, small = job("svc", 10_000), job("svc", 9_999), job("dummy", 400)
-    planned = plan(large, other, small)
-    room = Room(4, 2.2e9, {j.key: planned.estimate.memory(j) for j in planned.todo})
-    assert room.next_of([large, other, small], []) is large
-    assert room.next_of([other, small], [large]) is small
-    assert room.next_of([other], [large, small]) is None
-    assert room.next_of([other], []) is other
-    assert dataclasses.replace(room, free=1.0).next_of([large], []) is large
-    assert dataclasses.replace(room, workers=1).next_of([small], [large, small]) is None
-
-
-def test_jobs_that_do_not_fit_on_every_worker_go_first_and_the_rest_fills_the_room():
-    jobs = [job("rf", 10_000), job("svc", 9_000), job("svc", 10_000), job("dummy", 400)]
-    planned = plan(*jobs)
-    room = Room.of(planned, workers=2, free=3e9)
-    assert [j.key for j in room.in_order(jobs)] == ["svc10000", "svc9000", "rf10000", "dummy400"]
-    assert Room.of(planned, workers=2, free=1e12).in_order(jobs) == jobs
-
-
-def test_no_more_processes_start_than_there_are_jobs_or_than_fit():
-    planned = plan(*(job("dummy", n) for n in range(300, 305)))
-    assert Room.of(planned, workers=64, free=1e12).workers == 5
-    assert Room.of(planned, workers=64, free=4.1 * PROCESS).workers == 4
-    assert Room.of(planned, workers=64, free=1.0).workers == 1
 
 
 def test_number_of_the_largest_jobs_at_once_follows_from_memory():

@@ -13,7 +13,7 @@ import pytest
 
 from serbench import api
 from serbench.report.outcomes import load_outcomes
-from serbench.store import Store, read_predictions
+from serbench.store import Store, read_json, read_predictions, write_json
 
 sys.path.insert(0, str(Path(__file__).parent / "independent"))
 import nested_loso
@@ -371,8 +371,8 @@ def test_cells_made_with_other_versions_are_told_and_not_shown(toy):
     run = toy()
     run(classifiers=("knn",))
     (path,) = run.store().cells
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "versions": {**record["versions"], "scikit-learn": "0.1"}}))
+    record = read_json(path)
+    write_json(path, {**record, "versions": {**record["versions"], "scikit-learn": "0.1"}})
     run(classifiers=("dummy",))
     assert "made with scikit-learn 0.1, now " in outcomes(run)["knn"].reasons["default"]
 
@@ -461,19 +461,20 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
 
 def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
     import serbench.grid
+    import serbench.pool
 
     run = toy()
     plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
-    deadly, run_job = plan.todo[2].key, serbench.grid.run_job
+    deadly, run_job = plan.todo[2].key, serbench.pool.run_job
 
     def die_or_run(key, job, root):
         if key == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return run_job(key, job, root)
 
-    monkeypatch.setattr(serbench.grid, "run_job", die_or_run)
+    monkeypatch.setattr(serbench.pool, "run_job", die_or_run)
     done = serbench.grid.run_grid(plan, run.store(), jobs=2)
-    assert done.failed == {deadly: "its worker process died twice (killed, or out of memory)"}
+    assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
 
 

@@ -1,0 +1,126 @@
+"""Worker processes of this machine: each runs one job at a time, and may die or be stopped without any other.
+
+Every worker is a pool of its own, because a pool falls with any of its processes. Workers that have nothing to do stay
+for a minute, for the next grid of the same program.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+from serbench.jobs import run_job, settle_process
+from serbench.plan import Job
+from serbench.schedule import Failed, Outcome, failure_of
+from serbench.store import Store
+
+IDLE_S = 60
+"""Seconds after which a worker without a job ends itself."""
+
+WATCH_S = 0.5
+"""Seconds between two looks of a worker at whether the program that started it is still there."""
+
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
+_ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
+
+_idle: list[ProcessPoolExecutor] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A job under way, the worker that has it, and since when."""
+
+    job: Job
+    worker: ProcessPoolExecutor
+    started: float
+
+
+class LocalCrew:
+    """So many worker processes over one store; a job that takes longer than `timeout_s` is stopped."""
+
+    def __init__(self, store: Store, *, workers: int, timeout_s: float | None = None) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+        self._free = [_idle.pop() if _idle else _new_worker() for _ in range(workers)]
+        self._running: dict[Future[float], _Run] = {}
+
+    @property
+    def n_free(self) -> int:
+        """How many jobs could be started now."""
+        return len(self._free)
+
+    def start(self, job: Job) -> None:
+        """Hand a job to a free worker."""
+        worker = self._free.pop()
+        future = worker.submit(run_job, job.key, job.json, str(self._store.root))
+        self._running[future] = _Run(job, worker, time.monotonic())
+
+    def wait(self, timeout_s: float | None) -> Sequence[tuple[Job, Outcome]]:
+        """Return the jobs that have ended, once there are any or the time is over."""
+        ended = wait(self._running, timeout=self._nearest(timeout_s), return_when=FIRST_COMPLETED).done
+        outcomes = [self._ended(future, self._running.pop(future)) for future in ended]
+        overdue = [future for future, run in self._running.items() if self._left_s(run) <= 0]
+        return outcomes + [self._stopped(self._running.pop(future)) for future in overdue]
+
+    def close(self) -> None:
+        """Leave the workers to the next crew; those that still run a job are killed, wherever in it they are."""
+        for run in self._running.values():
+            _kill(run.worker)
+        _idle.extend(self._free)
+        self._running, self._free = {}, []
+
+    def _ended(self, future: Future[float], run: _Run) -> tuple[Job, Outcome]:
+        try:
+            outcome: Outcome = future.result()
+        except BrokenProcessPool:
+            _kill(run.worker)
+            self._store.clear_leftovers()
+            self._free.append(_new_worker())
+            return run.job, Failed("its worker process died (killed, or out of memory)", is_worker_fault=True)
+        except Exception as error:  # whatever a fit raises is the job's fault, and no other's
+            outcome = failure_of(error)
+        self._free.append(run.worker)
+        return run.job, outcome
+
+    def _stopped(self, run: _Run) -> tuple[Job, Outcome]:
+        _kill(run.worker)
+        self._store.clear_leftovers()
+        self._free.append(_new_worker())
+        return run.job, Failed(f"it took longer than --job-timeout {self._timeout_s:g} seconds")
+
+    def _left_s(self, run: _Run) -> float:
+        return float("inf") if self._timeout_s is None else run.started + self._timeout_s - time.monotonic()
+
+    def _nearest(self, timeout_s: float | None) -> float | None:
+        """Seconds to wait at most: as asked, or until the first job is overdue."""
+        until = [self._left_s(run) for run in self._running.values() if self._timeout_s is not None]
+        until += [] if timeout_s is None else [timeout_s]
+        return max(0.0, min(until)) if until else None
+
+
+def _new_worker() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, timeout=IDLE_S, env=_ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
+
+
+def _kill(worker: ProcessPoolExecutor) -> None:
+    worker.shutdown(wait=True, kill_workers=True)
+
+
+def _start_worker(parent: int) -> None:
+    """Ready a worker process: Ctrl-C is for the program that started it, without which it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    settle_process()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
