@@ -11,9 +11,10 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,6 +61,9 @@ Features = Annotated[
 DEFAULT_RESULTS = Path("results")
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C (typer's own) and after SIGTERM: 128 and the number of the signal."""
+
+PATIENCE_S = 1.0
+"""Seconds that a stopped command may take to wind up."""
 
 _progress = ProgressLine()
 
@@ -335,7 +339,8 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if stop.code in (INTERRUPTED, TERMINATED):
-            _end_at_once(stop.code)
+            _say_stopped()
+            _end_soon(stop.code)
         raise
 
 
@@ -344,12 +349,17 @@ def _terminate(number: int, frame: object) -> None:
     sys.exit(TERMINATED)
 
 
-def _end_at_once(code: int) -> NoReturn:
-    """Say what is stored and end without waiting for threads, one of which may be in the middle of a long recording."""
+def _say_stopped() -> None:
     done = f" ({_progress.activity}: {_progress.done} of {_progress.total})" if _progress.total else ""
     say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")
+
+
+def _end_soon(code: int) -> None:
+    """End the process even where a thread is in the middle of a long recording."""
     sys.stdout.flush()
-    os._exit(code)
+    timer = threading.Timer(PATIENCE_S, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:

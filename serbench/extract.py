@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,12 +29,14 @@ from serbench.errors import AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
 from serbench.progress import Progress, silent
-from serbench.recordings import FileState, Measured, read_measured, write_measured
+from serbench.recordings import FileState, Measured, add_measured, read_measured, replace_measured
 from serbench.store import (
+    Claims,
     FeatureTable,
     Store,
     read_columns,
     read_features,
+    remove_damaged_parts,
     stored_rows,
     write_columns,
     write_json,
@@ -48,10 +51,19 @@ if TYPE_CHECKING:
 FLUSH_S = 5.0
 """Seconds between two parts: what a killed run loses at most."""
 
-FLUSH_ROWS = 2000
+CHUNK = 256
+"""Utterances that one process takes on at a time, where several share a corpus."""
 
-Row = tuple[str, str, np.ndarray]
-"""Utterance, audio hash, features."""
+POLL_S = 0.2
+"""Seconds between two looks at chunks that other processes have in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """Features of one utterance, shape (n_features,), and their names."""
+
+    row: np.ndarray
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,7 @@ class Result:
     measured: Measured
     computed: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[str, Computed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +144,22 @@ def extract_corpus(
     corpus = scan.corpus.name
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
-    stored = {s.name: stored_rows(store.features(s.key, corpus)) for s in feature_sets}
+    for part in (part for s in feature_sets for part in remove_damaged_parts(store.features(s.key, corpus))):
+        warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
     known = {} if rehash else read_measured(store, corpus)
-    results, todo = _split(scan, known, stored)
+    stored = _stored(feature_sets, store, corpus)
+    results, todo = _split(scan.rows, scan, known, stored)
     if not partial and not results:
         check_first_rates(scan, todo)
-    results += _compute(scan, feature_sets, store, stored, todo, jobs=jobs, progress=progress)
+    is_lacking = any(len(rows) < len(scan.rows) for rows in stored.values())
+    with _Pass(scan, feature_sets, store, jobs=jobs, rehash=rehash) as run:
+        for done, result in enumerate(run.results(todo), start=1):
+            results.append(result)
+            progress(f"{'extract' if is_lacking else 'index'} {corpus}", done, len(todo), done / len(todo))
     measured = [result.measured for result in results]
     note = rate_note(scan, measured, partial=partial)
     if todo or len(known) != len(measured):
-        write_measured(store, corpus, measured)
+        replace_measured(store, corpus, measured)
     made_of = write_index(scan, measured, store, note=note)
     computed, there, failed = _counts(scan, feature_sets, store, results)
     return Extraction(corpus, store, made_of, note, computed, there, failed)
@@ -151,15 +169,21 @@ Stored = Mapping[str, set[tuple[str, str]]]
 """Utterances with their audio hash whose features are in the store, by feature set."""
 
 
-def _split(scan: Scan, known: Mapping[str, Measured], stored: Stored) -> tuple[list[Result], list[Record]]:
+def _stored(feature_sets: Sequence[FeatureSet], store: Store, corpus: str) -> Stored:
+    return {s.name: stored_rows(store.features(s.key, corpus)) for s in feature_sets}
+
+
+def _split(
+    rows: Sequence[Record], scan: Scan, known: Mapping[str, Measured], stored: Stored
+) -> tuple[list[Result], list[Record]]:
     """Part the utterances that need not be read again from the rows of the table that must be."""
     done: list[Result] = []
     todo: list[Record] = []
-    for row in scan.rows:
+    for row in rows:
         measured = known.get(row["utterance"])
         is_done = (
             measured is not None
-            and all((measured.utterance, measured.audio_hash) in rows for rows in stored.values())
+            and all((measured.utterance, measured.audio_hash) in there for there in stored.values())
             and measured.still_holds(*scan.span(row))
         )
         if measured is not None and is_done:
@@ -169,34 +193,59 @@ def _split(scan: Scan, known: Mapping[str, Measured], stored: Stored) -> tuple[l
     return done, todo
 
 
-def _compute(
-    scan: Scan,
-    feature_sets: Sequence[FeatureSet],
-    store: Store,
-    stored: Stored,
-    todo: Sequence[Record],
-    *,
-    jobs: int,
-    progress: Progress,
-) -> list[Result]:
-    """Decode utterances and compute what lacks of them, writing parts on the way."""
-    writers = {s.name: _PartWriter(store.features(s.key, scan.corpus.name)) for s in feature_sets}
-    lacking = any(len(rows) < len(scan.rows) for rows in stored.values())
-    activity = f"{'extract' if lacking else 'index'} {scan.corpus.name}"
-    worker = _Worker(scan, feature_sets, stored)
-    results: list[Result] = []
-    try:
-        for result in _in_order(worker, todo, jobs=jobs):
-            results.append(result)
-            for name, row in result.rows.items():
-                place = result.measured.utterance, str(result.measured.audio_hash), row
-                writers[name].add(place, columns=worker.columns[name])
-            result.rows.clear()
-            progress(activity, len(results), len(todo), len(results) / len(todo))
-    finally:
-        for writer in writers.values():
-            writer.flush()
-    return results
+class _Pass:
+    """One pass over a corpus: chunk by chunk, each by one of the processes that are at it."""
+
+    def __init__(
+        self, scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, *, jobs: int, rehash: bool
+    ) -> None:
+        self.scan, self.feature_sets, self.store = scan, feature_sets, store
+        self.jobs, self.rehash = jobs, rehash
+        self.writer = _Writer(store, feature_sets, scan.corpus.name)
+        self.claims = Claims(store)
+        self.threads = ThreadPoolExecutor(max_workers=jobs)
+        self.local = threading.local()
+
+    def __enter__(self) -> _Pass:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Store what was computed, also after Ctrl-C, when nobody waits for a thread in a long recording."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        with self.claims:
+            self.writer.flush()
+
+    def results(self, todo: Sequence[Record]) -> Iterator[Result]:
+        """Yield what becomes of the rows; chunks that other processes have in hand come last."""
+        chunks = self._chunks(todo)
+        while chunks:
+            name = next((name for name in chunks if self.claims.take(name)), None)
+            if name is None:
+                time.sleep(POLL_S)
+                continue
+            yield from self._chunk(chunks.pop(name))
+            self.writer.flush()
+            self.claims.release(name)
+
+    def _chunks(self, todo: Sequence[Record]) -> dict[str, list[Record]]:
+        """Rows by the name of their chunk, which is the same for every process."""
+        place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
+        chunks: dict[str, list[Record]] = {}
+        for row in todo:
+            chunks.setdefault(f"{self.scan.corpus.name}-{place[row['utterance']]}", []).append(row)
+        return chunks
+
+    def _chunk(self, rows: Sequence[Record]) -> Iterator[Result]:
+        """Yield what other processes have done of a chunk meanwhile, then what is computed of the rest."""
+        corpus = self.scan.corpus.name
+        known = {} if self.rehash else read_measured(self.store, corpus)
+        stored = _stored(self.feature_sets, self.store, corpus)
+        done, todo = _split(rows, self.scan, known, stored)
+        yield from done
+        worker = _Worker(self.scan, self.feature_sets, stored, self.local)
+        for result in _in_order(self.threads, worker, todo, ahead=4 * self.jobs):
+            self.writer.add(result)
+            yield result
 
 
 def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
@@ -243,18 +292,17 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
 class _Worker:
     """Decodes one utterance and computes what is wanted of it; every thread opens its own extractors."""
 
-    def __init__(self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Stored) -> None:
+    def __init__(self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Stored, local: threading.local) -> None:
         self.scan = scan
         self.feature_sets = feature_sets
         self.stored = stored
-        self.columns: dict[str, tuple[str, ...]] = {}
-        self._local = threading.local()
+        self._local = local
 
     def __call__(self, row: Record) -> Result:
         measured, recording = self._measure(row)
         if recording is None:
             return Result(measured, failures={s.name: str(measured.problem) for s in self.feature_sets})
-        rows: dict[str, np.ndarray] = {}
+        rows: dict[str, Computed] = {}
         failures = {}
         for feature_set in self.feature_sets:
             if (measured.utterance, measured.audio_hash) not in self.stored[feature_set.name]:
@@ -262,7 +310,7 @@ class _Worker:
                 if isinstance(row_or_reason, str):
                     failures[feature_set.name] = row_or_reason
                 else:
-                    rows[feature_set.name] = row_or_reason
+                    rows[feature_set.name] = Computed(row_or_reason, self._extractor(feature_set).columns)
         return Result(measured, tuple(rows), failures, rows)
 
     def _measure(self, row: Record) -> tuple[Measured, Recording | None]:
@@ -295,46 +343,51 @@ class _Worker:
         opened: dict[str, Extractor] = self._local.__dict__
         if feature_set.name not in opened:
             opened[feature_set.name] = feature_set.open()
-            self.columns[feature_set.name] = opened[feature_set.name].columns
         return opened[feature_set.name]
 
 
-class _PartWriter:
-    """Collects rows of one feature set and writes a part every few seconds."""
+class _Writer:
+    """Collects results of a corpus and writes them as parts every few seconds."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.rows: list[Row] = []
-        self.columns: tuple[str, ...] = ()
+    def __init__(self, store: Store, feature_sets: Sequence[FeatureSet], corpus: str) -> None:
+        self.store, self.corpus = store, corpus
+        self.folders = {s.name: store.features(s.key, corpus) for s in feature_sets}
+        self.results: list[Result] = []
         self.last = time.monotonic()
 
-    def add(self, row: Row, *, columns: tuple[str, ...]) -> None:
-        self.rows.append(row)
-        self.columns = columns
-        if len(self.rows) >= FLUSH_ROWS or time.monotonic() - self.last >= FLUSH_S:
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        if time.monotonic() - self.last >= FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
-        if self.rows:
-            ids, hashes, rows = zip(*self.rows, strict=True)
-            write_part(self.folder, FeatureTable(ids, hashes, self.columns, np.stack(rows)))
-        self.rows = []
+        """Write the features, then what was measured: what is known to be measured has its features stored."""
+        for name, folder in self.folders.items():
+            self._write_part(name, folder)
+        add_measured(self.store, self.corpus, (result.measured for result in self.results))
+        for result in self.results:
+            result.rows.clear()
+        self.results = []
         self.last = time.monotonic()
 
+    def _write_part(self, name: str, folder: Path) -> None:
+        rows = [(r.measured, r.rows[name]) for r in self.results if name in r.rows]
+        if rows:
+            ids = tuple(measured.utterance for measured, _ in rows)
+            hashes = tuple(str(measured.audio_hash) for measured, _ in rows)
+            matrix = np.stack([computed.row for _, computed in rows])
+            write_part(folder, FeatureTable(ids, hashes, rows[0][1].columns, matrix))
 
-def _in_order(worker: _Worker, rows: Iterable[Record], *, jobs: int) -> Iterator[Result]:
+
+def _in_order(threads: ThreadPoolExecutor, worker: _Worker, rows: Iterable[Record], *, ahead: int) -> Iterator[Result]:
     """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    try:
-        for row in rows:
-            pending.append(pool.submit(worker, row))
-            if len(pending) > 4 * jobs:
-                yield pending.popleft().result()
-        while pending:
+    for row in rows:
+        pending.append(threads.submit(worker, row))
+        if len(pending) > ahead:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for a long recording
+    while pending:
+        yield pending.popleft().result()
 
 
 def _counts(

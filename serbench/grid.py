@@ -154,6 +154,7 @@ def _run_all(plan: GridPlan, store: Store, crew: Crew, room: Room, progress: Pro
     elsewhere = 0
     seconds_done = 0.0
     outcomes = run_jobs(room.in_order(plan.todo), crew, store, room)
+    progress("grid", 0, len(plan.todo), 0.0)
     for done, (job, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, Failed):
             failed[job.key] = outcome.reason

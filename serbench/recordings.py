@@ -6,16 +6,19 @@ two seconds before it was read might change once more within the same tick of it
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import os
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from serbench.audio import DECODER
 from serbench.errors import StoreError
+from serbench.keys import digest
 from serbench.store import Store, read_columns, read_metadata, write_columns
 
 SETTLED_NS = 2_000_000_000
@@ -79,20 +82,62 @@ _STATE = tuple(f.name for f in dataclasses.fields(FileState))
 
 
 def read_measured(store: Store, corpus: str) -> dict[str, Measured]:
-    """Read what earlier runs measured, by utterance; nothing where that was by another decoder, or is damaged."""
-    path = store.recordings(corpus)
+    """Read what earlier runs measured, by utterance, the latest of each; what another decoder measured is passed over.
+
+    A damaged part is told and removed, so that its recordings are read again.
+    """
     known: dict[str, Measured] = {}
-    with contextlib.suppress(StoreError, KeyError):
-        if path.is_file() and read_metadata(path).get("decoder") == DECODER:
-            for row in read_columns(path):
-                state = FileState(**{name: row[name] for name in _STATE})
-                known[row["utterance"]] = Measured(**{name: row[name] for name in _FACTS}, problem=None, state=state)
+    for path in store.recordings(corpus):
+        for measured in _sound_part(path):
+            before = known.get(measured.utterance)
+            if before is None or _read_ns(before) <= _read_ns(measured):
+                known[measured.utterance] = measured
     return known
 
 
-def write_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> None:
+def add_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> None:
     """Keep what was measured; recordings that could not be decoded are tried again by every run."""
     sound = [m for m in measured if m.state is not None and m.problem is None]
-    columns = {name: [getattr(m, name) for m in sound] for name in _FACTS}
-    states = {name: [getattr(m.state, name) for m in sound] for name in _STATE}
-    write_columns(store.recordings(corpus), {**columns, **states}, metadata={"decoder": DECODER})
+    if sound:
+        columns = {name: [getattr(m, name) for m in sound] for name in _FACTS}
+        columns |= {name: [getattr(m.state, name) for m in sound] for name in _STATE}
+        path = store.recordings_part(corpus, digest([DECODER, columns]))
+        write_columns(path, columns, metadata={"decoder": DECODER})
+
+
+def replace_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> None:
+    """Keep what was measured of a corpus in one part, and none that this process found before."""
+    earlier = store.recordings(corpus)
+    add_measured(store, corpus, measured)
+    now = set(store.recordings(corpus))
+    if now - set(earlier):
+        for path in earlier:
+            path.unlink(missing_ok=True)
+
+
+def _sound_part(path: Path) -> tuple[Measured, ...]:
+    try:
+        return _part(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:  # another process has just joined it with others
+        return ()
+    except StoreError:
+        warnings.warn(f"{path} is damaged; its recordings are read again", stacklevel=2)
+        path.unlink(missing_ok=True)
+        return ()
+
+
+@functools.lru_cache(maxsize=256)
+def _part(path: Path, mtime_ns: int) -> tuple[Measured, ...]:
+    """Read a part, once as long as its file is as it was."""
+    if read_metadata(path).get("decoder") != DECODER:
+        return ()
+    return tuple(_measured(row) for row in read_columns(path))
+
+
+def _measured(row: Mapping[str, Any]) -> Measured:
+    state = FileState(**{name: row[name] for name in _STATE})
+    return Measured(**{name: row[name] for name in _FACTS}, problem=None, state=state)
+
+
+def _read_ns(measured: Measured) -> int:
+    return 0 if measured.state is None else measured.state.read_ns

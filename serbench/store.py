@@ -65,9 +65,13 @@ class Store:
         """Place of a corpus' index table."""
         return self.root / "index" / f"{corpus}.parquet"
 
-    def recordings(self, corpus: str) -> Path:
-        """Place of what is known of a corpus' recordings and their files."""
-        return self.root / "recordings" / f"{corpus}.parquet"
+    def recordings(self, corpus: str) -> list[Path]:
+        """Parts of what is known of a corpus' recordings and their files, by name."""
+        return _parts(self.recordings_part(corpus, "").parent)
+
+    def recordings_part(self, corpus: str, content: str) -> Path:
+        """Place of one such part."""
+        return self.root / "recordings" / corpus / f"part-{content}.parquet"
 
     def features(self, feature_key: str, corpus: str) -> Path:
         """Folder of the parts of one feature set (named `SET-KEY`) for one corpus."""
@@ -352,6 +356,18 @@ def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
     found = {u: i for i, (u, audio_hash) in enumerate(places) if wanted.get(u) == audio_hash}
     ids = tuple(sorted(found))
     return FeatureTable(ids, tuple(wanted[u] for u in ids), whole.columns, whole.matrix[[found[u] for u in ids]])
+
+
+def remove_damaged_parts(folder: Path) -> list[Path]:
+    """Remove the parts of a feature set that cannot be read, and return where they were."""
+    removed = []
+    for path in _parts(folder):
+        try:
+            _rows_of(path, path.stat().st_mtime_ns)
+        except StoreError:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
 
 
 def stored_rows(folder: Path) -> set[tuple[str, str]]:

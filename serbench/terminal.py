@@ -26,7 +26,7 @@ class ProgressLine:
         if activity != self.activity:
             self.activity, self.started, self.shown = activity, now, 0.0
         interval = 0.1 if sys.stderr.isatty() else 10.0
-        if done < total and now - max(self.shown, self.started) < interval:
+        if not done or (done < total and now - max(self.shown, self.started) < interval):
             return
         self.shown = now
         elapsed = max(now - self.started, 1e-3)

@@ -54,7 +54,7 @@ def test_killed_extraction_goes_on_and_ends_with_the_same_features(make_corpus, 
     path = make_corpus(takes=20)
     arguments, pattern = COMMANDS["extract"]
     killed = command(arguments, path, tmp_path / "killed")
-    killed[2] = "import serbench.extract as e; e.FLUSH_ROWS = 20; " + killed[2]
+    killed[2] = "import serbench.extract as e; e.CHUNK = 20; " + killed[2]
     start_and_kill(killed, results=tmp_path / "killed", pattern=pattern, at_least=4)
     assert content(tmp_path / "killed", pattern)
     done = subprocess.run(command(arguments, path, tmp_path / "killed"), check=True, capture_output=True, text=True)

@@ -73,7 +73,7 @@ def test_other_options_are_another_set_in_the_store(run, fake_feature_set):
 
 
 def test_interrupted_run_keeps_what_it_did_and_the_next_goes_on(run, fake_feature_set, monkeypatch):
-    monkeypatch.setattr("serbench.extract.FLUSH_ROWS", 4)
+    monkeypatch.setattr("serbench.extract.CHUNK", 4)
     calls = []
 
     class Stops:
