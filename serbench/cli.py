@@ -226,7 +226,12 @@ def grid(
     ] = None,
     job_timeout: Annotated[
         float | None,
-        typer.Option("--job-timeout", min=1, help="Seconds after which a job is stopped and fails.", metavar="SECONDS"),
+        typer.Option(
+            "--job-timeout",
+            min=1,
+            help="Seconds after which a job is stopped and fails; the start of its worker, a second or two, counts.",
+            metavar="SECONDS",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
@@ -432,6 +437,8 @@ def _print_expectation(plan: GridPlan, *, workers: int) -> None:
 
 def _say_grid(result: GridResult) -> bool:
     failed = _say_failures(result.extracted)
+    if result.run is not None and result.run.elsewhere:
+        say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
     for name, reason in cells.items():
         say(f"{name}: no result. {reason}")

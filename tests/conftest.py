@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("corpus") and not (Path(REAL_DATA) / "emodb" / "wav").is_dir():
             item.add_marker(pytest.mark.skip(reason="needs real recordings: set SERBENCH_DATA to a folder with emodb"))
+
+
+@pytest.fixture
+def tally() -> Callable[[str, int], None]:
+    """Count what a test did on purpose; the counts become the figures of docs/reliability.md."""
+
+    def count(name: str, n: int) -> None:
+        if path := os.environ.get("SERBENCH_TALLY"):
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"name": name, "n": n}) + "\n")
+
+    return count
 
 
 @pytest.fixture

@@ -1,81 +1,296 @@
-"""`kill -9` in the middle of a command, then the same command again."""
+"""Commands that are killed, stopped, or run twice at once, on the same store: what is there in the end."""
+
+from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections import Counter
 
+import numpy as np
+import psutil
 import pytest
 
-COMMANDS = {
-    "extract": (["extract", "toy", "-f", "mfcc", "-f", "IS09"], "features/*/toy/part-*.parquet"),
-    "grid": (["grid", "toy", "-f", "mfcc", "-c", "rf"], "jobs/*.parquet"),
-}
-
-
-def command(arguments, corpora_file, results):
-    options = ["--corpora", str(corpora_file), "--results", str(results), "--jobs", "2"]
-    return [sys.executable, "-c", "from serbench.cli import main; main()", *arguments, *options]
-
-
-def content(results: Path, pattern):
-    """Files that are in place; a pattern of * would match those that were being written too."""
-    return {path.name: path.read_bytes() for path in results.glob(pattern) if not path.name.startswith(".")}
-
-
-def start_and_kill(arguments, *, results, pattern, at_least):
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while len(content(results, pattern)) < at_least and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def test_killed_grid_goes_on_and_ends_with_the_same_bytes(make_corpus, tmp_path):
-    arguments, pattern = COMMANDS["grid"]
-    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
-    subprocess.run(command(arguments, path, tmp_path / "calm"), check=True, capture_output=True)
-    killed = command(arguments, path, tmp_path / "killed")
-    start_and_kill(killed, results=tmp_path / "killed", pattern=pattern, at_least=3)
-    before = content(tmp_path / "killed", pattern)
-    assert 3 <= len(before) < 10
-    done = subprocess.run(killed, check=True, capture_output=True, text=True)
-    assert f"{len(before)} already there" in done.stdout
-    assert content(tmp_path / "killed", pattern) == content(tmp_path / "calm", pattern)
-    assert not list((tmp_path / "killed").rglob(".tmp-*"))
-
-
-def test_killed_extraction_goes_on_and_ends_with_the_same_features(make_corpus, tmp_path):
-    from serbench import api
-
-    path = make_corpus(takes=20)
-    arguments, pattern = COMMANDS["extract"]
-    killed = command(arguments, path, tmp_path / "killed")
-    killed[2] = "import serbench.extract as e; e.CHUNK = 20; " + killed[2]
-    start_and_kill(killed, results=tmp_path / "killed", pattern=pattern, at_least=4)
-    assert content(tmp_path / "killed", pattern)
-    done = subprocess.run(command(arguments, path, tmp_path / "killed"), check=True, capture_output=True, text=True)
-    assert ", 0 already there" not in done.stdout
-    for name in ("mfcc", "IS09"):
-        resumed, calm = (
-            api.load_features("toy", name, api.Workspace(results=tmp_path / results, corpora_file=path))
-            for results in ("killed", "calm")
-        )
-        assert resumed.equals(calm)
-    assert not list((tmp_path / "killed").rglob(".tmp-*"))
-
-
-def test_two_grids_at_once_end_with_the_right_store(make_corpus, tmp_path):
-    arguments, pattern = ["grid", "toy", "-f", "mfcc", "-c", "svc", "-c", "knn"], "jobs/*.parquet"
-    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), speakers=("f1", "f2", "m1"))
-    both = [subprocess.Popen(command(arguments, path, tmp_path / "both"), stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    subprocess.run(command(arguments, path, tmp_path / "calm"), check=True, capture_output=True)
-    assert content(tmp_path / "both", pattern) == content(tmp_path / "calm", pattern)
-    assert not list((tmp_path / "both").rglob(".tmp-*"))
-
+from serbench import api
+from serbench.store import read_columns
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
+
+FIVE = ("anger", "fear", "happiness", "neutral", "sadness")
+SMALL_CHUNKS = "import serbench.extract; serbench.extract.CHUNK = 16; "
+KILLS = [10, pytest.param(50, marks=pytest.mark.slow)]
+
+
+class Bench:
+    """Runs one command of serbench in child processes."""
+
+    def __init__(self, arguments, corpora_file, *, before=""):
+        self.arguments, self.corpora_file, self.before = arguments, corpora_file, before
+
+    def start(self, results, *more):
+        options = ["--corpora", str(self.corpora_file), "--results", str(results), "--jobs", "2", *more]
+        code = f"{self.before}from serbench.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *self.arguments, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, results, *more):
+        process = self.start(results, *more)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert not leftovers(results)
+        return out
+
+
+def leftovers(results):
+    return [*results.rglob(".tmp-*"), *results.rglob("*.lock")]
+
+
+def jobs_of(results):
+    return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet") if not path.name.startswith(".")}
+
+
+def places_of(results):
+    """What changes when a job is done again: the file that holds it."""
+    found = {path: path.stat() for path in results.glob("jobs/*.parquet") if not path.name.startswith(".")}
+    return {path.name: (told.st_ino, told.st_mtime_ns) for path, told in found.items()}
+
+
+def features_of(results, corpora_file):
+    """Features as bytes, by set; and how often each row lies in the store."""
+    place = api.Workspace(results=results, corpora_file=corpora_file)
+    matrices = {name: api.load_features("toy", name, place) for name in ("mfcc", "IS09")}
+    rows = Counter(
+        (path.parent.parent.name, row["utterance"])
+        for path in results.glob("features/*/toy/part-*.parquet")
+        for row in read_columns(path, ["utterance"])
+    )
+    return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}, rows
+
+
+@pytest.fixture
+def grid(make_corpus):
+    """A grid of 28 jobs, a third of a second each."""
+    path = make_corpus(emotions=FIVE, speakers=("f1", "f2", "f3", "m1", "m2", "m3", "m4"), takes=1)
+    space = path.parent / "space.yaml"
+    space.write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: 1}]}")
+    options = ["-f", "mfcc", "-c", "rf", "--space", str(space)]
+    return Bench(["grid", "toy", *options], path)
+
+
+@pytest.fixture
+def extract(make_corpus):
+    """An extraction of 240 recordings in 15 chunks."""
+    return Bench(["extract", "toy", "-f", "mfcc", "-f", "IS09"], make_corpus(takes=20), before=SMALL_CHUNKS)
+
+
+def kill_again_and_again(bench, folder, *, kills, progress):
+    """Kill a command at random moments, and start it again, until it has been killed so often; yield what it ends with.
+
+    One kill in three comes at any time, imports and planning too; the others once `progress`, a count of what is
+    stored, has grown by a few.
+    """
+    rng = random.Random(kills)
+    killed = 0
+    for campaign in range(kills):
+        results = folder / f"killed{campaign}"
+        while killed < kills:
+            process = bench.start(results)
+            enough = progress(results) + rng.randint(1, 6) if killed % 3 else 0
+            while process.poll() is None and progress(results) < enough:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.3) if enough else rng.uniform(0.1, 4.0))
+            if process.poll() is not None:
+                process.communicate()
+                break
+            progress(results)
+            (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
+            process.communicate(timeout=60)
+            killed += 1
+        bench.run(results)
+        yield results
+        if killed >= kills:
+            return
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_path, tally, kills):
+    grid.run(tmp_path / "calm")
+    calm = jobs_of(tmp_path / "calm")
+    assert len(calm) == 28
+    first: dict = {}
+
+    def progress(results):
+        """Count the jobs in place, and remember each as it was first seen."""
+        now = places_of(results)
+        first[results] = {**now, **first.get(results, {})}
+        return len(now)
+
+    for results in kill_again_and_again(grid, tmp_path, kills=kills, progress=progress):
+        assert jobs_of(results) == calm
+    again = sum(places_of(results)[name] != place for results, jobs in first.items() for name, place in jobs.items())
+    assert sum(map(len, first.values())) > 2 * kills
+    tally("kills of a grid survived", kills)
+    tally("jobs in place before a kill", sum(map(len, first.values())))
+    tally("of these, jobs done again", again)
+    assert again == 0
+
+
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_extraction_ends_with_the_same_bytes_and_computes_no_row_twice(extract, tmp_path, tally, kills):
+    extract.run(tmp_path / "calm")
+    calm, _ = features_of(tmp_path / "calm", extract.corpora_file)
+    rows_there = again = 0
+
+    def progress(results):
+        return len(list(results.glob("features/*/toy/part-*.parquet")))
+
+    for results in kill_again_and_again(extract, tmp_path, kills=kills, progress=progress):
+        features, rows = features_of(results, extract.corpora_file)
+        assert features == calm
+        assert len(rows) == 480
+        rows_there += len(rows)
+        again += sum(rows.values()) - len(rows)
+    tally("kills of an extraction survived", kills)
+    tally("rows of features at the end", rows_there)
+    tally("of these, rows computed again", again)
+    assert again == 0
+
+
+@pytest.fixture
+def endless(make_corpus, tmp_path):
+    """A grid whose every fit keeps libsvm busy for hours."""
+    path = make_corpus(takes=40, speakers=("f1", "m1"))
+    rng = np.random.default_rng(0)
+    ids = [f"toy/{recording.name}" for recording in sorted((path.parent / "toy").iterdir())]
+    lines = [",".join([u, *(f"{x:.6f}" for x in rng.normal(size=5))]) for u in ids]
+    (tmp_path / "noise.csv").write_text("\n".join(["utterance,a,b,c,d,e", *lines]))
+    (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
+    features, space = str(tmp_path / "noise.csv"), str(tmp_path / "hard.yaml")
+    options = ["-f", features, "-c", "svc", "--space", space, "--emotions", "anger,happiness,neutral"]
+    return Bench(["grid", "toy", *options], path)
+
+
+def workers_of(process):
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if child.cpu_times().user > 1.5]
+
+
+def wait_for_fits(process):
+    """Wait until both workers have been busy for longer than their imports take."""
+    deadline = time.monotonic() + 60
+    while len(workers_of(process)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers_of(process)) == 2
+    time.sleep(1.0)
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["group", "process"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_stopped_grid_ends_within_two_seconds_inside_libsvm(endless, tmp_path, tally, number, code, to_all):
+    process = endless.start(tmp_path / "results")
+    wait_for_fits(process)
+    (os.killpg if to_all else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=2)
+    assert process.returncode == code
+    assert "stopped. What was finished is stored (grid: 0 of 2); the same command goes on from there." in err
+    assert "Traceback" not in err
+    assert not leftovers(tmp_path / "results")
+    tally("stopped within two seconds inside libsvm", 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_stopped_extraction_keeps_what_it_did(extract, tmp_path, tally, number):
+    slow = Bench(["extract", "toy", "-f", "ComParE_2016"], extract.corpora_file, before=SMALL_CHUNKS)
+    process = slow.start(tmp_path / "results")
+    while not list((tmp_path / "results").glob("features/*/toy/part-*.parquet")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=2)
+    assert "stopped. What was finished is stored (extract toy: " in err
+    assert "Traceback" not in err
+    assert not leftovers(tmp_path / "results")
+    told = slow.run(tmp_path / "results")
+    done, there, failed = (int(word) for word in told.replace(",", " ").split() if word.isdigit())
+    assert (done + there, failed) == (240, 0)
+    assert there >= 16
+    tally("stopped within two seconds while extracting", 1)
+
+
+def test_workers_end_soon_after_the_program_was_killed(endless, tmp_path):
+    process = endless.start(tmp_path / "results")
+    wait_for_fits(process)
+    workers = workers_of(process)
+    process.kill()
+    process.communicate()
+    gone, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path):
+    process = endless.start(tmp_path / "results", "--job-timeout", "8", "-c", "dummy")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "it took longer than --job-timeout 8 seconds" in err
+    assert "1 of 2 cells have no result; 1 are stored" in err
+    assert not leftovers(tmp_path / "results")
+
+
+@pytest.mark.parametrize("deaths", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
+    grid.run(tmp_path / "calm")
+    rng = random.Random(deaths)
+    killed = 0
+    for attempt in range(deaths):
+        results = tmp_path / f"killed{attempt}"
+        process = grid.start(results)
+        while killed < deaths and process.poll() is None:
+            time.sleep(rng.uniform(0.5, 2.5))
+            busy = workers_of(process) if process.poll() is None else []
+            if busy and killed < deaths:
+                rng.choice(busy).kill()
+                killed += 1
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert jobs_of(results) == jobs_of(tmp_path / "calm")
+        assert not leftovers(results)
+        if killed >= deaths:
+            break
+    assert killed == deaths
+    tally("workers killed", deaths)
+
+
+def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally):
+    grid.run(tmp_path / "calm")
+    both = [grid.start(tmp_path / "both") for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert jobs_of(tmp_path / "both") == jobs_of(tmp_path / "calm")
+    done = len((tmp_path / "both" / "timings.csv").read_text().splitlines())
+    assert done == 28
+    assert all("were done by another process on this results folder" in err for _, err in told)
+    assert not leftovers(tmp_path / "both")
+    tally("grids run twice at once", 1)
+
+
+def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally):
+    extract.run(tmp_path / "calm")
+    for recording in (extract.corpora_file.parent / "toy").iterdir():
+        os.utime(recording, ns=(0, 0))
+    time.sleep(2.1)  # files that have just changed are read by everyone
+    both = [extract.start(tmp_path / "both") for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    features, rows = features_of(tmp_path / "both", extract.corpora_file)
+    assert features == features_of(tmp_path / "calm", extract.corpora_file)[0]
+    assert sum(rows.values()) == len(rows) == 480
+    assert all(": 0 extracted" not in out for out, _ in told)
+    assert not leftovers(tmp_path / "both")
+    tally("extractions run twice at once", 1)
