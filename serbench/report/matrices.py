@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from serbench.comparable import INCOMPARABLE
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import FEATURE_SETS
 from serbench.report.outcomes import CellOutcomes
+from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
 
 Place = tuple[str, str, str]
@@ -76,6 +78,11 @@ class Matrix:
     corpora: tuple[str, ...]
     common: Mapping[str, tuple[str, ...]]
 
+    @property
+    def origin(self) -> Origin:
+        """What made its values."""
+        return origin_of(cell.provenance for cell in self.cells.values() if cell.outcomes)
+
 
 def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:
     """Sort cells into one matrix per variant that has predictions; `order` places feature sets and classifiers."""
@@ -110,8 +117,8 @@ def _is_absent(matrix: Matrix, place: Place) -> bool:
 
 
 def _is_hopeful(cell: CellOutcomes) -> bool:
-    """Whether a cell has predictions, or running it again may give some: an outdated one may, a refused one not."""
-    return not cell.record["refused"] or cell.record["refused"].startswith(OUTDATED)
+    """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
+    return not cell.record["refused"] or cell.record["refused"].startswith((OUTDATED, INCOMPARABLE))
 
 
 def _argument(matrix: Matrix, features: str) -> str:
