@@ -8,6 +8,7 @@ import pytest
 
 from serbench import __version__, api
 from serbench.comparable import settings_key
+from serbench.errors import StoreError
 from serbench.report.formats import Entry, Table, to_latex, to_markdown
 from serbench.report.provenance import Origin
 from serbench.store import Store, read_json, read_metadata, read_predictions, write_json, write_predictions
@@ -132,6 +133,19 @@ def test_same_cells_stand_whether_others_are_there_or_not(store, tmp_path):
         pd.testing.assert_frame_equal(mixed.long[name], alone.long[name])
     assert mixed.of("recall") == alone.of("recall")
     assert mixed.of("confusion") == alone.of("confusion")
+
+
+def test_cell_that_is_not_comparable_gives_way_to_another_of_its_place(store):
+    path = next(path for path in store.cells if "one-knn" in path.name)
+    record = read_json(path)
+    away = {**record, "cell": {**record["cell"], "inner": "4"}, "basis": "other"}  # auto, where there are more groups
+    write_json(store.cell("within-toy-one-knn-0"), away)
+    before = shown(report(store))
+    assert before["one", "knn"] != "–"
+    assert report(store).missing.popitem()[0].startswith("not comparable: made from other labels")
+    write_json(store.cell("within-toy-one-knn-0"), {**away, "basis": record["basis"]})
+    with pytest.raises(StoreError, match="two cells for one place"):
+        report(store)
 
 
 def test_cells_that_cannot_be_scored_have_no_say(store):

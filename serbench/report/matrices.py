@@ -134,9 +134,7 @@ def in_corpus_order(matrix: Matrix, *, every: bool = False) -> list[tuple[Place,
 
 
 def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
-    placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
-    if len(placed) < len(cells):
-        raise StoreError("cells", f"two cells for one place of '{variant.title}'", "one", "Delete one and run it again")
+    placed = _placed(variant, cells)
     features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
     classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
     rows = itertools.product(features, classifiers)
@@ -150,6 +148,18 @@ def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[st
         for corpus in corpora
     }
     return Matrix(variant, placed, tuple(rows), corpora, common)
+
+
+def _placed(variant: Variant, cells: Iterable[CellOutcomes]) -> dict[Place, CellOutcomes]:
+    """Put cells into their places; one that was refused gives way to one with predictions."""
+    placed: dict[Place, CellOutcomes] = {}
+    for cell in sorted(cells, key=lambda cell: bool(cell.outcomes)):
+        place = cell.cell["features"], _row_name(cell), cell.cell["corpus"]
+        if place in placed and placed[place].outcomes:
+            found = f"two cells for one place of '{variant.title}'"
+            raise StoreError("cells", found, "one", "Delete one and run it again")
+        placed[place] = cell
+    return placed
 
 
 def _by_space(matrix: Matrix, rows: Sequence[str]) -> dict[str, list[str]]:
