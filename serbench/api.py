@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serbench import __version__
 from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifier
 from serbench.corpora.catalogue import Catalogue, load_catalogue, root_of, why_absent
 from serbench.corpora.schema import Corpus
@@ -322,9 +323,10 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     """Return the folds of a corpus, for other tools: one row per utterance of the task.
 
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
-    held-out predictions choose the settings for this one.
+    held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
+    predictions are comparable with the cells of a report that have the same in `provenance.csv`.
     """
-    from serbench.cells import CorpusData, task_index
+    from serbench.cells import CorpusData, basis, task_index
     from serbench.protocols import inner_rule, restrict, test_groups, tuning_groups
 
     catalogue = workspace.catalogue()
@@ -333,19 +335,23 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     selected = task_index(data, task)
     if selected.empty:
         raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
-    groups = restrict(test_groups(data.index, data.corpus), set(selected["utterance"]))
-    groups = [group for group in groups if group.utterances]
+    whole = test_groups(data.index, data.corpus)
+    groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
     tuning = tuning_groups(groups, inner_rule(str(request.inner), len(groups)))
     fold = {u: group.name for group in groups for u in group.utterances}
     columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
     table = selected[columns].assign(fold=selected["utterance"].map(fold))
-    return table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
+    table = table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
+    return table.assign(basis=basis(selected, whole, task))
 
 
 def export_features(
     features: str, path: Path | str, corpora: Names = None, workspace: Workspace = Workspace()
 ) -> Extracted:
-    """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it."""
+    """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it.
+
+    The metadata of a parquet file (`serbench`, as JSON) says what made it; a CSV holds utterances and numbers only.
+    """
     import pandas as pd
 
     from serbench.extract import read_corpus_features
@@ -355,13 +361,14 @@ def export_features(
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
     extracted = extract_features(corpora, [features], workspace)
-    store, key = workspace.store(), find_feature_set(features).key
-    table = pd.concat([read_corpus_features(e.index, key, store).frame() for e in extracted.done]).reset_index()
+    store, about = workspace.store(), find_feature_set(features)
+    table = pd.concat([read_corpus_features(e.index, about.key, store).frame() for e in extracted.done]).reset_index()
 
     if target.suffix == ".csv":
         write_text(target, table.to_csv(index=False, lineterminator="\n"))
     else:
-        write_frame(target, table)
+        partial = {e.corpus: e.partial for e in extracted.done}
+        write_frame(target, table, metadata={"serbench": __version__, "corpora": partial, **about.description})
     return extracted
 
 

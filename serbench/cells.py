@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.check import confounded
@@ -22,7 +23,7 @@ from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
-from serbench.keys import digest, package_versions
+from serbench.keys import digest
 from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap
 from serbench.protocols import Group, InnerRule, find_protocol, inner_rule, restrict, test_groups
 from serbench.store import Store, read_frame, stored_rows
@@ -136,6 +137,7 @@ def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell
         "partial": choice.data.partial,
         "features_argument": choice.source.argument,
         "space_file": options.space_file,
+        **_made_by(choice),
     }
     try:
         groups = test_groups(choice.data.index, choice.data.corpus)
@@ -187,6 +189,18 @@ def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
     )
 
 
+def _made_by(choice: Choice) -> dict[str, Any]:
+    """Say what makes a cell's predictions, beside its rows: releases, features, classifier and settings."""
+    return {
+        "serbench": __version__,
+        "versions": {**choice.source.versions, **choice.classifier.versions},
+        "feature_key": choice.source.key,
+        "revision": choice.classifier.revision,
+        "settings": [dict(setting) for setting in choice.space.settings],
+        "default": choice.space.default,
+    }
+
+
 def _fill(
     choice: Choice,
     options: GridOptions,
@@ -197,7 +211,7 @@ def _fill(
     rule: InnerRule,
 ) -> tuple[dict[str, Any], Request]:
     """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
-    data, source, space = choice.data, choice.source, choice.space
+    data, source = choice.data, choice.source
     if options.scaling == "none" and choice.classifier.needs_scaling:
         raise ProtocolError(
             data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
@@ -211,14 +225,9 @@ def _fill(
         check_no_overlap(evaluation, known)
     request = Request(_recipe(choice, options, normalised), known, tuple(evaluations))
     record = {
-        "basis": _basis(rows.selected, groups, options.task),
+        "basis": basis(rows.selected, groups, options.task),
         "no_nested": rule.reason,
         "notes": [note for note in (confounded(rows.selected, data.corpus.person),) if note],
-        "settings": [dict(setting) for setting in space.settings],
-        "default": space.default,
-        "feature_key": source.key,
-        "versions": {**source.versions, **choice.classifier.versions},
-        **package_versions(["serbench"]),
         "person": data.corpus.person,
         "utterances": _columns(rows.selected, rows.here, data.corpus.person),
         "missing": _missing(rows.selected[[not here for here in rows.here]], source, data, store),
@@ -260,8 +269,14 @@ def _recipe(choice: Choice, options: GridOptions, normalised: Mapping[str, Mappi
     )
 
 
-def _basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) -> str:
-    """Tell apart states of a corpus under one name: its labels, audio and test groups, and what the task merges."""
+def basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) -> str:
+    """Tell apart states of a corpus under one name: its labels, audio and test groups, and what the task merges.
+
+    Parameters
+    ----------
+    selected : the utterances of the task.
+    groups : the test groups of the whole corpus.
+    """
     truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
     return digest([list(map(list, truth)), [[g.name, list(g.utterances)] for g in groups], task.merges])
 

@@ -11,6 +11,7 @@ import os
 import shlex
 import signal
 import sys
+import textwrap
 import threading
 import warnings
 from pathlib import Path
@@ -24,6 +25,7 @@ from serbench.terminal import ProgressLine, duration, print_table, say
 if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
+    from serbench.report import Report
 
 A_DAY_S = 86400
 app = typer.Typer(
@@ -64,6 +66,9 @@ INTERRUPTED, TERMINATED = 130, 143
 
 PATIENCE_S = 1.0
 """Seconds that a stopped command may take to wind up."""
+
+LINE = 79
+"""Characters of a line of prose."""
 
 _progress = ProgressLine()
 
@@ -269,16 +274,27 @@ def grid(
 
 
 @app.command()
-def report(results: Results = DEFAULT_RESULTS) -> None:
+def report(
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
+    ] = False,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
     """Score all stored predictions, write results/report/, and print Table 2."""
     import serbench.api as api
 
     made = api.make_report(api.Workspace(results=results))
-    for table in made.of("table2-uar"):
-        print_table(table)
+    if provenance:
+        _print_provenance(made)
+    else:
+        for table in made.of("table2-uar"):
+            print_table(table)
+    _say_missing(made)
     for command in made.commands:
         say(f"Missing; to fill: {command}{_results_option(results)}")
-    print(f"Tables as Markdown, CSV and LaTeX, and scores.csv: {results / 'report'}")
+    if made.made_with and not provenance:
+        print(_prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
+    print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results / 'report'}")
 
 
 @app.command()
@@ -446,6 +462,34 @@ def _say_grid(result: GridResult) -> bool:
         stored = len(result.plan.cells) - len(cells)
         say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
     return failed or bool(cells)
+
+
+def _print_provenance(report: Report) -> None:
+    """Print what made each table; tables made of the same cells together."""
+    from serbench.report.formats import to_text
+
+    for titles, origin in report.origins:
+        for title in titles:
+            print(_prose(title))
+        print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
+
+
+def _prose(text: str) -> str:
+    return textwrap.fill(text, LINE, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _say_missing(report: Report) -> None:
+    """Count the cells without a result and say why; what is not comparable is among them."""
+    from serbench.errors import LISTED_AT_MOST
+
+    missing = report.missing
+    if missing:
+        say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
+    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        say(f"  {cells[0]}{more}: {reason}")
+    if len(missing) > LISTED_AT_MOST:
+        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
 
 
 def _say_failures(extracted: Extracted) -> bool:

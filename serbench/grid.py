@@ -25,6 +25,7 @@ from serbench.cells import (
 )
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
+from serbench.comparable import BASIS, Facts, column, differing, facts, is_comparable
 from serbench.errors import StoreError, listed
 from serbench.estimate import Estimate, free_memory, note_seconds
 from serbench.keys import digest
@@ -182,7 +183,10 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
     They were made of other labels, audio or test groups of the same corpus and task, or with other versions of what
     moves numbers. Running them again replaces them.
     """
-    current = {_column(cell.record): cell.record for cell in plan.cells if cell.request is not None}
+    current: dict[tuple[str, str, str], dict[str, str]] = {}
+    for cell in plan.cells:
+        if cell.request is not None:
+            current.setdefault(column(cell.record), {}).update(facts(cell.record))
     places = {_place(cell.record) for cell in plan.cells}
     own = {cell.cell.name for cell in plan.cells}
     for path in store.cells:
@@ -192,7 +196,7 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
         if _place(record) in places:  # the same request, before the number of test groups changed
             path.unlink(missing_ok=True)
             continue
-        beside = current.get(_column(record))
+        beside = current.get(column(record))
         if record["refused"] or beside is None:
             continue
         reason = _outdated(record, beside)
@@ -210,18 +214,16 @@ def _read_if_there(path: Path) -> Any:
         return None
 
 
-def _outdated(record: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    if record["basis"] != beside["basis"]:
+def _outdated(record: Mapping[str, Any], now: Facts) -> str:
+    if not is_comparable(record):
+        return "recorded by an earlier serbench"
+    own = facts(record)
+    names = differing(own, now)
+    if BASIS in names:
         return "made from earlier labels, recordings or folds"
-    now = beside["versions"]
-    other = [f"{name} {v}, now {now[name]}" for name, v in record["versions"].items() if now.get(name, v) != v]
-    return f"made with {listed(other)}" if other else ""
+    return f"made with {listed(f'{name} {own[name]}, now {now[name]}' for name in names)}" if names else ""
 
 
 def _place(record: Mapping[str, Any]) -> str:
     """What is asked for: all fields of a cell, the inner rule as it was asked."""
     return digest({**record["cell"], "inner": record["inner_title"]})
-
-
-def _column(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]

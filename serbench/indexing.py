@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serbench import __version__
 from serbench.audio import read_header
 from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, Fault, StoreError
-from serbench.keys import digest, package_versions
+from serbench.keys import digest
 from serbench.recordings import Measured
 from serbench.store import Store, metadata_of, read_metadata, read_table, write_frame
 
@@ -35,10 +36,9 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
     StoreError : it cannot be written.
     """
     path = store.index(scan.corpus.name)
-    metadata = {"partial": note, "language": scan.corpus.language}
+    metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
     facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
-    versions = package_versions(["serbench"])
-    made_of = digest([versions, metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
+    made_of = digest([metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
     with contextlib.suppress(StoreError):  # a damaged index is made anew
         if path.is_file() and read_metadata(path).get("made_of") == made_of:
             return made_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 
 from serbench.api import Workspace
+from serbench.cli import main
 from serbench.features.record import FeatureSet
 
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
@@ -182,3 +184,17 @@ def fake_feature_set() -> FeatureSet:
         open=MeanAndSpread,
         options={},
     )
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `serbench ...` in this process and return exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["serbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capfd.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return run

@@ -6,24 +6,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from serbench.cli import app, main
+from serbench.cli import app
 from serbench.report.formats import Entry, Table
 from serbench.terminal import ProgressLine, print_table
-
-
-@pytest.fixture
-def cli(monkeypatch, capfd):
-    """Run `serbench ...` in this process and return exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["serbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capfd.readouterr()
-        return caught.value.code or 0, out, err
-
-    return run
-
 
 HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "yaml"]
 

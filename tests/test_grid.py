@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -375,6 +376,17 @@ def test_cells_made_with_other_versions_are_told_and_not_shown(toy):
     write_json(path, {**record, "versions": {**record["versions"], "scikit-learn": "0.1"}})
     run(classifiers=("dummy",))
     assert "made with scikit-learn 0.1, now " in outcomes(run)["knn"].reasons["default"]
+
+
+def test_cells_of_earlier_features_of_one_name_are_told_and_not_shown(toy, tmp_path):
+    run = toy()
+    run(classifiers=("knn",))
+    run.features.assign(x0=1.0).to_csv(tmp_path / "blobs.csv", index=False)
+    run(classifiers=("dummy",))
+    reason = outcomes(run)["knn"].reasons["default"]
+    assert re.match("outdated: made with blobs features blobs-[0-9a-f]{12}, now blobs-[0-9a-f]{12}; run it", reason)
+    run(classifiers=("knn",))
+    assert outcomes(run)["knn"].outcomes
 
 
 def test_half_run_inner_rule_does_not_hide_a_finished_one(toy):

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from serbench.report.formats import FORMATS, Table
+from serbench import __version__
+from serbench.report.columns import keep_comparable
+from serbench.report.formats import FORMATS, Table, to_text
 from serbench.report.matrices import fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
-from serbench.report.scores import confusion_table, fold_table, missing_table, recall_table, score_table
+from serbench.report.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
+from serbench.report.scores import (
+    confusion_table,
+    fold_table,
+    missing_table,
+    provenance_table,
+    recall_table,
+    score_table,
+)
 from serbench.report.tables import (
     TITLES,
     Indexed,
@@ -19,16 +30,22 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
-from serbench.store import Store, read_frame, read_metadata, write_frame, write_text
+from serbench.store import Store, read_frame, read_json, read_metadata, write_frame, write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing."""
+    """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing.
+
+    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line.
+    """
 
     tables: tuple[Table, ...]
     long: Mapping[str, pd.DataFrame]
     commands: tuple[str, ...]
+    provenance: Mapping[str, Any]
+    origin: Origin
+    made_with: str
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -38,6 +55,23 @@ class Report:
     def of(self, stem: str) -> list[Table]:
         """Tables of one kind, e.g. `table2-uar`."""
         return [table for table in self.tables if table.stem == stem]
+
+    @property
+    def origins(self) -> list[tuple[list[str], Origin]]:
+        """What made the tables, once for those that share it, with their titles; cells' own tables are left out."""
+        grouped: dict[str, tuple[list[str], Origin]] = {}
+        for table in self.tables:
+            if table.stem != "confusion":
+                grouped.setdefault(table.origin.key, ([], table.origin))[0].append(table.title)
+        return list(grouped.values())
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """Reasons why cells have no result, each with the cells in words."""
+        table = self.long["missing"]
+        cells = table[table["what"] == "cell"]
+        names = cells["corpus"] + " " + cells["features"] + " " + cells["classifier"]
+        return {str(reason): list(of) for reason, of in names.groupby(cells["reason"], sort=False)}
 
 
 def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
@@ -51,7 +85,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     ------
     StoreError : no cells, or a cell's record or an index is damaged.
     """
-    cells = load_outcomes(store)
+    cells = keep_comparable(load_outcomes(store))
     places = {name: i for i, name in enumerate(row_order)}
     found = matrices(cells, lambda name: places.get(name, len(places)))
     tables = [data_table(read_indexes(store))]
@@ -65,8 +99,29 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),
+        "provenance": provenance_table(cells, {key: m.origin.key for m in found for key in m.origin.cells}),
     }
-    return Report(tuple(tables), long, commands)
+    made = [cell.provenance for cell in cells]
+    scored = [cell.provenance for cell in cells if cell.outcomes]
+    document = _document(tables, made, store)
+    return Report(tuple(tables), long, commands, document, origin_of(scored), made_with(scored))
+
+
+def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store) -> dict[str, Any]:
+    """All provenance as JSON: of each table its cells, of each cell what made it, with settings and feature sets."""
+    made = {p.key: p for p in cells}
+    keys = sorted({p.feature_key for p in made.values() if p.feature_key})
+    described = {key: store.features(key, "set.json") for key in keys}
+    return {
+        "report": {"serbench": __version__},
+        "tables": [
+            {"file": t.stem, "title": t.title, "provenance": t.origin.key, "cells": list(t.origin.cells)}
+            for t in tables
+        ],
+        "cells": {key: p.json for key, p in sorted(made.items())},
+        "settings": {p.settings: p.space for _, p in sorted(made.items())},
+        "features": {key: read_json(path) for key, path in described.items() if path.is_file()},
+    }
 
 
 def read_indexes(store: Store) -> list[Indexed]:
@@ -74,7 +129,8 @@ def read_indexes(store: Store) -> list[Indexed]:
     corpora = []
     for path in store.indexes:
         about = read_metadata(path)
-        corpora.append(Indexed(path.stem, read_frame(path), about.get("language", ""), about.get("partial", "")))
+        known = [about.get(name, "") for name in ("language", "partial", "serbench")]
+        corpora.append(Indexed(path.stem, read_frame(path), *known))
     return corpora
 
 
@@ -89,13 +145,20 @@ def write_report(report: Report, store: Store) -> None:
         for ending, render in FORMATS.items():
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below
                 write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
-    whole = [table for table in report.tables if table.stem != "confusion"]
+    whole = [replace(table, origin=NO_ORIGIN) for table in report.tables if table.stem != "confusion"]  # told below
     missing = "\n".join(["### Missing, and the commands that fill it", "", *(f"    {c}" for c in report.commands)])
     text = "# serbench report\n\n" + FORMATS["md"](whole) + (f"\n{missing}\n" if report.commands else "")
-    write_text(folder / "report.md", text)
-    write_frame(folder / "scores.parquet", report.scores)
+    write_text(folder / "report.md", f"{text}\n{_provenance_section(report)}")
+    write_frame(folder / "scores.parquet", report.scores, metadata={"provenance": report.origin.lines})
+    write_json(folder / "provenance.json", report.provenance)
     for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _provenance_section(report: Report) -> str:
+    """What made the tables, for readers of `report.md`; literal text, so nothing in it is Markdown."""
+    lines = [line for titles, origin in report.origins for line in (*titles, "", *to_text(origin.lines), "")]
+    return "\n".join(["### Provenance", "", *(f"    {line}".rstrip() for line in lines)])
 
 
 __all__ = ["Report", "Table", "make_report", "read_indexes", "write_report"]

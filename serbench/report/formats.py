@@ -6,10 +6,13 @@ import csv
 import io
 import itertools
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tabulate import tabulate
+
+from serbench.report.provenance import NO_ORIGIN, Line, Origin
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -45,6 +48,7 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...]
     n_labels: int
+    origin: Origin = NO_ORIGIN
 
 
 def to_markdown(table: Table) -> str:
@@ -54,21 +58,26 @@ def to_markdown(table: Table) -> str:
     header = [_md(name) for name in table.header]
     body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
     notes = "".join(f"\n{_md(note)}\n" for note in table.notes)
-    return f"### {_md(table.title)}\n\n{body}\n{notes}"
+    return f"### {_md(table.title)}\n\n{body}\n{notes}{_md_comment(table.origin.lines)}"
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Render tables of the same kind as CSV, the title of each in a first column."""
+    """Render tables of the same kind as CSV, the title of each in a first column, its provenance in the last."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for table in tables:
-        writer.writerow(_csv(text) for text in ("table", *table.header))
-        writer.writerows([_csv(table.title), *(_csv(entry.text) for entry in row)] for row in table.rows)
+        writer.writerow(_csv(text) for text in ("table", *table.header, "provenance"))
+        writer.writerows(
+            [_csv(table.title), *(_csv(entry.text) for entry in row), table.origin.key] for row in table.rows
+        )
     return out.getvalue()
 
 
 def to_latex(table: Table, number: int = 1) -> str:
-    """Render a table as a LaTeX float that needs booktabs; `number` tells apart the labels of one file."""
+    """Render a table as a LaTeX float that needs booktabs, under comments that say what made it.
+
+    `number` tells apart the labels of one file.
+    """
     columns = "l" * table.n_labels + "r" * (len(table.header) - table.n_labels)
     header = " & ".join(_tex(name) for name in table.header)
     rows = [" & ".join(rf"\textbf{{{_tex(e.text)}}}" if e.best else _tex(e.text) for e in row) for row in table.rows]
@@ -77,7 +86,7 @@ def to_latex(table: Table, number: int = 1) -> str:
     caption = re.sub(r"^Table [0-9]+[.] ", "", table.title)  # LaTeX numbers tables itself
     label = f"tab:{table.stem}{number if number > 1 else ''}"
     return (
-        "\\begin{table}\n\\centering\n"
+        f"{_tex_comment(table.origin.lines)}\\begin{{table}}\n\\centering\n"
         f"\\caption{{{_tex(caption)}}}\n\\label{{{label}}}\n"
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
         f"\\end{{tabular}}{notes}\n\\end{{table}}\n"
@@ -90,6 +99,27 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "tex": lambda tables: "\n".join(["% needs \\usepackage{booktabs}", *map(to_latex, tables, itertools.count(1))]),
 }
 """File ending -> how tables of one kind become a file."""
+
+
+def to_text(lines: Sequence[Line], width: int = 78) -> list[str]:
+    """Set what made a table as plain lines, words in a column of their own; nothing in them breaks a line."""
+    wide = max((len(name) for name, _ in lines), default=0)
+    return [line for name, text in lines for line in _hanging(f"{name:{wide}}  ", text, width)]
+
+
+def _hanging(label: str, text: str, width: int) -> list[str]:
+    indent = " " * len(label)
+    return textwrap.wrap(text, width, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _md_comment(lines: Sequence[Line]) -> str:
+    """A comment of HTML, which two hyphens in a row could end."""
+    text = re.sub("-(?=-)", "- ", "\n".join(to_text(lines)))
+    return f"\n<!--\n{text}\n-->\n" if lines else ""
+
+
+def _tex_comment(lines: Sequence[Line]) -> str:
+    return "".join(f"% {line}\n" for line in to_text(lines))
 
 
 def _md(text: str) -> str:

@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from serbench.comparable import INCOMPARABLE
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import FEATURE_SETS
 from serbench.report.outcomes import CellOutcomes
+from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
 
 Place = tuple[str, str, str]
@@ -76,6 +78,11 @@ class Matrix:
     corpora: tuple[str, ...]
     common: Mapping[str, tuple[str, ...]]
 
+    @property
+    def origin(self) -> Origin:
+        """What made its values."""
+        return origin_of(cell.provenance for cell in self.cells.values() if cell.outcomes)
+
 
 def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:
     """Sort cells into one matrix per variant that has predictions; `order` places feature sets and classifiers."""
@@ -110,8 +117,8 @@ def _is_absent(matrix: Matrix, place: Place) -> bool:
 
 
 def _is_hopeful(cell: CellOutcomes) -> bool:
-    """Whether a cell has predictions, or running it again may give some: an outdated one may, a refused one not."""
-    return not cell.record["refused"] or cell.record["refused"].startswith(OUTDATED)
+    """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
+    return not cell.record["refused"] or cell.record["refused"].startswith((OUTDATED, INCOMPARABLE))
 
 
 def _argument(matrix: Matrix, features: str) -> str:
@@ -127,9 +134,7 @@ def in_corpus_order(matrix: Matrix, *, every: bool = False) -> list[tuple[Place,
 
 
 def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
-    placed = {(c.cell["features"], _row_name(c), c.cell["corpus"]): c for c in cells}
-    if len(placed) < len(cells):
-        raise StoreError("cells", f"two cells for one place of '{variant.title}'", "one", "Delete one and run it again")
+    placed = _placed(variant, cells)
     features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
     classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
     rows = itertools.product(features, classifiers)
@@ -143,6 +148,18 @@ def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[st
         for corpus in corpora
     }
     return Matrix(variant, placed, tuple(rows), corpora, common)
+
+
+def _placed(variant: Variant, cells: Iterable[CellOutcomes]) -> dict[Place, CellOutcomes]:
+    """Put cells into their places; one that was refused gives way to one with predictions."""
+    placed: dict[Place, CellOutcomes] = {}
+    for cell in sorted(cells, key=lambda cell: bool(cell.outcomes)):
+        place = cell.cell["features"], _row_name(cell), cell.cell["corpus"]
+        if place in placed and placed[place].outcomes:
+            found = f"two cells for one place of '{variant.title}'"
+            raise StoreError("cells", found, "one", "Delete one and run it again")
+        placed[place] = cell
+    return placed
 
 
 def _by_space(matrix: Matrix, rows: Sequence[str]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ is best on the test data of the whole cell: what a careless paper would have pri
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -15,12 +16,26 @@ from typing import Any
 
 import numpy as np
 
+from serbench.comparable import is_comparable
 from serbench.corpora.fingerprint import index_fingerprint
-from serbench.errors import SerbenchError, StoreError
+from serbench.errors import SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
+from serbench.report.provenance import Provenance
 from serbench.store import OUTDATED, Store, read_frame, read_json, read_predictions
 
 RULES = ("nested", "default", "oracle")
+
+_UNKNOWN: dict[str, Any] = {
+    "partial": "",
+    "basis": "",
+    "serbench": "",
+    "versions": {},
+    "feature_key": "",
+    "revision": 0,
+    "settings": [],
+    "default": 0,
+}
+_EARLIER = "recorded by an earlier serbench; run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +48,7 @@ class Outcome:
     not_converged: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CellOutcomes:
     """A cell as the report meets it; `reasons` says why a rule, or the cell as a whole, gives nothing."""
 
@@ -44,6 +59,16 @@ class CellOutcomes:
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def provenance(self) -> Provenance:
+        """What made it."""
+        return Provenance.of(self.record)
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Any]:
+        """Its fields as columns of a table, and the key of its provenance."""
+        return {**self.cell, "provenance": self.provenance.key}
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -89,6 +114,8 @@ def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title", "task_emotions"} <= set(record):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
+    if not is_comparable(record):
+        return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     if not record["refused"] and indexes.get(record["cell"]["corpus"]) != record["index"]:
         return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
     return dict(record)
@@ -187,8 +214,35 @@ def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, i
         or metadata["emotions"] != record["task_emotions"]
     ):
         raise StoreError(
-            str(store.job(key)),
+            f"jobs/{key}.parquet",
             "does not belong to the cell that names it",
             todo="Delete this file and run `serbench grid` again",
         )
+    other = _other_origin(metadata, record)
+    if other:
+        raise StoreError(
+            f"jobs/{key}.parquet",
+            f"made with {listed(other)}",
+            f"what the cell's record says: {listed(other.values())}",
+            "Delete this file and run `serbench grid` again",
+        )
     return {u: i for i, u in enumerate(utterances)}, codes, metadata["not_converged"]
+
+
+def _other_origin(metadata: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
+    """What a job was made with -> what its cell was made with, where the two differ."""
+    cell = record["cell"]
+    wanted = {
+        "classifier": cell["classifier"],
+        "revision": record["revision"],
+        "features": record["feature_key"],
+        "scaling": cell["scaling"],
+        "seed": cell["seed"],
+        **record["versions"],
+    }
+    made = {name: metadata.get(name) for name in ("classifier", "revision", "features", "scaling", "seed")}
+    made |= metadata.get("versions", {})
+    other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
+    if metadata.get("settings") != record["settings"]:
+        other["other settings"] = f"{len(record['settings'])} settings of {cell['space']}"
+    return other

@@ -46,7 +46,7 @@ def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     for cell, outcome, confusion in _pools(cells):
         numbers = zip(cell.emotions, recalls(confusion), confusion.sum(axis=1), strict=True)
         rows += [
-            {**cell.cell, "rule": outcome.rule, "emotion": e, "recall": float(r), "n_utterances": int(n)}
+            {**cell.fields, "rule": outcome.rule, "emotion": e, "recall": float(r), "n_utterances": int(n)}
             for e, r, n in numbers
         ]
     return pd.DataFrame(rows)
@@ -57,7 +57,7 @@ def confusion_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     rows: list[Row] = []
     for cell, outcome, confusion in _pools(cells):
         rows += [
-            {**cell.cell, "rule": outcome.rule, "truth": t, "prediction": p, "n_utterances": int(confusion[i, j])}
+            {**cell.fields, "rule": outcome.rule, "truth": t, "prediction": p, "n_utterances": int(confusion[i, j])}
             for i, t in enumerate(cell.emotions)
             for j, p in enumerate(cell.emotions)
         ]
@@ -73,7 +73,7 @@ def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
                 confusion = pool_confusion(cell, outcome, utterances)
                 rows.append(
                     {
-                        **cell.cell,
+                        **cell.fields,
                         "rule": rule,
                         "fold": fold,
                         "setting": setting_title(cell.record["settings"][outcome.settings[fold]]),
@@ -86,11 +86,30 @@ def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def provenance_table(cells: Iterable[CellOutcomes], tables: Mapping[str, str]) -> pd.DataFrame:
+    """One row per cell: what made it, the key of the matrix it stands in, and why it is missing where it is.
+
+    Parameters
+    ----------
+    tables : keys of cells to the key of their matrix.
+    """
+    rows = [
+        {
+            "provenance": cell.provenance.key,
+            "table": tables.get(cell.provenance.key, ""),
+            **cell.provenance.row,
+            "missing": "" if cell.outcomes else cell.reasons.get("default", ""),
+        }
+        for cell in cells
+    ]
+    return pd.DataFrame(rows)
+
+
 def missing_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     """Everything that is not there: utterances without features, rules and cells without values, with reasons."""
     rows: list[Row] = []
     for cell in cells:
-        fields = dict(cell.cell)
+        fields = dict(cell.fields)
         whole = set(cell.reasons) == set(RULES)
         if whole:
             rows.append({**fields, "what": "cell", "name": "", "reason": cell.reasons["default"]})
@@ -113,6 +132,7 @@ _FIELDS = (
     "inner",
     "preprocessing",
     "seed",
+    "provenance",
 )
 
 
@@ -132,7 +152,7 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "notes": "; ".join(cell.notes),
     }
     for metric, (value, sd) in _values(cell, cell.outcomes.get(rule)).items():
-        row = {**cell.cell, "rule": rule, "metric": metric, "value": value, **common, "sd": sd}
+        row = {**cell.fields, "rule": rule, "metric": metric, "value": value, **common, "sd": sd}
         yield {**row, "reason": cell.reasons.get(rule, "")}
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from serbench.corpora.check import confounded
+from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
+from serbench.report.provenance import Origin, origin_of, origin_of_indexes
 from serbench.report.scores import pool_confusion
 
 NOTHING = "–"
@@ -31,6 +33,7 @@ class Indexed:
     index: pd.DataFrame
     language: str
     partial: str
+    serbench: str
 
 
 def data_table(corpora: Sequence[Indexed]) -> Table:
@@ -51,7 +54,13 @@ def data_table(corpora: Sequence[Indexed]) -> Table:
     rows = tuple((Entry(name), *(Entry(value(c)) for c in corpora)) for name, value in lines)
     remarks = [(c.name, [note for note in (c.partial, _confounded(c)) if note]) for c in corpora]
     notes = tuple(f"{name}: {'; '.join(of_corpus)}." for name, of_corpus in remarks if of_corpus)
-    return Table("table1", "Table 1. Data statistics", ("", *(c.name for c in corpora)), rows, notes, 1)
+    return Table(
+        "table1", "Table 1. Data statistics", ("", *(c.name for c in corpora)), rows, notes, 1, _origin(corpora)
+    )
+
+
+def _origin(corpora: Sequence[Indexed]) -> Origin:
+    return origin_of_indexes({c.name: (index_fingerprint(c.index), c.partial, c.serbench) for c in corpora})
 
 
 def score_matrix(matrix: Matrix, metric: str) -> Table:
@@ -64,7 +73,7 @@ def score_matrix(matrix: Matrix, metric: str) -> Table:
         rows.append((Entry(features), Entry(classifier), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
-    return Table(f"table2-{metric}", title, header, tuple(rows), tuple(_notes(matrix, values)), 2)
+    return Table(f"table2-{metric}", title, header, tuple(rows), tuple(_notes(matrix, values)), 2, matrix.origin)
 
 
 def recall_matrix(matrix: Matrix) -> Table:
@@ -82,7 +91,8 @@ def recall_matrix(matrix: Matrix) -> Table:
     notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
     of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
     notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
-    return Table("recall", f"Recall per emotion: {matrix.variant.title}", header, tuple(rows), tuple(notes), 3)
+    title = f"Recall per emotion: {matrix.variant.title}"
+    return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
 
 
 def confusion_matrices(matrix: Matrix) -> list[Table]:
@@ -102,7 +112,8 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
         title = f"{corpus}, {features}, {classifier} ({outcome.rule}): {matrix.variant.title}"
         header = ("truth \\ prediction", *cell.emotions, "utterances")
         notes = tuple(f"{corpus}: {remark}." for remark in _remarks([cell]))
-        tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, notes, 1))
+        origin = origin_of([cell.provenance])
+        tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, notes, 1, origin))
     return tables
 
 

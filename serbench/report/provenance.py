@@ -1,0 +1,167 @@
+"""Provenance: which serbench, packages, corpus, features, classifier and settings made each cell and each table.
+
+Every file of a report names it. Long tables have a column `provenance` with the key of a cell; tables for readers have
+a key of their own. `provenance.csv` has one row per cell and leads from both to what made them; `provenance.json` says
+the same whole, with the settings and the feature sets. There are no times, hosts or folders in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serbench import __version__
+from serbench.comparable import settings_key
+from serbench.keys import digest
+
+Line = tuple[str, str]
+"""A word and what it stands for, e.g. ("packages", "numpy 2.4, scipy 1.17")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made one cell: its fields in `cell`, and all that these leave open; `settings` names its `space`."""
+
+    cell: Mapping[str, Any]
+    emotions: tuple[str, ...]
+    serbench: str
+    versions: Mapping[str, str]
+    index: str
+    basis: str
+    partial: str
+    feature_key: str
+    revision: int
+    settings: str
+    n_settings: int
+    jobs: str
+    space: Mapping[str, Any] = field(repr=False)
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> Provenance:
+        """Read it from a cell's record; `jobs` is a digest of the keys of its jobs."""
+        return Provenance(
+            cell=record["cell"],
+            emotions=tuple(record["task_emotions"]),
+            serbench=record["serbench"],
+            versions=record["versions"],
+            index=record["index"],
+            basis=record.get("basis", ""),
+            partial=record["partial"],
+            feature_key=record["feature_key"],
+            revision=record["revision"],
+            settings=settings_key(record),
+            n_settings=len(record["settings"]),
+            jobs=digest(record["jobs"]) if "jobs" in record else "",
+            space={"settings": record["settings"], "default": record["default"]},
+        )
+
+    @property
+    def key(self) -> str:
+        """Its name in other files."""
+        return digest(self.json)[:12]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("cell", "space")}
+        return {**self.cell, **own, "emotions": list(self.emotions), "versions": dict(self.versions)}
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """All of it as a row of a table."""
+        return {**self.json, "emotions": ", ".join(self.emotions), "versions": worded(self.versions)}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What made a table, in lines for readers, and the keys of its cells; `key` names it."""
+
+    key: str = ""
+    lines: tuple[Line, ...] = ()
+    cells: tuple[str, ...] = field(default=(), repr=False)
+
+
+NO_ORIGIN = Origin()
+
+
+def worded(versions: Mapping[str, str]) -> str:
+    """Word versions.
+
+    >>> worded({"scipy": "1.17", "numpy": "2.4"})
+    'numpy 2.4, scipy 1.17'
+    """
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def origin_of(cells: Iterable[Provenance]) -> Origin:
+    """Sum up what made a table of these cells."""
+    made = list(cells)
+    if not made:
+        return NO_ORIGIN
+    keys = tuple(sorted({p.key for p in made}))
+    lines: list[Line] = [
+        ("made with", f"serbench {_by_corpus(made, lambda p: p.serbench)}; report by serbench {__version__}"),
+        ("packages", packages(made)),
+        ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({', '.join(p.emotions)})")),
+        ("protocol", _by_corpus(made, lambda p: f"{p.cell['protocol']}, inner {p.cell['inner']}")),
+        ("scaling", _by_corpus(made, lambda p: p.cell["scaling"])),
+        ("seed", _by_corpus(made, lambda p: str(p.cell["seed"]))),
+        ("features", _by_corpus(made, lambda p: p.feature_key)),
+        *_distinct(made, lambda p: ("classifier", _classifier(p))),
+        *_distinct(made, lambda p: ("corpus", _corpus(p))),
+        ("provenance", f"{digest(list(keys))[:12]}, {len(made)} cells of provenance.csv"),
+    ]
+    return Origin(digest(list(keys))[:12], tuple(lines), keys)
+
+
+def origin_of_indexes(indexes: Mapping[str, tuple[str, str, str]]) -> Origin:
+    """Sum up what made Table 1: for each corpus the fingerprint of its index, what its copy lacks, and the serbench."""
+    releases = sorted({release for _, _, release in indexes.values()})
+    key = digest([sorted(indexes.items())])[:12]
+    corpora = [("corpus", _index(name, index, partial)) for name, (index, partial, _) in sorted(indexes.items())]
+    made = f"serbench {', '.join(releases)}; report by serbench {__version__}"
+    return Origin(key, (("made with", made), *corpora, ("provenance", key)))
+
+
+def made_with(cells: Sequence[Provenance]) -> str:
+    """Name in a line the releases that made cells; empty where there are none."""
+    return f"serbench {_by_corpus(cells, lambda p: p.serbench, ' and ')}, {packages(cells)}" if cells else ""
+
+
+def packages(made: Sequence[Provenance]) -> str:
+    """Word the versions of all packages; where corpora differ in one, which has which."""
+    names = sorted({name for p in made for name in p.versions})
+    return ", ".join(f"{name} {_versions(made, name)}" for name in names)
+
+
+def _versions(made: Sequence[Provenance], package: str) -> str:
+    return _by_corpus([p for p in made if package in p.versions], lambda p: p.versions[package], " and ")
+
+
+def _by_corpus(made: Sequence[Provenance], value: Callable[[Provenance], str], join: str = "; ") -> str:
+    """Word the values that cells have; one that not every corpus has is followed by those that have it."""
+    corpora = sorted({p.cell["corpus"] for p in made})
+    having: dict[str, set[str]] = {}
+    for p in made:
+        having.setdefault(value(p), set()).add(p.cell["corpus"])
+    every = sorted(having.items())
+    return join.join(v if len(of) == len(corpora) else f"{v} ({', '.join(sorted(of))})" for v, of in every)
+
+
+def _classifier(p: Provenance) -> str:
+    name = f"{p.cell['classifier']} revision {p.revision}"
+    return f"{name}, space {p.cell['space']} of {p.n_settings} ({p.settings})"
+
+
+def _corpus(p: Provenance) -> str:
+    return _index(p.cell["corpus"], p.index, p.partial)
+
+
+def _index(name: str, index: str, partial: str) -> str:
+    return f"{name}, index {index}" + (f", {partial}" if partial else "")
+
+
+def _distinct(made: Iterable[Provenance], line: Callable[[Provenance], Line]) -> list[Line]:
+    return sorted({line(p) for p in made})
