@@ -280,9 +280,12 @@ class _Worker:
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features, or the reason why there is none."""
         try:
-            row = self._extractor(feature_set)(to_mono(recording, feature_set.sampling_rate))
+            row = np.asarray(self._extractor(feature_set)(to_mono(recording, feature_set.sampling_rate)), np.float32)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
+        if row.shape != (feature_set.n_features,) or row.shape != (len(self.columns[feature_set.name]),):
+            shapes = f"{row.shape}, {len(self.columns[feature_set.name])} names for {feature_set.n_features} features"
+            return f"{feature_set.name} failed: a row of shape {shapes}"
         n_bad = int((~np.isfinite(row)).sum())
         if not n_bad:
             return row
@@ -294,8 +297,9 @@ class _Worker:
     def _extractor(self, feature_set: FeatureSet) -> Extractor:
         opened: dict[str, Extractor] = self._local.__dict__
         if feature_set.name not in opened:
-            opened[feature_set.name] = feature_set.open()
-            self.columns[feature_set.name] = opened[feature_set.name].columns
+            extractor = feature_set.open()
+            self.columns[feature_set.name] = extractor.columns
+            opened[feature_set.name] = extractor
         return opened[feature_set.name]
 
 

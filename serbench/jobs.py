@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serbench.classifiers import Held, Training, find_classifier
-from serbench.errors import FeatureError, listed
+from serbench.errors import Fault, FeatureError, PluginError, listed
 from serbench.store import FeatureTable, Store, map_features, write_predictions
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     with config_context(assume_finite=True, skip_parameter_validation=True):
         training, held = load_matrices(job, store)
         swept = classifier.sweep(classifier, job["settings"], training, held, seed=job["seed"])
+    check_predictions(swept.predictions, job)
     metadata = {
         name: job[name]
         for name in ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
@@ -63,6 +64,22 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
         metadata={**metadata, "key": key, "not_converged": list(swept.not_converged)},
     )
     return time.perf_counter() - started
+
+
+def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
+    """Check that a sweep predicted an emotion for every setting and row: a plug-in's may do otherwise.
+
+    Raises
+    ------
+    PluginError : it did not.
+    """
+    shape = len(job["settings"]), len(job["evaluated"])
+    if predictions.shape != shape or predictions.dtype.kind not in "iu":
+        found = f"predictions of shape {predictions.shape} and type {predictions.dtype}"
+        raise PluginError([Fault(job["classifier"], found, f"integers of shape {shape}")])
+    if predictions.size and not 0 <= predictions.min() <= predictions.max() < len(job["emotions"]):
+        found = f"predictions from {predictions.min()} to {predictions.max()}"
+        raise PluginError([Fault(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")])
 
 
 def load_matrices(job: Mapping[str, Any], store: Store) -> tuple[Training, Held]:
