@@ -87,9 +87,8 @@ def check_shortest_duration(feature_set: FeatureSet) -> None:
     n = round(feature_set.shortest_s * feature_set.sampling_rate)
     if n:
         row = extractor(noise(n))
-        _hold(
-            bool(np.isfinite(row).all()), feature_set, f"no numbers for {feature_set.shortest_s} s", "them: shortest_s"
-        )
+        found = f"features that are not finite for {feature_set.shortest_s} s of noise, its shortest_s"
+        _hold(bool(np.isfinite(row).all()), feature_set, found, "numbers, or a higher shortest_s")
     shorter = n - round(STEP_S * feature_set.sampling_rate)
     if shorter > 0:
         row = extractor(noise(shorter))
