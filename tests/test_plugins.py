@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 
@@ -50,11 +51,8 @@ class Site:
     def install(self, package, text, *, version="1.0", group=FEATURES, points=None):
         """Write a package of one module and its metadata, in place of an earlier version."""
         module = package.replace("-", "_")
+        self.remove(package)
         (self.folder / f"{module}.py").write_text(text)
-        for old in self.folder.glob(f"{module}-*.dist-info"):
-            for file in old.iterdir():
-                file.unlink()
-            old.rmdir()
         about = self.folder / f"{module}-{version}.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
@@ -64,6 +62,13 @@ class Site:
         sys.modules.pop(module, None)
         importlib.invalidate_caches()
         forget_plugins()
+
+    def remove(self, package):
+        """Remove a package, if it is there."""
+        module = package.replace("-", "_")
+        (self.folder / f"{module}.py").unlink(missing_ok=True)
+        for old in self.folder.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(old)
 
     def serbench(self, *arguments):
         """Run `serbench ...` in a child process that sees these packages; return exit code, stdout and stderr."""
@@ -267,6 +272,32 @@ def test_jobs_of_a_plugin_run_in_workers_and_are_done_anew_for_another_version_o
         code, out, err = site.serbench(*grid, "--dry-run")
         assert code == 0, err
         assert "0 already there, 10 to do" in out
+
+
+def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, make_corpus, tmp_path):
+    results = ["--results", tmp_path / "results"]
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    site.install("quiet-sets", QUIET)
+    code, out, err = site.serbench("grid", "toy", "-f", "quiet", "-c", "knn", "--corpora", path, *results)
+    assert code == 0, err
+    site.remove("quiet-sets")
+    code, out, err = site.serbench("report", *results)
+    assert code == 0, err
+    assert "quiet" in out
+    code, out, err = site.serbench("grid", "toy", "-f", "quiet", "-c", "knn", "--corpora", path, *results)
+    assert code == 1
+    assert "serbench: Unknown feature set 'quiet'." in err
+
+
+def test_commands_that_need_no_plugin_import_none(site, make_corpus, tmp_path):
+    site.install("quiet-sets", "raise SystemExit('imported')")
+    site.install("prior-models", "raise SystemExit('imported')", group=MODELS)
+    options = ["--corpora", make_corpus(), "--results", tmp_path / "results"]
+    emotions = ["--emotions", "anger,happiness,neutral"]
+    for command in (["--help"], ["grid", "toy", "-f", "mfcc", "-c", "knn", *emotions, *options], ["grid", "-c", "svm"]):
+        code, out, err = site.serbench(*command)
+        assert "imported" not in out + err
+        assert code == (1 if "svm" in command else 0), err
 
 
 def test_commands_list_plugins_on_stdout_and_faults_on_stderr_without_failing(site):
