@@ -348,7 +348,10 @@ def test_space_of_an_estimator_that_does_not_say_its_values_is_taken_as_it_is(si
 
 def test_file_of_features_may_not_have_the_name_of_a_plugin(site, tmp_path):
     site.install("quiet-sets", "raise RuntimeError('imported')")
-    with pytest.raises(FeatureError, match=r"'quiet' is the name of a feature set\. Expected another file name"):
+    with pytest.raises(
+        FeatureError,
+        match=r"'quiet' is the name of a feature set of serbench or a plug-in\. Expected another file name",
+    ):
         read_own_features(tmp_path / "quiet.csv")
 
 

@@ -65,7 +65,9 @@ def read_own_features(path: Path) -> OwnFeatures:
     """
     where = path.name
     if has_feature_set(path.stem):
-        raise FeatureError(where, f"'{path.stem}' is the name of a feature set", "another file name")
+        raise FeatureError(
+            where, f"'{path.stem}' is the name of a feature set of serbench or a plug-in", "another file name"
+        )
     frame = _read(path)
     if "utterance" not in frame:
         raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
