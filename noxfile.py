@@ -5,6 +5,7 @@ import nox
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.default_venv_backend = "venv"
 PROJECT = nox.project.load_toml("pyproject.toml")
+EXAMPLE = "./docs/example-plugin"
 PYTHONS = nox.project.python_versions(PROJECT)
 
 
@@ -13,18 +14,23 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+def run_tests(session: nox.Session) -> None:
+    """Run the tests with the example of a plug-in installed as its users would, and the example's own."""
+    session.install("-e", ".", EXAMPLE, *group("test"))
+    session.run("pytest", f"{EXAMPLE}/tests")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox; those of real corpora where SERBENCH_DATA is set."""
-    session.install("-e", ".", *group("test"))
-    session.run("pytest", *session.posargs)
+    run_tests(session)
 
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that is installed."""
-    session.install("-e", ".", *group("test"))
-    session.run("pytest", *session.posargs)
+    run_tests(session)
 
 
 @nox.session
@@ -48,7 +54,7 @@ def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""
     lowest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
     session.install(*lowest, *group("test"))
-    session.install("--no-deps", "-e", ".")
+    session.install("--no-deps", "-e", ".", EXAMPLE)
     # Old releases of libraries warn of newer ones; what is tested here is that the results hold.
     session.run("pytest", "-W", "default", *session.posargs)
 

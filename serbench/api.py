@@ -393,6 +393,7 @@ def _names(value: Names) -> tuple[str, ...] | None:
 def _score(workspace: Workspace) -> Report:
     from serbench.report import make_report as make
 
+    # Those of plug-ins and a user's own follow by name.
     return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
 
 

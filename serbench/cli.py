@@ -15,7 +15,7 @@ import textwrap
 import threading
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ from serbench.terminal import ProgressLine, duration, print_table, say
 if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
+    from serbench.plugins import Known, Package
     from serbench.report import Report
 
 A_DAY_S = 86400
@@ -37,8 +38,10 @@ app = typer.Typer(
 )
 corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
 features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
+classifiers_app = typer.Typer(help="Classifiers.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(features_app, name="features")
+app.add_typer(classifiers_app, name="classifiers")
 
 Corpora = Annotated[
     list[str] | None,
@@ -164,11 +167,26 @@ def extract(
 
 @features_app.command("list")
 def features_list() -> None:
-    """List the feature sets."""
-    from serbench.features import FEATURE_SETS
+    """List the feature sets with their number of features; those of plug-ins with the package that brings them."""
+    from serbench.features import known_feature_sets
 
-    for feature_set in FEATURE_SETS.values():
-        print(f"{feature_set.name:13} {feature_set.n_features:5}  {feature_set.title} ({feature_set.citation})")
+    known = known_feature_sets()
+    width = max(map(len, known.records))
+    for one in known.records.values():
+        print(f"{one.name:{width}} {one.n_features:5}  {one.title} ({one.citation}){_brought_by(one.package)}")
+    _say_faults(known)
+
+
+@classifiers_app.command("list")
+def classifiers_list() -> None:
+    """List the classifiers with their number of settings; those of plug-ins with the package that brings them."""
+    from serbench.classifiers import known_classifiers
+
+    known = known_classifiers()
+    width = max(map(len, known.records))
+    for one in known.records.values():
+        print(f"{one.name:{width}} {len(one.space):5}  {one.title}{_brought_by(one.package)}")
+    _say_faults(known)
 
 
 @features_app.command("export")
@@ -386,6 +404,16 @@ def _end_soon(code: int) -> None:
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
     """Show a warning as a message; its place in the code says nothing to the user of a command."""
     say(f"serbench: {message}")
+
+
+def _brought_by(package: Package | None) -> str:
+    return "" if package is None else f" [{package}]"
+
+
+def _say_faults(known: Known[Any]) -> None:
+    """Print what is wrong with plug-ins; the others are of use all the same, so that this is no failure."""
+    for fault in known.faults:
+        say(f"serbench: {fault}")
 
 
 def _workspace(

@@ -130,6 +130,10 @@ class UnknownNameError(SerbenchError):
         return " ".join(word for word in words if word)
 
 
+class PluginError(FaultsError):
+    """A feature set or classifier of another package does not keep what serbench asks of it, or cannot be loaded."""
+
+
 class AudioError(SerbenchError):
     """One recording cannot be decoded; becomes a row of the failures table."""
 

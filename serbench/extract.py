@@ -328,9 +328,13 @@ class _Worker:
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features, or the reason why there is none."""
         try:
-            row = self._extractor(feature_set)(to_mono(recording, feature_set.sampling_rate))
+            extractor = self._extractor(feature_set)
+            row = np.asarray(extractor(to_mono(recording, feature_set.sampling_rate)), np.float32)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
+        if row.shape != (feature_set.n_features,) or row.shape != (len(extractor.columns),):
+            shapes = f"{row.shape}, {len(extractor.columns)} names for {feature_set.n_features} features"
+            return f"{feature_set.name} failed: a row of shape {shapes}"
         n_bad = int((~np.isfinite(row)).sum())
         if not n_bad:
             return row

@@ -9,13 +9,14 @@ import functools
 import importlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serbench.classifiers import Held, Training, find_classifier
-from serbench.errors import FeatureError, listed
+from serbench.errors import Fault, FeatureError, PluginError, listed
 from serbench.store import FeatureTable, Store, map_features, write_predictions
 
 if TYPE_CHECKING:
@@ -32,6 +33,19 @@ def settle_process() -> None:
     threadpool_limits(1)
 
 
+Tables = Mapping[str, FeatureTable]
+"""Features by corpus."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a job gives: codes of shape (n_settings, n_evaluated), settings that did not converge, seconds taken."""
+
+    codes: np.ndarray
+    not_converged: tuple[int, ...]
+    seconds: float
+
+
 def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     """Fit every setting on the job's training set, predict all it holds out, store that, and return the seconds taken.
 
@@ -40,43 +54,91 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     Raises
     ------
     FeatureError : the store lacks a row that the job names.
+    PluginError : the classifier is not the one that the job was planned with.
     """
+    store = Store(Path(root))
+    started = time.perf_counter()
+    predicted = predict(job, {corpus: _mapped(store.features(job["features"], corpus)) for corpus in job["corpora"]})
+    store_predictions(key, job, predicted, store)
+    return time.perf_counter() - started
+
+
+def predict(job: Mapping[str, Any], tables: Tables) -> Predicted:
+    """Fit every setting of a job on rows of the tables and predict what it holds out; see `run_job`."""
     settle_process()
     from sklearn import config_context
 
     started = time.perf_counter()
-    store = Store(Path(root))
     classifier = find_classifier(job["classifier"])
+    check_versions(job)
     # Features are finite and settings valid, or they would not have come here; asking again at every fit takes as
     # long as a small fit itself.
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        training, held = load_matrices(job, store)
+        training, held = load_matrices(job, tables)
         swept = classifier.sweep(classifier, job["settings"], training, held, seed=job["seed"])
-    metadata = {
-        name: job[name]
-        for name in ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
-    }
+    check_predictions(swept.predictions, job)
+    return Predicted(swept.predictions, tuple(swept.not_converged), time.perf_counter() - started)
+
+
+def store_predictions(key: str, job: Mapping[str, Any], predicted: Predicted, store: Store) -> None:
+    """Write what a job gave, with all that decided it but the rows."""
+    names = ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
     write_predictions(
         store.job(key),
         utterances=job["evaluated"],
-        predictions=swept.predictions,
-        metadata={**metadata, "key": key, "not_converged": list(swept.not_converged)},
+        predictions=predicted.codes,
+        metadata={**{n: job[n] for n in names}, "key": key, "not_converged": list(predicted.not_converged)},
     )
-    return time.perf_counter() - started
 
 
-def load_matrices(job: Mapping[str, Any], store: Store) -> tuple[Training, Held]:
+def check_versions(job: Mapping[str, Any]) -> None:
+    """Check that this process would compute what the job's key says.
+
+    Raises
+    ------
+    PluginError : another revision, or other versions of packages, than the job was planned with.
+    """
+    here, planned = _made_with(job["classifier"]), (job["revision"], job["versions"])
+    if here != planned:
+        todo = "Start the program and its workers anew, with the same packages"
+        raise PluginError([Fault(job["classifier"], f"revision and versions {here}", f"{planned}, as planned", todo)])
+
+
+@functools.cache
+def _made_with(name: str) -> tuple[int, dict[str, str]]:
+    """Revision of a classifier and the versions behind it, in this process."""
+    classifier = find_classifier(name)
+    return classifier.revision, classifier.versions
+
+
+def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
+    """Check that a sweep predicted an emotion for every setting and row: a plug-in's may do otherwise.
+
+    Raises
+    ------
+    PluginError : it did not.
+    """
+    shape = len(job["settings"]), len(job["evaluated"])
+    if predictions.shape != shape or predictions.dtype.kind not in "iu":
+        found = f"predictions of shape {predictions.shape} and type {predictions.dtype}"
+        raise PluginError([Fault(job["classifier"], found, f"integers of shape {shape}")])
+    if predictions.size and not 0 <= predictions.min() <= predictions.max() < len(job["emotions"]):
+        found = f"predictions from {predictions.min()} to {predictions.max()}"
+        raise PluginError([Fault(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")])
+
+
+def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Held]:
     """Read and scale the rows that a job trains on and holds out."""
     from sklearn.preprocessing import StandardScaler
 
     given = job["training"]
-    rows = _Rows(store, job["features"], job["corpora"], job["hashes"])
+    rows = _Rows(tables, job["hashes"])
     train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
     if job["scaling"] == "train":
         scaler = StandardScaler().fit(train)
         train, held = scaler.transform(train), scaler.transform(held)
     elif job["scaling"] == "speaker":
-        scalers = _speaker_scalers(job, store)
+        scalers = _speaker_scalers(job, tables)
         train = _scaled_by_speaker(train, given["speakers"], scalers)
         held = _scaled_by_speaker(held, job["evaluated_speakers"], scalers)
     weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
@@ -91,11 +153,11 @@ def load_matrices(job: Mapping[str, Any], store: Store) -> tuple[Training, Held]
 
 
 class _Rows:
-    """Feature rows of the store by utterance, those of the fingerprints that a job names."""
+    """Feature rows of tables by utterance, those of the fingerprints that a job names."""
 
-    def __init__(self, store: Store, features: str, corpora: Sequence[str], hashes: Mapping[str, str]) -> None:
+    def __init__(self, tables: Tables, hashes: Mapping[str, str]) -> None:
         self.hashes = hashes
-        self.tables = [_mapped_table(store.features(features, corpus)) for corpus in corpora]
+        self.tables = [_located(table) for table in tables.values()]
 
     def matrix(self, utterances: Sequence[str]) -> np.ndarray:
         """Return float64 rows, shape (n_utterances, n_features), in the order of the ids."""
@@ -117,25 +179,30 @@ class _Rows:
 Located = tuple[dict[tuple[str, str], int], FeatureTable]
 
 
-def _mapped_table(folder: Path) -> Located:
+@functools.lru_cache(maxsize=16)
+def _located(table: FeatureTable) -> Located:
+    """Return a table with the place of each row; made once per table, as long as that is the same object."""
+    ids = zip(table.utterances, table.audio_hashes, strict=True)
+    return {place: i for i, place in enumerate(ids)}, table
+
+
+def _mapped(folder: Path) -> FeatureTable:
     """Open a folder of parts once per process; parts never change, so their names tell whether it is current."""
     return _cached_table(folder, tuple(sorted(path.name for path in folder.glob("part-*.parquet"))))
 
 
 @functools.lru_cache(maxsize=16)
-def _cached_table(folder: Path, names: tuple[str, ...]) -> Located:
-    table = map_features(folder)
-    ids = zip(table.utterances, table.audio_hashes, strict=True)
-    return {place: i for i, place in enumerate(ids)}, table
+def _cached_table(folder: Path, names: tuple[str, ...]) -> FeatureTable:
+    return map_features(folder)
 
 
-def _speaker_scalers(job: Mapping[str, Any], store: Store) -> dict[str, StandardScaler]:
+def _speaker_scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler]:
     """Fit one scaler per speaker on all extracted utterances of the speaker, unlabelled: transductive."""
     from sklearn.preprocessing import StandardScaler
 
     scalers = {}
     for speaker, hashes in job["normalised"].items():
-        rows = _Rows(store, job["features"], job["corpora"], hashes)
+        rows = _Rows(tables, hashes)
         scalers[speaker] = StandardScaler().fit(rows.matrix(sorted(hashes)))
     return scalers
 

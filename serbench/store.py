@@ -38,7 +38,7 @@ OUTDATED = "outdated:"
 """How the reason of a cell begins that must be run again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
     """Features of utterances: `matrix` is float32, shape (n_utterances, n_features), rows in the order of the ids."""
 

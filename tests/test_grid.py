@@ -14,7 +14,7 @@ import pytest
 
 from serbench import api
 from serbench.report.outcomes import load_outcomes
-from serbench.store import Store, read_json, read_predictions, write_json
+from serbench.store import Store, map_features, read_json, read_predictions, write_json
 
 sys.path.insert(0, str(Path(__file__).parent / "independent"))
 import nested_loso
@@ -65,6 +65,10 @@ def test_every_classifier_predicts_what_the_independent_script_predicts(toy, fam
         predicted = cell.outcomes[rule].predictions
         assert [str(emotions[predicted[u]]) for u in table["utterance"]] == list(expected)
     assert {f"toy/{fold}": s for fold, s in cell.outcomes["nested"].settings.items()} == selected
+
+
+def tables_of(job, store):
+    return {corpus: map_features(store.features(job.json["features"], corpus)) for corpus in job.json["corpora"]}
 
 
 def job_bytes(store):
@@ -125,7 +129,7 @@ def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
         testing = sorted(
             (j for j in jobs if "toy/f1" in j.json["evaluated_speakers"]), key=lambda j: j.json["evaluated"]
         )
-        matrices = [load_matrices(job.json, run.store(results)) for job in testing]
+        matrices = [load_matrices(job.json, tables_of(job, run.store(results))) for job in testing]
         trained.append([training.X for training, _ in matrices])
         held_out.append([held.X for _, held in matrices])
     assert len(trained[0]) == 4
@@ -204,7 +208,7 @@ def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_p
 
     from serbench.jobs import load_matrices
 
-    training, _ = load_matrices(job.json, run.store())
+    training, _ = load_matrices(job.json, tables_of(job, run.store()))
     table = run.features.set_index("utterance").astype("float64")
     own = [u for u in table.index if u.startswith("toy/f1")]
     scaled = (table.loc[own] - table.loc[own].mean()) / table.loc[own].std(ddof=0)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from serbench import api
 from serbench.errors import StoreError
 from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
 from serbench.report.outcomes import load_outcomes
-from serbench.store import Store, read_json, read_predictions
+from serbench.store import Store, read_json, read_predictions, write_json
 
 EMOTIONS = ["anger", "happiness", "neutral"]
 
@@ -87,7 +86,7 @@ def test_oracle_is_the_best_single_setting_on_the_test_data(toy_report):
     best = 0.0
     for setting in range(len(record["settings"])):
         changed = {**record, "default": setting}
-        store.cells[0].write_text(json.dumps(changed))
+        write_json(store.cells[0], changed)
         pool = stored_truth_and_predictions(store, "knn")
         best = max(best, recall_score(pool["truth"], pool["prediction"], average="macro"))
     oracle = report.scores[(report.scores["rule"] == "oracle") & (report.scores["metric"] == "uar")]["value"].item()

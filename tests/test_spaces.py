@@ -44,7 +44,7 @@ def test_standard_space_is_the_classifiers_own():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("svm: {settings: [{C: 1}]}", "no such classifier. Did you mean 'svc'"),
+        ("svm: {settings: [{C: 1}]}", "Unknown classifier 'svm'. Did you mean 'svc'"),
         ("svc: {settings: [{kernel: linear, c: 1}]}", "unknown parameter 'c'. Did you mean 'C'"),
         ("svc: {settings: [{kernel: rbf, C: 1}]}", "Expected a complete setting"),
         ("knn: {settings: [{k: 1}, {k: 1}]}", "each setting once"),

@@ -1,13 +1,15 @@
-"""Classifiers, by name. A new one is one entry of `CLASSIFIERS`, with its space in the module of its family."""
+"""Classifiers, by name. A new one is one entry of `CLASSIFIERS`, with its family's module, or a plug-in."""
 
 from __future__ import annotations
 
+import dataclasses
+
 from serbench.classifiers.forest import FOREST
 from serbench.classifiers.mlp import MLP
-from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep
+from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, problems
 from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
 from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
-from serbench.errors import UnknownNameError
+from serbench.plugins import Group, Known, find_plugin, know_all
 
 CLASSIFIERS: dict[str, Classifier] = {
     classifier.name: classifier for classifier in (SVC_CLASSIFIER, LINEAR_SVC, FOREST, MLP, LOGISTIC, KNN, DUMMY)
@@ -15,11 +17,31 @@ CLASSIFIERS: dict[str, Classifier] = {
 DEFAULT_CLASSIFIERS = ("svc", "rf", "mlp")
 
 
+GROUP = Group(
+    name="serbench.classifiers",
+    kind="classifier",
+    record=Classifier,
+    builtin=CLASSIFIERS,
+    problems=problems,
+    bring=lambda classifier, package: dataclasses.replace(classifier, package=package),
+)
+"""Where plug-ins join."""
+
+
 def find_classifier(name: str) -> Classifier:
-    """Return a classifier by name; `UnknownNameError` suggests the nearest."""
-    if name not in CLASSIFIERS:
-        raise UnknownNameError("classifier", name, CLASSIFIERS)
-    return CLASSIFIERS[name]
+    """Return a classifier by name, serbench's own or a plug-in's.
+
+    Raises
+    ------
+    UnknownNameError : there is none; suggests the nearest.
+    PluginError : a plug-in brings it and cannot be used.
+    """
+    return CLASSIFIERS[name] if name in CLASSIFIERS else find_plugin(GROUP, name)
+
+
+def known_classifiers() -> Known[Classifier]:
+    """Return all classifiers, and what is wrong with plug-ins that cannot be used. Imports every plug-in."""
+    return know_all(GROUP)
 
 
 __all__ = [
@@ -31,5 +53,6 @@ __all__ = [
     "Swept",
     "Training",
     "find_classifier",
+    "known_classifiers",
     "loop_sweep",
 ]

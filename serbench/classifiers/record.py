@@ -6,12 +6,14 @@ faster one, held by a contract test to the predictions of `loop_sweep`, label fo
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from serbench.keys import package_versions
+from serbench.plugins import Package, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +114,7 @@ class Classifier:
 
     `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
     (n_training, n_features, n_settings) until the store knows better; `memory` bounds the bytes that a sweep takes,
-    from (n_training, n_evaluation, n_features).
+    from (n_training, n_evaluation, n_features). `package` is filled in for a plug-in: what brings it.
     """
 
     name: str
@@ -129,8 +131,41 @@ class Classifier:
     sweep: Sweep = loop_sweep
     fit_weights: FitWeights = given_weights
     packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
+    package: Package | None = None
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the packages whose releases may move the predictions."""
-        return package_versions(self.packages)
+        """Versions of the packages whose releases may move the predictions; of a plug-in's own the whole one."""
+        own = {} if self.package is None else {self.package.name: self.package.version}
+        return {**package_versions(self.packages), **own}
+
+
+def problems(classifier: Classifier) -> Iterator[Problem]:
+    """Look for what would fail far from its cause, and fit nothing."""
+    settings = [tuple(sorted(setting.items())) for setting in classifier.space]
+    if not isinstance(classifier.space, tuple) or not settings or len(set(settings)) < len(settings):
+        yield (
+            f"a space of {len(settings)} settings, {len(set(settings))} of them distinct",
+            "a tuple, each setting once",
+        )
+    if classifier.default not in classifier.space:
+        yield f"the default {dict(classifier.default)}", "one of the settings of the space"
+    odd = sorted({name for setting in classifier.space for name in setting} - set(classifier.parameters))
+    if odd:
+        yield f"settings of {', '.join(odd)}", f"its parameters: {', '.join(classifier.parameters)}"
+    values = [value for setting in classifier.space for value in setting.values()]
+    wrong = [value for value in values if not is_plain(value)]
+    if wrong:
+        yield f"the value {wrong[0]!r} in its space", "text or a finite number"
+    for name in ("estimator", "sweep", "fit_weights"):
+        if not callable(getattr(classifier, name)):
+            yield f"{name} {getattr(classifier, name)!r}", "a function"
+    guesses = {"seconds": classifier.seconds(100, 10, 1), "memory": classifier.memory(100, 10, 10)}
+    for name, guess in guesses.items():
+        if not 0 < guess < math.inf:
+            yield f"{name} {guess!r} for 100 training rows", "more than 0"
+
+
+def is_plain(value: object) -> bool:
+    """Tell whether a value may stand in a setting: text or a finite number."""
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))

@@ -12,7 +12,6 @@ A list of values stands for one setting each, combined in the order written::
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 
 import yaml
 
-from serbench.classifiers import CLASSIFIERS, Classifier, Setting
-from serbench.errors import ConfigError, Fault, did_you_mean
+from serbench.classifiers import Classifier, Setting, find_classifier
+from serbench.classifiers.record import is_plain
+from serbench.errors import ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
 from serbench.keys import digest
 
 STANDARD = "standard"
@@ -64,9 +64,10 @@ def read_spaces(path: Path) -> dict[str, Space]:
 def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
     where = f"{file}: {name}"
     empty = Space("", (), 0)
-    if name not in CLASSIFIERS:
-        todo = did_you_mean(name, CLASSIFIERS) or f"Known: {', '.join(CLASSIFIERS)}"
-        faults.append(Fault(where, "no such classifier", todo=todo))
+    try:
+        classifier = find_classifier(name)
+    except (UnknownNameError, PluginError) as error:
+        faults.append(Fault(where, str(error)))
         return empty
     if (
         not isinstance(block, dict)
@@ -77,7 +78,7 @@ def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
         return empty
     settings: list[Setting] = []
     for entry in block["settings"]:
-        settings += _expanded(where, entry, CLASSIFIERS[name], faults)
+        settings += _expanded(where, entry, classifier, faults)
     default = {k: _number(v) for k, v in dict(block.get("default") or settings[0] if settings else {}).items()}
     distinct = {digest(dict(setting)) for setting in settings}
     if default not in settings or len(distinct) < len(settings):
@@ -99,21 +100,20 @@ def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault
             faults.append(Fault(where, f"unknown parameter '{name}'", todo=todo))
     values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
     settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
-    odd = [value for of_parameter in values for value in of_parameter if not _is_plain(value)]
+    odd = [value for of_parameter in values for value in of_parameter if not is_plain(value)]
     if odd:
         faults.append(Fault(where, f"the value {odd[0]}", "text or a finite number"))
         return []
     for setting in settings:
         try:
-            # scikit-learn checks values when it fits; asked here, so that a wrong one does not fail every job.
-            classifier.estimator(setting, n_features=1, seed=0)._validate_params()
+            # scikit-learn checks values when it fits; asked here, so that a wrong one does not fail every job. The
+            # estimators of plug-ins need not say which values they take.
+            estimator = classifier.estimator(setting, n_features=1, seed=0)
+            if hasattr(estimator, "_parameter_constraints"):
+                estimator._validate_params()
         except (KeyError, TypeError, ValueError) as error:
             faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
     return settings
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def _number(value: Any) -> Any:

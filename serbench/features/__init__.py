@@ -1,11 +1,13 @@
-"""Feature sets, by name. A new one is one entry of `FEATURE_SETS`; a user's own table needs none."""
+"""Feature sets, by name. A new one is one entry of `FEATURE_SETS`, or a plug-in; a user's own table needs neither."""
 
 from __future__ import annotations
 
-from serbench.errors import UnknownNameError
-from serbench.features.record import Extractor, FeatureSet
+import dataclasses
+
+from serbench.features.record import Extractor, FeatureSet, problems
 from serbench.features.smile import smile_set
 from serbench.features.spectral import MFCC, MFCC120
+from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
 
 _SETS = (
     smile_set(
@@ -79,11 +81,44 @@ FEATURE_SETS: dict[str, FeatureSet] = {feature_set.name: feature_set for feature
 DEFAULT_FEATURES = ("IS09", "mfcc")
 
 
+GROUP = Group(
+    name="serbench.features",
+    kind="feature set",
+    record=FeatureSet,
+    builtin=FEATURE_SETS,
+    problems=problems,
+    bring=lambda feature_set, package: dataclasses.replace(feature_set, package=package),
+)
+"""Where plug-ins join."""
+
+
 def find_feature_set(name: str) -> FeatureSet:
-    """Return a feature set by name; `UnknownNameError` suggests the nearest."""
-    if name not in FEATURE_SETS:
-        raise UnknownNameError("feature set", name, FEATURE_SETS)
-    return FEATURE_SETS[name]
+    """Return a feature set by name, serbench's own or a plug-in's.
+
+    Raises
+    ------
+    UnknownNameError : there is none; suggests the nearest.
+    PluginError : a plug-in brings it and cannot be used.
+    """
+    return FEATURE_SETS[name] if name in FEATURE_SETS else find_plugin(GROUP, name)
 
 
-__all__ = ["DEFAULT_FEATURES", "FEATURE_SETS", "Extractor", "FeatureSet", "find_feature_set"]
+def has_feature_set(name: str) -> bool:
+    """Tell whether a name is that of a feature set, without importing plug-ins."""
+    return name in FEATURE_SETS or name in plugin_names(GROUP)
+
+
+def known_feature_sets() -> Known[FeatureSet]:
+    """Return all feature sets, and what is wrong with plug-ins that cannot be used. Imports every plug-in."""
+    return know_all(GROUP)
+
+
+__all__ = [
+    "DEFAULT_FEATURES",
+    "FEATURE_SETS",
+    "Extractor",
+    "FeatureSet",
+    "find_feature_set",
+    "has_feature_set",
+    "known_feature_sets",
+]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.errors import FeatureError, listed
-from serbench.features import FEATURE_SETS
+from serbench.features import has_feature_set
 from serbench.keys import digest
 
 SUFFIXES = (".parquet", ".csv")
@@ -64,8 +64,10 @@ def read_own_features(path: Path) -> OwnFeatures:
         that a registered feature set has.
     """
     where = path.name
-    if path.stem in FEATURE_SETS:
-        raise FeatureError(where, f"'{path.stem}' is the name of a feature set of serbench", "another file name")
+    if has_feature_set(path.stem):
+        raise FeatureError(
+            where, f"'{path.stem}' is the name of a feature set of serbench or a plug-in", "another file name"
+        )
     frame = _read(path)
     if "utterance" not in frame:
         raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from serbench.keys import digest, package_versions
+from serbench.plugins import Package, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,8 @@ class FeatureSet:
     """A named, versioned feature set.
 
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
-    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds.
+    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds. `package` is filled in
+    for a plug-in: what brings it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class FeatureSet:
     options: Mapping[str, Option]
     revision: int = 1
     resampler: str = "soxr HQ"
+    package: Package | None = None
 
     @property
     def argument(self) -> str:
@@ -63,8 +66,9 @@ class FeatureSet:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the packages whose releases may move the numbers."""
-        return package_versions((*self.packages, "soxr"))
+        """Versions of the packages whose releases may move the numbers; of a plug-in's own package the whole one."""
+        own = {} if self.package is None else {self.package.name: self.package.version}
+        return {**package_versions((*self.packages, "soxr")), **own}
 
     @property
     def description(self) -> dict[str, object]:
@@ -82,3 +86,19 @@ class FeatureSet:
     def key(self) -> str:
         """Name of this set's folder in the store, e.g. `IS09-3f2a9c1b4d5e`."""
         return f"{self.name}-{digest(self.description)[:12]}"
+
+
+def problems(feature_set: FeatureSet) -> Iterator[Problem]:
+    """Look for what would fail far from its cause, and compute nothing."""
+    for name in ("n_features", "sampling_rate"):
+        number = getattr(feature_set, name)
+        if type(number) is not int or number < 1:
+            yield f"{name} {number!r}", "a whole number, 1 or more"
+    if not isinstance(feature_set.shortest_s, int | float) or not 0 <= feature_set.shortest_s < float("inf"):
+        yield f"shortest_s {feature_set.shortest_s!r}", "seconds, 0 or more"
+    if not callable(feature_set.open):
+        yield f"open {feature_set.open!r}", "a function that returns an extractor"
+    try:
+        digest(feature_set.description)
+    except (TypeError, ValueError) as error:
+        yield f"options that cannot be part of a key ({error})", "text, finite numbers or None by name"

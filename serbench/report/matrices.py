@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from serbench.comparable import INCOMPARABLE
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
-from serbench.features import FEATURE_SETS
+from serbench.features import has_feature_set
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
@@ -112,7 +112,7 @@ def _is_absent(matrix: Matrix, place: Place) -> bool:
     cell = matrix.cells.get(place)
     if cell is None:
         tried = any(p[0] == place[0] and p[2] == place[2] for p in matrix.cells)
-        return tried or _argument(matrix, place[0]) in FEATURE_SETS
+        return tried or has_feature_set(_argument(matrix, place[0]))
     return not cell.outcomes and _is_hopeful(cell)
 
 

@@ -1,0 +1,274 @@
+"""What every feature set and classifier keeps, serbench's own and those of plug-ins, as checks for a test to call.
+
+A plug-in's test is one line for each of its records::
+
+    def test_loudness_keeps_the_contract():
+        check_feature_set(LOUDNESS)
+
+Each check raises `PluginError`, which says what was found and what was expected. Data are synthetic and seeded; no
+corpus is needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from serbench.classifiers import GROUP as CLASSIFIER_GROUP
+from serbench.classifiers import Classifier, Held, Setting, Training, loop_sweep
+from serbench.errors import Fault, PluginError
+from serbench.features import GROUP as FEATURE_GROUP
+from serbench.features import FeatureSet
+from serbench.plugins import check_record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STEP_S = 0.01
+"""How exactly `shortest_s` is held: 10 ms less give no numbers."""
+
+
+def check_feature_set(feature_set: FeatureSet) -> None:
+    """Hold a feature set to all of `FEATURE_CHECKS`.
+
+    Raises
+    ------
+    PluginError : what it does not keep.
+    """
+    for check in FEATURE_CHECKS:
+        check(feature_set)
+
+
+def check_classifier(classifier: Classifier) -> None:
+    """Hold a classifier to all of `CLASSIFIER_CHECKS`.
+
+    Raises
+    ------
+    PluginError : what it does not keep.
+    """
+    for check in CLASSIFIER_CHECKS:
+        check(classifier)
+
+
+def check_fields_of_feature_set(feature_set: FeatureSet) -> None:
+    """Its fields are what loading asks for: name, revision, packages that are there, options for a key."""
+    check_record(FEATURE_GROUP, feature_set, name=getattr(feature_set, "name", ""))
+
+
+def check_row(feature_set: FeatureSet) -> None:
+    """A second of noise gives finite float32 of the promised number, with distinct names, and stays as it was."""
+    import numpy as np
+
+    extractor = feature_set.open()
+    mono = noise(feature_set.sampling_rate)
+    row = extractor(mono)
+    found = f"{type(row).__name__} of shape {np.shape(row)} and type {getattr(row, 'dtype', 'unknown')}"
+    right = isinstance(row, np.ndarray) and row.shape == (feature_set.n_features,) and row.dtype == np.float32
+    _hold(right, feature_set, found, f"an array of shape ({feature_set.n_features},) and type float32")
+    n_bad = int((~np.isfinite(row)).sum())
+    _hold(n_bad == 0, feature_set, f"{n_bad} features of a second of noise that are not finite", "numbers")
+    names = list(extractor.columns)
+    texts = all(isinstance(name, str) for name in names)
+    distinct = len(set(names))
+    right = texts and len(names) == distinct == feature_set.n_features
+    expected = f"{feature_set.n_features} distinct names of type str"
+    _hold(right, feature_set, f"{len(names)} names of features, {distinct} of them distinct", expected)
+    same = np.array_equal(mono, noise(feature_set.sampling_rate))
+    _hold(same, feature_set, "samples altered by the extractor", "a new array for the row, and samples as they were")
+
+
+def check_shortest_duration(feature_set: FeatureSet) -> None:
+    """`shortest_s` gives numbers, and 10 ms less give NaN rather than an exception."""
+    import numpy as np
+
+    extractor = feature_set.open()
+    n = round(feature_set.shortest_s * feature_set.sampling_rate)
+    if n:
+        row = extractor(noise(n))
+        found = f"features that are not finite for {feature_set.shortest_s} s of noise, its shortest_s"
+        _hold(bool(np.isfinite(row).all()), feature_set, found, "numbers, or a higher shortest_s")
+    shorter = n - round(STEP_S * feature_set.sampling_rate)
+    if shorter > 0:
+        row = extractor(noise(shorter))
+        found = f"numbers for {STEP_S} s less than shortest_s"
+        _hold(not np.isfinite(row).all(), feature_set, found, "NaN, or a lower shortest_s")
+
+
+def check_order_and_threads(feature_set: FeatureSet) -> None:
+    """Rows depend on their recording alone, whatever came before and however many threads extract at a time."""
+    lengths_s = (0.5, 1.9, 0.19, 1.0)
+    signals = [noise(round(s * feature_set.sampling_rate), seed=i) for i, s in enumerate(lengths_s)]
+    extractor = feature_set.open()
+    rows = [extractor(signal) for signal in signals]
+    forwards = [row.copy() for row in rows]
+    backwards = [extractor(signal).copy() for signal in reversed(signals)][::-1]
+    _hold(_same(rows, forwards), feature_set, "rows that later calls alter", "a new array at every call")
+    _hold(_same(backwards, forwards), feature_set, "rows that depend on the order of recordings", "the same rows")
+    threaded: dict[int, list[np.ndarray]] = {}
+
+    def work(thread: int) -> None:
+        own = feature_set.open()
+        threaded[thread] = [own(signal).copy() for signal in signals]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    right = len(threaded) == 2 and all(_same(other, forwards) for other in threaded.values())
+    found = "other rows where two threads each open an extractor of their own"
+    _hold(right, feature_set, found, "the same rows as in one thread")
+
+
+def check_fields_of_classifier(classifier: Classifier) -> None:
+    """Its fields are what loading asks for: name, revision, packages that are there, a space that holds the default."""
+    check_record(CLASSIFIER_GROUP, classifier, name=getattr(classifier, "name", ""))
+
+
+def check_sweep(classifier: Classifier) -> None:
+    """A sweep of the whole space predicts, label for label, what single fits of scikit-learn's calls predict."""
+    training, held = blobs()
+    swept = classifier.sweep(classifier, classifier.space, training, held, seed=3).predictions
+    single = single_fits(classifier, classifier.space, training, held, seed=3)
+    looped = loop_sweep(classifier, classifier.space, training, held, seed=3).predictions
+    for others in (single, looped):
+        _hold_same(classifier, swept, others, "three emotions of 6 features, seed 3")
+
+
+def check_sweep_of_real_size(classifier: Classifier) -> None:
+    """The same of features as wide as IS09 and five emotions that overlap; of two settings where they share nothing."""
+    import numpy as np
+
+    rng = np.random.default_rng(11)
+    labels = np.sort(rng.integers(0, 5, 150))
+    x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
+    training, held = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {}), Held(x[150:].copy())
+    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:2]
+    swept = classifier.sweep(classifier, settings, training, held, seed=0).predictions
+    looped = loop_sweep(classifier, settings, training, held, seed=0).predictions
+    _hold_same(classifier, swept, looped, "five emotions of 384 features")
+
+
+def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
+    """The same of rows with weights, where they are taken. Weights of 0 too: libsvm leaves such rows out."""
+    import numpy as np
+
+    if not classifier.takes_weights:
+        return
+    training, held = blobs(n=90)
+    for least in (0.0, 0.1):
+        weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
+        weighted = Training(training.X, training.labels, weights, training.speakers, {})
+        settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
+        swept = classifier.sweep(classifier, settings, weighted, held, seed=0).predictions
+        looped = loop_sweep(classifier, settings, weighted, held, seed=0).predictions
+        _hold_same(classifier, swept, looped, f"weights from {least} to 2")
+
+
+def check_weights_matter(classifier: Classifier) -> None:
+    """Weights of the rows change predictions, unless the record says `takes_weights=False`."""
+    import numpy as np
+
+    if not classifier.takes_weights:
+        return
+    training, held = blobs(n=60, seed=2)
+    mixed_up = np.random.default_rng(7).permutation(training.X)  # labels that the features do not tell
+    plain = Training(mixed_up, training.labels, None, training.speakers, {})
+    heavy = np.where(np.arange(60) % 2, 1000.0, 1e-3)  # within each emotion: balancing may undo weights across them
+    weighted = Training(mixed_up, training.labels, heavy, training.speakers, {})
+    of_plain = classifier.sweep(classifier, classifier.space, plain, held, seed=0).predictions
+    of_weighted = classifier.sweep(classifier, classifier.space, weighted, held, seed=0).predictions
+    found = "the same predictions whatever the weights of the rows"
+    _hold(not np.array_equal(of_plain, of_weighted), classifier, found, "others, or takes_weights=False")
+
+
+def check_sweep_alters_nothing(classifier: Classifier) -> None:
+    """A sweep leaves what it is given as it was, and says the same a second time."""
+    import numpy as np
+
+    training, held = blobs()
+    before = training.X.copy(), training.labels.copy(), held.X.copy()
+    first = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
+    again = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
+    _hold(np.array_equal(first, again), classifier, "other predictions at a second sweep", "the same for the same seed")
+    after = training.X, training.labels, held.X
+    kept = all(np.array_equal(array, same) for array, same in zip(after, before, strict=True))
+    _hold(kept, classifier, "training or held-out rows altered by the sweep", "rows as they were")
+
+
+FEATURE_CHECKS: tuple[Callable[[FeatureSet], None], ...] = (
+    check_fields_of_feature_set,
+    check_row,
+    check_shortest_duration,
+    check_order_and_threads,
+)
+CLASSIFIER_CHECKS: tuple[Callable[[Classifier], None], ...] = (
+    check_fields_of_classifier,
+    check_sweep,
+    check_sweep_of_real_size,
+    check_sweep_of_weighted_rows,
+    check_weights_matter,
+    check_sweep_alters_nothing,
+)
+
+
+def noise(n: int, seed: int = 0) -> np.ndarray:
+    """Make `n` samples of soft noise: float32 in [-1, 1)."""
+    import numpy as np
+
+    return (0.1 * np.random.default_rng(seed).normal(size=n)).astype(np.float32)
+
+
+def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Held]:
+    """Make `n` training rows and 30 held-out rows of three emotions in `d` features, some of them hard to tell."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    centres = rng.normal(0, 1.5, (3, d))
+    x = centres[labels] + rng.normal(size=(n, d))
+    speakers = np.array([f"s{i % 5}" for i in range(n)])
+    training = Training(np.ascontiguousarray(x), labels, None, speakers, {})
+    return training, Held(centres[np.arange(30) % 3] + rng.normal(size=(30, d)))
+
+
+def single_fits(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+) -> np.ndarray:
+    """Fit and predict one setting after the other by scikit-learn's public calls alone."""
+    import numpy as np
+
+    predictions = []
+    for setting in settings:
+        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
+        weights = classifier.fit_weights(training)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if weights is None:
+                estimator.fit(training.X, training.labels)
+            else:
+                estimator.fit(training.X, training.labels, sample_weight=weights)
+        predictions.append(estimator.predict(held.X))
+    return np.array(predictions)
+
+
+def _same(rows: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    import numpy as np
+
+    return all(np.array_equal(row, other, equal_nan=True) for row, other in zip(rows, others, strict=True))
+
+
+def _hold_same(classifier: Classifier, swept: np.ndarray, others: np.ndarray, data: str) -> None:
+    found = f"predictions of shape {swept.shape}" if swept.shape != others.shape else ""
+    _hold(not found, classifier, found, f"one per setting and held-out row: shape {others.shape}")
+    n = int((swept != others).sum())
+    found = f"{n} of {swept.size} predictions unlike those of single fits ({data})"
+    _hold(n == 0, classifier, found, "the same labels: a faster sweep may not change one")
+
+
+def _hold(kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:
+    if not kept:
+        kind = "feature set" if isinstance(record, FeatureSet) else "classifier"
+        raise PluginError([Fault(f"{kind} '{record.name}'", found, expected)])

@@ -1,0 +1,427 @@
+"""Plug-ins as users meet them; packages are made up in a folder on the path, but for the example of docs/."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from serbench.classifiers import CLASSIFIERS, find_classifier, known_classifiers
+from serbench.classifiers.spaces import read_spaces
+from serbench.errors import ConfigError, FeatureError, PluginError, UnknownNameError
+from serbench.features import FEATURE_SETS, find_feature_set, has_feature_set, known_feature_sets
+from serbench.features.own import read_own_features
+from serbench.jobs import check_predictions
+from serbench.plugins import Package, forget_plugins
+
+FEATURES, MODELS = "serbench.features", "serbench.classifiers"
+
+QUIET = """
+import numpy as np
+from serbench.features import FeatureSet
+
+class Mean:
+    columns = ("mean", "peak")
+    def __call__(self, mono):
+        return np.array([mono.mean(), abs(mono).max()], dtype=np.float32)
+
+SET = FeatureSet(name="quiet", title="Mean and peak", citation="none", n_features=2, sampling_rate=16000,
+                 shortest_s=0.0, packages=("numpy",), open=Mean, options={"a": 1}, revision=1)
+"""
+PRIOR = """
+from serbench.classifiers import Classifier
+
+def make(setting, *, n_features, seed):
+    from sklearn.dummy import DummyClassifier
+    return DummyClassifier(strategy="prior", random_state=seed)
+
+MODEL = Classifier(name="prior", title="Most frequent", space=({"a": 1}, {"a": 2}), default={"a": 1},
+                   parameters=("a",), estimator=make, seconds=lambda n, d, s: 0.01, takes_weights=False, revision=1)
+"""
+
+
+class Site:
+    """A folder of installed packages."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def install(self, package, text, *, version="1.0", group=FEATURES, points=None):
+        """Write a package of one module and its metadata, in place of an earlier version."""
+        module = package.replace("-", "_")
+        self.remove(package)
+        (self.folder / f"{module}.py").write_text(text)
+        about = self.folder / f"{module}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        points = points or {FEATURES: {"quiet": "SET"}, MODELS: {"prior": "MODEL"}}[group]
+        lines = [f"[{group}]", *(f"{name} = {module}:{attribute}" for name, attribute in points.items())]
+        (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        sys.modules.pop(module, None)
+        importlib.invalidate_caches()
+        forget_plugins()
+
+    def remove(self, package):
+        """Remove a package, if it is there."""
+        module = package.replace("-", "_")
+        (self.folder / f"{module}.py").unlink(missing_ok=True)
+        for old in self.folder.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(old)
+
+    def serbench(self, *arguments):
+        """Run `serbench ...` in a child process that sees these packages; return exit code, stdout and stderr."""
+        path = os.pathsep.join([str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+        code = "from serbench.cli import main; main()"
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions of a module within a second
+    forget_plugins()
+    yield Site(folder)
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+    forget_plugins()
+
+
+def test_plugins_are_found_by_name_and_listed_after_serbenchs_own(site):
+    site.install("quiet-sets", QUIET)
+    site.install("prior-models", PRIOR, group=MODELS)
+    assert find_feature_set("quiet").package == Package("quiet-sets", "1.0")
+    assert find_classifier("prior").package == Package("prior-models", "1.0")
+    assert list(known_feature_sets().records)[: len(FEATURE_SETS)] == list(FEATURE_SETS)
+    assert "quiet" in known_feature_sets().records
+    assert list(known_classifiers().records)[: len(CLASSIFIERS)] == list(CLASSIFIERS)
+    assert "prior" in known_classifiers().records
+    assert all(one.package is None for one in (*FEATURE_SETS.values(), *CLASSIFIERS.values()))
+
+
+def test_a_plugin_is_imported_once(site, capsys):
+    site.install("quiet-sets", "print('imported')" + QUIET)
+    assert find_feature_set("quiet") is find_feature_set("quiet")
+    assert known_feature_sets().records["quiet"] is find_feature_set("quiet")
+    assert capsys.readouterr().out == "imported\n"
+
+
+def test_serbenchs_own_names_are_answered_without_looking_for_packages(monkeypatch):
+    forget_plugins()
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: pytest.fail("looked for packages"))
+    assert find_classifier("svc") is CLASSIFIERS["svc"]
+    assert find_feature_set("IS09") is FEATURE_SETS["IS09"]
+    assert has_feature_set("mfcc")
+
+
+def test_unknown_name_suggests_plugins_without_importing_them(site):
+    site.install("quiet-sets", "raise RuntimeError('imported')")
+    with pytest.raises(UnknownNameError, match=r"Unknown feature set 'quite'\. Did you mean 'quiet'\? Known: .*quiet"):
+        find_feature_set("quite")
+
+
+BROKEN = {
+    "import": ("import no_such_module", r"quiet_sets:SET cannot be loaded \(ModuleNotFoundError: No module named 'no"),
+    "syntax": ("def (", r"cannot be loaded \(SyntaxError: invalid syntax"),
+    "exit": ("raise SystemExit('needs a licence')", r"cannot be loaded \(SystemExit: needs a licence\)"),
+    "silent": ("import sys; sys.exit()", r"cannot be loaded \(SystemExit\)"),
+    "panic": ("class Panic(BaseException): pass\nraise Panic('no GPU')", r"cannot be loaded \(Panic: no GPU\)"),
+    "absent": ("", r"cannot be loaded \(AttributeError: .*no attribute 'SET'"),
+    "type": ("SET = {'name': 'quiet'}", r"an object of type dict\. Expected a FeatureSet"),
+    "name": (QUIET.replace('name="quiet"', 'name="loud"'), r"'quiet' of a record named 'loud'\. Expected one name"),
+    "revision": (QUIET.replace("revision=1", "revision=0"), r"the revision 0\. Expected a whole number, 1 or more"),
+    "text": (QUIET.replace("revision=1", "revision='2'"), r"the revision '2'\. Expected a whole number"),
+    "bool": (QUIET.replace("revision=1", "revision=True"), r"the revision True\. Expected a whole number"),
+    "package": (QUIET.replace('("numpy",)', '("numpy", "no-such")'), r"no-such not installed\. Expected every package"),
+    "packages": (QUIET.replace('("numpy",)', '"numpy"'), r"packages 'numpy'\. Expected a tuple"),
+    "options": (QUIET.replace('{"a": 1}', '{"a": float("nan")}'), r"options that cannot be part of a key"),
+    "size": (QUIET.replace("n_features=2", "n_features=2.0"), r"n_features 2\.0\. Expected a whole number"),
+    "duration": (QUIET.replace("shortest_s=0.0", "shortest_s=None"), r"shortest_s None\. Expected seconds"),
+    "open": (QUIET.replace("open=Mean", "open=None"), r"open None\. Expected a function"),
+}
+WRONG = {
+    "empty": (PRIOR.replace('({"a": 1}, {"a": 2})', "()"), r"a space of 0 settings"),
+    "default": (PRIOR.replace('default={"a": 1}', 'default={"a": 3}'), r"the default {'a': 3}\. Expected one of"),
+    "parameter": (PRIOR.replace('("a",)', '("b",)'), r"settings of a\. Expected its parameters: b"),
+    "value": (PRIOR.replace('{"a": 2}', '{"a": float("inf")}'), r"the value inf in its space\. Expected text or a fin"),
+    "seconds": (PRIOR.replace("0.01", "0"), r"seconds 0 for 100 training rows\. Expected more than 0"),
+    "odd": (PRIOR.replace("0.01", "1 / 0"), r"fields that cannot be checked \(ZeroDivisionError"),
+    "estimator": (PRIOR.replace("estimator=make", "estimator='svc'"), r"estimator 'svc'\. Expected a function"),
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_broken_feature_set_names_itself_and_takes_nothing_else_down(site, why):
+    text, words = BROKEN[why]
+    site.install("quiet-sets", text)
+    site.install("other-sets", QUIET.replace('name="quiet"', 'name="other"'), points={"other": "SET"})
+    for _ in range(2):  # what is wrong is said again, not imported again
+        with pytest.raises(PluginError, match=rf"feature set 'quiet' of quiet-sets 1\.0: .*{words}") as caught:
+            find_feature_set("quiet")
+    assert "Upgrade or uninstall quiet-sets" in str(caught.value)
+    known = known_feature_sets()
+    assert str(caught.value) in map(str, known.faults)
+    assert "quiet" not in known.records
+    assert {"other", *FEATURE_SETS} <= set(known.records)
+
+
+@pytest.mark.parametrize("why", WRONG)
+def test_broken_classifier_names_itself_and_takes_nothing_else_down(site, why):
+    text, words = WRONG[why]
+    site.install("prior-models", text, group=MODELS)
+    with pytest.raises(PluginError, match=rf"classifier 'prior' of prior-models 1\.0: {words}"):
+        find_classifier("prior")
+    assert set(CLASSIFIERS) <= set(known_classifiers().records)
+
+
+def test_all_faults_of_a_record_are_told_at_once(site):
+    site.install("quiet-sets", QUIET.replace("revision=1", "revision=0").replace("open=Mean", "open=None"))
+    with pytest.raises(PluginError, match=r"(?s)2 faults:.*the revision 0.*open None"):
+        find_feature_set("quiet")
+
+
+def test_names_that_could_not_be_file_names_are_refused(site):
+    text = QUIET.replace('name="quiet"', 'name="../quiet"')
+    site.install("quiet-sets", text, points={"../quiet": "SET"})
+    with pytest.raises(PluginError, match=r"the name '\.\./quiet'\. Expected letters, digits, '_' and '-'"):
+        find_feature_set("../quiet")
+
+
+def test_cause_of_a_failed_import_is_kept_for_a_notebook(site):
+    site.install("quiet-sets", "import no_such_module")
+    with pytest.raises(PluginError, match="No module named") as caught:
+        find_feature_set("quiet")
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def test_interruption_of_an_import_is_no_fault_of_the_plugin(site):
+    site.install("quiet-sets", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        find_feature_set("quiet")
+
+
+def test_name_of_serbenchs_own_stays_its_own(site):
+    text = QUIET.replace('name="quiet"', 'name="mfcc"')
+    site.install("quiet-sets", text, points={"mfcc": "SET"})
+    assert find_feature_set("mfcc") is FEATURE_SETS["mfcc"]
+    known = known_feature_sets()
+    assert known.records["mfcc"] is FEATURE_SETS["mfcc"]
+    told = "feature set 'mfcc' of quiet-sets 1.0: serbench has a feature set of this name. Expected another name."
+    assert any(str(fault).startswith(told) for fault in known.faults)
+
+
+def test_one_name_of_two_packages_is_refused_and_names_both(site):
+    site.install("quiet-sets", QUIET)
+    site.install("silent-sets", QUIET, version="2.1")
+    words = r"(quiet-sets 1\.0, silent-sets 2\.1|silent-sets 2\.1, quiet-sets 1\.0): 2 plug-ins of one name"
+    with pytest.raises(PluginError, match=rf"feature set 'quiet' of {words}.*Uninstall all but one"):
+        find_feature_set("quiet")
+
+
+def test_package_that_is_there_twice_counts_once(site, tmp_path, monkeypatch):
+    site.install("quiet-sets", QUIET)
+    behind = tmp_path / "behind"
+    behind.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(behind)])
+    Site(behind).install("quiet-sets", QUIET)
+    assert find_feature_set("quiet").package == Package("quiet-sets", "1.0")
+
+
+def test_package_with_damaged_metadata_is_told_and_takes_nothing_else_down(site):
+    site.install("quiet-sets", QUIET)
+    site.install("other-sets", QUIET)
+    (site.folder / "other_sets-1.0.dist-info" / "METADATA").write_text("")
+    (site.folder / "binary-1.0.dist-info").mkdir()
+    (site.folder / "binary-1.0.dist-info" / "entry_points.txt").write_bytes(b"[serbench.features]\n\xff\xfe")
+    forget_plugins()
+    known = known_feature_sets()
+    assert "quiet" in known.records
+    assert any("entry points of serbench.features that cannot be read" in str(fault) for fault in known.faults)
+
+
+def test_key_of_features_covers_version_and_revision_of_their_plugin(site):
+    keys = []
+    for version, revision in (("1.0", 1), ("1.0.1", 1), ("1.0.1", 2), ("1.0.1+local", 2)):
+        site.install("quiet-sets", QUIET.replace("revision=1", f"revision={revision}"), version=version)
+        feature_set = find_feature_set("quiet")
+        assert feature_set.versions["quiet-sets"] == version
+        keys.append(feature_set.key)
+    assert len(set(keys)) == 4
+    site.install("quiet-sets", QUIET)
+    assert find_feature_set("quiet").key == keys[0]
+
+
+def test_jobs_of_a_plugin_run_in_workers_and_are_done_anew_for_another_version_or_revision(site, make_corpus, tmp_path):
+    path = make_corpus()
+    site.install("quiet-sets", QUIET)
+    site.install("prior-models", PRIOR, group=MODELS)
+    grid = ["grid", "toy", "-f", "quiet", "-c", "prior", "--emotions", "anger,happiness,neutral", "--corpora", path]
+    grid += ["--results", tmp_path / "results"]
+    code, out, err = site.serbench(*grid)
+    assert code == 0, err
+    assert "1 cells, 10 jobs, 0 already there, 10 to do" in out
+    assert "10 already there, 0 to do" in site.serbench(*grid)[1]
+    for version, revision in (("1.0.1", 1), ("1.0", 2)):
+        site.install("prior-models", PRIOR.replace("revision=1", f"revision={revision}"), version=version, group=MODELS)
+        code, out, err = site.serbench(*grid, "--dry-run")
+        assert code == 0, err
+        assert "0 already there, 10 to do" in out
+
+
+def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, make_corpus, tmp_path):
+    results = ["--results", tmp_path / "results"]
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    site.install("quiet-sets", QUIET)
+    code, out, err = site.serbench("grid", "toy", "-f", "quiet", "-c", "knn", "--corpora", path, *results)
+    assert code == 0, err
+    site.remove("quiet-sets")
+    code, out, err = site.serbench("report", *results)
+    assert code == 0, err
+    assert "quiet" in out
+    code, out, err = site.serbench("grid", "toy", "-f", "quiet", "-c", "knn", "--corpora", path, *results)
+    assert code == 1
+    assert "serbench: Unknown feature set 'quiet'." in err
+
+
+def test_commands_that_need_no_plugin_import_none(site, make_corpus, tmp_path):
+    site.install("quiet-sets", "raise SystemExit('imported')")
+    site.install("prior-models", "raise SystemExit('imported')", group=MODELS)
+    options = ["--corpora", make_corpus(), "--results", tmp_path / "results"]
+    emotions = ["--emotions", "anger,happiness,neutral"]
+    for command in (["--help"], ["grid", "toy", "-f", "mfcc", "-c", "knn", *emotions, *options], ["grid", "-c", "svm"]):
+        code, out, err = site.serbench(*command)
+        assert "imported" not in out + err
+        assert code == (1 if "svm" in command else 0), err
+
+
+def test_commands_list_plugins_on_stdout_and_faults_on_stderr_without_failing(site):
+    site.install("quiet-sets", QUIET)
+    site.install("prior-models", PRIOR, group=MODELS)
+    site.install("bad-sets", "raise SystemExit", points={"bad": "SET"})
+    site.install("bad-models", "import no_such_module", group=MODELS, points={"worse": "MODEL"})
+    code, out, err = site.serbench("features", "list")
+    assert code == 0, err
+    assert "quiet" in out
+    assert "2  Mean and peak (none) [quiet-sets 1.0]" in out
+    assert "serbench: feature set 'bad' of bad-sets 1.0: bad_sets:SET cannot be loaded (SystemExit)" in err
+    code, out, err = site.serbench("classifiers", "list")
+    assert code == 0, err
+    assert "2  Most frequent [prior-models 1.0]" in out
+    assert "serbench: classifier 'worse' of bad-models 1.0:" in err
+
+
+def test_asking_for_a_broken_plugin_is_one_message_and_exit_1(site):
+    site.install("bad-models", "import no_such_module", group=MODELS, points={"worse": "MODEL"})
+    code, out, err = site.serbench("grid", "emodb", "-c", "worse")
+    assert code == 1
+    assert err.startswith("serbench: classifier 'worse' of bad-models 1.0: bad_models:MODEL cannot be loaded (ModuleN")
+    assert "Traceback" not in err
+
+
+def test_space_of_a_users_own_may_name_a_plugin(site, tmp_path):
+    site.install("prior-models", PRIOR, group=MODELS)
+    file = tmp_path / "spaces.yaml"
+    file.write_text("prior: {settings: [{a: [3, 4]}]}")
+    assert read_spaces(file)["prior"].settings == ({"a": 3}, {"a": 4})
+    site.install("prior-models", "raise SystemExit", group=MODELS)
+    with pytest.raises(ConfigError, match=r"spaces\.yaml: prior: classifier 'prior' of prior-models 1\.0: .*Exit"):
+        read_spaces(file)
+
+
+def test_space_of_an_estimator_that_does_not_say_its_values_is_taken_as_it_is(site, tmp_path):
+    text = PRIOR.replace("from sklearn.dummy import DummyClassifier", "from sklearn.base import BaseEstimator")
+    site.install(
+        "prior-models",
+        text.replace('DummyClassifier(strategy="prior", random_state=seed)', "BaseEstimator()"),
+        group=MODELS,
+    )
+    file = tmp_path / "spaces.yaml"
+    file.write_text("prior: {settings: [{a: 3}]}")
+    assert read_spaces(file)["prior"].settings == ({"a": 3},)
+
+
+def test_file_of_features_may_not_have_the_name_of_a_plugin(site, tmp_path):
+    site.install("quiet-sets", "raise RuntimeError('imported')")
+    with pytest.raises(
+        FeatureError,
+        match=r"'quiet' is the name of a feature set of serbench or a plug-in\. Expected another file name",
+    ):
+        read_own_features(tmp_path / "quiet.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("return np.array([mono.mean(), abs(mono).max()]", "return np.array([mono.mean()]"), r"a row of shape (1,)"),
+        (('columns = ("mean", "peak")', 'columns = ("mean",)'), r"1 names for 2 features"),
+        (('columns = ("mean", "peak")', ""), r"no attribute 'columns'"),
+    ],
+    ids=["row", "names", "no names"],
+)
+def test_rows_of_the_wrong_size_are_failures_and_stop_no_other_set(site, make_corpus, workspace, change, words):
+    from serbench.api import extract_features
+
+    site.install("quiet-sets", QUIET.replace(*change))
+    extracted = extract_features(["toy"], ["quiet", "mfcc"], workspace(make_corpus()))
+    assert extracted.done[0].computed == {"quiet": 0, "mfcc": 24}
+    assert len(extracted.failed) == 24
+    assert all(words in failure.reason for failure in extracted.failed)
+
+
+def test_predictions_that_are_no_emotions_of_the_settings_fail_their_job():
+    import numpy as np
+
+    job = {"classifier": "prior", "settings": [{}, {}], "evaluated": ["a", "b", "c"], "emotions": ["anger", "fear"]}
+    check_predictions(np.ones((2, 3), dtype=np.int64), job)
+    with pytest.raises(PluginError, match=r"prior: predictions of shape \(3,\) .*Expected integers of shape \(2, 3\)"):
+        check_predictions(np.ones(3, dtype=np.int64), job)
+    with pytest.raises(PluginError, match=r"type float64\. Expected integers"):
+        check_predictions(np.ones((2, 3)), job)
+    with pytest.raises(PluginError, match=r"predictions from -1 to 1\. Expected codes of 2 emotions"):
+        check_predictions(np.array([[0, 1, -1], [0, 0, 0]]), job)
+
+
+def is_installed(package):
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+needs_example = pytest.mark.skipif(
+    not is_installed("serbench-example"),
+    reason="needs the example: pip install docs/example-plugin (`nox -s tests` does it)",
+)
+
+
+@needs_example
+def test_example_is_listed(site):
+    code, out, err = site.serbench("features", "list")
+    assert code == 0, err
+    assert "level of short frames, eight functionals (an example, not published) [serbench-example 0.1.0]" in out
+    code, out, err = site.serbench("classifiers", "list")
+    assert code == 0, err
+    assert "nearest mean of an emotion, shrunken or not [serbench-example 0.1.0]" in out
+
+
+@needs_example
+def test_example_goes_from_recordings_to_the_report(site, make_corpus, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    results = ["--results", tmp_path / "results"]
+    code, out, err = site.serbench(
+        "grid", "toy", "-f", "loudness", "-c", "nearest-centroid", "-c", "knn", "--corpora", path, *results
+    )
+    assert code == 0, err
+    assert "2 cells, 20 jobs, 0 already there, 20 to do" in out
+    code, out, err = site.serbench("report", *results)
+    assert code == 0, err
+    assert "nearest-centroid" in out
+    scores = (tmp_path / "results" / "report" / "scores.csv").read_text()
+    assert "loudness" in scores
+    assert "nearest-centroid" in scores
