@@ -47,6 +47,8 @@ class Workspace:
     `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
     copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as
     it was. `job_timeout_s`: seconds after which a job of the grid is stopped and has failed, None for never.
+    `scheduler`: the address of a dask scheduler whose workers run the grid, or "local" to start one; None for
+    processes of this machine.
     """
 
     results: Path | str = "results"
@@ -56,6 +58,7 @@ class Workspace:
     progress: Progress = silent
     rehash: bool = False
     job_timeout_s: float | None = None
+    scheduler: str | None = None
 
     def catalogue(self) -> Catalogue:
         """Load the catalogue with this workspace's own file over it."""
@@ -292,16 +295,12 @@ def plan_grid(
 
 def run_planned_grid(planned: GridResult) -> GridResult:
     """Run the jobs of a plan that the store lacks and record its cells."""
+    from serbench.grid import Workers
     from serbench.grid import run_grid as run_jobs
 
     workspace = planned.workspace
-    run = run_jobs(
-        planned.plan,
-        workspace.store(),
-        jobs=workspace.workers,
-        timeout_s=workspace.job_timeout_s,
-        progress=workspace.progress,
-    )
+    workers = Workers(workspace.workers, workspace.job_timeout_s, workspace.scheduler)
+    run = run_jobs(planned.plan, workspace.store(), workers, progress=workspace.progress)
     return replace(planned, run=run)
 
 

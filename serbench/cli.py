@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -256,6 +257,14 @@ def grid(
             metavar="SECONDS",
         ),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Address of a dask scheduler whose workers run the jobs, or 'local'.",
+            metavar="tcp://HOST:PORT",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
     ] = False,
@@ -279,7 +288,8 @@ def grid(
         space=space,
         seeds=tuple(dict.fromkeys(seed or (0,))),
     )
-    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs, job_timeout=job_timeout)
+    workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
+    workspace = replace(workspace, job_timeout_s=job_timeout, scheduler=scheduler)
     result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
     _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
@@ -423,11 +433,10 @@ def _workspace(
     partial: bool,
     jobs: int | None = None,
     rehash: bool = False,
-    job_timeout: float | None = None,
 ) -> Workspace:
     from serbench.api import Workspace
 
-    return Workspace(results, corpora_file, partial, jobs, _progress, rehash, job_timeout)
+    return Workspace(results, corpora_file, partial, jobs, _progress, rehash)
 
 
 def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:

@@ -156,3 +156,7 @@ class StoreError(SerbenchError):
 
 class DiskError(StoreError):
     """The disk refuses to write: no room, no permission. What is stored already is intact, and more cannot be."""
+
+
+class ClusterError(SerbenchError):
+    """Workers on other machines cannot be used."""

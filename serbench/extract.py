@@ -329,11 +329,12 @@ class _Worker:
         """Return a row of features, or the reason why there is none."""
         try:
             extractor = self._extractor(feature_set)
+            names = extractor.columns
             row = np.asarray(extractor(to_mono(recording, feature_set.sampling_rate)), np.float32)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
-        if row.shape != (feature_set.n_features,) or row.shape != (len(extractor.columns),):
-            shapes = f"{row.shape}, {len(extractor.columns)} names for {feature_set.n_features} features"
+        if row.shape != (feature_set.n_features,) or row.shape != (len(names),):
+            shapes = f"{row.shape}, {len(names)} names for {feature_set.n_features} features"
             return f"{feature_set.name} failed: a row of shape {shapes}"
         n_bad = int((~np.isfinite(row)).sum())
         if not n_bad:

@@ -119,17 +119,25 @@ def plan_grid(
     return GridPlan(whole, plan, tuple(longest_first), estimate, tuple(damaged))
 
 
-def run_grid(
-    plan: GridPlan, store: Store, *, jobs: int, timeout_s: float | None = None, progress: Progress = silent
-) -> GridRun:
-    """Record the cells, run the jobs that the store lacks in worker processes, and record what failed.
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who runs jobs: processes of this machine, or the workers of a dask `scheduler` (its address, or "local").
 
-    Parameters
-    ----------
-    timeout_s : seconds after which a job is stopped and has failed.
+    `jobs` is how many at a time, where that is not the scheduler's to say; one that takes longer than `timeout_s`
+    seconds is stopped and has failed.
+    """
+
+    jobs: int
+    timeout_s: float | None = None
+    scheduler: str | None = None
+
+
+def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progress = silent) -> GridRun:
+    """Record the cells, run the jobs that the store lacks by workers, and record what failed.
 
     Raises
     ------
+    ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
     mark_outdated(plan, store)
@@ -139,9 +147,7 @@ def run_grid(
         warnings.warn(f"{store.job(job.key)} is damaged; its predictions are made anew", stacklevel=2)
         store.job(job.key).unlink(missing_ok=True)
     _map_all(plan.todo, store)
-    room = Room.of({job.key: plan.estimate.memory(job) for job in plan.todo}, workers=jobs, free=free_memory())
-    with contextlib.closing(LocalCrew(store, workers=room.workers, timeout_s=timeout_s)) as crew:
-        run = _run_all(plan, store, crew, room, progress)
+    run = _run_all(plan, store, workers, progress) if plan.todo else GridRun(plan, {})
     for cell in plan.cells:
         reason = run.refused.get(cell.cell.name)
         if reason and not cell.refused:
@@ -149,7 +155,24 @@ def run_grid(
     return run
 
 
-def _run_all(plan: GridPlan, store: Store, crew: Crew, room: Room, progress: Progress) -> GridRun:
+def _run_all(plan: GridPlan, store: Store, workers: Workers, progress: Progress) -> GridRun:
+    memory = {job.key: plan.estimate.memory(job) for job in plan.todo}
+    if workers.scheduler is None:
+        room = Room.of(memory, workers=workers.jobs, free=free_memory())
+        local = LocalCrew(store, workers=room.workers, timeout_s=workers.timeout_s)
+        with contextlib.closing(local):
+            return _run_by(local, plan, store, room, progress)
+
+    from serbench.cluster import ClusterCrew  # dask is optional, and slow to import
+
+    distant = ClusterCrew(
+        store, plan.todo, scheduler=workers.scheduler, workers=workers.jobs, timeout_s=workers.timeout_s
+    )
+    with contextlib.closing(distant):  # memory is what each worker's machine says
+        return _run_by(distant, plan, store, Room(distant.size, float("inf"), memory), progress)
+
+
+def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Progress) -> GridRun:
     """Run the jobs of a plan, noting how long they take and which fail."""
     failed: dict[str, str] = {}
     elsewhere = 0

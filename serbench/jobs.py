@@ -98,14 +98,14 @@ def check_versions(job: Mapping[str, Any]) -> None:
     ------
     PluginError : another revision, or other versions of packages, than the job was planned with.
     """
-    here, planned = _made_with(job["classifier"]), (job["revision"], job["versions"])
+    here, planned = made_with(job["classifier"]), (job["revision"], job["versions"])
     if here != planned:
         todo = "Start the program and its workers anew, with the same packages"
         raise PluginError([Fault(job["classifier"], f"revision and versions {here}", f"{planned}, as planned", todo)])
 
 
 @functools.cache
-def _made_with(name: str) -> tuple[int, dict[str, str]]:
+def made_with(name: str) -> tuple[int, dict[str, str]]:
     """Revision of a classifier and the versions behind it, in this process."""
     classifier = find_classifier(name)
     return classifier.revision, classifier.versions

@@ -442,9 +442,9 @@ def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     spoilt = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, hashes=hashes))
     plan = dataclasses.replace(plan, todo=tuple(spoilt if job is broken else job for job in plan.todo))
 
-    from serbench.grid import run_grid
+    from serbench.grid import Workers, run_grid
 
-    done = run_grid(plan, run.store(), jobs=2)
+    done = run_grid(plan, run.store(), Workers(2))
     assert list(done.failed) == [broken.key]
     assert len(done.refused) == 1
     reason = next(iter(done.refused.values()))
@@ -466,9 +466,9 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
             killed.append(children[0].pid)
             os.kill(children[0].pid, signal.SIGKILL)
 
-    from serbench.grid import run_grid
+    from serbench.grid import Workers, run_grid
 
-    done = run_grid(plan, run.store(), jobs=2, progress=kill_one)
+    done = run_grid(plan, run.store(), Workers(2), progress=kill_one)
     assert killed
     assert not done.failed
     run(classifiers=("svc", "knn"), results="calm")
@@ -489,13 +489,13 @@ def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
         return run_job(key, job, root)
 
     monkeypatch.setattr(serbench.pool, "run_job", die_or_run)
-    done = serbench.grid.run_grid(plan, run.store(), jobs=2)
+    done = serbench.grid.run_grid(plan, run.store(), serbench.grid.Workers(2))
     assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
 
 
 def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
-    from serbench.grid import run_grid
+    from serbench.grid import Workers, run_grid
 
     run = toy()
     plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
@@ -503,6 +503,6 @@ def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
     whole = part.read_bytes()
     at = len(whole) // 2
     part.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-    done = run_grid(plan, run.store(), jobs=2)
+    done = run_grid(plan, run.store(), Workers(2))
     assert set(done.failed) == {job.key for job in plan.todo}
     assert all(part.name in reason for reason in done.failed.values())
