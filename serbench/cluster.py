@@ -6,6 +6,7 @@ to the store. A worker that has other versions of what moves numbers gets no job
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serbench.errors import ClusterError, SerbenchError
+from serbench.errors import ClusterError, SerbenchError, listed
 from serbench.jobs import Predicted, made_with, predict, store_predictions
 from serbench.plan import Job
 from serbench.schedule import Failed, Outcome, failure_of
@@ -26,14 +27,23 @@ LOCAL = "local"
 LOOK_S = 1.0
 """Seconds between two looks at which workers there are."""
 
+CLOSE_S = 10
+"""Seconds to wait for a scheduler of this program's own to end."""
+
+ANSWER_S = 5
+"""Seconds to wait for the first answer of a scheduler."""
+
 PATIENCE_S = 60.0
 """Seconds without a single worker after which the run stops."""
 
 _one_fit = threading.Lock()
 """Warnings of a fit are caught for the whole process, so that its threads take turns."""
 
-Facts = dict[str, tuple[int, dict[str, str]] | str]
-"""By classifier: its revision and versions, or why it cannot be had."""
+Fact = tuple[int, dict[str, str]] | str
+"""Revision of a classifier and the versions behind it, or why it cannot be had."""
+
+Facts = dict[str, Fact]
+"""What a process would fit classifiers with, by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +125,10 @@ class ClusterCrew:
         self._client.cancel(list(self._running), force=True)
         self._running = {}
         cluster = self._client.cluster
-        self._client.close(timeout=1)
-        if cluster is not None:
-            cluster.close(timeout=1)
+        with contextlib.suppress(TimeoutError):  # what does not end now ends with this program
+            self._client.close(timeout=CLOSE_S)
+            if cluster is not None:
+                cluster.close(timeout=CLOSE_S)
 
     def _table(self, features: str, corpus: str) -> Any:
         """Send a corpus' features to the workers, once."""
@@ -153,7 +164,7 @@ class ClusterCrew:
         for worker, found in told.items():
             if found != self._wanted:
                 self._refused.add(worker)
-                warnings.warn(_refusal(worker, found, self._wanted), stacklevel=2)
+                warnings.warn(_refusal(self._named(worker), found, self._wanted), stacklevel=2)
         self._workers = there - self._refused
         self._last_look = time.monotonic()
         if self._workers:
@@ -164,6 +175,12 @@ class ClusterCrew:
                 f"no worker for {PATIENCE_S:g} seconds",
                 todo="What was finished is stored; start workers and run the same command again",
             )
+
+    def _named(self, worker: str) -> str:
+        """A worker's address, and its name where it was given one."""
+        told = self._client.scheduler_info(n_workers=-1)["workers"].get(worker, {})
+        name = str(told.get("name", worker))
+        return worker if name == worker else f"{worker} ({name})"
 
     def _stranded(self) -> list[tuple[Job, Outcome]]:
         """Take back jobs whose workers are all gone; dask would wait for these very workers."""
@@ -194,8 +211,8 @@ def facts(classifiers: Sequence[str]) -> Facts:
     for name in classifiers:
         try:
             told[name] = made_with(name)
-        except SerbenchError as error:
-            told[name] = str(error)
+        except Exception as error:  # told in words, as the error itself may not survive the way back
+            told[name] = str(error) if isinstance(error, SerbenchError) else f"{type(error).__name__}: {error}"
     return told
 
 
@@ -217,7 +234,7 @@ def _connect(scheduler: str, *, workers: int) -> Any:
         if scheduler == LOCAL:
             cluster = LocalCluster(workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL)
             return Client(cluster)
-        return Client(scheduler, timeout=10)
+        return Client(scheduler, timeout=ANSWER_S)
     except (OSError, ValueError) as error:
         todo = "Start one with `dask scheduler`, and say its address as it prints it"
         raise ClusterError(f"--scheduler {scheduler}", f"no scheduler answers ({error})", todo=todo) from error
@@ -227,6 +244,18 @@ def _refusal(worker: str, found: Facts | BaseException, wanted: Facts) -> str:
     """Word why a worker gets no job."""
     if isinstance(found, BaseException):
         return f"worker {worker} gets no job: {type(found).__name__}: {found}"
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    name = differing[0]
-    return f"worker {worker} gets no job: it would fit {name} with {found.get(name)}, this program with {wanted[name]}"
+    reasons = [_difference(name, found.get(name, "unknown"), wanted[name]) for name in wanted]
+    return f"worker {worker} gets no job: {next(reason for reason in reasons if reason)}"
+
+
+def _difference(classifier: str, there: Fact, here: Fact) -> str:
+    """Word what differs in what a classifier is fitted with, or nothing."""
+    if there == here:
+        return ""
+    if isinstance(there, str) or isinstance(here, str):
+        return f"{classifier}: {there}"
+    (revision, versions), (own_revision, own_versions) = there, here
+    if revision != own_revision:
+        return f"{classifier} revision {revision}, here {own_revision}"
+    other = [name for name in {**versions, **own_versions} if versions.get(name) != own_versions.get(name)]
+    return listed(f"{name} {versions.get(name, 'none')}, here {own_versions.get(name, 'none')}" for name in other)
