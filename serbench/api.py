@@ -6,8 +6,9 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from serbench.features import FeatureSet
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
+    from serbench.remote import Mirror
     from serbench.report import Report
     from serbench.report.formats import Table
     from serbench.store import Store
@@ -44,11 +46,11 @@ Names = Sequence[str] | str | None
 class Workspace:
     """Where results go and how to run.
 
-    `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
-    copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as
-    it was. `job_timeout_s`: seconds after which a job of the grid is stopped and has failed, None for never.
-    `scheduler`: the address of a dask scheduler whose workers run the grid, or "local" to start one; None for
-    processes of this machine.
+    `results`: the results folder, or a URL such as s3://bucket/results. `corpora_file`: YAML over the built-in
+    catalogue. `partial`: accept incomplete copies. `jobs`: workers, None for one per core. `rehash`: read every
+    recording again, also where its file is as it was. `job_timeout_s`: seconds after which a job of the grid is
+    stopped and has failed, None for never. `scheduler`: the address of a dask scheduler whose workers run the grid, or
+    "local" to start one; None for processes of this machine.
     """
 
     results: Path | str = "results"
@@ -66,9 +68,24 @@ class Workspace:
 
     def store(self) -> Store:
         """Return the store of the results folder."""
+        from serbench.remote import is_url, mirror_of
         from serbench.store import Store
 
-        return Store(Path(self.results))
+        return Store(mirror_of(str(self.results)).folder if is_url(self.results) else Path(self.results))
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[Progress]:
+        """Put what is made where the results belong, in the end and now and then on the way; yields the progress."""
+        from serbench.remote import is_url, mirror_of
+
+        if not is_url(self.results):
+            yield self.progress
+            return
+        mirror = mirror_of(str(self.results))
+        try:
+            yield _pushing(self.progress, mirror)
+        finally:
+            mirror.push()
 
     @property
     def workers(self) -> int:
@@ -202,18 +219,20 @@ def extract_features(
     store = workspace.store()
     store.prepare()
 
-    def one(corpus: Corpus) -> Extraction:
-        return extract_corpus(
-            scan_corpus(corpus, partial=workspace.partial),
-            sets,
-            store,
-            jobs=workspace.workers,
-            partial=workspace.partial,
-            rehash=workspace.rehash,
-            progress=workspace.progress,
-        )
+    with workspace.saving() as progress:
 
-    done, refused = _each(entries, one)
+        def one(corpus: Corpus) -> Extraction:
+            return extract_corpus(
+                scan_corpus(corpus, partial=workspace.partial),
+                sets,
+                store,
+                jobs=workspace.workers,
+                partial=workspace.partial,
+                rehash=workspace.rehash,
+                progress=progress,
+            )
+
+        done, refused = _each(entries, one)
     return Extracted(tuple(done), refused)
 
 
@@ -300,7 +319,8 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
     workspace = planned.workspace
     workers = Workers(workspace.workers, workspace.job_timeout_s, workspace.scheduler)
-    run = run_jobs(planned.plan, workspace.store(), workers, progress=workspace.progress)
+    with workspace.saving() as progress:
+        run = run_jobs(planned.plan, workspace.store(), workers, progress=progress)
     return replace(planned, run=run)
 
 
@@ -309,7 +329,8 @@ def make_report(workspace: Workspace = Workspace()) -> Report:
     from serbench.report import write_report
 
     report = _score(workspace)
-    write_report(report, workspace.store())
+    with workspace.saving():
+        write_report(report, workspace.store())
     return report
 
 
@@ -408,6 +429,14 @@ def _entries(catalogue: Catalogue, given: Names) -> list[Corpus]:
 
 
 _LIST = "`serbench corpora list` tells where to get them"
+
+
+def _pushing(progress: Progress, mirror: Mirror) -> Progress:
+    def tell(activity: str, done: int, total: int, share: float) -> None:
+        progress(activity, done, total, share)
+        mirror.push_now_and_then()
+
+    return tell
 
 
 def _each(entries: Sequence[Corpus], act: Callable[[Corpus], Any]) -> tuple[list[Any], dict[str, str]]:

@@ -48,7 +48,9 @@ Corpora = Annotated[
     list[str] | None,
     typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
 ]
-Results = Annotated[Path, typer.Option("--results", help="Results folder.", metavar="DIR")]
+Results = Annotated[
+    str, typer.Option("--results", help="Results folder, or a URL such as s3://bucket/results.", metavar="DIR|URL")
+]
 CorporaFile = Annotated[
     Path | None,
     typer.Option(
@@ -64,7 +66,7 @@ Features = Annotated[
     typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
 ]
 
-DEFAULT_RESULTS = Path("results")
+DEFAULT_RESULTS = "results"
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C (typer's own) and after SIGTERM: 128 and the number of the signal."""
 
@@ -322,7 +324,7 @@ def report(
         say(f"Missing; to fill: {command}{_results_option(results)}")
     if made.made_with and not provenance:
         print(_prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
-    print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results / 'report'}")
+    print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")
 
 
 @app.command()
@@ -427,7 +429,7 @@ def _say_faults(known: Known[Any]) -> None:
 
 
 def _workspace(
-    results: Path,
+    results: str,
     corpora_file: Path | None,
     *,
     partial: bool,
@@ -545,5 +547,5 @@ def _say_failures(extracted: Extracted) -> bool:
     return bool(failed or extracted.refused)
 
 
-def _results_option(results: Path) -> str:
-    return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(str(results))}"
+def _results_option(results: str) -> str:
+    return "" if results == DEFAULT_RESULTS else f" --results {shlex.quote(results)}"

@@ -1,0 +1,160 @@
+"""Results in an object store: a folder on this machine is worked on, and kept the same as a place such as s3://.
+
+Object stores know neither renaming nor locks, so that one program, the coordinator, writes there: whole files, each
+once it is finished. What a killed program had not put there yet is still in the folder, and goes there the next time.
+Files that can be made of others (the mapped features), claims and temporary files stay here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from serbench.errors import StoreError
+from serbench.keys import digest
+from serbench.store import write_atomically, write_text
+
+PUT_S = 5.0
+"""Seconds between two looks for finished files while a run goes on: what a lost machine loses at most."""
+
+_STATE = ".remote.json"
+_OURS_ALONE = re.compile(r"(^|/)(\.|claims/|rows-[0-9a-f]+\.arrow$)")
+_VERSION = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "size")
+"""What file systems say of a file that changes with its content; each says some of them."""
+
+Stat = tuple[int, int]
+"""Size and time of change, in ns, of a file on this machine."""
+
+
+def is_url(results: object) -> bool:
+    """Say whether results are to lie elsewhere than in a folder.
+
+    >>> is_url("s3://bucket/results"), is_url("results"), is_url("C:/results")
+    (True, False, False)
+    """
+    return "://" in str(results)
+
+
+@functools.cache
+def mirror_of(url: str) -> Mirror:
+    """Return the one mirror of a place, brought up to date when it is first asked for.
+
+    Raises
+    ------
+    StoreError : fsspec or the package for this kind of place is not installed, or the place cannot be read.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    mirror = Mirror(url, cache / "serbench" / digest(url))
+    mirror.pull()
+    return mirror
+
+
+class Mirror:
+    """A place for results, by its URL, and the folder on this machine that is kept the same."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url.rstrip("/"), folder
+        with self._worded("opened"):
+            from fsspec.core import url_to_fs
+
+            folders = {"auto_mkdir": True} if self.url.startswith("file:") else {}  # object stores have none
+            self._files, self._root = url_to_fs(self.url, **folders)
+        self._last_put = time.monotonic()
+
+    def pull(self) -> None:
+        """Fetch what has changed there, and forget what is there no more."""
+        with self._worded("read"):
+            there = self._listing()
+            known = self._known()
+            for name, version in there.items():
+                path = self.folder / name
+                if (known.get(name) or [None])[0] != version or not path.is_file():
+                    self._fetch(name, path)
+                    known[name] = [version, _stat(path)]
+            for name in set(known) - set(there):
+                path = self.folder / name
+                if path.is_file() and _stat(path) == tuple(known[name][1]):
+                    path.unlink()
+                del known[name]
+            self._remember(known)
+
+    def push(self) -> None:
+        """Put finished files there that are new or have changed, and remove those that are gone here."""
+        with self._worded("written"):
+            known = self._known()
+            for path in self._own_files():
+                name = path.relative_to(self.folder).as_posix()
+                stat = _stat(path)
+                if name not in known or tuple(known[name][1]) != stat:
+                    place = f"{self._root}/{name}"
+                    self._files.put_file(str(path), place)
+                    known[name] = [_version(self._files.info(place, refresh=True)), stat]
+            for name in [name for name in known if not (self.folder / name).is_file()]:
+                self._files.rm_file(f"{self._root}/{name}")
+                del known[name]
+            self._remember(known)
+        self._last_put = time.monotonic()
+
+    def push_now_and_then(self) -> None:
+        """Put finished files there, unless that was done a few seconds ago."""
+        if time.monotonic() - self._last_put >= PUT_S:
+            self.push()
+
+    def _listing(self) -> dict[str, str]:
+        """Names below the place, each with what tells its version."""
+        self._files.invalidate_cache()
+        start = len(self._root.rstrip("/")) + 1
+        found = self._files.find(self._root, detail=True)
+        names = {place[start:]: _version(info) for place, info in found.items()}
+        return {name: version for name, version in names.items() if name and not _OURS_ALONE.search(name)}
+
+    def _fetch(self, name: str, path: Path) -> None:
+        place = f"{self._root}/{name}"
+        write_atomically(path, lambda temporary: self._files.get_file(place, str(temporary)))
+
+    def _own_files(self) -> Iterator[Path]:
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not _OURS_ALONE.search(path.relative_to(self.folder).as_posix()):
+                yield path
+
+    def _known(self) -> dict[str, Any]:
+        """By name, the version there and the file here when both were last the same."""
+        try:
+            known: dict[str, Any] = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none yet, or torn: everything is fetched again
+            return {}
+        return known
+
+    def _remember(self, known: Mapping[str, Any]) -> None:
+        write_text(self.folder / _STATE, json.dumps(known))
+
+    @contextlib.contextmanager
+    def _worded(self, what: str) -> Iterator[None]:
+        """Word what a file system of any kind may raise; their errors have no common kind."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except ImportError as error:
+            todo = "pip install 'serbench[remote]', or the package named here"
+            raise StoreError(self.url, f"needs a package that is not installed ({error})", todo=todo) from error
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            todo = f"Check the address and your credentials; what was computed is kept in {self.folder}"
+            raise StoreError(self.url, f"cannot be {what} ({reason})", todo=todo) from error
+
+
+def _stat(path: Path) -> Stat:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return " ".join(str(info[key]) for key in _VERSION if info.get(key) is not None)
