@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from serbench.report import Report
     from serbench.report.formats import Table
     from serbench.store import Store
+    from serbench.upkeep import Litter, StoreCheck
 
 
 Names = Sequence[str] | str | None
@@ -339,6 +340,28 @@ def load_scores(workspace: Workspace = Workspace()) -> pd.DataFrame:
     return _score(workspace).scores
 
 
+def check_store(workspace: Workspace = Workspace()) -> StoreCheck:
+    """Hold every file of the results folder against what was written; nothing is changed."""
+    from serbench.upkeep import check_store as check
+
+    return check(workspace.store())
+
+
+def find_litter(workspace: Workspace = Workspace()) -> Litter:
+    """Find what no cell of the results folder refers to any more; `clean_store` removes it."""
+    from serbench.upkeep import find_litter as find
+
+    return find(workspace.store())
+
+
+def clean_store(litter: Litter, workspace: Workspace = Workspace()) -> None:
+    """Remove what `find_litter` found."""
+    from serbench.upkeep import remove_litter
+
+    with workspace.saving():
+        remove_litter(litter)
+
+
 def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()) -> pd.DataFrame:
     """Return the folds of a corpus, for other tools: one row per utterance of the task.
 
@@ -502,9 +525,12 @@ __all__ = [
     "UnknownNameError",
     "Workspace",
     "check_corpus",
+    "check_store",
+    "clean_store",
     "corpus_statistics",
     "export_features",
     "extract_features",
+    "find_litter",
     "list_corpora",
     "list_folds",
     "load_catalogue",

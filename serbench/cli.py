@@ -38,10 +38,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
+store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=True)
 features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
 classifiers_app = typer.Typer(help="Classifiers.", no_args_is_help=True)
 app.add_typer(corpora_app, name="corpora")
 app.add_typer(features_app, name="features")
+app.add_typer(store_app, name="store")
 app.add_typer(classifiers_app, name="classifiers")
 
 Corpora = Annotated[
@@ -325,6 +327,42 @@ def report(
     if made.made_with and not provenance:
         print(_prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")
+
+
+@store_app.command("check")
+def store_check(results: Results = DEFAULT_RESULTS) -> None:
+    """Read every file of the results folder and say which are not what was written; nothing is changed."""
+    import serbench.api as api
+
+    check = api.check_store(api.Workspace(results=results))
+    print(f"{results}: " + (", ".join(f"{n} {kind}" for kind, n in check.counts.items()) or "no files of serbench"))
+    for path, reason in check.damaged.items():
+        say(f"damaged: {path}: {reason}")
+    if check.damaged:
+        say(f"{len(check.damaged)} damaged; `serbench extract` and `serbench grid` make them anew")
+        raise typer.Exit(1)
+    print("All are what was written")
+
+
+@store_app.command("clean")
+def store_clean(
+    results: Results = DEFAULT_RESULTS,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove what no cell refers to any more, after saying how much that is."""
+    import serbench.api as api
+
+    workspace = api.Workspace(results=results)
+    litter = api.find_litter(workspace)
+    for kind, paths in litter.files.items():
+        print(f"{len(paths)} {kind}, e.g. {paths[0].relative_to(workspace.store().root)}")
+    if not litter.files:
+        print("Nothing to remove: cells refer to every file")
+        return
+    print(f"{litter.size / 1e6:.1f} MB in all")
+    if yes or typer.confirm("Remove them?"):
+        api.clean_store(litter, workspace)
+        print("Removed")
 
 
 @app.command()

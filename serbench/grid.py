@@ -213,8 +213,8 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
     places = {_place(cell.record) for cell in plan.cells}
     own = {cell.cell.name for cell in plan.cells}
     for path in store.cells:
-        record = _read_if_there(path)
-        if path.stem in own or record is None:
+        record = None if path.stem in own else _read_if_sound(path)
+        if record is None:
             continue
         if _place(record) in places:  # the same request, before the number of test groups changed
             path.unlink(missing_ok=True)
@@ -227,13 +227,13 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
             write_json(path, {**record, "refused": f"{OUTDATED} {reason}; run it again"})
 
 
-def _read_if_there(path: Path) -> Any:
-    """Read a cell's record, or nothing where another process has removed it; a damaged one is an error."""
+def _read_if_sound(path: Path) -> dict[str, Any] | None:
+    """Read a cell's record; nothing where another process has removed it or it is damaged, which is told."""
     try:
         return read_json(path)
-    except StoreError:
+    except StoreError as error:
         if path.exists():
-            raise
+            warnings.warn(str(error), stacklevel=2)
         return None
 
 

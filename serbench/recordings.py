@@ -95,23 +95,24 @@ def read_measured(store: Store, corpus: str) -> dict[str, Measured]:
     return known
 
 
-def add_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> None:
-    """Keep what was measured; recordings that could not be decoded are tried again by every run."""
+def add_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> Path | None:
+    """Keep what was measured, and return where; recordings that could not be decoded are tried again by every run."""
     sound = [m for m in measured if m.state is not None and m.problem is None]
-    if sound:
-        columns = {name: [getattr(m, name) for m in sound] for name in _FACTS}
-        columns |= {name: [getattr(m.state, name) for m in sound] for name in _STATE}
-        path = store.recordings_part(corpus, digest([DECODER, columns]))
-        write_columns(path, columns, metadata={"decoder": DECODER})
+    if not sound:
+        return None
+    columns = {name: [getattr(m, name) for m in sound] for name in _FACTS}
+    columns |= {name: [getattr(m.state, name) for m in sound] for name in _STATE}
+    path = store.recordings_part(corpus, digest([DECODER, columns]))
+    write_columns(path, columns, metadata={"decoder": DECODER})
+    return path
 
 
 def replace_measured(store: Store, corpus: str, measured: Iterable[Measured]) -> None:
     """Keep what was measured of a corpus in one part, and none that this process found before."""
     earlier = store.recordings(corpus)
-    add_measured(store, corpus, measured)
-    now = set(store.recordings(corpus))
-    if now - set(earlier):
-        for path in earlier:
+    whole = add_measured(store, corpus, measured)
+    for path in earlier:
+        if path != whole:
             path.unlink(missing_ok=True)
 
 

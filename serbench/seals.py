@@ -22,7 +22,9 @@ def seal(path: Path) -> None:
     """Fill in the checksum of a file that was written with `UNSEALED` in it."""
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            place = content.rfind(_MARKER + _ZEROS) + len(_MARKER)
+            place = content.rfind(_MARKER) + len(_MARKER)
+            if content[place : place + len(_ZEROS)] != _ZEROS:
+                raise ValueError(f"no place for a seal in {path}")
             checksum = hashlib.sha256(content).hexdigest()
         file.seek(place)
         file.write(checksum.encode())  # not through the map: a full disk must show as an error

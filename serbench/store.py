@@ -16,6 +16,7 @@ import mmap
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,16 @@ class Store:
         return _whole_files(self.root / "cells", ".json")
 
     @property
+    def jobs(self) -> list[Path]:
+        """Every job's predictions, by name."""
+        return _whole_files(self.root / "jobs", ".parquet")
+
+    @property
+    def feature_folders(self) -> list[Path]:
+        """Folders of the parts of every feature set for every corpus, by name."""
+        return sorted(path for path in self.root.glob("features/*/*") if path.is_dir())
+
+    @property
     def indexes(self) -> list[Path]:
         """Every corpus' index, by name."""
         return _whole_files(self.root / "index", ".parquet")
@@ -135,6 +146,11 @@ class Store:
     def claim(self, name: str) -> Path:
         """Place of the lock of what a process has in hand."""
         return self.root / "claims" / f"{name}.lock"
+
+    def temporary(self, *, older_than_s: float) -> list[Path]:
+        """Temporary files of any host, by name, that nobody has written to for so many seconds."""
+        before = time.time() - older_than_s
+        return sorted(path for path in self.root.rglob(".tmp-*") if path.stat().st_mtime < before)
 
     def clear_leftovers(self) -> None:
         """Remove the temporary files of processes of this host that are gone, and claims that nobody holds."""
@@ -208,7 +224,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         raise DiskError(
             str(path),
-            f"cannot be written ({error.strerror or error})",
+            f"cannot be written ({_disk_reason(error)})",
             todo="What was stored before is intact; make room or mend permissions and run the same command again",
         ) from error
     finally:
@@ -315,6 +331,16 @@ def write_part(folder: Path, part: FeatureTable) -> Path:
     path = folder / f"part-{_content(part)}.parquet"
     write_table(path, _arrow(part, {"columns": list(part.columns), "rows": len(part.utterances)}))
     return path
+
+
+def content_of_part(path: Path) -> str:
+    """Digest of what a part holds, as its name should tell.
+
+    Raises
+    ------
+    StoreError : it cannot be read.
+    """
+    return _content(_read_part(path))
 
 
 def _read_all_parts(paths: Iterable[Path]) -> FeatureTable:
@@ -519,6 +545,11 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _disk_reason(error: OSError) -> str:
+    """Say in the system's words why the disk refuses; pyarrow puts them behind words of its own."""
+    return (error.strerror or str(error)).rpartition("] ")[2]
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

@@ -1,0 +1,147 @@
+"""Upkeep of a results folder: whether every file is what was written, and what no cell refers to any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serbench.cells import Cell
+from serbench.errors import SerbenchError, StoreError
+from serbench.features import find_feature_set
+from serbench.store import Store, content_of_part, is_sound, read_json, read_metadata
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """Files looked at by kind, and those that are damaged or stand under another's name, with the reason."""
+
+    counts: Mapping[str, int]
+    damaged: Mapping[Path, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Litter:
+    """Files that no cell refers to any more, by kind, and their size in bytes."""
+
+    files: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
+
+
+def check_store(store: Store) -> StoreCheck:
+    """Read every file of a results folder and hold it against its seal and its name; nothing is changed.
+
+    Raises
+    ------
+    StoreError : there is no such folder.
+    """
+    if not store.root.is_dir():
+        raise StoreError(str(store.root), "no such folder", "a results folder", "Name it with --results")
+    counts: Counter[str] = Counter()
+    damaged: dict[Path, str] = {}
+    for kind, path in _files(store):
+        counts[kind] += 1
+        reason = _fault(kind, path)
+        if reason:
+            damaged[path] = reason
+    return StoreCheck(counts, damaged)
+
+
+def find_litter(store: Store) -> Litter:
+    """Find what no cell refers to any more, and cells that have no result and get none.
+
+    Features that the present feature sets would use stay, whether a grid has used them yet or not.
+
+    Raises
+    ------
+    StoreError : a cell's record is damaged, so that nobody knows what it refers to.
+    """
+    cells = {path: read_json(path) for path in store.cells}
+    refused = {path for path, record in cells.items() if record["refused"]}
+    kept = [record for path, record in cells.items() if path not in refused]
+    jobs = {key for record in kept for key in record["jobs"]}
+    used = {(record["feature_key"], record["cell"]["corpus"]) for record in kept}
+    found = {
+        "cells without a result": sorted(refused),
+        "jobs": [path for path in store.jobs if path.stem not in jobs],
+        "features": [p for f in store.feature_folders if _is_litter(f, used) for p in sorted(f.rglob("*"))],
+        "temporary files": store.temporary(older_than_s=86400),
+    }
+    return Litter({kind: tuple(paths) for kind, paths in found.items() if paths})
+
+
+def remove_litter(litter: Litter) -> None:
+    """Remove files, and folders that are empty then."""
+    for paths in litter.files.values():
+        for path in paths:
+            if path.is_file():
+                path.unlink(missing_ok=True)
+        for folder in {path.parent for path in paths}:
+            _remove_empty(folder)
+
+
+def _files(store: Store) -> Iterator[tuple[str, Path]]:
+    for kind, pattern in _KINDS.items():
+        for path in sorted(store.root.glob(pattern)):
+            if not path.name.startswith("."):
+                yield kind, path
+
+
+_KINDS = {
+    "cells": "cells/*.json",
+    "jobs": "jobs/*.parquet",
+    "indexes": "index/*.parquet",
+    "recordings": "recordings/*/part-*.parquet",
+    "feature sets": "features/*/set.json",
+    "parts of features": "features/*/*/part-*.parquet",
+    "mapped features": "features/*/*/rows-*.arrow",
+    "failures": "features/*/*/failures.parquet",
+}
+"""Every kind of file that is sealed, and where it lies."""
+
+
+def _fault(kind: str, path: Path) -> str:
+    """Say what is wrong with a file, or nothing."""
+    if not is_sound(path):
+        return "its content is not what was written"
+    name_of = _NAMES.get(kind)
+    try:
+        name = path.stem if name_of is None else name_of(path)
+    except (StoreError, KeyError, TypeError) as error:
+        return f"it cannot be read ({error})"
+    return "" if name == path.stem else f"it holds what belongs under the name {name}"
+
+
+_NAMES: dict[str, Callable[[Path], str]] = {
+    "cells": lambda path: _cell_name(read_json(path)),
+    "jobs": lambda path: str(read_metadata(path)["key"]),
+    "parts of features": lambda path: f"part-{content_of_part(path)}",
+}
+"""What the name of a file of a kind must be by its content."""
+
+
+def _cell_name(record: Mapping[str, Any]) -> str:
+    return Cell(**record["cell"]).name
+
+
+def _is_litter(folder: Path, used: set[tuple[str, str]]) -> bool:
+    """Whether no cell uses a folder of features and no present feature set would."""
+    key = folder.parent.name
+    if (key, folder.name) in used:
+        return False
+    try:
+        return find_feature_set(read_json(folder.parent / "set.json")["name"]).key != key
+    except (SerbenchError, KeyError):
+        return True
+
+
+def _remove_empty(folder: Path) -> None:
+    while folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

@@ -1,0 +1,259 @@
+"""Disks that refuse, and disks that give back something else than was written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from serbench import api
+from serbench.errors import SerbenchError, StoreError
+from serbench.seals import UNSEALED, is_intact, seal
+from serbench.store import Store, write_json
+from serbench.upkeep import check_store, find_litter, remove_litter
+
+FAULTS = [40, pytest.param(1000, marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def toy(make_corpus, tmp_path):
+    """Run a small grid on mfcc, in this process with its workers."""
+    path = make_corpus(speakers=("f1", "m1", "m2"))
+    for recording in (path.parent / "toy").iterdir():
+        os.utime(recording, ns=(0, 0))
+
+    def run(results):
+        request = api.GridRequest(("mfcc",), ("knn", "dummy"), emotions="anger,happiness,neutral")
+        place = api.Workspace(tmp_path / results, path, jobs=1)
+        done = api.run_grid("toy", request, place)
+        return done, api.make_report(place).scores
+
+    run.path = path
+    run.store = lambda results: Store(tmp_path / results)
+    return run
+
+
+def damage(path, rng):
+    """Cut a file, flip one bit of it, or put noise over a few bytes; say what was done."""
+    data = bytearray(path.read_bytes())
+    at = rng.randrange(len(data))
+    what = rng.choice(["cut", "flipped", "overwritten"])
+    if what == "cut":
+        del data[at:]
+    elif what == "flipped":
+        data[at] ^= 1 << rng.randrange(8)
+    else:
+        noise = rng.randbytes(min(8, len(data) - at))
+        data[at : at + len(noise)] = bytes(a ^ (b or 1) for a, b in zip(data[at:], noise, strict=False))
+    path.write_bytes(data)
+    return f"{path.name} {what} at {at} of {len(data)}"
+
+
+@pytest.mark.parametrize("n", FAULTS)
+def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(toy, tmp_path, tally, n):
+    _, sound = toy("sound")
+    files = sorted(check_files(toy.store("sound")))
+    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings"}
+    rng = random.Random(n)
+    refused = 0
+    for fault in range(n):
+        victim = files[fault % len(files)]
+        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+        shutil.copytree(tmp_path / "sound", tmp_path / "bad")
+        what = damage(tmp_path / "bad" / victim, rng)
+        assert list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim], what
+        with contextlib.suppress(SerbenchError):
+            assert tables_agree(api.load_scores(api.Workspace(tmp_path / "bad")), sound), what
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            done, scores = toy("bad")
+        assert scores.equals(sound), what
+        made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
+        assert set(check_store(toy.store("bad")).damaged) <= made_when_needed, what
+        refused += bool(done.refused)
+    tally("files damaged", n)
+    tally("of these, found and named", n)
+    tally("of these, with another number in the end", 0)
+
+
+def check_files(store):
+    return [path.relative_to(store.root) for path in store.root.rglob("*") if is_sealed(path)]
+
+
+def is_sealed(path):
+    return path.is_file() and path.suffix in (".parquet", ".json", ".arrow") and "report" not in path.parts
+
+
+def tables_agree(scores, sound):
+    """Every value that is there is the right one."""
+    both = scores.merge(sound, on=[name for name in CELL if name in sound], suffixes=("", "_sound"))
+    there = both["value"].notna()
+    return np.array_equal(both["value"][there], both["value_sound"][there])
+
+
+CELL = ["protocol", "task", "corpus", "features", "classifier", "inner", "scaling", "seed", "rule", "metric"]
+
+
+def test_every_single_bit_of_a_sealed_file_counts(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"emotion": "anger"})
+    whole = path.read_bytes()
+    assert is_intact(whole)
+    for at in range(len(whole)):
+        for bit in range(8):
+            assert not is_intact(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        assert not is_intact(whole[:at])
+
+
+def test_text_that_looks_like_a_seal_does_not_take_its_place(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"emotion": UNSEALED, "other": "serbench-sha256:" + "1" * 64})
+    assert is_intact(path.read_bytes())
+    assert not is_intact(path.read_bytes().replace(b"1111", b"1112"))
+
+
+def test_file_without_a_seal_is_not_sealed(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("no marker in here")
+    with pytest.raises(ValueError, match="no place for a seal"):
+        seal(path)
+    assert not is_intact(path.read_bytes())
+
+
+def test_file_under_the_name_of_another_is_found(toy, tmp_path):
+    toy("results")
+    first, second = toy.store("results").jobs[:2]
+    shutil.copy(first, second)
+    assert check_store(toy.store("results")).damaged == {second: f"it holds what belongs under the name {first.stem}"}
+
+
+def test_check_of_no_folder_is_an_error(tmp_path):
+    with pytest.raises(StoreError, match=r"nowhere: no such folder"):
+        check_store(Store(tmp_path / "nowhere"))
+
+
+def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
+    toy("results")
+    store = toy.store("results")
+    assert not find_litter(store).files
+    before = check_store(store).counts
+    record = next(path for path in store.cells if "-dummy-" in path.name)
+    record.unlink()
+    old = store.features("mfcc-0123456789ab", "toy")
+    shutil.copytree(store.feature_folders[0], old)
+    litter = find_litter(store)
+    assert {kind: len(paths) for kind, paths in litter.files.items()} == {"jobs": 6, "features": 3}
+    assert litter.size > 1000
+    remove_litter(litter)
+    assert not old.parent.exists()
+    after = check_store(store).counts
+    assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
+    assert not api.run_grid("toy", api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
+                            api.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
+
+
+def test_features_that_no_grid_has_used_yet_are_no_litter(toy, tmp_path):
+    api.extract_features("toy", ("mfcc",), api.Workspace(tmp_path / "results", toy.path))
+    assert not find_litter(toy.store("results")).files
+
+
+def test_cells_that_can_not_be_carried_out_are_litter(toy, tmp_path):
+    place = api.Workspace(tmp_path / "results", toy.path)
+    api.run_grid("toy", api.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
+    assert list(find_litter(place.store()).files) == ["cells without a result"]
+
+
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+from serbench.cli import main
+main()
+"""
+
+
+def command(arguments, corpora_file, results, *, before="from serbench.cli import main; main()"):
+    options = ["--corpora", str(corpora_file), "--results", str(results), "--jobs", "2"]
+    return subprocess.run([sys.executable, "-c", before, *arguments, *options], capture_output=True, text=True)
+
+
+EXTRACT = ["extract", "toy", "-f", "mfcc"]
+GRID = ["grid", "toy", "-f", "mfcc", "-c", "knn", "--emotions", "anger,happiness,neutral"]
+
+
+def jobs_of(results):
+    return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet")}
+
+
+@pytest.mark.parametrize(("arguments", "size", "file"), [(EXTRACT, 9000, "part-"), (GRID, 4200, "")])
+def test_limit_on_the_size_of_files_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, arguments, size, file):
+    pytest.importorskip("resource", reason="needs POSIX limits")
+    command(EXTRACT, toy.path, tmp_path / "results") if arguments is GRID else None
+    limited = command(arguments, toy.path, tmp_path / "results", before=LIMITED.format(size=size))
+    assert limited.returncode == 1, limited.stdout
+    assert "cannot be written (File too large). What was stored before is intact" in limited.stderr
+    assert file in limited.stderr
+    assert "Traceback" not in limited.stderr
+    goes_on(toy, tmp_path, tmp_path / "results")
+    tally("disks that refused", 1)
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 400 kB, which only root may mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
+def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_disk, arguments):
+    results = full_disk / "results"
+    command(EXTRACT, toy.path, results) if arguments is GRID else None
+    filler = full_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    if arguments is GRID:
+        os.truncate(filler, filler.stat().st_size - 8192)  # room for the record of a cell
+    refused = command(arguments, toy.path, results)
+    assert refused.returncode == 1, refused.stdout
+    assert "(No space left on device)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    filler.unlink()
+    goes_on(toy, tmp_path, results)
+    tally("disks that refused", 1)
+
+
+@pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
+def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, tmp_path, arguments):
+    results = full_disk / "results"
+    command(EXTRACT, toy.path, results)
+    subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+    refused = command(arguments, toy.path, results)
+    assert refused.returncode == 1
+    assert f"{results}: the results folder cannot be written (Read-only file system)" in refused.stderr
+    assert "extract toy:" not in refused.stderr
+    subprocess.run(["mount", "-o", "remount,rw", str(full_disk)], check=True)
+    goes_on(toy, tmp_path, results)
+    tally("disks that refused", 1)
+
+
+def goes_on(toy, tmp_path, results):
+    """Run the grid on a disk that takes it again: the bytes are those of a calm run, and nothing is left over."""
+    after = command(GRID, toy.path, results)
+    assert after.returncode == 0, after.stderr
+    command(GRID, toy.path, tmp_path / "calm")
+    assert jobs_of(results) == jobs_of(tmp_path / "calm")
+    assert not [*results.rglob(".tmp-*"), *results.rglob("*.lock")]
