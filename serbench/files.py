@@ -85,6 +85,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -101,6 +102,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     table = pa.Table.from_batches(batches) if batches else schema.empty_table()
     decoded = [_decoded(column) for column in table.columns]
     frame: pd.DataFrame = pa.table(decoded, names=table.column_names, metadata=schema.metadata).to_pandas()
+    frame.columns = pd.Index(map(str, frame.columns))  # pandas' own notes in the file may say tuples
     return frame.assign(**dict.fromkeys(nested)) if nested else frame
 
 

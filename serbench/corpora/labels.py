@@ -6,6 +6,7 @@ then `values` renames, then `genders` and `emotions`.
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import unicodedata
@@ -130,6 +131,9 @@ def _read_table(corpus: Corpus, folder: Folder, files: Sequence[str], faults: li
     labels = corpus.labels
     assert isinstance(labels, TableLabels)
     where = f"{corpus.name}.labels.file"
+    if labels.file.endswith(".yaml"):  # the tables of an audformat database lie beside its header
+        beside = glob.escape(labels.file.removesuffix(".yaml"))
+        folder.files([f"{beside}.*.csv", f"{beside}.*.parquet"], key="labels.file")
     table = _table(folder.file(labels.file, key="labels.file"), where=where, tables=labels.tables)
     if not _has_columns(table, labels.columns.values(), where=where, faults=faults):
         return []
