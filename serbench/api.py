@@ -342,6 +342,7 @@ def export_features(
     import pandas as pd
 
     from serbench.extract import read_corpus_features
+    from serbench.report.formats import frame_to_csv
     from serbench.store import write_frame, write_text
 
     target = Path(path)
@@ -352,7 +353,7 @@ def export_features(
     table = pd.concat([read_corpus_features(e.index, key, store).frame() for e in extracted.done]).reset_index()
 
     if target.suffix == ".csv":
-        write_text(target, table.to_csv(index=False, lineterminator="\n"))
+        write_text(target, frame_to_csv(table))
     else:
         write_frame(target, table)
     return extracted

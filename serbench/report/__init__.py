@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from serbench.report.formats import FORMATS, Table
+from serbench.report.formats import FORMATS, Table, frame_to_csv
 from serbench.report.matrices import fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
 from serbench.report.scores import confusion_table, fold_table, missing_table, recall_table, score_table
@@ -95,7 +95,7 @@ def write_report(report: Report, store: Store) -> None:
     write_text(folder / "report.md", text)
     write_frame(folder / "scores.parquet", report.scores)
     for name, frame in report.long.items():
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / f"{name}.csv", frame_to_csv(frame))
 
 
 __all__ = ["Report", "Table", "make_report", "read_indexes", "write_report"]
