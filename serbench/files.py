@@ -101,7 +101,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         schema = pa.schema([f for f in file.schema_arrow if f.name in flat], file.schema_arrow.metadata)
     table = pa.Table.from_batches(batches) if batches else schema.empty_table()
     decoded = [_decoded(column) for column in table.columns]
-    frame: pd.DataFrame = pa.table(decoded, names=table.column_names, metadata=schema.metadata).to_pandas()
+    written_out = pa.table(decoded, names=table.column_names, metadata=schema.metadata)
+    written_out.validate(full=True)  # text that is not UTF-8 shows here, or only when it is used
+    frame: pd.DataFrame = written_out.to_pandas()
     frame.columns = pd.Index(map(str, frame.columns))  # pandas' own notes in the file may say tuples
     return frame.assign(**dict.fromkeys(nested)) if nested else frame
 
@@ -118,6 +120,7 @@ def _columns(names: Sequence[str], n_rows: int) -> Sequence[str]:
 def _within_bounds(batches: Iterator[Any]) -> Iterator[Any]:
     size = 0
     for batch in batches:
+        batch.validate(full=True)
         size += sum(map(_size_as_text, batch.columns))
         if size > MOST_PARQUET_BYTES:
             raise ValueError(f"more than {MOST_PARQUET_BYTES} bytes once unpacked")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from serbench.api import Workspace
 from serbench.features.record import FeatureSet
+
+# Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
+settings.register_profile("thorough", max_examples=2000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
@@ -22,6 +30,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("corpus") and not (Path(REAL_DATA) / "emodb" / "wav").is_dir():
             item.add_marker(pytest.mark.skip(reason="needs real recordings: set SERBENCH_DATA to a folder with emodb"))
+
+
+@pytest.fixture
+def tally() -> Callable[[str, int], None]:
+    """Add a count to the file that $SERBENCH_TALLY names, if it names one: how much a session tried, in numbers."""
+
+    def add(name: str, n: int) -> None:
+        if place := os.environ.get("SERBENCH_TALLY"):
+            with open(place, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"name": name, "n": n}) + "\n")
+
+    return add
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_what_leads_out_of_the_root_is_refused_until_allowed(tmp_path, pattern, 
     if link:
         (folder.root / link).symlink_to(target)
     pattern = pattern.format(str(tmp_path).strip("/"))
-    with pytest.raises(CorpusError, match=r"toy.audio: 1 paths lead out .* to .*(out|annex).* `outside: allow`"):
+    with pytest.raises(CorpusError, match=r"toy.audio: 1 path leads out .* to .*(out|annex).* `outside: allow`"):
         folder.files([pattern], key="audio")
     assert Folder(folder.root, "toy", fenced=False).files([pattern], key="audio")
 
@@ -176,7 +176,7 @@ def test_labels_are_read_from_outside_only_where_the_entry_says_so(tmp_path, lab
         (tmp_path / "corpora.yaml").write_text(text)
         return scan_corpus(build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy"))
 
-    with pytest.raises(CorpusError, match=rf"toy.{key}: 1 paths lead out .*labels.csv"):
+    with pytest.raises(CorpusError, match=rf"toy.{key}: 1 path leads out .*labels.csv"):
         scan(text)
     assert [row["speaker"] for row in scan(text + "  outside: allow\n").rows] == ["toy/x", "toy/y"]
 

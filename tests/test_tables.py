@@ -169,6 +169,16 @@ def test_parquet_reads_as_pandas_wrote_it(tmp_path):
     }
 
 
+def test_parquet_whose_text_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"utterance": ["a1.wav", "n2.wav"], "x": [1, 2]}), path, compression="none")
+    path.write_bytes(path.read_bytes().replace(b"a1.wav", b"a\xb1.wav"))
+    with pytest.raises(CorpusError, match=r"cannot be read \(.*(UTF8|dictionary)"):
+        read(path)
+    with pytest.raises(FeatureError, match=r"cannot be read \(.*(UTF8|dictionary)"):
+        read_own_features(path)
+
+
 def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path):
     pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["file", "file"]), tmp_path / "x.parquet")
     with pytest.raises(CorpusError, match="two columns are called 'file'"):

@@ -79,15 +79,16 @@ class Folder:
         whole = os.path.join(self._folders[folder], name)
         return os.path.realpath(whole) if os.path.islink(whole) or name in ("..", ".") else whole
 
-    def _refuse(self, paths: Sequence[str], *, key: str) -> None:
+    def _refuse(self, given: Sequence[str], *, key: str) -> None:
         """Refuse paths that lead out of the root, unless the entry allows it."""
         if not self.fenced:
             return
-        out = sorted({path for path in paths if self.leads_out(path)})
+        out = sorted({path for path in given if self.leads_out(path)})
         if not out:
             return
         annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in self.target(out[0]) else ""
-        found = f"{len(out)} paths lead out of the corpus' folder ({listed(map(printable, out))}), the first to "
+        paths = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
+        found = f"{paths} out of the corpus' folder ({listed(map(printable, out))}), the first to "
         found += f"{printable(self.target(out[0]))}{annex}"
         todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
         raise CorpusError([Fault(f"{self.where}.{key}", found, f"paths within {printable(self.real)}", todo)])
