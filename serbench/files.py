@@ -91,8 +91,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     with pq.ParquetFile(path) as file:
         names = _columns(file.schema_arrow.names, file.metadata.num_rows)
-        nested = [field.name for field in file.schema_arrow if pa.types.is_nested(_plain(field.type))]
-        texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+        nested = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
+        texts = [column.path for column in file.schema if column.physical_type == "BYTE_ARRAY"]
     flat = [name for name in names if name not in nested]
     # Text stays a dictionary until its size is known.
     with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -148,14 +148,16 @@ def _decoded(column: Any) -> Any:
 def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+    is_any = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
+    return any(is_kind(kind) for is_kind in is_any)
 
 
-def _plain(kind: Any) -> Any:
-    """Return what an extension type stands for."""
+def _is_of_no_use(kind: Any) -> bool:
+    """Say whether a column holds lists, blocks or bytes of fixed size, all of which can be small in the file only."""
     import pyarrow as pa
 
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    plain = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return bool(pa.types.is_nested(plain) or pa.types.is_fixed_size_binary(plain))
 
 
 def _too_large(found: str, at_most: int) -> OSError:
