@@ -85,27 +85,31 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         names = _columns(file.schema_arrow.names, file.metadata.num_rows)
-        nested = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
+        useless = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
         texts = [column.path for column in file.schema if column.physical_type == "BYTE_ARRAY"]
-    flat = [name for name in names if name not in nested]
-    # Text stays a dictionary until its size is known.
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
-        batch_size = max(1, _BATCH_VALUES // max(1, len(flat)))
-        batches = list(_within_bounds(file.iter_batches(batch_size=batch_size, columns=flat, use_threads=False)))
-        schema = pa.schema([f for f in file.schema_arrow if f.name in flat], file.schema_arrow.metadata)
+    flat = [name for name in names if name not in useless]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:  # text stays a dictionary until its size is known
+        frame = _written_out(file, flat)
+    return frame.assign(**dict.fromkeys(useless)) if useless else frame
+
+
+def _written_out(file: Any, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of a parquet file batch by batch, as long as they are small enough."""
+    import pyarrow as pa
+
+    batch_size = max(1, _BATCH_VALUES // max(1, len(columns)))
+    batches = list(_within_bounds(file.iter_batches(batch_size=batch_size, columns=columns, use_threads=False)))
+    schema = pa.schema([f for f in file.schema_arrow if f.name in columns], file.schema_arrow.metadata)
     table = pa.Table.from_batches(batches) if batches else schema.empty_table()
     decoded = [_decoded(column) for column in table.columns]
     written_out = pa.table(decoded, names=table.column_names, metadata=schema.metadata)
     written_out.validate(full=True)  # text that is not UTF-8 shows here, or only when it is used
     frame: pd.DataFrame = written_out.to_pandas()
-    frame.columns = pd.Index(map(str, frame.columns))  # pandas' own notes in the file may say tuples
-    return frame.assign(**dict.fromkeys(nested)) if nested else frame
+    return frame.set_axis([str(name) for name in frame.columns], axis="columns")  # pandas' notes may say tuples
 
 
 def _columns(names: Sequence[str], n_rows: int) -> Sequence[str]:
