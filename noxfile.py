@@ -27,6 +27,14 @@ def tests(session: nox.Session) -> None:
     run_tests(session)
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Feed the readers twenty times as much hostile input as the tests do."""
+    session.install("-e", ".", *group("test"))
+    given = ["tests/test_fuzz.py", "tests/test_formats.py", "tests/test_patterns.py"]
+    session.run("pytest", *given, *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
+
+
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that is installed."""

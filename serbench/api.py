@@ -398,6 +398,7 @@ def export_features(
     import pandas as pd
 
     from serbench.extract import read_corpus_features
+    from serbench.report.formats import frame_to_csv
     from serbench.store import write_frame, write_text
 
     target = Path(path)
@@ -408,7 +409,7 @@ def export_features(
     table = pd.concat([read_corpus_features(e.index, about.key, store).frame() for e in extracted.done]).reset_index()
 
     if target.suffix == ".csv":
-        write_text(target, table.to_csv(index=False, lineterminator="\n"))
+        write_text(target, frame_to_csv(table))
     else:
         partial = {e.corpus: e.partial for e in extracted.done}
         write_frame(target, table, metadata={"serbench": __version__, "corpora": partial, **about.description})

@@ -2,7 +2,7 @@
 
 Samples are float32 in [-1, 1], shape (n_frames,) once downmixed; `sampling_rate` is in Hz, times in seconds. Errors
 are `AudioError`s whose text names what the file really is (a git-lfs pointer, an HTML page, a cut WAV), because that
-is what users meet in real copies of corpora.
+is what users meet in real copies of corpora. Memory follows what a file holds, not what its header claims.
 """
 
 from __future__ import annotations
@@ -19,12 +19,28 @@ import soundfile
 import soxr
 
 from serbench.errors import AudioError, printable
+from serbench.files import check_regular
 
 CLIP_MAX = 1 - 2**-15
 """Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
 
 DECODER = f"1 libsndfile {soundfile.__libsndfile_version__}"
 """What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes."""
+
+LONGEST_S = 3600.0
+"""Longest utterance in seconds; longer recordings are read in segments. It bounds resampling from 1 Hz, too."""
+
+MOST_SAMPLES = 2**28
+"""Samples of an utterance over all channels, at most: a gigabyte of float32."""
+
+LOUDEST = 2.0**40
+"""Largest magnitude of a sample. Full scale is 1; the integers of 32 bit, taken as they are, are well below."""
+
+_BLOCK = 2**22
+"""Samples over all channels that are read at once."""
+
+_MOST_CHUNKS = 10_000
+"""Chunks of a WAV that are looked at for its samples."""
 
 _STREAMED = 0x7FFFF000
 """Data sizes from here on are what programs write that cannot seek back to the header; they promise nothing."""
@@ -92,17 +108,33 @@ def decode(path: Path, *, start_s: float | None = None, end_s: float | None = No
     with _open(path) as file:
         header = _header(file)
         start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
-        try:
-            if start:  # not every format can be sought in
-                file.seek(start)
-            samples = file.read(stop - start, dtype="float32", always_2d=True)
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+        samples = _read(path, file, start=start, stop=stop)
     if len(samples) != stop - start:
         raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
-    if not np.isfinite(samples).all():
-        raise AudioError(_name(path), "samples that are not finite numbers", "finite samples")
+    if not max(abs(float(samples.max())), abs(float(samples.min()))) < LOUDEST:
+        raise AudioError(_name(path), "samples that are not finite numbers, or beyond any scale", "finite samples")
     return Recording(samples, header.sampling_rate)
+
+
+def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np.ndarray:
+    """Read frames block by block up to the first block that lacks some: a header may claim more than there is.
+
+    An MP3 is read at once, as libmpg123 rounds the last bit by where reads end. Its block is memory that is only
+    promised until the decoder fills it.
+    """
+    block = stop - start if file.format == "MP3" else max(1, _BLOCK // file.channels)
+    blocks = []
+    try:
+        if start:  # not every format can be sought in
+            file.seek(start)
+        for first in range(start, stop, block):
+            wanted = min(block, stop - first)
+            blocks.append(file.read(wanted, dtype="float32", always_2d=True))
+            if len(blocks[-1]) < wanted:
+                break
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
@@ -126,6 +158,7 @@ def _open(path: Path) -> soundfile.SoundFile:
     if path.is_symlink() and not path.exists():
         raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
     try:
+        check_regular(path)
         with path.open("rb") as file:
             _check_is_audio(path, file)
         sound = soundfile.SoundFile(str(path))
@@ -133,18 +166,21 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
     except OSError as error:
         raise AudioError(_name(path), f"unreadable ({error.strerror or error})", "a readable file") from error
+    except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
+        raise AudioError(_name(path), "samples without a header", "audio in a container, e.g. WAV") from error
     return sound
 
 
 def _header(file: soundfile.SoundFile) -> Header:
-    if file.frames == 0:
+    if min(file.frames, file.samplerate, file.channels) <= 0:
         raise AudioError(_name(Path(file.name)), "no samples in the file", "audio")
     return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
 
 
 def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
-    start = round((start_s or 0) * header.sampling_rate)
-    stop = header.frames if end_s is None else round(end_s * header.sampling_rate)
+    latest_s = header.duration_s + 1  # later is outside in any case, and must not overflow
+    start = round(max(-1.0, min(start_s or 0.0, latest_s)) * header.sampling_rate)
+    stop = header.frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * header.sampling_rate)
     # Annotation tools round times to milliseconds or so: an end within 20 ms of the recording's is the recording's.
     if header.frames < stop <= header.frames + 0.02 * header.sampling_rate:
         stop = header.frames
@@ -155,7 +191,18 @@ def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float |
             f"a segment within its {header.duration_s:.3f} s",
             "Correct the table of segments",
         )
+    _check_length(path, header, stop - start)
     return start, stop
+
+
+def _check_length(path: Path, header: Header, frames: int) -> None:
+    duration_s = frames / header.sampling_rate
+    if duration_s > LONGEST_S or frames * header.channels > MOST_SAMPLES:
+        found = f"{duration_s:.0f} s of {header.channels} channels at {header.sampling_rate} Hz"
+        wanted = f"an utterance of at most {LONGEST_S:.0f} s and {MOST_SAMPLES} samples"
+        raise AudioError(
+            _name(path), found, wanted, "Cut it into segments; if it is not that long, its header is damaged"
+        )
 
 
 def _check_is_audio(path: Path, file: BinaryIO) -> None:
@@ -182,7 +229,9 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
         return 0, 0
-    while len(chunk := file.read(8)) == 8:
+    for _ in range(_MOST_CHUNKS):
+        if len(chunk := file.read(8)) < 8:
+            break
         name, length = struct.unpack("<4sI", chunk)
         if name == b"data":
             return length, size - file.tell()

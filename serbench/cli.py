@@ -381,11 +381,12 @@ def folds(
 ) -> None:
     """Write the folds of a corpus as CSV, for other tools."""
     import serbench.api as api
+    from serbench.report.formats import frame_to_csv
     from serbench.store import write_text
 
     request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
     table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))
-    text = table.to_csv(index=False, lineterminator="\n")
+    text = frame_to_csv(table)
     if output is None:
         sys.stdout.write(text)
     else:

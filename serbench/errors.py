@@ -7,10 +7,15 @@ which stay plain values, so that an error survives the way from a worker process
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LISTED_AT_MOST = 10
+
+_COMPARED_NAMES = 500
+_COMPARED_CHARACTERS = 100
+"""Comparing takes the product of the lengths: no suggestion is worth a minute."""
 
 
 def listed(names: Iterable[str]) -> str:
@@ -41,7 +46,9 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     >>> closest("egemaps", ["IS09", "eGeMAPSv02"])
     'eGeMAPSv02'
     """
-    folded = {k.casefold(): k for k in known}
+    if len(name) > _COMPARED_CHARACTERS:
+        return None
+    folded = {k.casefold(): k for k in itertools.islice(known, _COMPARED_NAMES) if len(k) <= _COMPARED_CHARACTERS}
     hits = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return folded[hits[0]] if hits else None
 

@@ -12,10 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from serbench.api import Workspace
 from serbench.cli import main
 from serbench.features.record import FeatureSet
+
+# Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
+settings.register_profile("thorough", max_examples=2000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 

@@ -1,3 +1,6 @@
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -116,4 +119,112 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
     samples[100] = np.nan
     soundfile.write(path, samples, 16000, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"not finite"):
+        decode(path)
+
+
+FORMATS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_blocks_hold_the_bits_of_one_read(tmp_path, monkeypatch, container, subtype, channels):
+    path = tmp_path / "a"
+    noise = np.random.default_rng(0).normal(0, 0.2, (50000, channels))
+    soundfile.write(path, noise, 16000, format=container, subtype=subtype)
+    with soundfile.SoundFile(path) as file:
+        whole = file.read(dtype="float32", always_2d=True)
+    with soundfile.SoundFile(path) as file:
+        file.seek(8000)
+        part = file.read(32000, dtype="float32", always_2d=True)
+    monkeypatch.setattr("serbench.audio._BLOCK", 1999)
+    np.testing.assert_array_equal(decode(path).samples, whole)
+    np.testing.assert_array_equal(decode(path, start_s=0.5, end_s=2.5).samples, part)
+
+
+def flac_claiming(path, frames):
+    """Write a FLAC whose header claims so many frames: 36 bits from byte 21 of the file."""
+    soundfile.write(path, tone(), 16000, format="FLAC")
+    data = bytearray(path.read_bytes())
+    data[21] = data[21] & 0xF0 | frames >> 32
+    data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def test_header_that_claims_too_much_costs_no_memory(tmp_path):
+    path = tmp_path / "a.flac"
+    flac_claiming(path, 3600 * 16000)
+    tracemalloc.start()
+    with pytest.raises(AudioError, match=r"cannot be decoded|cut short: \d+ frames. Expected 57600000 frames"):
+        decode(path)
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+
+
+def test_header_that_claims_weeks_is_refused_with_what_it_claims(tmp_path):
+    path = tmp_path / "a.flac"
+    flac_claiming(path, 2**36 - 1)
+    with pytest.raises(AudioError, match=r"4294967 s of 1 channels .* at most 3600 s .* its header is damaged"):
+        decode(path)
+
+
+def test_long_recording_is_read_by_segments(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(3700 * 10), 10, subtype="PCM_16")
+    with pytest.raises(AudioError, match=r"3700 s of 1 channels at 10 Hz. Expected an utterance of at most 3600 s"):
+        decode(path)
+    assert len(decode(path, start_s=3600, end_s=3650).samples) == 500
+
+
+def test_too_many_channels_for_the_length_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("serbench.audio.MOST_SAMPLES", 30000)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((16000, 2)), 16000)
+    with pytest.raises(
+        AudioError, match=r"1 s of 2 channels at 16000 Hz .* 30000 samples|1 s of 2 channels at 16000 Hz\."
+    ):
+        decode(path)
+
+
+@pytest.mark.parametrize("rate", [1, 7, 655350])
+def test_strange_rates_are_resampled_within_bounds(tmp_path, rate):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.ones(max(3, rate // 100)), rate, subtype="FLOAT")
+    mono = to_mono(decode(path), 16000)
+    assert len(mono) == round(max(3, rate // 100) * 16000 / rate)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [(1e308, None), (0, 1e308), (-1e308, 1e308), (5e-324, 1e308)])
+def test_absurd_segments_are_refused(tmp_path, start_s, end_s):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(), 16000)
+    with pytest.raises(AudioError, match=r"segment .* within its 1.000 s"):
+        decode(path, start_s=start_s, end_s=end_s)
+
+
+def test_samples_beyond_any_scale_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full((100, 4), 3e38), 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"not finite numbers, or beyond any scale"):
+        decode(path)
+
+
+def test_pipe_and_folder_and_device_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "p.wav")
+    (tmp_path / "d.wav").mkdir()
+    (tmp_path / "z.wav").symlink_to("/dev/zero")
+    for name, kind in (("p.wav", "a named pipe"), ("d.wav", "a folder"), ("z.wav", "a device")):
+        with pytest.raises(AudioError, match=f"{name}: unreadable .{kind}, not a file"):
+            decode(tmp_path / name)
+
+
+def test_samples_without_a_header_are_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"\0\1" * 100)
+    with pytest.raises(AudioError, match="samples without a header"):
+        decode(tmp_path / "a.raw")
+
+
+def test_wav_of_a_million_empty_chunks_is_given_up(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF\0\0\0\0WAVE" + b"none\0\0\0\0" * 1_000_000)
+    with pytest.raises(AudioError, match="unreadable"):
         decode(path)

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 
 import pytest
 
@@ -91,6 +93,60 @@ FAULTS = {
     "field and leave_out": ("  emotions:", "  folds: {by: emotion, leave_out: 2}\n  emotions:", r"by: emotion together with"),
     "block that is none": ("toy:\n", "other: 3\ntoy:\n", r"other .*: '3'. Expected a block"),
 }  # fmt: skip
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+CHAIN = "a: &x0 [y]\n" + "".join(f"b{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 100))
+HOSTILE = {
+    "a billion laughs": (LAUGHS.encode(), r"more than 20000 values\. .* Write blocks out instead of anchors"),
+    "an anchor that contains itself": (b"toy: &toy\n  title: *toy\n", r"blocks nested without end\. Expected 20 levels"),
+    "a chain of anchors": (CHAIN.encode(), r"blocks nested without end"),
+    "deep nesting": (b"[" * 100_000, r"mine.yaml: blocks nested without end"),
+    "merge keys": (b"toy: &toy\n  title: x\nother:\n  <<: *toy\n", r"other \(line 4\): the merge key '<<'\. .* Write the merged"),
+    "a key that is a list": (b"toy:\n  [a, b]: c\n", r"toy \(line 2\): a key that is a list or a block"),
+    "a tag": (b"toy: !!python/object/apply:os.system [x]\n", r"the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+    "a NUL": (b'toy:\n  root: "a\\0b"\n', r"toy.root \(line 2\): the character U\+0000"),
+    "half a character": (b'toy:\n  title: "\\ud800"\n', r"toy.title \(line 2\): the character U\+D800"),
+    "half a character in a key": (b'toy:\n  "\\ud800": x\n', r"toy \(line 2\): the character U\+D800"),
+    "a character beyond Unicode": (b'toy: "\\UFFFFFFFF"\n', r"Mend this line"),
+    "UTF-16": ("toy: {}".encode("utf-16"), r"Expected text in UTF-8\. Save it as UTF-8"),
+    "a list": (b"- toy\n", r"no block of corpora"),
+    "a text": (b"toy", r"no block of corpora"),
+    "an empty block": (b"toy: {}\n", r"toy.title .*: not there"),
+    "an empty task": (b"tasks: {mine: {}}\n", r"tasks.mine.emotions .*: not there"),
+    "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
+    "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
+    "a million bytes": (b"#" * (2**20 + 1), r"1048577 bytes, at most 1048576 are read"),
+    "an encoding that is none": (GOOD.replace("path\n", "lines\n    files: x\n    path: x\n    encoding: zip\n", 1).encode(), "not an encoding"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_file_is_refused_in_good_time(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=message):
+        build_catalogue([parse_document(path)])
+    assert time.process_time() - started < 5
+
+
+def test_byte_order_mark_does_not_matter(tmp_path):
+    (tmp_path / "mine.yaml").write_text(GOOD, encoding="utf-8-sig")
+    assert "toy" in build_catalogue([parse_document(tmp_path / "mine.yaml")]).corpora
+
+
+def test_pipe_in_the_place_of_a_file_of_corpora_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "corpora.yaml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(a named pipe, not a file\)"):
+        parse_document(tmp_path / "corpora.yaml")
+
+
+def test_root_longer_than_any_path_is_no_folder(tmp_path):
+    text = GOOD.replace("recordings", "r" * 5000)
+    assert why_absent(catalogue_of(tmp_path, text).corpus("toy")) == "no such folder"
 
 
 @pytest.mark.parametrize(("old", "new", "message"), FAULTS.values(), ids=FAULTS)

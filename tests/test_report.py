@@ -219,8 +219,8 @@ def test_markdown_escapes_names():
 
 def test_latex_escapes_names_and_uses_booktabs():
     text = to_latex(HOSTILE)
-    assert r"\caption{50\% of a\_b \& <c> | d}" in text
-    assert r"x\_1 | y & \textbf{-0.123} \\" in text
+    assert r"\caption{50\% of a\_b \& \textless{}c\textgreater{} \textbar{} d}" in text
+    assert r"x\_1 \textbar{} y & \textbf{-0.123} \\" in text
     assert r"note with \# and \$" in text
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
 

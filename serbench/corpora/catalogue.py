@@ -6,8 +6,10 @@ the working directory) adds entries or overrides them, top-level field by field.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +20,24 @@ from pydantic import BaseModel, ValidationError
 
 from serbench.corpora.schema import EMOTIONS, FIELDS, GENDERS, PLACES, Corpus, LineLabels, TableLabels, Task, names_in
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
+from serbench.files import read_whole
 
 TASKS = "tasks"
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+MOST_BYTES = 2**20
+"""Bytes of a file of corpora."""
+
+MOST_VALUES = 20_000
+"""Blocks, lists and values of a file, at most; aliases count as often as they stand for something."""
+
+DEEPEST = 20
+"""Blocks within blocks; a corpus' entry needs four."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+# Tabs and line ends may stand in text; other control characters and halves of characters end in no file name or table.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_TAG = "tag:yaml.org,2002:"
+_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _BUILT_IN = "corpora.yaml"
 
@@ -39,7 +56,7 @@ class Document:
     def where(self, place: Place) -> str:
         """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`."""
         line = next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), None)
-        dotted = ".".join(str(part) for part in place)
+        dotted = ".".join(_short(str(part)) for part in place)
         return f"{self.name}: {dotted}" + (f" (line {line})" if line else "")
 
 
@@ -67,14 +84,17 @@ class _Merged:
 
     fields: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Document] = field(default_factory=dict)
+    documents: tuple[Document, ...] = ()
 
     def with_document(self, document: Document, fields: Mapping[str, Any]) -> _Merged:
-        return _Merged({**self.fields, **fields}, {**self.origin, **dict.fromkeys(fields, document)})
+        origin = {**self.origin, **dict.fromkeys(fields, document)}
+        return _Merged({**self.fields, **fields}, origin, (*self.documents, document))
 
     def where(self, name: str, place: Place) -> str:
-        last = list(self.origin.values())[-1]
+        last = self.documents[-1]
         document = self.origin.get(str(place[0]), last) if place else last
-        return document.where((name, *place))
+        above = name.split(".", 1) if name.startswith(f"{TASKS}.") else [name]
+        return document.where((*above, *place))
 
 
 def load_catalogue(extra: Path | None = None) -> Catalogue:
@@ -84,7 +104,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     ------
     ConfigError : with every fault of every file.
     """
-    local = extra or (Path(_BUILT_IN) if Path(_BUILT_IN).is_file() else None)
+    local = extra or (Path(_BUILT_IN) if os.path.exists(_BUILT_IN) else None)
     documents = [parse_document(_built_in_path())]
     if local is not None and local.resolve() != _built_in_path().resolve():
         documents.append(parse_document(local))
@@ -99,7 +119,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     for document in documents:
         for name, entry in document.entries.items():
             if not isinstance(entry, dict):
-                faults.append(Fault(document.where((name,)), f"'{entry}'", "a block of fields"))
+                faults.append(Fault(document.where((name,)), f"'{_short(str(entry))}'", "a block of fields"))
             elif name == TASKS:
                 for task, fields in entry.items():
                     given = fields if isinstance(fields, dict) else {"emotions": fields}
@@ -120,20 +140,19 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
 def parse_document(path: Path) -> Document:
     """Parse a YAML file into nested strings with line numbers; duplicate keys are faults."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
         node = yaml.compose(text, Loader=_loader(path))
     except OSError as error:
         raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file of corpora")]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError([Fault(path.name, _yaml_problem(error), "text in UTF-8", "Save it as UTF-8")]) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
         raise ConfigError([Fault(path.name, _yaml_problem(error), "YAML", "Mend this line")]) from error
     except RecursionError as error:
         raise ConfigError([Fault(path.name, "blocks nested without end", "a few levels")]) from error
     lines: dict[Place, int] = {}
     faults: list[Fault] = []
-    try:
-        entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
-    except RecursionError as error:
-        raise ConfigError([Fault(path.name, "an anchor that contains itself", "plain blocks")]) from error
+    entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
     if not isinstance(entries, dict):
         faults.append(Fault(path.name, "no block of corpora", "`name:` lines with a block of fields each"))
     if faults:
@@ -152,7 +171,7 @@ def why_absent(corpus: Corpus) -> str | None:
     unset = re.findall(r"\$\{?(\w+)", root)
     if unset:
         return f"{unset[0]} is not set"
-    return None if Path(root).is_dir() else "no such folder"
+    return None if os.path.isdir(root) else "no such folder"
 
 
 def root_of(corpus: Corpus) -> Path:
@@ -184,30 +203,63 @@ def _with_absolute_root(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _plain(node: yaml.Node, place: Place, name: str, lines: dict[Place, int], faults: list[Fault]) -> Any:
-    """Turn a YAML node into nested dicts, lists and strings, noting lines and duplicate keys."""
+    """Turn a YAML node into nested dicts, lists and strings, noting lines and what plain YAML does not have."""
     lines[place] = node.start_mark.line + 1
+    if len(place) > DEEPEST or len(lines) > MOST_VALUES:
+        found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
+        todo = "Write blocks out instead of anchors that contain one another"
+        raise ConfigError([Fault(f"{name}, line {lines[place]}", found, f"{DEEPEST} levels at most", todo)])
+    faults.extend(_oddities(node, place, name))
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, (*place, i), name, lines, faults) for i, child in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         return str(node.value)
     entries: dict[str, Any] = {}
     for key_node, child in node.value:
+        odd = list(_oddities(key_node, place, name, is_key=True))
+        faults.extend(odd)
+        if odd:
+            continue
         key = str(key_node.value)
         inner = (*place, key)
         if key in entries:
-            where = f"{name}: {'.'.join(str(p) for p in inner)} (line {key_node.start_mark.line + 1})"
             found = f"the key '{key}' a second time (first on line {lines[inner]})"
-            faults.append(Fault(where, found, "each key once", "Remove one of the two"))
+            faults.append(Fault(_at(name, inner, key_node), found, "each key once", "Remove one of the two"))
             continue
         entries[key] = _plain(child, inner, name, lines, faults)
         lines[inner] = key_node.start_mark.line + 1
     return entries
 
 
+def _oddities(node: yaml.Node, place: Place, name: str, *, is_key: bool = False) -> Iterator[Fault]:
+    """Faults of one node: a tag, a key that is no text or merges, a character that no text has."""
+    where = _at(name, place, node)
+    tag = str(node.tag)
+    if tag.removeprefix(_TAG) not in _TAGS:
+        yield Fault(where, f"the tag '{_short(tag)}'", "plain text, lists and blocks", "Remove it")
+    elif is_key and not isinstance(node, yaml.ScalarNode):
+        yield Fault(where, "a key that is a list or a block", "plain text before the colon", "Put quotes around it")
+    elif is_key and tag == f"{_TAG}merge":
+        yield Fault(where, "the merge key '<<'", "fields written out", "Write the merged fields out")
+    elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
+        yield Fault(where, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
+
+
+def _at(name: str, place: Place, node: yaml.Node) -> str:
+    dotted = ".".join(_short(str(part)) for part in place)
+    return (
+        f"{name}: {dotted} (line {node.start_mark.line + 1})" if dotted else f"{name}, line {node.start_mark.line + 1}"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def _yaml_problem(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem} on line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    return str(error).splitlines()[0]
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[Fault]) -> BaseModel | None:
@@ -256,31 +308,36 @@ def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping
     if kind == "extra_forbidden":
         known = _known_keys(model, problem["loc"])
         todo = did_you_mean(str(loc[-1]), known) or f"Known: {', '.join(known)}"
-        return Fault(where, f"unknown key '{loc[-1]}'", todo=todo)
+        return Fault(where, f"unknown key '{_short(str(loc[-1]))}'", todo=todo)
     if kind == "missing":
         return Fault(where, "not there", f"the key '{loc[-1]}'", "Add it")
     if kind.startswith("union_tag"):
         tag = found.get("from", "") if isinstance(found, dict) else found
         return Fault(
             merged.where(name, (*loc, "from")),
-            f"'{tag}'",
+            f"'{_short(str(tag))}'",
             "one of path, table, lines",
             did_you_mean(str(tag), _UNION_TAGS),
         )
     if kind == "value_error":
-        return Fault(where, f"'{found}' is {problem['msg'].removeprefix('Value error, ')}")
+        return Fault(where, f"'{_short(str(found))}' is {problem['msg'].removeprefix('Value error, ')}")
     expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
-    return Fault(where, f"'{found}'" if isinstance(found, str) else f"{found}", expected)
+    return Fault(where, f"'{_short(found)}'" if isinstance(found, str) else _short(str(found)), expected)
 
 
 def _known_keys(model: type[BaseModel], loc: Place) -> list[str]:
     """Keys of the (sub)model that a location of pydantic's lies in."""
-    schema: dict[str, Any] = model.model_json_schema()
+    schema = _schema_of(model)
     definitions = schema.get("$defs", {})
     current = schema
     for part in loc[:-1]:
         current = _step(current, part, definitions)
     return [key for key in current.get("properties", {}) if key != "name"]
+
+
+@functools.cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _step(schema: dict[str, Any], part: str | int, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -365,11 +422,12 @@ def _value_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
         if emotion not in corpus.emotions.values():
             todo = did_you_mean(emotion, corpus.emotions.values())
             yield ("expect", "emotions", emotion), f"'{emotion}'", "an emotion that `emotions` maps to", todo
+    provided = corpus.provided
     for key in corpus.values:
-        if key not in corpus.provided:
-            yield ("values", key), f"'{key}', which nothing gives", "a field", did_you_mean(key, corpus.provided)
+        if key not in provided:
+            yield ("values", key), f"'{key}', which nothing gives", "a field", did_you_mean(key, provided)
     named = [speaker for speakers in corpus.genders.values() for speaker in speakers]
-    for speaker in sorted({speaker for speaker in named if named.count(speaker) > 1}):
+    for speaker in sorted(speaker for speaker, n in Counter(named).items() if n > 1):
         yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
     genders = [*corpus.genders, *corpus.values.get("gender", {}).values()]
     for gender in sorted(set(genders) - set(GENDERS)):

@@ -9,20 +9,25 @@ from __future__ import annotations
 import glob
 import math
 import os
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.catalogue import root_of
+from serbench.corpora.folder import Folder
+from serbench.corpora.patterns import SCAN_S, TEXT_S, Matcher, MatchError
 from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
+from serbench.files import read_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_ANNOTATION_BYTES = 2**24
+"""Bytes of one annotation file."""
 
 Record = Mapping[str, Any]
 """One utterance of a scan."""
@@ -74,12 +79,13 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     CorpusError : with all faults: no recordings, unlabelled ones, unmapped labels, counts that differ.
     """
     root = root_of(corpus)
-    files = _recordings(corpus, root)
+    folder = Folder(root, corpus.name, fenced=corpus.outside == "refuse")
+    files = _recordings(corpus, folder)
     faults: list[Fault] = []
-    rows = _READERS[type(corpus.labels)](corpus, root, files, faults)
+    rows = _READERS[type(corpus.labels)](corpus, folder, files, faults)
     n_labelled = len(rows)
     rows = _keep_present(corpus, rows, files, faults, partial=partial)
-    rows = _joined(corpus, root, rows, faults)
+    rows = _joined(corpus, folder, rows, faults)
     if faults:
         raise CorpusError(faults)
     rows = [_renamed(corpus, _composed(corpus, row)) for row in rows]
@@ -95,23 +101,24 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     return Scan(corpus, root, records, _partial_title(len(records), short, n_labelled=n_labelled), odd_names)
 
 
-def _recordings(corpus: Corpus, root: Path) -> list[str]:
-    """Paths of the recordings below the root, sorted; hidden files (`._x.wav` of old Macs) are left out."""
-    found = {path for pattern in corpus.globs for path in glob.glob(pattern, root_dir=root, recursive=True)}
-    # A link to nothing (a git-annex copy that was not fetched) is a recording too: one that cannot be read.
-    there = [path for path in found if (root / path).is_file() or (root / path).is_symlink()]
-    files = sorted(path.replace(os.sep, "/") for path in there)
+def _recordings(corpus: Corpus, folder: Folder) -> list[str]:
+    """Paths of the recordings below the root, sorted; hidden files (`._x.wav` of old Macs) are left out.
+
+    What is no file (a link to nothing in a git-annex copy that was not fetched, a pipe) is a recording too: one that
+    cannot be read.
+    """
+    files = folder.files(corpus.globs, key="audio")
     if not files:
         globs = ", ".join(f"'{g}'" for g in corpus.globs)
         where, todo = f"{corpus.name}.audio", "Correct `audio` or `root`; case matters"
-        raise CorpusError([Fault(where, f"no recording matches {globs} below {root}", "recordings", todo)])
+        raise CorpusError([Fault(where, f"no recording matches {globs} below {folder.root}", "recordings", todo)])
     return files
 
 
-def _read_paths(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+def _read_paths(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
     assert isinstance(corpus.labels, PathLabels)
-    pattern = re.compile(corpus.labels.pattern)
-    hits = {file: list(pattern.finditer(file)) for file in files}
+    matcher = _matcher(corpus, corpus.labels.pattern)
+    hits = {file: _matched(matcher.hits, file, corpus, place=f"'{printable(file)}'") for file in files}
     odd = [file for file, found in hits.items() if len(found) != 1]
     if odd:
         found = f"{len(odd)} of {len(files)} paths do not match exactly once ({listed(map(printable, odd))})"
@@ -120,11 +127,14 @@ def _read_paths(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
     return [{**_texts(found[0].groupdict()), "file": file} for file, found in hits.items() if len(found) == 1]
 
 
-def _read_table(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+def _read_table(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
     labels = corpus.labels
     assert isinstance(labels, TableLabels)
     where = f"{corpus.name}.labels.file"
-    table = _table(root / labels.file, where=where, tables=labels.tables)
+    if labels.file.endswith(".yaml"):  # the tables of an audformat database lie beside its header
+        beside = glob.escape(labels.file.removesuffix(".yaml"))
+        folder.files([f"{beside}.*.csv", f"{beside}.*.parquet"], key="labels.file")
+    table = _table(folder.file(labels.file, key="labels.file"), where=where, tables=labels.tables)
     if not _has_columns(table, labels.columns.values(), where=where, faults=faults):
         return []
     rows: list[Names] = [
@@ -133,32 +143,60 @@ def _read_table(corpus: Corpus, root: Path, files: Sequence[str], faults: list[F
     return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
 
 
-def _read_lines(corpus: Corpus, root: Path, files: Sequence[str], faults: list[Fault]) -> list[Names]:
+def _read_lines(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
     labels = corpus.labels
     assert isinstance(labels, LineLabels)
-    pattern = re.compile(labels.pattern)
+    matcher = _matcher(corpus, labels.pattern)
     rows: list[Names] = []
-    annotations = sorted(glob.glob(labels.files, root_dir=root, recursive=True))
+    annotations = folder.files([labels.files], key="labels.files")
     where = f"{corpus.name}.labels"
     if not annotations:
-        faults.append(Fault(f"{where}.files", f"no file matches '{labels.files}' below {root}", "annotation files"))
+        faults.append(
+            Fault(f"{where}.files", f"no file matches '{labels.files}' below {folder.root}", "annotation files")
+        )
     barren = []
     for name in annotations:
         try:
-            lines = (root / name).read_text(encoding=labels.encoding, errors="replace").splitlines()
+            hits = _hits(corpus, matcher, folder.root / name, name=printable(name))
         except OSError as error:
-            faults.append(
-                Fault(f"{where}.files", f"{printable(name)} cannot be read ({error.strerror})", "a text file")
-            )
+            found = f"{printable(name)} cannot be read ({error.strerror})"
+            faults.append(Fault(f"{where}.files", found, "a text file"))
             continue
-        hits = [hit for hit in map(pattern.search, lines) if hit]
-        rows += [_texts(hit.groupdict()) for hit in hits]
+        rows += hits
         if not hits:
             barren.append(name)
     if barren:
-        found = f"no line matches in {len(barren)} of {len(annotations)} annotation files ({listed(barren)})"
+        names = listed(map(printable, barren))
+        found = f"no line matches in {len(barren)} of {len(annotations)} annotation files ({names})"
         faults.append(Fault(f"{where}.pattern", found, "a hit in each", "Correct the pattern or narrow `files`"))
     return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
+
+
+def _hits(corpus: Corpus, matcher: Matcher, path: Path, *, name: str) -> list[Names]:
+    """Match the lines of an annotation file."""
+    assert isinstance(corpus.labels, LineLabels)
+    text = read_whole(path, at_most=MOST_ANNOTATION_BYTES).decode(corpus.labels.encoding, errors="replace")
+    tried = (
+        _matched(matcher.search, line, corpus, place=f"line {n} of {name}")
+        for n, line in enumerate(text.splitlines(), start=1)
+    )
+    return [_texts(hit.groupdict()) for hit in tried if hit]
+
+
+def _matched(match: Callable[[str], Any], text: str, corpus: Corpus, *, place: str) -> Any:
+    try:
+        return match(text)
+    except MatchError as error:
+        todo = "Repeat no group that itself repeats, as (a+)+ does; say [^_]+ or \\d+ rather than .*"
+        wanted = f"a decision within {TEXT_S:g} s for each text and {SCAN_S:g} s for all"
+        raise CorpusError([Fault(f"{corpus.name}.labels.pattern", f"on {place}: {error}", wanted, todo)]) from error
+
+
+def _matcher(corpus: Corpus, pattern: str) -> Matcher:
+    try:
+        return Matcher(pattern)
+    except ValueError as error:  # an entry made in Python, past the checks of corpora.yaml
+        raise CorpusError([Fault(f"{corpus.name}.labels.pattern", f"'{pattern}' ({error})", "a pattern")]) from error
 
 
 _READERS = {PathLabels: _read_paths, TableLabels: _read_table, LineLabels: _read_lines}
@@ -198,10 +236,10 @@ def _keep_present(
     return present
 
 
-def _joined(corpus: Corpus, root: Path, rows: list[Names], faults: list[Fault]) -> list[Names]:
+def _joined(corpus: Corpus, folder: Folder, rows: list[Names], faults: list[Fault]) -> list[Names]:
     for i, join in enumerate(corpus.join):
         where = f"{corpus.name}.join.{i}"
-        table = _table(root / join.file, where=f"{where}.file")
+        table = _table(folder.file(join.file, key=f"join.{i}.file"), where=f"{where}.file")
         if not _has_columns(table, [*join.match.values(), *join.columns.values()], where=where, faults=faults):
             continue
         known: dict[tuple[str, ...], dict[str, str]] = {}
@@ -332,7 +370,7 @@ def _partial_title(n: int, short: Sequence[Fault], *, n_labelled: int) -> str:
 
 
 def _texts(groups: Mapping[str, str | None]) -> Names:
-    return {name: value or "" for name, value in groups.items()}
+    return {name: printable(value or "") for name, value in groups.items()}
 
 
 def _normal(path: str) -> str:

@@ -7,11 +7,12 @@ speaker `03` stays `03` and emotion `N` stays `N`. The models check form; `catal
 from __future__ import annotations
 
 import codecs
-import re
 import string
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from serbench.corpora.patterns import compile_pattern
 
 EMOTIONS = (
     "anger",
@@ -54,9 +55,9 @@ GENDERS = ("female", "male", "child", "other")
 
 def _compiles(pattern: str) -> str:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+        compile_pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"not a regular expression that can be used: {error}") from error
     return pattern
 
 
@@ -72,10 +73,16 @@ def _is_template(text: str) -> str:
     return text
 
 
+_NO_ENCODINGS_OF_FILES = ("idna", "punycode", "undefined", "utf-7")
+"""Made for names and mails; some take time that grows with the square of the text, or give half characters."""
+
+
 def _is_encoding(name: str) -> str:
     try:
-        codecs.lookup(name)
-    except LookupError as error:
+        if codecs.lookup(name).name in _NO_ENCODINGS_OF_FILES:
+            raise LookupError(name)
+        b"a".decode(name, "replace")  # zip and its kin are codecs, but give no text
+    except (LookupError, ValueError) as error:
         raise ValueError("not an encoding that Python knows, such as utf-8 or latin-1") from error
     return name
 
@@ -92,7 +99,7 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 
 def groups_of(pattern: str) -> tuple[str, ...]:
     """Names of a regular expression's groups."""
-    return tuple(re.compile(pattern).groupindex)
+    return tuple(compile_pattern(pattern).groupindex)
 
 
 def names_in(template: str) -> tuple[str, ...]:
@@ -196,6 +203,9 @@ class Corpus(Strict):
     verified: bool = Field(True, description="False where names or counts were not checked against a real copy.")
     root: str = Field(description="Folder of the corpus; ${VARIABLES} are filled in, relative to this file.")
     audio: str | Strings = Field(description="Glob or globs of the recordings, below the root.")
+    outside: Literal["refuse", "allow"] = Field(
+        "refuse", description="Whether recordings and tables may lie outside `root`, through links or `..`."
+    )
     labels: Labels
     join: tuple[Join, ...] = ()
     compose: dict[str, Template] = Field({}, description="Field -> template over the labels' names.")

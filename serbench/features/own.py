@@ -5,17 +5,29 @@ Ids are those of the index (`serbench folds CORPUS` lists them). The file's cont
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from serbench.errors import FeatureError, listed
+from serbench.errors import FeatureError, listed, printable
 from serbench.features import has_feature_set
+from serbench.files import check_regular, read_parquet
 from serbench.keys import digest
 
 SUFFIXES = (".parquet", ".csv")
+
+MOST_BYTES = 2**32
+"""Bytes of a CSV file."""
+
+MOST_ROWS = 2_000_000
+MOST_COLUMNS = 100_000
+LONGEST_LINE = 2**24
+"""Bytes of a line of a CSV file."""
+
+_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +72,71 @@ def read_own_features(path: Path) -> OwnFeatures:
 
     Raises
     ------
-    FeatureError : absent, unreadable, no `utterance` column, doubled ids, columns that are no numbers, or a name
-        that a registered feature set has.
+    FeatureError : absent, unreadable, too large, no `utterance` column, doubled ids, columns that are no numbers, or
+        a name that a registered feature set has or that is no plain name: it names a folder of the store.
     """
-    where = path.name
+    where = printable(path.name)
     if has_feature_set(path.stem):
         raise FeatureError(
             where, f"'{path.stem}' is the name of a feature set of serbench or a plug-in", "another file name"
         )
-    frame = _read(path)
-    if "utterance" not in frame:
-        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
-    if frame["utterance"].isna().any():
-        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
-    if frame["utterance"].duplicated().any():
-        twice = frame["utterance"][frame["utterance"].duplicated()].astype(str)
-        raise FeatureError(where, f"utterances that occur twice: {listed(twice)}", "one row per utterance")
-    frame = frame.assign(utterance=frame["utterance"].astype(str)).set_index("utterance").sort_index()
+    if not _NAME.fullmatch(path.stem):
+        raise FeatureError(where, "no plain name", "letters, digits, - _ and ., 100 at most", "Rename the file")
+    frame = _with_ids(_read(path), where=where)
     words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
     if words or frame.empty or frame.shape[1] == 0:
         found = f"columns without numbers: {listed(words)}" if words else f"a table of shape {frame.shape}"
         raise FeatureError(where, found, "one row per utterance and numbers in every other column")
-    matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
+    with np.errstate(over="ignore"):  # infinite as float32: a failure row of its utterance
+        matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32, na_value=np.nan))
     return OwnFeatures(path.stem, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
 
 
+def _with_ids(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
+    """Make the column of utterances the index, sorted."""
+    if "utterance" not in frame:
+        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
+    if frame["utterance"].isna().any():
+        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
+    ids = frame["utterance"].astype(str)
+    if ids.duplicated().any():
+        raise FeatureError(
+            where, f"utterances that occur twice: {listed(ids[ids.duplicated()])}", "one row per utterance"
+        )
+    return frame.assign(utterance=ids).set_index("utterance").sort_index()
+
+
 def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise FeatureError(str(path), "no such file", "a parquet or CSV file of features")
+    name = printable(path.name)
     try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype={"utterance": str})
-        frame = pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise FeatureError(path.name, f"cannot be read ({error})", "a parquet or CSV file") from error
-    return frame.reset_index() if frame.index.name == "utterance" else frame
+        frame = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
+        return frame.reset_index() if frame.index.name == "utterance" else frame
+    except FileNotFoundError as error:
+        raise FeatureError(printable(str(path)), "no such file", "a parquet or CSV file of features") from error
+    except OSError as error:
+        raise FeatureError(name, f"cannot be read ({error.strerror or error})", "a parquet or CSV file") from error
+    except (ValueError, OverflowError) as error:
+        raise FeatureError(name, f"cannot be read ({error})", "a parquet or CSV file") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    check_regular(path, at_most=MOST_BYTES)
+    _check_lines(path)
+    frame = pd.read_csv(path, dtype={"utterance": str}, low_memory=False)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError("lines have more fields than the header")
+    return frame
+
+
+def _check_lines(path: Path) -> None:
+    """Check how many columns and lines there are: pandas' memory is many times that of a file of commas."""
+    with path.open("rb") as file:
+        header = file.readline(LONGEST_LINE)
+        if header.count(b",") >= MOST_COLUMNS:
+            raise ValueError(f"more than {MOST_COLUMNS} columns")
+        n_lines, line = 1, header
+        while line:
+            if len(line) >= LONGEST_LINE or n_lines > MOST_ROWS:
+                raise ValueError(f"more than {MOST_ROWS} lines, or one of more than {LONGEST_LINE} bytes")
+            line = file.readline(LONGEST_LINE)
+            n_lines += 1

@@ -10,7 +10,7 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.report.columns import keep_comparable
-from serbench.report.formats import FORMATS, Table, to_text
+from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
 from serbench.report.matrices import fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
 from serbench.report.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
@@ -152,7 +152,7 @@ def write_report(report: Report, store: Store) -> None:
     write_frame(folder / "scores.parquet", report.scores, metadata={"provenance": report.origin.lines})
     write_json(folder / "provenance.json", report.provenance)
     for name, frame in report.long.items():
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / f"{name}.csv", frame_to_csv(frame))
 
 
 def _provenance_section(report: Report) -> str:

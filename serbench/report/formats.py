@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
 
 from serbench.report.provenance import NO_ORIGIN, Line, Origin
@@ -25,9 +27,20 @@ _LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "[": "{[}",  # behind the end of a row these would be an option of it
+    "]": "{]}",
+    "*": "{*}",
     "°": r"\textdegree{}",
     "–": "--",
 }
+
+_CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
+_FORMULA = tuple("=+-@\t\n＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones of East Asia likewise
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ def to_markdown(table: Table) -> str:
     align = ["left"] * table.n_labels + ["right"] * (len(table.header) - table.n_labels)
     header = [_md(name) for name in table.header]
     body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
-    notes = "".join(f"\n{_md(note)}\n" for note in table.notes)
+    notes = "".join(f"\n{_md_paragraph(note)}\n" for note in table.notes)
     return f"### {_md(table.title)}\n\n{body}\n{notes}{_md_comment(table.origin.lines)}"
 
 
@@ -122,15 +135,37 @@ def _tex_comment(lines: Sequence[Line]) -> str:
     return "".join(f"% {line}\n" for line in to_text(lines))
 
 
+def frame_to_csv(frame: pd.DataFrame) -> str:
+    """Write a frame as CSV for people: text that a spreadsheet would run gets a quote in front, numbers stay."""
+    written = frame.rename(columns=lambda name: _csv(str(name)))
+    for place, kind in enumerate(written.dtypes):
+        if not is_numeric_dtype(kind):
+            values = [_csv(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
+            written.isetitem(place, pd.array(values, dtype=object))
+    text: str = written.to_csv(index=False, lineterminator="\n")
+    return text
+
+
 def _md(text: str) -> str:
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
+    return re.sub(r"([\\|*_<>`\[\]~$])", r"\\\1", _one_line(text).replace("&", "&amp;"))
+
+
+def _md_paragraph(text: str) -> str:
+    """Escape a line of its own: it must not open a heading, a list or a rule."""
+    return re.sub(r"^([0-9]*)([#+=.):-])", r"\1\\\2", _md(text))
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Put a space for line ends and other control characters: they would end a row."""
+    return re.sub(f"[{_CONTROL}]", " ", text).strip()
 
 
 def _csv(text: str) -> str:
     """Keep spreadsheets from taking a name for a formula; numbers stay as they are."""
-    is_number = re.fullmatch(r"[-+]?[\d.]+", text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not is_number and text != "-" else text
+    plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
+    plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
+    return f"'{plain}" if plain[:1] in _FORMULA and not _NUMBER.fullmatch(plain) and plain != "-" else plain

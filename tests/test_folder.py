@@ -1,0 +1,212 @@
+import glob
+import os
+
+import pytest
+
+from serbench.corpora import folder as module
+from serbench.corpora.catalogue import build_catalogue, parse_document
+from serbench.corpora.folder import Folder
+from serbench.corpora.labels import scan_corpus
+from serbench.errors import CorpusError
+
+FILES = [
+    "a/b/c.wav",
+    "a/.h/x.wav",
+    ".x.wav",
+    "a/b.wav",
+    "b.wav",
+    "[x]/q.wav",
+    "a/d e/f.wav",
+    "a/b/c/d/e.wav",
+    "A/B.WAV",
+]
+GLOBS = [
+    "**",
+    "**/*.wav",
+    "*.wav",
+    "a/**/*.wav",
+    "a/*/*.wav",
+    "**/b/*.wav",
+    "*",
+    "a/b.wav",
+    "[[]x]/*.wav",
+    "a/.h/*.wav",
+]
+GLOBS += ["**/.h/*", "**/[ab]*/**/*.wav", ".*", "**/**/*.wav", "a/b/", "nothing.wav", "?.wav", "[!b].wav"]
+
+
+def fill(root, names=FILES):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return Folder(root, "toy", fenced=True)
+
+
+@pytest.mark.parametrize("pattern", GLOBS)
+def test_glob_finds_what_python_finds(tmp_path, pattern):
+    folder = fill(tmp_path)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "dead.wav").symlink_to("nothing")
+    wanted = {p for p in glob.glob(pattern, root_dir=tmp_path, recursive=True) if not (tmp_path / p).is_dir()}
+    assert folder.files([pattern], key="audio") == sorted(wanted)
+
+
+def test_links_to_folders_above_end(tmp_path):
+    folder = fill(tmp_path)
+    for name in ("x", "y", "a/z"):
+        (tmp_path / name).symlink_to(tmp_path)
+    found = folder.files(["**/**/**/**/*.wav", "**/*/**/c.wav", "**/x/*.wav"], key="audio")
+    assert {"a/b/c.wav", "a/b.wav", "b.wav"} <= set(found)
+
+
+def test_folders_without_end_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ENTRIES", 8)
+    with pytest.raises(CorpusError, match=r"toy.audio: more than 8 files and folders .* Narrow the glob"):
+        fill(tmp_path).files(["**"], key="audio")
+
+
+def test_deep_folders_are_walked(tmp_path):
+    place = tmp_path
+    for _ in range(300):
+        place /= "d"
+    place.mkdir(parents=True)
+    (place / "x.wav").touch()
+    assert len(Folder(tmp_path, "toy", fenced=True).files(["**/*.wav"], key="audio")) == 1
+
+
+@pytest.mark.parametrize("pattern", ["*/../*.wav", "*/" * 65 + "x", "*" + "x" * 5000])
+def test_glob_that_cannot_be_walked_is_refused(tmp_path, pattern):
+    with pytest.raises(CorpusError, match=r"toy.audio: .* Expected a glob of at most 64 steps, without '..'"):
+        fill(tmp_path).files([pattern], key="audio")
+
+
+def outside(tmp_path):
+    """Make a corpus `in` beside a folder `out` that is none of its business."""
+    folder = fill(tmp_path / "in")
+    fill(tmp_path / "out", ["secret.wav", "sub/secret.wav"])
+    return folder
+
+
+LEADS_OUT = {
+    "a link to a file": ("*.wav", "s.wav", "../out/secret.wav"),
+    "a link to a folder": ("**/*.wav", "s", "../out"),
+    "a link in the plain part of the glob": ("s/*.wav", "s", "../out"),
+    "a plain path through a link": ("s/secret.wav", "s", "../out"),
+    "a link to nothing": ("*.wav", "s.wav", "../.git/annex/objects/x.wav"),
+    "dots": ("../out/*.wav", None, None),
+    "a plain path with dots": ("../out/secret.wav", None, None),
+    "dots that come back and leave": ("../in/../out/*.wav", None, None),
+    "an absolute glob": ("/{}/out/*.wav", None, None),
+}
+
+
+@pytest.mark.parametrize(("pattern", "link", "target"), LEADS_OUT.values(), ids=LEADS_OUT)
+def test_what_leads_out_of_the_root_is_refused_until_allowed(tmp_path, pattern, link, target):
+    folder = outside(tmp_path)
+    if link:
+        (folder.root / link).symlink_to(target)
+    pattern = pattern.format(str(tmp_path).strip("/"))
+    with pytest.raises(CorpusError, match=r"toy.audio: 1 path leads out .* to .*(out|annex).* `outside: allow`"):
+        folder.files([pattern], key="audio")
+    assert Folder(folder.root, "toy", fenced=False).files([pattern], key="audio")
+
+
+def test_link_out_of_the_root_that_the_glob_passes_over_does_not_matter(tmp_path):
+    folder = outside(tmp_path)
+    (folder.root / "papers").symlink_to("../out")
+    assert folder.files(["*.wav", "a/*.wav"], key="audio") == ["a/b.wav", "b.wav"]
+
+
+def test_links_that_stay_inside_and_a_root_that_is_a_link_are_fine(tmp_path):
+    folder = outside(tmp_path)
+    (folder.root / "c.wav").symlink_to("a/b.wav")
+    (folder.root / "up.wav").symlink_to("../in/b.wav")
+    (tmp_path / "corpus").symlink_to("in")
+    linked = Folder(tmp_path / "corpus", "toy", fenced=True)
+    assert linked.files(["*.wav"], key="audio") == ["b.wav", "c.wav", "up.wav"]
+    assert linked.files(["../corpus/*.wav"], key="audio") == ["../corpus/b.wav", "../corpus/c.wav", "../corpus/up.wav"]
+
+
+def test_contents_of_git_annex_are_named_as_such(tmp_path):
+    folder = outside(tmp_path)
+    (folder.root / "s.wav").symlink_to("../.git/annex/objects/x.wav")
+    with pytest.raises(CorpusError, match=r"\(git-annex keeps contents there\)"):
+        folder.files(["*.wav"], key="audio")
+
+
+def test_pipe_in_the_place_of_a_recording_is_listed_and_not_opened(tmp_path):
+    folder = fill(tmp_path)
+    os.mkfifo(tmp_path / "p.wav")
+    assert folder.files(["*.wav"], key="audio") == ["b.wav", "p.wav"]
+
+
+ENTRY = """\
+toy:
+  title: Toy
+  language: en
+  licence: none
+  root: in
+  audio: '*.wav'
+  labels: {labels}
+  emotions: {{a: anger, n: neutral}}
+  {more}
+"""
+TABLE = "{from: table, file: FILE, columns: {file: file, speaker: who, emotion: what}}"
+LINES = "{from: lines, files: FILE, pattern: '(?P<file>\\S+) (?P<speaker>\\w+) (?P<emotion>\\w)', path: '{file}'}"
+PATHS = "{from: path, pattern: '(?P<emotion>[an])(?P<take>\\d)'}"
+JOIN = "join: [{file: FILE, match: {take: take}, columns: {speaker: who}}]"
+READ = {
+    "a table": (TABLE, "", "labels.file", "file,who,what\na1.wav,x,a\nn2.wav,y,n\n"),
+    "lines": (LINES, "", "labels.files", "a1.wav x a\nn2.wav y n\n"),
+    "a joined table": (PATHS, JOIN, "join.0.file", "take,who\n1,x\n2,y\n"),
+}
+
+
+@pytest.mark.parametrize(("labels", "more", "key", "content"), READ.values(), ids=READ)
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_labels_are_read_from_outside_only_where_the_entry_says_so(tmp_path, labels, more, key, content, is_linked):
+    fill(tmp_path / "in", ["a1.wav", "n2.wav"])
+    (tmp_path / "labels.csv").write_text(content)
+    if is_linked:
+        (tmp_path / "in" / "labels.csv").symlink_to(tmp_path / "labels.csv")
+    name = "labels.csv" if is_linked else "../labels.csv"
+    text = ENTRY.format(labels=labels, more=more).replace("FILE", name)
+
+    def scan(text):
+        (tmp_path / "corpora.yaml").write_text(text)
+        return scan_corpus(build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy"))
+
+    with pytest.raises(CorpusError, match=rf"toy.{key}: 1 path leads out .*labels.csv"):
+        scan(text)
+    assert [row["speaker"] for row in scan(text + "  outside: allow\n").rows] == ["toy/x", "toy/y"]
+
+
+def test_path_template_reaches_recordings_of_the_glob_only(tmp_path):
+    fill(tmp_path / "in", ["a1.wav", "labels.csv"])
+    fill(tmp_path, ["n2.wav"])
+    (tmp_path / "in" / "labels.csv").write_text("file,who,what\na1.wav,x,a\n../n2.wav,y,n\n")
+    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=TABLE.replace("FILE", "labels.csv"), more=""))
+    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
+    with pytest.raises(CorpusError, match=r"1 of 2 labelled recordings are not on disk \(../n2.wav\)"):
+        scan_corpus(corpus)
+
+
+def test_pattern_that_hangs_is_named_with_the_path_it_hung_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("serbench.corpora.patterns.TEXT_S", 0.05)
+    fill(tmp_path / "in", ["a" * 60 + "!.wav"])
+    labels = "{from: path, pattern: '^(?P<speaker>(?P<emotion>a|aa))+$'}"
+    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=labels, more=""))
+    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
+    with pytest.raises(CorpusError, match=r"toy.labels.pattern: on 'a+!.wav': no end after .* Repeat no group that"):
+        scan_corpus(corpus)
+
+
+def test_line_that_hangs_is_named_by_its_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("serbench.corpora.patterns.TEXT_S", 0.05)
+    fill(tmp_path / "in", ["a1.wav"])
+    (tmp_path / "in" / "labels.txt").write_text("fine\n" + "a" * 60 + "!\n")
+    labels = "{from: lines, files: '*.txt', pattern: '^(?P<speaker>(?P<emotion>a|aa))+$', path: '{speaker}'}"
+    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=labels, more=""))
+    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
+    with pytest.raises(CorpusError, match=r"toy.labels.pattern: on line 2 of labels.txt: no end after"):
+        scan_corpus(corpus)
