@@ -1,5 +1,7 @@
 """Sessions: `nox` runs tests, lint and types; the others are asked for by name, e.g. `nox -s slow`."""
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["tests", "lint", "types"]
@@ -33,6 +35,20 @@ def fuzz(session: nox.Session) -> None:
     session.install("-e", ".", *group("test"))
     given = ["tests/test_fuzz.py", "tests/test_formats.py", "tests/test_patterns.py"]
     session.run("pytest", *given, *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
+
+
+@nox.session(default=False)
+def reliability(session: nox.Session) -> None:
+    """Kill, damage, fill and feed everything many times, and write docs/reliability.md; half an hour for all."""
+    session.install("-e", ".[dask,remote]", *group("test"))
+    tally = Path(session.create_tmp()) / "tally.jsonl"
+    tally.unlink(missing_ok=True)
+    counted = {"SERBENCH_TALLY": str(tally.resolve())}
+    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "remote")]
+    session.run("pytest", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
+    if not session.posargs:
+        session.run("pytest", "tests/test_fuzz.py", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})
+        session.run("python", "benchmarks/reliability.py", str(tally), "docs/reliability.md")
 
 
 @nox.session(python=PYTHONS, default=False)
@@ -69,8 +85,8 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
-    """Run what takes minutes: the forest on EmoDB against the independent script."""
-    session.install("-e", ".", *group("test"))
+    """Run what takes minutes: the forest on EmoDB against the independent script, and fifty kills instead of ten."""
+    session.install("-e", ".[dask,remote]", *group("test"))
     session.run("pytest", "-m", "slow", "-s", *session.posargs)
 
 

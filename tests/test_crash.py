@@ -137,9 +137,9 @@ def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_pa
         assert jobs_of(results) == calm
     again = sum(places_of(results)[name] != place for results, jobs in first.items() for name, place in jobs.items())
     assert sum(map(len, first.values())) > 2 * kills
-    tally("kills of a grid survived", kills)
-    tally("jobs in place before a kill", sum(map(len, first.values())))
-    tally("of these, jobs done again", again)
+    tally("grid: kills", kills)
+    tally("grid: jobs in place before a kill", sum(map(len, first.values())))
+    tally("grid: jobs done again", again)
     assert again == 0
 
 
@@ -158,9 +158,9 @@ def test_killed_extraction_ends_with_the_same_bytes_and_computes_no_row_twice(ex
         assert len(rows) == 480
         rows_there += len(rows)
         again += sum(rows.values()) - len(rows)
-    tally("kills of an extraction survived", kills)
-    tally("rows of features at the end", rows_there)
-    tally("of these, rows computed again", again)
+    tally("extract: kills", kills)
+    tally("extract: rows of features at the end", rows_there)
+    tally("extract: rows computed again", again)
     assert again == 0
 
 
@@ -202,7 +202,7 @@ def test_stopped_grid_ends_within_two_seconds_inside_libsvm(endless, tmp_path, t
     assert "stopped. What was finished is stored (grid: 0 of 2); the same command goes on from there." in err
     assert "Traceback" not in err
     assert not leftovers(tmp_path / "results")
-    tally("stopped within two seconds inside libsvm", 1)
+    tally("grid: stops inside libsvm", 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -221,7 +221,7 @@ def test_stopped_extraction_keeps_what_it_did(extract, tmp_path, tally, number):
     done, there, failed = (int(word) for word in told.replace(",", " ").split() if word.isdigit())
     assert (done + there, failed) == (240, 0)
     assert there >= 16
-    tally("stopped within two seconds while extracting", 1)
+    tally("extract: stops", 1)
 
 
 def test_workers_end_soon_after_the_program_was_killed(endless, tmp_path):
@@ -264,10 +264,14 @@ def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, 
         if killed >= deaths:
             break
     assert killed == deaths
-    tally("workers killed", deaths)
+    tally("grid: workers killed", deaths)
 
 
-def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally):
+AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 11))]
+
+
+@pytest.mark.parametrize("n", AT_ONCE)
+def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally, n):
     grid.run(tmp_path / "calm")
     both = [grid.start(tmp_path / "both") for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
@@ -277,10 +281,12 @@ def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally):
     assert done == 28
     assert all("were done by another process on this results folder" in err for _, err in told)
     assert not leftovers(tmp_path / "both")
-    tally("grids run twice at once", 1)
+    tally("grid: two at once", 1)
+    tally("grid: jobs done twice by two at once", done - 28)
 
 
-def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally):
+@pytest.mark.parametrize("n", AT_ONCE)
+def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally, n):
     extract.run(tmp_path / "calm")
     for recording in (extract.corpora_file.parent / "toy").iterdir():
         os.utime(recording, ns=(0, 0))
@@ -293,4 +299,5 @@ def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally):
     assert sum(rows.values()) == len(rows) == 480
     assert all(": 0 extracted" not in out for out, _ in told)
     assert not leftovers(tmp_path / "both")
-    tally("extractions run twice at once", 1)
+    tally("extract: two at once", 1)
+    tally("extract: rows computed twice by two at once", sum(rows.values()) - len(rows))

@@ -62,25 +62,26 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
     files = sorted(check_files(toy.store("sound")))
     assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings"}
     rng = random.Random(n)
-    refused = 0
+    found = changed = 0
     for fault in range(n):
         victim = files[fault % len(files)]
         shutil.rmtree(tmp_path / "bad", ignore_errors=True)
         shutil.copytree(tmp_path / "sound", tmp_path / "bad")
         what = damage(tmp_path / "bad" / victim, rng)
-        assert list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim], what
+        found += list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim]
+        assert found == fault + 1, what
         with contextlib.suppress(SerbenchError):
             assert tables_agree(api.load_scores(api.Workspace(tmp_path / "bad")), sound), what
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            done, scores = toy("bad")
+            _, scores = toy("bad")
+        changed += int((~scores["value"].eq(sound["value"]) & sound["value"].notna()).sum())
         assert scores.equals(sound), what
         made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
         assert set(check_store(toy.store("bad")).damaged) <= made_when_needed, what
-        refused += bool(done.refused)
-    tally("files damaged", n)
-    tally("of these, found and named", n)
-    tally("of these, with another number in the end", 0)
+    tally("disk: files damaged", n)
+    tally("disk: damage found and named", found)
+    tally("disk: values that changed", changed)
 
 
 def check_files(store):
@@ -201,7 +202,7 @@ def test_limit_on_the_size_of_files_is_told_and_the_next_run_goes_on(toy, tmp_pa
     assert file in limited.stderr
     assert "Traceback" not in limited.stderr
     goes_on(toy, tmp_path, tmp_path / "results")
-    tally("disks that refused", 1)
+    tally("disk: refusals", 1)
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_d
     assert "Traceback" not in refused.stderr
     filler.unlink()
     goes_on(toy, tmp_path, results)
-    tally("disks that refused", 1)
+    tally("disk: refusals", 1)
 
 
 @pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
@@ -247,7 +248,7 @@ def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, tmp_path,
     assert "extract toy:" not in refused.stderr
     subprocess.run(["mount", "-o", "remount,rw", str(full_disk)], check=True)
     goes_on(toy, tmp_path, results)
-    tally("disks that refused", 1)
+    tally("disk: refusals", 1)
 
 
 def goes_on(toy, tmp_path, results):

@@ -190,7 +190,7 @@ def test_grid_in_s3_survives_the_loss_of_its_machine_and_gives_the_bytes_of_a_lo
     names = in_s3(s3, "print(*files.find('bucket/results'))").split()
     assert "bucket/results/report/report.md" in names
     assert not [name for name in names if "/.tmp" in name or "claims" in name or name.endswith(".arrow")]
-    tally("machines of an object store lost", 1)
+    tally("remote: machines lost", 1)
 
 
 @needs_s3

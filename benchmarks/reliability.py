@@ -1,0 +1,105 @@
+"""Write docs/reliability.md from what the tests counted while they broke things: `nox -s reliability`.
+
+Usage: reliability.py TALLY.jsonl PAGE.md. A test that fails ends the session before this is called, so that the page
+tells of a whole session or is not written.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections import Counter
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+CRASH = "nox -s reliability -- tests/test_crash.py"
+DISK = "nox -s reliability -- tests/test_disk.py"
+CLUSTER = "nox -s reliability -- tests/test_cluster.py tests/test_remote.py"
+FUZZ = "nox -s fuzz"
+
+ROWS = (
+    (
+        "`serbench grid` killed by SIGKILL at random moments",
+        "grid: kills",
+        "jobs done again",
+        "grid: jobs done again",
+        CRASH,
+    ),
+    ("jobs that were in place before these kills", "grid: jobs in place before a kill", "", "", CRASH),
+    (
+        "`serbench extract` killed by SIGKILL",
+        "extract: kills",
+        "rows computed again",
+        "extract: rows computed again",
+        CRASH,
+    ),
+    ("Ctrl-C or SIGTERM inside a libsvm fit", "grid: stops inside libsvm", "not over within two seconds", "", CRASH),
+    ("Ctrl-C or SIGTERM while extracting", "extract: stops", "not over within two seconds", "", CRASH),
+    ("worker processes killed", "grid: workers killed", "differing predictions", "", CRASH),
+    (
+        "two `serbench grid` at once",
+        "grid: two at once",
+        "jobs done twice",
+        "grid: jobs done twice by two at once",
+        CRASH,
+    ),
+    (
+        "two `serbench extract` at once",
+        "extract: two at once",
+        "rows computed twice",
+        "extract: rows computed twice by two at once",
+        CRASH,
+    ),
+    (
+        "files cut, flipped in a bit, or overwritten",
+        "disk: files damaged",
+        "values changed",
+        "disk: values that changed",
+        DISK,
+    ),
+    ("of these, found and named", "disk: damage found and named", "", "", DISK),
+    ("disks full, read-only, or with a limit on files", "disk: refusals", "differing predictions afterwards", "", DISK),
+    ("workers of a dask cluster killed", "cluster: workers killed", "differing predictions", "", CLUSTER),
+    ("machines lost, with results in S3", "remote: machines lost", "differing predictions", "", CLUSTER),
+    ("hostile inputs to the readers", "fuzz inputs", "unexpected exceptions", "fuzz unexpected exceptions", FUZZ),
+)
+"""What was done, its count, what must not happen, its count (a test fails otherwise where there is none), and how."""
+
+HEADER = (
+    "| done on purpose | times | what must not happen | seen | repeated by |",
+    "|:---|---:|:---|---:|:---|",
+)
+BEGIN, END = "<!-- figures, written by benchmarks/reliability.py -->\n", "<!-- end of figures -->\n"
+
+
+def main():
+    """Add up the counts and put them into the page."""
+    tally, page = map(Path, sys.argv[1:])
+    counts = Counter()
+    for line in tally.read_text().splitlines():
+        told = json.loads(line)
+        counts["fuzz inputs" if told["name"].startswith("fuzz inputs") else told["name"]] += told["n"]
+    rows = [row(counts, *given) for given in ROWS if counts[given[1]]]
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    page.write_text(before + BEGIN + "\n".join([*HEADER, *rows, "", made_with(), ""]) + END + after)
+
+
+def made_with():
+    """Say where and with what the figures were counted."""
+    packages = [f"{name} {version(name)}" for name in ("scikit-learn", "numpy", "pyarrow", "joblib", "distributed")]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    machine = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    return f"Counted on {date.today()} at commit {commit or 'unknown'}: {machine}, {', '.join(packages)}."
+
+
+def row(counts, done, name, fault, fault_name, command):
+    """One row of the table; a fault without a count of its own is one that fails its test."""
+    seen = "" if not fault else counts[fault_name] if fault_name else 0
+    return f"| {done} | {counts[name]:,} | {fault} | {seen} | `{command}` |"
+
+
+if __name__ == "__main__":
+    main()
