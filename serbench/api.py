@@ -399,7 +399,7 @@ def export_features(
 
     from serbench.extract import read_corpus_features
     from serbench.report.formats import frame_to_csv
-    from serbench.store import write_frame, write_text
+    from serbench.sealed import write_frame, write_text
 
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):

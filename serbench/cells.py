@@ -26,7 +26,8 @@ from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, list
 from serbench.keys import digest
 from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap
 from serbench.protocols import Group, InnerRule, find_protocol, inner_rule, restrict, test_groups
-from serbench.store import Store, read_frame, stored_rows
+from serbench.sealed import read_frame
+from serbench.store import Store, stored_rows
 
 SCALINGS = ("train", "speaker", "none")
 SPEAKER_SCALING_NEEDS = 10

@@ -382,7 +382,7 @@ def folds(
     """Write the folds of a corpus as CSV, for other tools."""
     import serbench.api as api
     from serbench.report.formats import frame_to_csv
-    from serbench.store import write_text
+    from serbench.sealed import write_text
 
     request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
     table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))

@@ -30,18 +30,8 @@ from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
 from serbench.progress import Progress, silent
 from serbench.recordings import FileState, Measured, add_measured, read_measured, replace_measured
-from serbench.store import (
-    Claims,
-    FeatureTable,
-    Store,
-    read_columns,
-    read_features,
-    remove_damaged_parts,
-    stored_rows,
-    write_columns,
-    write_json,
-    write_part,
-)
+from serbench.sealed import read_columns, write_columns, write_json
+from serbench.store import FeatureTable, Store, read_features, remove_damaged_parts, stored_rows, write_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +192,7 @@ class _Pass:
         self.scan, self.feature_sets, self.store = scan, feature_sets, store
         self.jobs, self.rehash = jobs, rehash
         self.writer = _Writer(store, feature_sets, scan.corpus.name)
-        self.claims = Claims(store)
+        self.claims = store.claims()
         self.threads = ThreadPoolExecutor(max_workers=jobs)
         self.local = threading.local()
 

@@ -33,7 +33,8 @@ from serbench.plan import Job, Plan, make_plan
 from serbench.pool import LocalCrew
 from serbench.progress import Progress, silent
 from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
-from serbench.store import OUTDATED, Store, is_sound, map_features, read_json, write_json
+from serbench.sealed import is_sound, read_json, write_json
+from serbench.store import OUTDATED, Store, map_features
 
 
 @dataclass(frozen=True, slots=True)

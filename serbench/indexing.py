@@ -14,7 +14,8 @@ from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, Fault, StoreError
 from serbench.keys import digest
 from serbench.recordings import Measured
-from serbench.store import Store, metadata_of, read_metadata, read_table, write_frame
+from serbench.sealed import metadata_of, read_metadata, read_table, write_frame
+from serbench.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,8 @@ from typing import Any
 from serbench.audio import DECODER
 from serbench.errors import StoreError
 from serbench.keys import digest
-from serbench.store import Store, read_columns, read_metadata, write_columns
+from serbench.sealed import read_columns, read_metadata, write_columns
+from serbench.store import Store
 
 SETTLED_NS = 2_000_000_000
 """Nanoseconds that a file must have been left alone before it was read."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from serbench.errors import StoreError
 from serbench.keys import digest
-from serbench.store import write_atomically, write_text
+from serbench.sealed import write_atomically, write_text
 
 PUT_S = 5.0
 """Seconds between two looks for finished files while a run goes on: what a lost machine loses at most."""

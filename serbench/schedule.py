@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from serbench.claims import Claims
 from serbench.errors import DiskError, SerbenchError
 from serbench.estimate import PROCESS
 from serbench.plan import Job
-from serbench.store import Claims, Store
+from serbench.store import Store
 
 POLL_S = 0.2
 """Seconds between two looks at jobs that other processes have in hand."""
@@ -89,7 +90,7 @@ def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Itera
     ------
     DiskError : the store cannot be written; jobs done so far are stored.
     """
-    with Claims(store) as claims:
+    with store.claims() as claims:
         yield from _Schedule(jobs, crew, store, room, claims).outcomes()
 
 

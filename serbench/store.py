@@ -1,9 +1,7 @@
-"""The results folder: atomic files, and parts that are never rewritten.
+"""The results folder: its places, and the tables of numbers in it, features in parts and predictions by job.
 
-Every file is written beside its place and moved there in one step, so a reader meets a whole file or none, and is
-sealed with a checksum, so that a damaged one is known. Names of content (parts, jobs) are digests of what went into
-them; writing one twice is harmless, by two processes too. Columns and metadata are text and numbers; nothing is ever
-unpickled.
+Names of content (parts, jobs) are digests of what went into them; parts are never rewritten, and writing one twice is
+harmless, by two processes too.
 """
 
 from __future__ import annotations
@@ -11,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import mmap
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
+from serbench.claims import Claims
 from serbench.errors import DiskError, StoreError
 from serbench.keys import digest
-from serbench.seals import UNSEALED, is_intact, seal
+from serbench.sealed import TEMPORARY, metadata_of, read_table, unsealed, with_metadata, write_atomically, write_table
+from serbench.seals import is_intact, seal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,187 +140,21 @@ class Store:
         """Say whether a job's predictions are there."""
         return self.job(key).is_file()
 
-    def claim(self, name: str) -> Path:
-        """Place of the lock of what a process has in hand."""
-        return self.root / "claims" / f"{name}.lock"
+    def claims(self) -> Claims:
+        """Return claims on this store's work, none of them taken yet."""
+        return Claims(self.root / "claims")
 
     def temporary(self, *, older_than_s: float) -> list[Path]:
         """Temporary files of any host, by name, that nobody has written to for so many seconds."""
         before = time.time() - older_than_s
-        return sorted(path for path in self.root.rglob(".tmp-*") if path.stat().st_mtime < before)
+        return sorted(path for path in self.root.rglob(f"{TEMPORARY}*") if path.stat().st_mtime < before)
 
     def clear_leftovers(self) -> None:
         """Remove the temporary files of processes of this host that are gone, and claims that nobody holds."""
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            for leftover in self.root.rglob(".tmp-*"):
+            for leftover in self.root.rglob(f"{TEMPORARY}*"):
                 _clear(leftover)
-        claims = Claims(self)
-        for path in self.claim("*").parent.glob("*.lock"):
-            if claims.take(path.stem):
-                claims.release(path.stem)
-
-
-class Claims:
-    """What this process has in hand, so that others on the same store do something else meanwhile.
-
-    A claim is a lock of the operating system on a file of its own, so it ends with its process, however that ends. It
-    saves work and guards nothing: where a file system has no locks, and in the instant when a file of a lock is
-    removed, two processes may do the same, which is harmless.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._held: dict[str, FileLock] = {}
-
-    def take(self, name: str) -> bool:
-        """Claim something; say whether nobody else has it in hand."""
-        path = self._store.claim(name)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire(blocking=False)
-        except Timeout:
-            return False
-        except (OSError, NotImplementedError):  # no locks here, or not for this user
-            return True
-        self._held[name] = lock
-        return True
-
-    def release(self, name: str) -> None:
-        """Leave something to others."""
-        lock = self._held.pop(name, None)
-        if lock is not None:
-            with contextlib.suppress(OSError):
-                self._store.claim(name).unlink(missing_ok=True)  # while it is held: nobody waits for this file
-            lock.release()
-
-    def __enter__(self) -> Claims:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for name in tuple(self._held):
-            self.release(name)
-        with contextlib.suppress(OSError):  # others are at work
-            self._store.claim("").parent.rmdir()
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
-
-    Raises
-    ------
-    DiskError : no space, no permission, or any other refusal of the disk.
-    """
-    temporary = path.parent / f".tmp-{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise DiskError(
-            str(path),
-            f"cannot be written ({_disk_reason(error)})",
-            todo="What was stored before is intact; make room or mend permissions and run the same command again",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # what went wrong with the write is already on its way
-            temporary.unlink(missing_ok=True)
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write an Arrow table as parquet, sealed, atomically."""
-
-    def write(temporary: Path) -> None:
-        pq.write_table(_unsealed(table), temporary, compression="zstd", write_page_checksum=True)
-        seal(temporary)
-
-    write_atomically(path, write)
-
-
-def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a data frame without its index as parquet, atomically, with JSON metadata."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    write_table(path, _with_metadata(table, metadata or {}))
-
-
-def write_columns(
-    path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any] | None = None
-) -> None:
-    """Write lists of equal length as parquet, atomically, with JSON metadata; a list of nothing is one of text."""
-    arrays = {name: pa.array(values) if len(values) else pa.array([], pa.string()) for name, values in columns.items()}
-    write_table(path, _with_metadata(pa.table(arrays), metadata or {}))
-
-
-def read_columns(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Read a parquet file, or some columns of it, as one dictionary per row; see `read_table`."""
-    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
-    return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 with Unix line ends, atomically."""
-    write_atomically(path, lambda temporary: _fill(temporary, text))
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON, one line per field, sealed, atomically."""
-
-    def write(temporary: Path) -> None:
-        _fill(temporary, json.dumps({**record, "seal": UNSEALED}, indent=1, ensure_ascii=False) + "\n")
-        seal(temporary)
-
-    write_atomically(path, write)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a record that was written as JSON.
-
-    Raises
-    ------
-    StoreError : absent, or damaged.
-    """
-    try:
-        record: dict[str, Any] = json.loads(_intact(path))
-        del record["seal"]
-        return record
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file, or some columns of it.
-
-    Raises
-    ------
-    StoreError : absent or damaged.
-    """
-    try:
-        with pq.ParquetFile(pa.BufferReader(_intact(path))) as file:
-            return file.read(None if columns is None else list(columns))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-
-
-def read_frame(path: Path) -> pd.DataFrame:
-    """Read a parquet file as a data frame; see `read_table`."""
-    frame: pd.DataFrame = read_table(path).to_pandas()
-    return frame
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """Read the JSON metadata that serbench wrote into a parquet file."""
-    try:
-        return metadata_of(pq.read_schema(pa.BufferReader(_intact(path))))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-
-
-def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Return the JSON metadata that serbench wrote with a table."""
-    raw = schema.metadata or {}
-    return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
+        self.claims().clear()
 
 
 def write_part(folder: Path, part: FeatureTable) -> Path:
@@ -423,7 +254,7 @@ def write_predictions(
     by_utterance = np.ascontiguousarray(predictions.T, dtype=np.uint8)
     columns = pa.FixedSizeListArray.from_arrays(pa.array(by_utterance.ravel()), by_utterance.shape[1])
     table = pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns})
-    write_table(path, _with_metadata(table, metadata))
+    write_table(path, with_metadata(table, metadata))
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]:
@@ -459,12 +290,12 @@ def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
         "audio_hash": pa.array(table.audio_hashes, pa.string()),
         "features": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]),
     }
-    return _with_metadata(pa.table(columns), metadata)
+    return with_metadata(pa.table(columns), metadata)
 
 
 def _write_mapped(path: Path, table: FeatureTable) -> None:
     def write(temporary: Path) -> None:
-        arrow = _unsealed(_arrow(table, {"columns": list(table.columns)}))
+        arrow = unsealed(_arrow(table, {"columns": list(table.columns)}))
         with pa.ipc.new_file(str(temporary), arrow.schema) as file:
             file.write_table(arrow)
         seal(temporary)
@@ -488,32 +319,6 @@ def _matrix(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
 
 
-def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
-    own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()}
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
-
-
-def _unsealed(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"seal": UNSEALED.encode()})
-
-
-def is_sound(path: Path) -> bool:
-    """Say whether a sealed file is there and holds what was written."""
-    try:
-        _intact(path)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _intact(path: Path) -> bytes:
-    """Read a file as it was when it was sealed; `ValueError` where it is not."""
-    content = path.read_bytes()
-    if not is_intact(content):
-        raise ValueError("its content is not what was written: damaged, altered, or of an earlier serbench")
-    return content
-
-
 def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
@@ -523,13 +328,9 @@ def _whole_files(folder: Path, suffix: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
 
 
-def _fill(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
 def _clear(leftover: Path) -> None:
     """Remove a temporary file whose process, on this host, is gone."""
-    own = f".tmp-{socket.gethostname()}-"
+    own = f"{TEMPORARY}{socket.gethostname()}-"
     if not leftover.name.startswith(own):
         return
     pid = leftover.name[len(own) :].split("-", 1)[0]
@@ -545,15 +346,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _disk_reason(error: OSError) -> str:
-    """Say in the system's words why the disk refuses; pyarrow puts them behind words of its own."""
-    return (error.strerror or str(error)).rpartition("] ")[2]
-
-
-def _damaged(path: Path, error: Exception) -> StoreError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return StoreError(
-        str(path), f"cannot be read ({reason})", todo="Delete this file and run the command that makes it again"
-    )

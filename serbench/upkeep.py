@@ -11,7 +11,8 @@ from typing import Any
 from serbench.cells import Cell
 from serbench.errors import SerbenchError, StoreError
 from serbench.features import find_feature_set
-from serbench.store import Store, content_of_part, is_sound, read_json, read_metadata
+from serbench.sealed import is_sound, read_json, read_metadata
+from serbench.store import Store, content_of_part
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from serbench import api
-from serbench.store import read_columns
+from serbench.sealed import read_columns
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
 

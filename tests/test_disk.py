@@ -15,8 +15,9 @@ import pytest
 
 from serbench import api
 from serbench.errors import SerbenchError, StoreError
+from serbench.sealed import write_json
 from serbench.seals import UNSEALED, is_intact, seal
-from serbench.store import Store, write_json
+from serbench.store import Store
 from serbench.upkeep import check_store, find_litter, remove_litter
 
 FAULTS = [40, pytest.param(1000, marks=pytest.mark.slow)]

@@ -10,7 +10,8 @@ from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_se
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.extract import extract_corpus
-from serbench.store import Store, read_columns, read_features, read_frame
+from serbench.sealed import read_columns, read_frame
+from serbench.store import Store, read_features
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 
 from serbench import api
 from serbench.report.outcomes import load_outcomes
-from serbench.store import Store, map_features, read_json, read_predictions, write_json
+from serbench.sealed import read_json, write_json
+from serbench.store import Store, map_features, read_predictions
 
 sys.path.insert(0, str(Path(__file__).parent / "independent"))
 import nested_loso

@@ -11,7 +11,8 @@ from serbench.comparable import settings_key
 from serbench.errors import StoreError
 from serbench.report.formats import Entry, Table, to_latex, to_markdown
 from serbench.report.provenance import Origin
-from serbench.store import Store, read_json, read_metadata, read_predictions, write_json, write_predictions
+from serbench.sealed import read_json, read_metadata, write_json
+from serbench.store import Store, read_predictions, write_predictions
 
 EMOTIONS = "anger,happiness,neutral"
 CLASSIFIERS = ("knn", "logistic", "dummy")

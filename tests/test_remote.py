@@ -13,7 +13,7 @@ import pytest
 
 from serbench.errors import StoreError
 from serbench.remote import Mirror
-from serbench.store import write_text
+from serbench.sealed import write_text
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("fsspec") is None, reason="needs pip install '.[remote]'")
 needs_s3 = pytest.mark.skipif(

@@ -12,7 +12,8 @@ from serbench import api
 from serbench.errors import StoreError
 from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
 from serbench.report.outcomes import load_outcomes
-from serbench.store import Store, read_json, read_predictions, write_json
+from serbench.sealed import read_json, write_json
+from serbench.store import Store, read_predictions
 
 EMOTIONS = ["anger", "happiness", "neutral"]
 

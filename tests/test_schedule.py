@@ -9,7 +9,8 @@ from serbench.estimate import PROCESS
 from serbench.plan import Job, Recipe, Rows
 from serbench.protocols import TrainingSet
 from serbench.schedule import Elsewhere, Failed, Room, failure_of, run_jobs
-from serbench.store import Claims, Store, write_text
+from serbench.sealed import write_text
+from serbench.store import Store
 
 DEAD = Failed("its worker died", is_worker_fault=True)
 
@@ -91,7 +92,7 @@ def test_failed_job_is_not_run_again(tmp_path):
 
 def test_job_that_another_process_has_in_hand_is_left_to_it(tmp_path):
     store = Store(tmp_path)
-    other = Claims(store)
+    other = store.claims()
     assert other.take("a")
 
     class Watched(PretendedCrew):
@@ -107,7 +108,7 @@ def test_job_that_another_process_has_in_hand_is_left_to_it(tmp_path):
 
 def test_job_of_a_process_that_gave_it_up_is_done(tmp_path):
     store = Store(tmp_path)
-    other = Claims(store)
+    other = store.claims()
     assert other.take("a")
 
     class Watched(PretendedCrew):

@@ -7,18 +7,16 @@ import pytest
 
 from serbench.errors import StoreError
 from serbench.keys import digest, package_versions
+from serbench.sealed import read_frame, write_atomically, write_text
 from serbench.store import (
     FeatureTable,
     Store,
     map_features,
     read_features,
-    read_frame,
     read_predictions,
     stored_rows,
-    write_atomically,
     write_part,
     write_predictions,
-    write_text,
 )
 
 
@@ -193,7 +191,7 @@ def test_mapped_file_that_cannot_be_written_costs_no_features(tmp_path, monkeypa
     def no_room(path, write):
         raise StoreError(str(path), "cannot be written (No space left on device)")
 
-    monkeypatch.setattr("serbench.store.write_atomically", no_room)
+    monkeypatch.setattr("serbench.sealed.write_atomically", no_room)
     np.testing.assert_array_equal(map_features(tmp_path).matrix, table_of().matrix)
 
 

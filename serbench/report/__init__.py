@@ -30,7 +30,8 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
-from serbench.store import Store, read_frame, read_json, read_metadata, write_frame, write_json, write_text
+from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
+from serbench.store import Store
 
 
 @dataclass(frozen=True, slots=True)

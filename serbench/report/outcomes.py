@@ -21,7 +21,8 @@ from serbench.corpora.fingerprint import index_fingerprint
 from serbench.errors import SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
 from serbench.report.provenance import Provenance
-from serbench.store import OUTDATED, Store, read_frame, read_json, read_predictions
+from serbench.sealed import read_frame, read_json
+from serbench.store import OUTDATED, Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
 

@@ -1,0 +1,61 @@
+"""What a process has in hand, so that others on the same store do something else meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+class Claims:
+    """What this process has in hand, so that others on the same store do something else meanwhile.
+
+    A claim is a lock of the operating system on a file of its own, so it ends with its process, however that ends. It
+    saves work and guards nothing: where a file system has no locks, and in the instant when a file of a lock is
+    removed, two processes may do the same, which is harmless.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, FileLock] = {}
+
+    def take(self, name: str) -> bool:
+        """Claim something; say whether nobody else has it in hand."""
+        path = self._place(name)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError):  # no locks here, or not for this user
+            return True
+        self._held[name] = lock
+        return True
+
+    def release(self, name: str) -> None:
+        """Leave something to others."""
+        lock = self._held.pop(name, None)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                self._place(name).unlink(missing_ok=True)  # while it is held: nobody waits for this file
+            lock.release()
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for name in tuple(self._held):
+            self.release(name)
+        with contextlib.suppress(OSError):  # others are at work
+            self._folder.rmdir()
+
+    def clear(self) -> None:
+        """Remove the files of claims that nobody holds: what killed processes left."""
+        for path in self._folder.glob("*.lock"):
+            if self.take(path.stem):
+                self.release(path.stem)
+
+    def _place(self, name: str) -> Path:
+        return self._folder / f"{name}.lock"
