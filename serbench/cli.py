@@ -295,7 +295,7 @@ def grid(
     workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
     workspace = replace(workspace, job_timeout_s=job_timeout, scheduler=scheduler)
     result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
-    _print_plan(result.plan, workers=workspace.workers, cell_by_cell=dry_run, to_extract=result.to_extract)
+    _print_plan(result.plan, workspace, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)
     failed = _say_grid(result)
@@ -497,7 +497,7 @@ def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:
     return check.is_sound
 
 
-def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract: int) -> None:
+def _print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
     there = len(plan.plan.jobs) - len(plan.todo)
     if cell_by_cell:
         for cell in plan.cells:
@@ -508,8 +508,10 @@ def _print_plan(plan: GridPlan, *, workers: int, cell_by_cell: bool, to_extract:
     print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
     if to_extract:
         print(f"{to_extract} rows of features are to be extracted first, which comes on top")
-    if plan.todo:
-        _print_expectation(plan, workers=workers)
+    if plan.todo and workspace.scheduler is None:
+        _print_expectation(plan, workers=workspace.workers)
+    elif plan.todo:
+        print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
 
 
 def _print_expectation(plan: GridPlan, *, workers: int) -> None:

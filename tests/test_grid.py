@@ -507,3 +507,14 @@ def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
     done = run_grid(plan, run.store(), Workers(2))
     assert set(done.failed) == {job.key for job in plan.todo}
     assert all(part.name in reason for reason in done.failed.values())
+
+
+def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
+    from serbench.jobs import run_job
+
+    run = toy()
+    job = next(iter(run(classifiers=("knn",), dry_run=True).plan.plan.jobs.values()))
+    planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
+    with pytest.raises(api.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
+        run_job(job.key, planned, str(run.store().root))
+    assert not run.store().has_job(job.key)
