@@ -81,7 +81,7 @@ def disarmed(written, text):
 @example("=1+1", "-1e-5")
 def test_csv_of_a_table_gives_the_text_back_and_no_formula(one, two):
     rows = list(csv.reader(io.StringIO(to_csv([table_of(one, two)]), newline="")))
-    assert [len(row) for row in rows] == [3, 3, 3]
+    assert [len(row) for row in rows] == [4, 4, 4]  # the title first, the key of the provenance last
     assert disarmed(rows[0][2], two)
     assert disarmed(rows[1][0], one)
     assert disarmed(rows[2][1], two)
