@@ -73,7 +73,7 @@ def disarmed(written, text):
     """Say whether what was written for a text is safe, and gives it back."""
     text = re.sub("\r\n?", "\n", re.sub("[\ud800-\udfff]", "\ufffd", text))
     is_number = re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text, re.IGNORECASE)
-    is_safe = not written.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))  # noqa: RUF001
+    is_safe = not written.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
     return written in (text, f"'{text}") and (is_safe or is_number or text == "-")
 
 

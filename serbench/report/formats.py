@@ -39,7 +39,7 @@ _LATEX = {
 }
 
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
-_FORMULA = tuple("=+-@\t\n＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones of East Asia likewise
+_FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide ones of East Asia, taken likewise
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
