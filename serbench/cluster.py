@@ -103,22 +103,23 @@ class ClusterCrew:
 
     def wait(self, timeout_s: float | None) -> Sequence[tuple[Job, Outcome]]:
         """Return the jobs that have ended, once there are any or the time is over."""
-        from distributed import wait
-
-        until = time.monotonic() + (LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
-        while True:
-            try:
-                wait(list(self._running), timeout=max(0.01, until - time.monotonic()), return_when="FIRST_COMPLETED")
-            except TimeoutError:
-                pass
-            ended = [future for future in self._running if future.done()]
-            if ended or time.monotonic() >= until:
-                break
+        self._sleep(LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
+        ended = [future for future in self._running if future.done()]
         outcomes = [self._ended(future, self._running.pop(future)) for future in ended]
         if time.monotonic() - self._last_look >= LOOK_S:
             self._look()
             outcomes += self._stranded()
         return outcomes + self._overdue()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait for the first job to end, no longer than so many seconds."""
+        from distributed import wait
+
+        if not self._running:
+            time.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            wait(list(self._running), timeout=seconds, return_when="FIRST_COMPLETED")
 
     def close(self) -> None:
         """Let go of the scheduler, and of what still runs there."""
