@@ -31,10 +31,11 @@ ROWS = (
     (
         "`serbench extract` killed by SIGKILL",
         "extract: kills",
-        "rows computed again",
-        "extract: rows computed again",
+        "parts computed again",
+        "extract: parts computed again",
         CRASH,
     ),
+    ("parts of features that were in place before these kills", "extract: parts in place before a kill", "", "", CRASH),
     ("Ctrl-C or SIGTERM inside a libsvm fit", "grid: stops inside libsvm", "not over within two seconds", "", CRASH),
     ("Ctrl-C or SIGTERM while extracting", "extract: stops", "not over within two seconds", "", CRASH),
     ("worker processes killed", "grid: workers killed", "differing predictions", "", CRASH),
@@ -62,6 +63,13 @@ ROWS = (
     ("of these, found and named", "disk: damage found and named", "", "", DISK),
     ("disks full, read-only, or with a limit on files", "disk: refusals", "differing predictions afterwards", "", DISK),
     ("workers of a dask cluster killed", "cluster: workers killed", "differing predictions", "", CLUSTER),
+    (
+        "Ctrl-C or SIGTERM inside a fit on dask's workers",
+        "cluster: stops",
+        "not over within two seconds",
+        "",
+        CLUSTER,
+    ),
     ("machines lost, with results in S3", "remote: machines lost", "differing predictions", "", CLUSTER),
     ("hostile inputs to the readers", "fuzz inputs", "unexpected exceptions", "fuzz unexpected exceptions", FUZZ),
 )

@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 import serbench
-import serbench.grid
+import serbench.pool
 from serbench.api import plan_grid, run_planned_grid
-from serbench.jobs import run_job
+from serbench.pool import attempt
 from serbench.report.outcomes import load_outcomes
 
 CLOCKS = Path(sys.argv[-1]).parent / "clocks"
 
 
 def clocked_job(key, job, root):
-    """Run a job and note what its fits and predictions took; sent to the workers in the place of `run_job`."""
+    """Run a job and note what its fits and predictions took; sent to the workers in the place of `attempt`."""
     from sklearn.dummy import DummyClassifier
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.neural_network import MLPClassifier
@@ -42,7 +42,7 @@ def clocked_job(key, job, root):
     for c, (fit, predict) in original.items():
         c.fit, c.predict = clocked(fit), clocked(predict)
     try:
-        return run_job(key, job, root)
+        return attempt(key, job, root)
     finally:
         for c, (fit, predict) in original.items():
             c.fit, c.predict = fit, predict
@@ -63,7 +63,7 @@ def main():
     """Time planning and running a grid once the libraries are imported and the workers are up."""
     classifier, results, output = sys.argv[1:]
     CLOCKS.mkdir(exist_ok=True)
-    serbench.pool.run_job = clocked_job
+    serbench.pool.attempt = clocked_job
     workspace = serbench.Workspace(results=results, jobs=2)
 
     def run(name):

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from serbench.features import FeatureSet
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
-    from serbench.remote import Mirror
     from serbench.report import Report
     from serbench.report.formats import Table
     from serbench.store import Store
@@ -72,21 +71,22 @@ class Workspace:
         from serbench.remote import is_url, mirror_of
         from serbench.store import Store
 
-        return Store(mirror_of(str(self.results)).folder if is_url(self.results) else Path(self.results))
+        if not is_url(self.results):
+            return Store(Path(self.results))
+        mirror = mirror_of(str(self.results))
+        mirror.pull_now_and_then()
+        return Store(mirror.folder)
 
     @contextlib.contextmanager
-    def saving(self) -> Iterator[Progress]:
-        """Put what is made where the results belong, in the end and now and then on the way; yields the progress."""
+    def saving(self) -> Iterator[None]:
+        """Put what is made where the results belong, on the way and in the end, where that is not a folder."""
         from serbench.remote import is_url, mirror_of
 
-        if not is_url(self.results):
-            yield self.progress
-            return
-        mirror = mirror_of(str(self.results))
-        try:
-            yield _pushing(self.progress, mirror)
-        finally:
-            mirror.push()
+        if is_url(self.results):
+            with mirror_of(str(self.results)).pushing():
+                yield
+        else:
+            yield
 
     @property
     def workers(self) -> int:
@@ -220,7 +220,7 @@ def extract_features(
     store = workspace.store()
     store.prepare()
 
-    with workspace.saving() as progress:
+    with workspace.saving():
 
         def one(corpus: Corpus) -> Extraction:
             return extract_corpus(
@@ -230,7 +230,7 @@ def extract_features(
                 jobs=workspace.workers,
                 partial=workspace.partial,
                 rehash=workspace.rehash,
-                progress=progress,
+                progress=workspace.progress,
             )
 
         done, refused = _each(entries, one)
@@ -320,8 +320,8 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
     workspace = planned.workspace
     workers = Workers(workspace.workers, workspace.job_timeout_s, workspace.scheduler)
-    with workspace.saving() as progress:
-        run = run_jobs(planned.plan, workspace.store(), workers, progress=progress)
+    with workspace.saving():
+        run = run_jobs(planned.plan, workspace.store(), workers, progress=workspace.progress)
     return replace(planned, run=run)
 
 
@@ -359,7 +359,7 @@ def clean_store(litter: Litter, workspace: Workspace = Workspace()) -> None:
     from serbench.upkeep import remove_litter
 
     with workspace.saving():
-        remove_litter(litter)
+        remove_litter(litter, workspace.store())
 
 
 def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()) -> pd.DataFrame:
@@ -453,14 +453,6 @@ def _entries(catalogue: Catalogue, given: Names) -> list[Corpus]:
 
 
 _LIST = "`serbench corpora list` tells where to get them"
-
-
-def _pushing(progress: Progress, mirror: Mirror) -> Progress:
-    def tell(activity: str, done: int, total: int, share: float) -> None:
-        progress(activity, done, total, share)
-        mirror.push_now_and_then()
-
-    return tell
 
 
 def _each(entries: Sequence[Corpus], act: Callable[[Corpus], Any]) -> tuple[list[Any], dict[str, str]]:

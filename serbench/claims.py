@@ -25,7 +25,7 @@ class Claims:
         path = self._place(name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
+            lock = _system_lock(path)
             lock.acquire(blocking=False)
         except Timeout:
             return False
@@ -59,3 +59,20 @@ class Claims:
 
     def _place(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+    @property
+    def is_any_held(self) -> bool:
+        """Whether a process has anything in hand."""
+        self.clear()
+        return any(self._folder.glob("*.lock"))
+
+
+def _system_lock(path: Path) -> FileLock:
+    """Make a lock of the operating system; newer filelocks would else take a file's mere being there for one.
+
+    Such a file outlives its process, and another host cannot tell, so that everyone would wait for ever.
+    """
+    try:
+        return FileLock(path, fallback_to_soft=False)
+    except TypeError:
+        return FileLock(path)

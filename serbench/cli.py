@@ -6,6 +6,7 @@ Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: somet
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import os
 import shlex
@@ -72,8 +73,8 @@ DEFAULT_RESULTS = "results"
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes after Ctrl-C (typer's own) and after SIGTERM: 128 and the number of the signal."""
 
-PATIENCE_S = 1.0
-"""Seconds that a stopped command may take to wind up."""
+PATIENCE_S = 1.5
+"""Seconds that a stopped command may take to wind up; then it ends where it is."""
 
 LINE = 79
 """Characters of a line of prose."""
@@ -422,6 +423,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     warnings.showwarning = _say_warning
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except SerbenchError as error:
@@ -430,26 +432,39 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code in (INTERRUPTED, TERMINATED):
             _say_stopped()
-            _end_soon(stop.code)
         raise
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """Unwind after Ctrl-C, so that workers are stopped and what was computed is stored."""
+    _end_soon(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
 def _terminate(number: int, frame: object) -> None:
-    """Unwind as after Ctrl-C, so that workers are stopped and what was computed is stored."""
+    """Unwind after SIGTERM likewise."""
+    _end_soon(TERMINATED)
     sys.exit(TERMINATED)
 
 
-def _say_stopped() -> None:
-    done = f" ({_progress.activity}: {_progress.done} of {_progress.total})" if _progress.total else ""
-    say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")
-
-
 def _end_soon(code: int) -> None:
-    """End the process even where a thread is in the middle of a long recording."""
-    sys.stdout.flush()
-    timer = threading.Timer(PATIENCE_S, os._exit, [code])
+    """End the process even where something takes long: a thread in a long recording, a cluster, a network."""
+    timer = threading.Timer(PATIENCE_S, _end_now, [code])
     timer.daemon = True
     timer.start()
+
+
+def _end_now(code: int) -> None:
+    _say_stopped()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+@functools.cache
+def _say_stopped() -> None:
+    """Say, once, what is stored and how to go on."""
+    done = f" ({_progress.activity}: {_progress.done} of {_progress.total})" if _progress.total else ""
+    say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")
 
 
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:

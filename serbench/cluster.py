@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +25,23 @@ from serbench.store import FeatureTable, Store, map_features
 LOCAL = "local"
 """Scheduler that this program starts itself, with workers on this machine."""
 
+POLL_S = 0.02
+"""Seconds between two looks at whether a job has ended."""
+
 LOOK_S = 1.0
 """Seconds between two looks at which workers there are."""
-
-CLOSE_S = 10
-"""Seconds to wait for a scheduler of this program's own to end."""
 
 ANSWER_S = 5
 """Seconds to wait for the first answer of a scheduler."""
 
-PATIENCE_S = 60.0
-"""Seconds without a single worker after which the run stops."""
+CLOSE_S = 10
+"""Seconds to wait for a scheduler of this program's own to end."""
+
+PATIENCE_S = 600.0
+"""Seconds without a single worker after which the run stops: queues of clusters take their time."""
+
+BUSY_S = 10.0
+"""Seconds after which a worker counts as busy with a fit that another program left there."""
 
 _one_fit = threading.Lock()
 """Warnings of a fit are caught for the whole process, so that its threads take turns."""
@@ -48,10 +55,10 @@ Facts = dict[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A job under way, the workers that may have it, and since when."""
+    """A job under way, the worker that has it, and since when."""
 
     job: Job
-    workers: frozenset[str]
+    worker: str
     started: float
 
 
@@ -66,18 +73,16 @@ class ClusterCrew:
     def __init__(
         self, store: Store, jobs: Sequence[Job], *, scheduler: str, workers: int, timeout_s: float | None
     ) -> None:
-        self._store, self._timeout_s = store, timeout_s
+        self._store, self._timeout_s, self._scheduler = store, timeout_s, scheduler
         self._wanted = facts(sorted({job.recipe.classifier for job in jobs}))
         self._client = _connect(scheduler, workers=workers)
         self._tables: dict[tuple[str, str], Any] = {}
         self._running: dict[Any, _Run] = {}
         self._refused: set[str] = set()
-        self._workers: frozenset[str] = frozenset()
+        self._workers: set[str] = set()
         self._last_look = self._last_seen = time.monotonic()
         try:
-            self._look()
-            if not self._workers:
-                raise ClusterError(scheduler, "no worker that may be used", todo="Start some with `dask worker`")
+            self._wait_for_workers()
         except BaseException:
             self.close()
             raise
@@ -90,20 +95,25 @@ class ClusterCrew:
     @property
     def n_free(self) -> int:
         """How many jobs could be started now."""
-        return max(0, len(self._workers) - len(self._running))
+        return len(self._free)
+
+    @property
+    def _free(self) -> list[str]:
+        return sorted(self._workers - {run.worker for run in self._running.values()})
 
     def start(self, job: Job) -> None:
-        """Hand a job to the scheduler, which gives it to one of the workers."""
-        given = job.json
-        tables = {corpus: self._table(given["features"], corpus) for corpus in given["corpora"]}
-        future = self._client.submit(
-            _predict, given, list(tables), *tables.values(), workers=list(self._workers), pure=False, key=None
-        )
-        self._running[future] = _Run(job, self._workers, time.monotonic())
+        """Hand a job to a free worker."""
+        given, worker = job.json, self._free[0]
+        with self._reaching():
+            tables = {corpus: self._table(given["features"], corpus) for corpus in given["corpora"]}
+            future = self._client.submit(_predict, given, list(tables), *tables.values(), workers=[worker], pure=False)
+        self._running[future] = _Run(job, worker, time.monotonic())
 
     def wait(self, timeout_s: float | None) -> Sequence[tuple[Job, Outcome]]:
         """Return the jobs that have ended, once there are any or the time is over."""
-        self._sleep(LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
+        until = time.monotonic() + (LOOK_S if timeout_s is None else min(LOOK_S, timeout_s))
+        while time.monotonic() < until and not any(future.done() for future in self._running):
+            time.sleep(POLL_S)
         ended = [future for future in self._running if future.done()]
         outcomes = [self._ended(future, self._running.pop(future)) for future in ended]
         if time.monotonic() - self._last_look >= LOOK_S:
@@ -111,19 +121,11 @@ class ClusterCrew:
             outcomes += self._stranded()
         return outcomes + self._overdue()
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait for the first job to end, no longer than so many seconds."""
-        from distributed import wait
-
-        if not self._running:
-            time.sleep(seconds)
-            return
-        with contextlib.suppress(TimeoutError):
-            wait(list(self._running), timeout=seconds, return_when="FIRST_COMPLETED")
-
     def close(self) -> None:
-        """Let go of the scheduler, and of what still runs there."""
-        self._client.cancel(list(self._running), force=True)
+        """Let go of the scheduler, and stop what still runs there, with the processes that run it."""
+        with contextlib.suppress(Exception):  # whatever fails here, the run is over and its results are stored
+            self._restart({run.worker for run in self._running.values()})
+            self._client.cancel(list(self._running), force=True)
         self._running = {}
         cluster = self._client.cluster
         with contextlib.suppress(TimeoutError):  # what does not end now ends with this program
@@ -139,71 +141,101 @@ class ClusterCrew:
         return self._tables[features, corpus]
 
     def _ended(self, future: Any, run: _Run) -> tuple[Job, Outcome]:
-        from distributed import KilledWorker
-
-        try:
-            predicted: Predicted = future.result()
-        except KilledWorker:
-            return run.job, Failed("its worker process died again and again (killed, or out of memory)")
-        except Exception as error:
-            return run.job, self._failure(future, error)
-        store_predictions(run.job.key, run.job.json, predicted, self._store)
-        return run.job, predicted.seconds
-
-    def _failure(self, future: Any, error: Exception) -> Failed:
-        """Tell a job that failed from one that the scheduler lost, with the features that all workers had."""
-        if future.status in ("cancelled", "lost"):
+        if future.status in ("cancelled", "lost"):  # features that all workers had are lost with them
             self._tables = {}
-            return Failed("the scheduler lost it with its workers", is_worker_fault=True)
-        return failure_of(error)
+            return run.job, Failed("the scheduler lost it with its worker", is_worker_fault=True)
+        try:
+            told: Predicted | Failed = future.result()
+        except Exception as error:  # of dask, as the worker tells its own in words
+            return run.job, Failed(f"its worker failed ({type(error).__name__}: {error})", is_worker_fault=True)
+        if isinstance(told, Failed):
+            if told.is_worker_fault:
+                self._refuse(run.worker, told.reason)
+            return run.job, told
+        store_predictions(run.job.key, run.job.json, told, self._store)
+        return run.job, told.seconds
+
+    def _wait_for_workers(self) -> None:
+        """Wait for the first worker that may be used; a queue may hold them all back."""
+        self._look()
+        if not self._workers and not self._refused:
+            warnings.warn(f"waiting for the first worker of {self._scheduler}", stacklevel=2)
+        while not self._workers and not self._refused:
+            time.sleep(LOOK_S)
+            self._look()
+        if not self._workers:
+            todo = "Start some with `dask worker`, with the same packages as this program"
+            raise ClusterError(self._scheduler, "no worker that may be used", todo=todo)
 
     def _look(self) -> None:
         """See which workers there are; those that are new are asked what they have."""
-        there = frozenset(self._client.nthreads())
-        new = sorted(there - self._workers - self._refused)
-        told = self._client.run(facts, list(self._wanted), workers=new, on_error="return") if new else {}
+        with self._reaching():
+            there = set(self._client.nthreads())
+            new = sorted(there - self._workers - self._refused)
+            told = self._client.run(facts, list(self._wanted), workers=new, on_error="return") if new else {}
         for worker, found in told.items():
-            if found != self._wanted:
-                self._refused.add(worker)
-                warnings.warn(_refusal(self._named(worker), found, self._wanted), stacklevel=2)
+            if isinstance(found, OSError):  # it is just going, or coming: asked again at the next look
+                there.discard(worker)
+            elif found != self._wanted:
+                self._refuse(worker, _difference_of(found, self._wanted))
         self._workers = there - self._refused
         self._last_look = time.monotonic()
         if self._workers:
             self._last_seen = self._last_look
         elif self._last_look - self._last_seen > PATIENCE_S:
-            raise ClusterError(
-                self._client.scheduler.address,
-                f"no worker for {PATIENCE_S:g} seconds",
-                todo="What was finished is stored; start workers and run the same command again",
-            )
+            raise self._error(f"no worker for {PATIENCE_S:g} seconds")
 
-    def _named(self, worker: str) -> str:
-        """A worker's address, and its name where it was given one."""
+    def _refuse(self, worker: str, reason: str) -> None:
+        """Give a worker no further job, and say why."""
         told = self._client.scheduler_info(n_workers=-1)["workers"].get(worker, {})
         name = str(told.get("name", worker))
-        return worker if name == worker else f"{worker} ({name})"
+        named = worker if name == worker else f"{worker} ({name})"
+        warnings.warn(f"worker {named} gets no job: {reason}", stacklevel=2)
+        self._refused.add(worker)
+        self._workers.discard(worker)
 
     def _stranded(self) -> list[tuple[Job, Outcome]]:
-        """Take back jobs whose workers are all gone; dask would wait for these very workers."""
-        gone = [future for future, run in self._running.items() if not run.workers & self._workers]
-        return [self._taken_back(f, Failed("its workers are gone", is_worker_fault=True)) for f in gone]
+        """Take back jobs whose workers are gone; dask would wait for these very workers."""
+        gone = [future for future, run in self._running.items() if run.worker not in self._workers]
+        reason = Failed("its worker process died (killed, or out of memory)", is_worker_fault=True)
+        return [self._taken_back(future, reason) for future in gone]
 
     def _overdue(self) -> list[tuple[Job, Outcome]]:
         """Stop jobs that take too long, with the process of their worker."""
         if self._timeout_s is None:
             return []
         late = [f for f, run in self._running.items() if time.monotonic() - run.started > self._timeout_s]
-        at_work = self._client.processing() if late else {}
-        owners = {worker for worker, keys in at_work.items() if any(f.key in keys for f in late)}
+        owners = {self._running[future].worker for future in late}
         reason = Failed(f"it took longer than --job-timeout {self._timeout_s:g} seconds")
         outcomes = [self._taken_back(future, reason) for future in late]
         if owners:
-            self._client.restart_workers(sorted(owners), raise_for_error=False)
+            self._restart(owners)
         return outcomes
 
     def _taken_back(self, future: Any, outcome: Failed) -> tuple[Job, Outcome]:
         future.cancel(force=True)
         return self._running.pop(future).job, outcome
+
+    def _restart(self, workers: set[str]) -> None:
+        """End the processes of workers, the only way to end a fit; dask's nannies start them anew."""
+        for worker in sorted(workers):
+            try:
+                self._client.restart_workers([worker], raise_for_error=False)
+            except ValueError:
+                self._refuse(worker, "its fit cannot be stopped, as it was started without a nanny")
+        self._workers -= workers
+
+    def _error(self, found: str) -> ClusterError:
+        todo = "What was finished is stored; the same command goes on from there"
+        return ClusterError(f"--scheduler {self._scheduler}", found, todo=todo)
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Word that the scheduler cannot be reached any more."""
+        try:
+            yield
+        except (OSError, CancelledError) as error:
+            raise self._error(f"the scheduler does not answer any more ({error})") from error
 
 
 def facts(classifiers: Sequence[str]) -> Facts:
@@ -217,10 +249,19 @@ def facts(classifiers: Sequence[str]) -> Facts:
     return told
 
 
-def _predict(job: Mapping[str, Any], corpora: Sequence[str], *tables: FeatureTable) -> Predicted:
-    """Do a job on a worker, one at a time whatever its number of threads."""
-    with _one_fit:
-        return predict(job, dict(zip(corpora, tables, strict=True)))
+def _predict(job: Mapping[str, Any], corpora: Sequence[str], *tables: FeatureTable) -> Predicted | Failed:
+    """Do a job on a worker, one at a time whatever its number of threads; what goes wrong is told in words."""
+    from threadpoolctl import threadpool_limits
+
+    if not _one_fit.acquire(timeout=BUSY_S):
+        return Failed("it is busy with a fit that another program left there", is_worker_fault=True)
+    try:
+        with threadpool_limits(1):  # limits of OpenMP are a thread's own
+            return predict(job, dict(zip(corpora, tables, strict=True)))
+    except Exception as error:
+        return failure_of(error)
+    finally:
+        _one_fit.release()
 
 
 def _connect(scheduler: str, *, workers: int) -> Any:
@@ -241,12 +282,12 @@ def _connect(scheduler: str, *, workers: int) -> Any:
         raise ClusterError(f"--scheduler {scheduler}", f"no scheduler answers ({error})", todo=todo) from error
 
 
-def _refusal(worker: str, found: Facts | BaseException, wanted: Facts) -> str:
-    """Word why a worker gets no job."""
+def _difference_of(found: Facts | BaseException, wanted: Facts) -> str:
+    """Word why a worker would fit something else than this program."""
     if isinstance(found, BaseException):
-        return f"worker {worker} gets no job: {type(found).__name__}: {found}"
+        return f"{type(found).__name__}: {found}"
     reasons = [_difference(name, found.get(name, "unknown"), wanted[name]) for name in wanted]
-    return f"worker {worker} gets no job: {next(reason for reason in reasons if reason)}"
+    return next(reason for reason in reasons if reason)
 
 
 def _difference(classifier: str, there: Fact, here: Fact) -> str:

@@ -161,6 +161,10 @@ class StoreError(SerbenchError):
     """The results folder cannot be read or written."""
 
 
+class DamagedError(StoreError):
+    """A file of the results folder does not hold what was written."""
+
+
 class DiskError(StoreError):
     """The disk refuses to write: no room, no permission. What is stored already is intact, and more cannot be."""
 

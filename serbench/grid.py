@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from serbench.plan import Job, Plan, make_plan
 from serbench.pool import LocalCrew
 from serbench.progress import Progress, silent
 from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
-from serbench.sealed import is_sound, read_json, write_json
+from serbench.sealed import is_damaged, read_json, write_json
 from serbench.store import OUTDATED, Store, map_features
 
 
@@ -113,7 +114,7 @@ def plan_grid(
         for cell in cells
     )
     absent = [job for job in plan.jobs.values() if not store.has_job(job.key)]
-    damaged = [job for job in plan.jobs.values() if store.has_job(job.key) and not is_sound(store.job(job.key))]
+    damaged = [job for job in plan.jobs.values() if is_damaged(store.job(job.key))]
     todo = absent + damaged
     estimate = Estimate.of(store, {source.key: source.n_features for source in features})
     longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
@@ -144,9 +145,10 @@ def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progre
     mark_outdated(plan, store)
     for cell in plan.cells:
         write_json(store.cell(cell.cell.name), cell.record)
-    for job in plan.damaged:
-        warnings.warn(f"{store.job(job.key)} is damaged; its predictions are made anew", stacklevel=2)
-        store.job(job.key).unlink(missing_ok=True)
+    for path in (store.job(job.key) for job in plan.damaged):
+        if is_damaged(path):  # still: another process may have made it anew
+            warnings.warn(f"{path} is damaged; its predictions are made anew", stacklevel=2)
+            path.unlink(missing_ok=True)
     _map_all(plan.todo, store)
     run = _run_all(plan, store, workers, progress) if plan.todo else GridRun(plan, {})
     for cell in plan.cells:
@@ -170,7 +172,7 @@ def _run_all(plan: GridPlan, store: Store, workers: Workers, progress: Progress)
         store, plan.todo, scheduler=workers.scheduler, workers=workers.jobs, timeout_s=workers.timeout_s
     )
     with contextlib.closing(distant):  # memory is what each worker's machine says
-        return _run_by(distant, plan, store, Room(distant.size, float("inf"), memory), progress)
+        return _run_by(distant, plan, store, Room(distant.size, sys.float_info.max, memory), progress)
 
 
 def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Progress) -> GridRun:
@@ -178,18 +180,19 @@ def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Prog
     failed: dict[str, str] = {}
     elsewhere = 0
     seconds_done = 0.0
-    outcomes = run_jobs(room.in_order(plan.todo), crew, store, room)
     progress("grid", 0, len(plan.todo), 0.0)
-    for done, (job, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, Failed):
-            failed[job.key] = outcome.reason
-        elif isinstance(outcome, Elsewhere):
-            elsewhere += 1
-        else:
-            note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
-        seconds_done += plan.estimate.seconds(job)
-        progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
-    return GridRun(plan, failed, elsewhere)
+    # Closed whatever happens: a notebook keeps the frames of an exception, and with them claims, alive.
+    with contextlib.closing(run_jobs(room.in_order(plan.todo), crew, store, room)) as outcomes:
+        for done, (job, outcome) in enumerate(outcomes, start=1):
+            if isinstance(outcome, Failed):
+                failed[job.key] = outcome.reason
+            elif isinstance(outcome, Elsewhere):
+                elsewhere += 1
+            else:
+                note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
+            seconds_done += plan.estimate.seconds(job)
+            progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
+    return GridRun(plan, {key: why for key, why in failed.items() if not store.has_job(key)}, elsewhere)
 
 
 def _map_all(jobs: Sequence[Job], store: Store) -> None:

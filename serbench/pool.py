@@ -6,13 +6,15 @@ for a minute, for the next grid of the same program.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from typing import Any
 
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
@@ -49,7 +51,7 @@ class LocalCrew:
         self._store = store
         self._timeout_s = timeout_s
         self._free = [_idle.pop() if _idle else _new_worker() for _ in range(workers)]
-        self._running: dict[Future[float], _Run] = {}
+        self._running: dict[Future[Outcome], _Run] = {}
 
     @property
     def n_free(self) -> int:
@@ -59,11 +61,24 @@ class LocalCrew:
     def start(self, job: Job) -> None:
         """Hand a job to a free worker."""
         worker = self._free.pop()
-        future = worker.submit(run_job, job.key, job.json, str(self._store.root))
+        try:
+            future = self._submit(worker, job)
+        except BrokenProcessPool:  # it died while it had nothing to do
+            _kill(worker)
+            worker = _new_worker()
+            future = self._submit(worker, job)
         self._running[future] = _Run(job, worker, time.monotonic())
+
+    def _submit(self, worker: ProcessPoolExecutor, job: Job) -> Future[Outcome]:
+        """Hand over a job, and with it maybe start a process, which inherits that Ctrl-C is not for it."""
+        with _sigint_blocked():
+            future: Future[Outcome] = worker.submit(attempt, job.key, job.json, str(self._store.root))
+        return future
 
     def wait(self, timeout_s: float | None) -> Sequence[tuple[Job, Outcome]]:
         """Return the jobs that have ended, once there are any or the time is over."""
+        if not self._running:  # `wait` would come back at once
+            time.sleep(timeout_s or 0.0)
         ended = wait(self._running, timeout=self._nearest(timeout_s), return_when=FIRST_COMPLETED).done
         outcomes = [self._ended(future, self._running.pop(future)) for future in ended]
         overdue = [future for future, run in self._running.items() if self._left_s(run) <= 0]
@@ -76,15 +91,15 @@ class LocalCrew:
         _idle.extend(self._free)
         self._running, self._free = {}, []
 
-    def _ended(self, future: Future[float], run: _Run) -> tuple[Job, Outcome]:
+    def _ended(self, future: Future[Outcome], run: _Run) -> tuple[Job, Outcome]:
         try:
-            outcome: Outcome = future.result()
+            outcome = future.result()
         except BrokenProcessPool:
             _kill(run.worker)
             self._store.clear_leftovers()
             self._free.append(_new_worker())
             return run.job, Failed("its worker process died (killed, or out of memory)", is_worker_fault=True)
-        except Exception as error:  # whatever a fit raises is the job's fault, and no other's
+        except Exception as error:  # of the disk, or on the way back
             outcome = failure_of(error)
         self._free.append(run.worker)
         return run.job, outcome
@@ -103,6 +118,26 @@ class LocalCrew:
         until = [self._left_s(run) for run in self._running.values() if self._timeout_s is not None]
         until += [] if timeout_s is None else [timeout_s]
         return max(0.0, min(until)) if until else None
+
+
+def attempt(key: str, job: Mapping[str, Any], root: str) -> Outcome:
+    """Run a job; whatever it raises is its own fault, and told in words, as not every error survives the way back."""
+    try:
+        return run_job(key, job, root)
+    except Exception as error:
+        return failure_of(error)
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _new_worker() -> ProcessPoolExecutor:

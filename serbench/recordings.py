@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serbench.audio import DECODER
-from serbench.errors import StoreError
+from serbench.errors import DamagedError, StoreError
 from serbench.keys import digest
 from serbench.sealed import read_columns, read_metadata, write_columns
 from serbench.store import Store
@@ -122,9 +122,11 @@ def _sound_part(path: Path) -> tuple[Measured, ...]:
         return _part(path, path.stat().st_mtime_ns)
     except FileNotFoundError:  # another process has just joined it with others
         return ()
-    except StoreError:
+    except DamagedError:
         warnings.warn(f"{path} is damaged; its recordings are read again", stacklevel=2)
         path.unlink(missing_ok=True)
+        return ()
+    except StoreError:  # gone between the two looks, or unreadable just now: its recordings are read again
         return ()
 
 

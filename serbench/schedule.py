@@ -6,8 +6,9 @@ A job whose worker died is run once more, at the end and alone; one whose worker
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,7 +84,7 @@ class Room:
         return self.memory[job.key] <= left or not under_way
 
 
-def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Iterator[tuple[Job, Outcome]]:
+def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Generator[tuple[Job, Outcome], None, None]:
     """Yield each job with its outcome, as they end; what another process does meanwhile is not done again.
 
     Raises
@@ -101,6 +102,7 @@ class _Schedule:
         self.waiting = OrderedDict((job.key, job) for job in jobs)  # taken from the front, slow with a plain dict
         self.running: dict[str, Job] = {}
         self.retried: set[str] = set()
+        self.is_told = False
         self.crew, self.store, self.room, self.claims = crew, store, room, claims
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
@@ -122,15 +124,24 @@ class _Schedule:
         for job in tuple(self.waiting.values()):
             if not self.crew.n_free:
                 return
+            if not self.room.has_room(job, self.running.values()):
+                continue
             if self.store.has_job(job.key):
                 del self.waiting[job.key]
                 yield job
-            elif self.room.has_room(job, self.running.values()) and self.claims.take(job.key):
+            elif self.claims.take(job.key):
                 if self.store.has_job(job.key):  # done and released between the two looks
                     self.claims.release(job.key)
                     continue
                 self.running[job.key] = self.waiting.pop(job.key)
                 self.crew.start(job)
+        self._say_waiting()
+
+    def _say_waiting(self) -> None:
+        """Tell, once, that all that is left is in the hands of others."""
+        if self.waiting and not self.running and not self.is_told:
+            self.is_told = True
+            warnings.warn(f"waiting for {len(self.waiting)} jobs that another process has in hand", stacklevel=2)
 
     def _put_back(self, job: Job) -> None:
         """Run a job once more when nothing else runs: it may have been the memory that all of them took."""

@@ -8,6 +8,8 @@ nothing is ever unpickled.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import socket
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serbench.errors import DiskError, StoreError
+from serbench.errors import DamagedError, DiskError, StoreError
 from serbench.seals import UNSEALED, is_intact, seal
 
 if TYPE_CHECKING:
@@ -28,6 +30,16 @@ TEMPORARY = ".tmp-"
 """How the names of files that are being written begin; then follow the host and the process."""
 
 
+@functools.cache
+def system_id() -> str:
+    """Name what process ids are unique in: this host since it was started, or this container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # other systems than Linux
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
 
@@ -35,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     ------
     DiskError : no space, no permission, or any other refusal of the disk.
     """
-    temporary = path.parent / f"{TEMPORARY}{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    temporary = path.parent / f"{TEMPORARY}{system_id()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -103,14 +115,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    StoreError : absent, or damaged.
+    StoreError : absent or unreadable; a `DamagedError` where it is not what was written.
     """
     try:
         record: dict[str, Any] = json.loads(_intact(path))
         del record["seal"]
         return record
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -118,13 +130,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     Raises
     ------
-    StoreError : absent or damaged.
+    StoreError : absent or unreadable; a `DamagedError` where it is not what was written.
     """
     try:
         with pq.ParquetFile(pa.BufferReader(_intact(path))) as file:
             return file.read(None if columns is None else list(columns))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -138,7 +150,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         return metadata_of(pq.read_schema(pa.BufferReader(_intact(path))))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
@@ -158,20 +170,30 @@ def unsealed(table: pa.Table) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), b"seal": UNSEALED.encode()})
 
 
-def is_sound(path: Path) -> bool:
-    """Say whether a sealed file is there and holds what was written."""
+def is_damaged(path: Path) -> bool:
+    """Say whether a sealed file is there and does not hold what was written.
+
+    Raises
+    ------
+    StoreError : it cannot be read just now, so that nobody knows.
+    """
     try:
         _intact(path)
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return False
-    return True
+    except DamagedError:
+        return True
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return False
 
 
 def _intact(path: Path) -> bytes:
-    """Read a file as it was when it was sealed; `ValueError` where it is not."""
+    """Read a file as it was when it was sealed."""
     content = path.read_bytes()
     if not is_intact(content):
-        raise ValueError("its content is not what was written: damaged, altered, or of an earlier serbench")
+        found = "its content is not what was written: damaged, altered, or of an earlier serbench"
+        raise DamagedError(str(path), found, todo="Delete this file and run the command that makes it again")
     return content
 
 
@@ -184,8 +206,6 @@ def _disk_reason(error: OSError) -> str:
     return (error.strerror or str(error)).rpartition("] ")[2]
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def _unreadable(path: Path, error: Exception) -> StoreError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return StoreError(
-        str(path), f"cannot be read ({reason})", todo="Delete this file and run the command that makes it again"
-    )
+    return StoreError(str(path), f"cannot be read ({reason})", todo="Run the command that makes it, or mend the disk")

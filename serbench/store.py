@@ -11,7 +11,6 @@ import functools
 import hashlib
 import mmap
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +23,18 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from serbench.claims import Claims
-from serbench.errors import DiskError, StoreError
+from serbench.errors import DamagedError, DiskError, StoreError
 from serbench.keys import digest
-from serbench.sealed import TEMPORARY, metadata_of, read_table, unsealed, with_metadata, write_atomically, write_table
+from serbench.sealed import (
+    TEMPORARY,
+    metadata_of,
+    read_table,
+    system_id,
+    unsealed,
+    with_metadata,
+    write_atomically,
+    write_table,
+)
 from serbench.seals import is_intact, seal
 
 if TYPE_CHECKING:
@@ -147,10 +155,14 @@ class Store:
     def temporary(self, *, older_than_s: float) -> list[Path]:
         """Temporary files of any host, by name, that nobody has written to for so many seconds."""
         before = time.time() - older_than_s
-        return sorted(path for path in self.root.rglob(f"{TEMPORARY}*") if path.stat().st_mtime < before)
+        found = []
+        for path in self.root.rglob(f"{TEMPORARY}*"):
+            with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
+                found += [path] if path.stat().st_mtime < before else []
+        return sorted(found)
 
     def clear_leftovers(self) -> None:
-        """Remove the temporary files of processes of this host that are gone, and claims that nobody holds."""
+        """Remove the temporary files of processes of this system that are gone, and claims that nobody holds."""
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
             for leftover in self.root.rglob(f"{TEMPORARY}*"):
                 _clear(leftover)
@@ -216,12 +228,12 @@ def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
 
 
 def remove_damaged_parts(folder: Path) -> list[Path]:
-    """Remove the parts of a feature set that cannot be read, and return where they were."""
+    """Remove the parts of a feature set that are damaged, and return where they were."""
     removed = []
     for path in _parts(folder):
         try:
-            _rows_of(path, path.stat().st_mtime_ns)
-        except StoreError:
+            _rows_of(path, _changed_ns(path))
+        except DamagedError:
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
@@ -231,8 +243,15 @@ def stored_rows(folder: Path) -> set[tuple[str, str]]:
     """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
     rows: set[tuple[str, str]] = set()
     for path in _parts(folder):
-        rows |= _rows_of(path, path.stat().st_mtime_ns)
+        rows |= _rows_of(path, _changed_ns(path))
     return rows
+
+
+def _changed_ns(path: Path) -> int:
+    """When a part was changed; 0 where another process has just removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 @functools.lru_cache(maxsize=256)
@@ -329,12 +348,10 @@ def _whole_files(folder: Path, suffix: str) -> list[Path]:
 
 
 def _clear(leftover: Path) -> None:
-    """Remove a temporary file whose process, on this host, is gone."""
-    own = f"{TEMPORARY}{socket.gethostname()}-"
-    if not leftover.name.startswith(own):
-        return
-    pid = leftover.name[len(own) :].split("-", 1)[0]
-    if pid.isdigit() and not _is_alive(int(pid)):
+    """Remove a temporary file whose process, of this system since it was started, is gone."""
+    system, _, rest = leftover.name.removeprefix(TEMPORARY).partition("-")
+    pid = rest.partition("-")[0]
+    if system == system_id() and pid.isdigit() and not _is_alive(int(pid)):
         leftover.unlink(missing_ok=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from serbench.cells import Cell
 from serbench.errors import SerbenchError, StoreError
 from serbench.features import find_feature_set
-from serbench.sealed import is_sound, read_json, read_metadata
+from serbench.sealed import is_damaged, read_json, read_metadata
 from serbench.store import Store, content_of_part
 
 
@@ -55,36 +55,49 @@ def check_store(store: Store) -> StoreCheck:
 
 
 def find_litter(store: Store) -> Litter:
-    """Find what no cell refers to any more, and cells that have no result and get none.
+    """Find what no cell refers to any more, and cells that cannot be carried out.
 
-    Features that the present feature sets would use stay, whether a grid has used them yet or not.
+    A cell that has failed or is outdated keeps its jobs, which its next run needs. Features that the present feature
+    sets would use stay, whether a grid has used them yet or not.
 
     Raises
     ------
-    StoreError : a cell's record is damaged, so that nobody knows what it refers to.
+    StoreError : a cell's record is damaged, so that nobody knows what it refers to; or a run is going on.
     """
+    if store.claims().is_any_held:
+        todo = "Wait for its end, and run this again"
+        raise StoreError(str(store.root), "another process is at work on it", todo=todo)
     cells = {path: read_json(path) for path in store.cells}
-    refused = {path for path, record in cells.items() if record["refused"]}
-    kept = [record for path, record in cells.items() if path not in refused]
-    jobs = {key for record in kept for key in record["jobs"]}
-    used = {(record["feature_key"], record["cell"]["corpus"]) for record in kept}
+    planned = [record for record in cells.values() if "jobs" in record]
+    jobs = {key for record in planned for key in record["jobs"]}
+    used = {(record["feature_key"], record["cell"]["corpus"]) for record in planned}
     found = {
-        "cells without a result": sorted(refused),
+        "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
-        "features": [p for f in store.feature_folders if _is_litter(f, used) for p in sorted(f.rglob("*"))],
+        "files of features": list(_unused_features(store, used)),
         "temporary files": store.temporary(older_than_s=86400),
     }
     return Litter({kind: tuple(paths) for kind, paths in found.items() if paths})
 
 
-def remove_litter(litter: Litter) -> None:
-    """Remove files, and folders that are empty then."""
-    for paths in litter.files.values():
-        for path in paths:
-            if path.is_file():
-                path.unlink(missing_ok=True)
-        for folder in {path.parent for path in paths}:
-            _remove_empty(folder)
+def remove_litter(litter: Litter, store: Store) -> None:
+    """Remove files that still are litter, and folders that are empty then."""
+    still = {path for paths in find_litter(store).files.values() for path in paths}
+    for path in (path for paths in litter.files.values() for path in paths):
+        if path in still:
+            path.unlink(missing_ok=True)
+            _remove_empty(path.parent)
+
+
+def _unused_features(store: Store, used: set[tuple[str, str]]) -> Iterator[Path]:
+    """Files of features by corpus that nothing uses, and the description of a set that has none left."""
+    litter = [folder for folder in store.feature_folders if _is_litter(folder, used)]
+    for folder in litter:
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+    for parent in sorted({folder.parent for folder in litter}):
+        left = [path for path in parent.iterdir() if path.is_dir() and path not in litter]
+        if not left and (parent / "set.json").is_file():
+            yield parent / "set.json"
 
 
 def _files(store: Store) -> Iterator[tuple[str, Path]]:
@@ -103,13 +116,15 @@ _KINDS = {
     "parts of features": "features/*/*/part-*.parquet",
     "mapped features": "features/*/*/rows-*.arrow",
     "failures": "features/*/*/failures.parquet",
+    "tables of the report": "report/*.parquet",
+    "provenance": "report/*.json",
 }
 """Every kind of file that is sealed, and where it lies."""
 
 
 def _fault(kind: str, path: Path) -> str:
     """Say what is wrong with a file, or nothing."""
-    if not is_sound(path):
+    if is_damaged(path):
         return "its content is not what was written"
     name_of = _NAMES.get(kind)
     try:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import psutil
 import pytest
 
 pytestmark = [
@@ -37,9 +39,13 @@ def start_worker(address, *more):
     raise AssertionError("the worker did not start")
 
 
+class Cluster(tuple):
+    """Address and function, with the scheduler's process."""
+
+
 @pytest.fixture
 def cluster():
-    """Return the address of a scheduler, and a function that starts a worker of it."""
+    """Give the address of a scheduler, and a function that starts a worker of it."""
     with contextlib.ExitStack() as started:
 
         def ended(process):
@@ -57,7 +63,9 @@ def cluster():
             started.callback(ended, worker)
             return worker
 
-        yield address, add
+        given = Cluster((address, add))
+        given.scheduler = scheduler
+        yield given
 
 
 @pytest.fixture
@@ -66,6 +74,7 @@ def grid(make_corpus, tmp_path):
     (tmp_path / "space.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: 1}]}")
 
     def run(results, *more, check=True):
+        """Run a grid of 20 jobs."""
         arguments = ["grid", "toy", "-f", "mfcc", "-c", "rf", "-c", "svc", "--space", str(tmp_path / "space.yaml")]
         options = ["--corpora", str(path), "--results", str(tmp_path / results), *more]
         process = start("-c", "from serbench.cli import main; main()", *arguments, *options, stdout=subprocess.PIPE)
@@ -88,9 +97,7 @@ def test_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(grid, cluste
     address, add = cluster
     workers = [add(), add()]
     process = grid("there", "--scheduler", address, check=False)
-    while len(list((tmp_path / "there").glob("jobs/*.parquet"))) < 3 * n:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    wait_for_jobs(tmp_path / "there", 3 * n, process)
     workers[0].send_signal(signal.SIGKILL)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -98,6 +105,40 @@ def test_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(grid, cluste
     assert len(jobs_of(tmp_path / "here")) == 20
     assert not [*(tmp_path / "there").rglob(".tmp-*"), *(tmp_path / "there").rglob("*.lock")]
     tally("cluster: workers killed", 1)
+
+
+def wait_for_jobs(folder, n, process):
+    while len(list(folder.glob("jobs/[!.]*.parquet"))) < n:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_cluster_that_loses_its_only_worker_waits_for_the_next_one(grid, cluster, tmp_path):
+    grid("here")
+    address, add = cluster
+    worker = add()
+    process = grid("there", "--scheduler", address, check=False)
+    wait_for_jobs(tmp_path / "there", 2, process)
+    worker.send_signal(signal.SIGKILL)
+    add()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
+
+
+def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, cluster, tmp_path):
+    address, add = cluster
+    add()
+    process = grid("there", "--scheduler", address, check=False)
+    wait_for_jobs(tmp_path / "there", 2, process)
+    cluster.scheduler.kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the scheduler does not answer any more" in err
+    assert "What was finished is stored" in err
+    assert "Traceback" not in err
+    out, err = grid("there")
+    assert " 0 already there" not in out
 
 
 def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, cluster, tmp_path):
@@ -130,19 +171,75 @@ def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, tmp_path):
     assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
 
 
-def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(make_corpus, tmp_path):
-    from serbench import api
+@pytest.fixture
+def endless(make_corpus, tmp_path):
+    """Run a grid of two jobs that keep libsvm busy for hours, and two that take no time."""
+    path = make_corpus(takes=40, speakers=("f1", "m1"))
+    (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
+    rng = np.random.default_rng(0)
+    ids = sorted(f"toy/{p.name}" for p in (path.parent / "toy").iterdir())
+    rows = [",".join([u, *(f"{x:.6f}" for x in rng.normal(size=5))]) for u in ids]
+    (tmp_path / "noise.csv").write_text("\n".join(["utterance,a,b,c,d,e", *rows]))
 
-    path = make_corpus(takes=10, speakers=("f1", "m1"))
-    (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 100000000000000}]}")
-    rows = [f"toy/{p.name},{hash(p.name) % 97},{hash(p.name) % 89}" for p in (path.parent / "toy").iterdir()]
-    (tmp_path / "noise.csv").write_text("\n".join(["utterance,a,b", *rows]))
-    request = api.GridRequest(
-        features=str(tmp_path / "noise.csv"),
-        classifiers=("svc", "dummy"),
-        emotions="anger,happiness,neutral",
-        space=tmp_path / "hard.yaml",
-    )
-    place = api.Workspace(tmp_path / "results", path, jobs=2, scheduler="local", job_timeout_s=6)
-    done = api.run_grid("toy", request, place)
-    assert [reason.endswith("longer than --job-timeout 6 seconds") for reason in done.refused.values()] == [True]
+    def start(*more):
+        options = [
+            "-f",
+            str(tmp_path / "noise.csv"),
+            "-c",
+            "svc",
+            "-c",
+            "dummy",
+            "--space",
+            str(tmp_path / "hard.yaml"),
+        ]
+        where = ["--corpora", str(path), "--results", str(tmp_path / "results"), "--jobs", "2"]
+        command = ["grid", "toy", "--emotions", "anger,happiness,neutral", *options, *where, *more]
+        return start_serbench(command)
+
+    return start
+
+
+def start_serbench(arguments):
+    return start("-c", "from serbench.cli import main; main()", *arguments, stdout=subprocess.PIPE)
+
+
+def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(endless):
+    out, err = (process := endless("--scheduler", "local", "--job-timeout", "5")).communicate(timeout=120)
+    assert process.returncode == 1
+    assert "it took longer than --job-timeout 5 seconds" in err
+    assert "1 of 2 cells have no result; 1 are stored" in err
+
+
+def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless, cluster):
+    address, add = cluster
+    add()
+    process = endless("--scheduler", address, "--job-timeout", "5")
+    try:
+        for line in process.stderr:
+            if "its fit cannot be stopped, as it was started without a nanny" in line:
+                break
+        else:
+            pytest.fail("nothing was said of the worker")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=5)
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_stopped_grid_ends_within_two_seconds_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
+    process = endless("--scheduler", "local")
+    while not list((tmp_path / "results").glob("jobs/[!.]*.parquet")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(1.0)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=2)
+    assert process.returncode == 128 + number
+    assert "stopped. What was finished is stored (grid: " in err
+    gone, alive = psutil.wait_procs(children, timeout=15)
+    assert not alive
+    tally("cluster: stops", 1)

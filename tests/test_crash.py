@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX s
 
 FIVE = ("anger", "fear", "happiness", "neutral", "sadness")
 SMALL_CHUNKS = "import serbench.extract; serbench.extract.CHUNK = 16; "
+JOBS, PARTS = "jobs/[!.]*.parquet", "features/*/toy/part-*.parquet"
 KILLS = [10, pytest.param(50, marks=pytest.mark.slow)]
 
 
@@ -54,25 +56,25 @@ def leftovers(results):
 
 
 def jobs_of(results):
-    return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet") if not path.name.startswith(".")}
+    return {path.name: path.read_bytes() for path in results.glob(JOBS)}
 
 
-def places_of(results):
-    """What changes when a job is done again: the file that holds it."""
-    found = {path: path.stat() for path in results.glob("jobs/*.parquet") if not path.name.startswith(".")}
-    return {path.name: (told.st_ino, told.st_mtime_ns) for path, told in found.items()}
+def places_of(results, pattern):
+    """What changes when something is done again: the file that holds it."""
+    found = {path: path.stat() for path in results.glob(pattern)}
+    return {path: (told.st_ino, told.st_mtime_ns) for path, told in found.items()}
 
 
 def features_of(results, corpora_file):
-    """Features as bytes, by set; and how often each row lies in the store."""
+    """Features as bytes, by set."""
     place = api.Workspace(results=results, corpora_file=corpora_file)
     matrices = {name: api.load_features("toy", name, place) for name in ("mfcc", "IS09")}
-    rows = Counter(
-        (path.parent.parent.name, row["utterance"])
-        for path in results.glob("features/*/toy/part-*.parquet")
-        for row in read_columns(path, ["utterance"])
-    )
-    return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}, rows
+    return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}
+
+
+def told_extracted(out):
+    """How many rows of features a run says that it computed."""
+    return sum(int(n) for n in re.findall(r"(\d+) extracted", out))
 
 
 @pytest.fixture
@@ -91,31 +93,34 @@ def extract(make_corpus):
     return Bench(["extract", "toy", "-f", "mfcc", "-f", "IS09"], make_corpus(takes=20), before=SMALL_CHUNKS)
 
 
-def kill_again_and_again(bench, folder, *, kills, progress):
-    """Kill a command at random moments, and start it again, until it has been killed so often; yield what it ends with.
+def kill_again_and_again(bench, folder, *, kills, pattern):
+    """Kill a command at random moments, and start it again, until it has been killed so often.
 
-    One kill in three comes at any time, imports and planning too; the others once `progress`, a count of what is
-    stored, has grown by a few.
+    One kill in three comes at any time, imports and planning too; the others once the files of `pattern` have grown by
+    a few. Yields each folder that was killed in, once the command has run to its end there, with the files that were
+    in place before a kill, as they were then.
     """
     rng = random.Random(kills)
     killed = 0
     for campaign in range(kills):
         results = folder / f"killed{campaign}"
+        before = {}
         while killed < kills:
             process = bench.start(results)
-            enough = progress(results) + rng.randint(1, 6) if killed % 3 else 0
-            while process.poll() is None and progress(results) < enough:
+            enough = len(places_of(results, pattern)) + rng.randint(1, 6) if killed % 3 else 0
+            while process.poll() is None and len(places_of(results, pattern)) < enough:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0.0, 0.3) if enough else rng.uniform(0.1, 4.0))
+            there = places_of(results, pattern)
             if process.poll() is not None:
                 process.communicate()
                 break
-            progress(results)
             (os.killpg if rng.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
             process.communicate(timeout=60)
+            before = {**there, **before}
             killed += 1
         bench.run(results)
-        yield results
+        yield results, before
         if killed >= kills:
             return
 
@@ -125,42 +130,35 @@ def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_pa
     grid.run(tmp_path / "calm")
     calm = jobs_of(tmp_path / "calm")
     assert len(calm) == 28
-    first: dict = {}
-
-    def progress(results):
-        """Count the jobs in place, and remember each as it was first seen."""
-        now = places_of(results)
-        first[results] = {**now, **first.get(results, {})}
-        return len(now)
-
-    for results in kill_again_and_again(grid, tmp_path, kills=kills, progress=progress):
+    in_place = again = 0
+    for results, before in kill_again_and_again(grid, tmp_path, kills=kills, pattern=JOBS):
         assert jobs_of(results) == calm
-    again = sum(places_of(results)[name] != place for results, jobs in first.items() for name, place in jobs.items())
-    assert sum(map(len, first.values())) > 2 * kills
+        now = places_of(results, JOBS)
+        in_place += len(before)
+        again += sum(now[path] != place for path, place in before.items())
+    assert in_place > kills
     tally("grid: kills", kills)
-    tally("grid: jobs in place before a kill", sum(map(len, first.values())))
+    tally("grid: jobs in place before a kill", in_place)
     tally("grid: jobs done again", again)
     assert again == 0
 
 
 @pytest.mark.parametrize("kills", KILLS)
-def test_killed_extraction_ends_with_the_same_bytes_and_computes_no_row_twice(extract, tmp_path, tally, kills):
+def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_twice(extract, tmp_path, tally, kills):
     extract.run(tmp_path / "calm")
-    calm, _ = features_of(tmp_path / "calm", extract.corpora_file)
-    rows_there = again = 0
-
-    def progress(results):
-        return len(list(results.glob("features/*/toy/part-*.parquet")))
-
-    for results in kill_again_and_again(extract, tmp_path, kills=kills, progress=progress):
-        features, rows = features_of(results, extract.corpora_file)
-        assert features == calm
+    calm = features_of(tmp_path / "calm", extract.corpora_file)
+    in_place = again = 0
+    for results, before in kill_again_and_again(extract, tmp_path, kills=kills, pattern=PARTS):
+        assert features_of(results, extract.corpora_file) == calm
+        now = places_of(results, PARTS)
+        rows = Counter((p.parent.parent.name, row["utterance"]) for p in now for row in read_columns(p, ["utterance"]))
         assert len(rows) == 480
-        rows_there += len(rows)
-        again += sum(rows.values()) - len(rows)
+        in_place += len(before)
+        again += sum(now.get(path) != place for path, place in before.items()) + sum(rows.values()) - len(rows)
+    assert in_place > kills
     tally("extract: kills", kills)
-    tally("extract: rows of features at the end", rows_there)
-    tally("extract: rows computed again", again)
+    tally("extract: parts in place before a kill", in_place)
+    tally("extract: parts computed again", again)
     assert again == 0
 
 
@@ -203,6 +201,16 @@ def test_stopped_grid_ends_within_two_seconds_inside_libsvm(endless, tmp_path, t
     assert "Traceback" not in err
     assert not leftovers(tmp_path / "results")
     tally("grid: stops inside libsvm", 1)
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3, 1.8, 2.3, 2.8])
+def test_command_stopped_at_any_moment_of_its_start_says_so_without_tracebacks(endless, tmp_path, after_s):
+    process = endless.start(tmp_path / "results")
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=2)
+    assert process.returncode in (130, -signal.SIGINT)  # the latter before serbench's own code runs
+    assert "Traceback" not in err or after_s < 0.5, err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -294,10 +302,10 @@ def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally, 
     both = [extract.start(tmp_path / "both") for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    features, rows = features_of(tmp_path / "both", extract.corpora_file)
-    assert features == features_of(tmp_path / "calm", extract.corpora_file)[0]
-    assert sum(rows.values()) == len(rows) == 480
-    assert all(": 0 extracted" not in out for out, _ in told)
+    assert features_of(tmp_path / "both", extract.corpora_file) == features_of(tmp_path / "calm", extract.corpora_file)
+    done = [told_extracted(out) for out, _ in told]
+    assert sum(done) == 480
+    assert all(done)
     assert not leftovers(tmp_path / "both")
     tally("extract: two at once", 1)
-    tally("extract: rows computed twice by two at once", sum(rows.values()) - len(rows))
+    tally("extract: rows computed twice by two at once", sum(done) - 480)

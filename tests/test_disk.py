@@ -13,9 +13,10 @@ import warnings
 import numpy as np
 import pytest
 
+import serbench.store
 from serbench import api
 from serbench.errors import SerbenchError, StoreError
-from serbench.sealed import write_json
+from serbench.sealed import read_json, write_json
 from serbench.seals import UNSEALED, is_intact, seal
 from serbench.store import Store
 from serbench.upkeep import check_store, find_litter, remove_litter
@@ -61,7 +62,7 @@ def damage(path, rng):
 def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(toy, tmp_path, tally, n):
     _, sound = toy("sound")
     files = sorted(check_files(toy.store("sound")))
-    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings"}
+    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings", "report"}
     rng = random.Random(n)
     found = changed = 0
     for fault in range(n):
@@ -90,7 +91,7 @@ def check_files(store):
 
 
 def is_sealed(path):
-    return path.is_file() and path.suffix in (".parquet", ".json", ".arrow") and "report" not in path.parts
+    return path.is_file() and path.suffix in (".parquet", ".json", ".arrow")
 
 
 def tables_agree(scores, sound):
@@ -150,10 +151,11 @@ def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
     record.unlink()
     old = store.features("mfcc-0123456789ab", "toy")
     shutil.copytree(store.feature_folders[0], old)
+    write_json(old.parent / "set.json", {"name": "mfcc"})
     litter = find_litter(store)
-    assert {kind: len(paths) for kind, paths in litter.files.items()} == {"jobs": 6, "features": 3}
+    assert {kind: len(paths) for kind, paths in litter.files.items()} == {"jobs": 6, "files of features": 4}
     assert litter.size > 1000
-    remove_litter(litter)
+    remove_litter(litter, store)
     assert not old.parent.exists()
     after = check_store(store).counts
     assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
@@ -166,10 +168,48 @@ def test_features_that_no_grid_has_used_yet_are_no_litter(toy, tmp_path):
     assert not find_litter(toy.store("results")).files
 
 
+def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy):
+    toy("results")
+    store = toy.store("results")
+    claims = store.claims()
+    claims.take("a job")
+    with pytest.raises(StoreError, match=r"another process is at work on it"):
+        find_litter(store)
+    claims.release("a job")
+    assert not find_litter(store).files
+
+
+def test_cell_of_which_one_job_failed_keeps_the_others(toy):
+    toy("results")
+    store = toy.store("results")
+    path = store.cells[0]
+    write_json(path, {**read_json(path), "refused": "1 of its jobs failed"})
+    assert not find_litter(store).files
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), OSError(5, "Input/output error")])
+def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_path, monkeypatch, error):
+    toy("results")
+    store = toy.store("results")
+    real, before = type(tmp_path).read_bytes, check_store(store).counts
+
+    def refuse(path):
+        if "part-" in path.name or path.parent.name == "jobs":
+            raise error
+        return real(path)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    serbench.store._rows_of.cache_clear()
+    with pytest.raises(SerbenchError, match=rf"cannot be read \(.*{error.strerror}"):
+        toy("results")
+    monkeypatch.undo()
+    assert check_store(store).counts == before
+
+
 def test_cells_that_can_not_be_carried_out_are_litter(toy, tmp_path):
     place = api.Workspace(tmp_path / "results", toy.path)
     api.run_grid("toy", api.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
-    assert list(find_litter(place.store()).files) == ["cells without a result"]
+    assert list(find_litter(place.store()).files) == ["cells that cannot be carried out"]
 
 
 LIMITED = """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from serbench import api
@@ -482,14 +483,14 @@ def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
 
     run = toy()
     plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
-    deadly, run_job = plan.todo[2].key, serbench.pool.run_job
+    deadly, attempt = plan.todo[2].key, serbench.pool.attempt
 
     def die_or_run(key, job, root):
         if key == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        return run_job(key, job, root)
+        return attempt(key, job, root)
 
-    monkeypatch.setattr(serbench.pool, "run_job", die_or_run)
+    monkeypatch.setattr(serbench.pool, "attempt", die_or_run)
     done = serbench.grid.run_grid(plan, run.store(), serbench.grid.Workers(2))
     assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
@@ -518,3 +519,84 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     with pytest.raises(api.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
         run_job(job.key, planned, str(run.store().root))
     assert not run.store().has_job(job.key)
+
+
+class TwoWordsError(Exception):
+    """An error that does not survive the way back from a worker: its arguments are not what it was made with."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
+    import serbench.pool
+    from serbench.grid import Workers, run_grid
+
+    run = toy()
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    broken, real = plan.todo[0].key, serbench.pool.attempt
+
+    def fail_or_run(key, job, root):
+        if key == broken:
+            from serbench.schedule import failure_of
+
+            return failure_of(TwoWordsError("one", "two"))
+        return real(key, job, root)
+
+    monkeypatch.setattr(serbench.pool, "attempt", fail_or_run)
+    assert run_grid(plan, run.store(), Workers(2)).failed == {broken: "TwoWordsError: one two"}
+
+
+def test_worker_that_died_idle_is_replaced(toy):
+    import serbench.pool
+
+    run = toy()
+    run(classifiers=("dummy",))
+    assert serbench.pool._idle
+    workers = [p for p in psutil.Process().children() if "popen_loky_posix" in " ".join(p.cmdline())]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=5)
+    assert not run(classifiers=("knn",)).refused
+
+
+def test_error_of_the_caller_leaves_no_claim_behind(toy):
+    from serbench.grid import Workers, run_grid
+
+    run = toy()
+    plan = run(classifiers=("knn",), dry_run=True).plan
+
+    def fail(activity, done, total, share):
+        if done:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        run_grid(plan, run.store(), Workers(2), progress=fail)
+    assert not run(classifiers=("knn",)).refused
+    assert kept.value
+
+
+def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch):
+    import shutil
+
+    import serbench.pool
+    from serbench.grid import Workers, run_grid
+
+    run = toy()
+    run(classifiers=("dummy",), results="other")
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    broken, real = plan.todo[0].key, serbench.pool.attempt
+    theirs, ours = run.store("other").job(broken), run.store().job(broken)
+
+    def fail_or_run(key, job, root):
+        if key != broken:
+            return real(key, job, root)
+        ours.parent.mkdir(exist_ok=True)
+        shutil.copy(theirs, ours)
+        raise MemoryError
+
+    monkeypatch.setattr(serbench.pool, "attempt", fail_or_run)
+    done = run_grid(plan, run.store(), Workers(1))
+    assert not done.failed
+    assert not done.refused

@@ -7,7 +7,7 @@ import pytest
 
 from serbench.errors import StoreError
 from serbench.keys import digest, package_versions
-from serbench.sealed import read_frame, write_atomically, write_text
+from serbench.sealed import read_frame, system_id, write_atomically, write_text
 from serbench.store import (
     FeatureTable,
     Store,
@@ -81,7 +81,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_damaged_file_is_named(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 but not really")
-    with pytest.raises(StoreError, match=r"a\.parquet: cannot be read .* Delete this file"):
+    with pytest.raises(StoreError, match=r"a\.parquet: its content is not what was written.* Delete this file"):
         read_frame(path)
 
 
@@ -92,7 +92,7 @@ def test_flipped_byte_in_a_part_is_found(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"cannot be read .* Delete this file"):
+    with pytest.raises(StoreError, match=r"its content is not what was written.* Delete this file"):
         read_features(tmp_path, dict(zip(ids, ids, strict=True)))
 
 
@@ -117,9 +117,7 @@ def test_read_only_results_folder_is_an_error(tmp_path):
 
 
 def test_leftovers_of_dead_processes_are_cleared_and_those_of_living_ones_kept(tmp_path):
-    import socket
-
-    host = socket.gethostname()
+    host = system_id()
     dead, living = tmp_path / f".tmp-{host}-999999999-aa-x", tmp_path / f".tmp-{host}-{os.getpid()}-aa-x"
     elsewhere = tmp_path / ".tmp-another-host-1-aa-x"
     for path in (dead, living, elsewhere):
