@@ -275,7 +275,7 @@ def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, 
     tally("grid: workers killed", deaths)
 
 
-AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 11))]
+AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 6))]
 
 
 @pytest.mark.parametrize("n", AT_ONCE)
