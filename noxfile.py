@@ -18,7 +18,8 @@ def group(name: str) -> list[str]:
 
 def run_tests(session: nox.Session) -> None:
     """Run the tests with the example of a plug-in installed as its users would, and the example's own."""
-    session.install("-e", ".[dask,remote]", EXAMPLE, *group("test"))
+    session.install("-e", ".[dask,remote]", *group("test"))
+    session.install(EXAMPLE)
     session.run("pytest", f"{EXAMPLE}/tests")
     session.run("pytest", *session.posargs)
 
