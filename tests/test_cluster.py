@@ -113,6 +113,7 @@ def wait_for_jobs(folder, n, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_cluster_that_loses_its_only_worker_waits_for_the_next_one(grid, cluster, tmp_path):
     grid("here")
     address, add = cluster
@@ -210,6 +211,7 @@ def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(endless):
     assert "1 of 2 cells have no result; 1 are stored" in err
 
 
+@pytest.mark.slow
 def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless, cluster):
     address, add = cluster
     add()
@@ -228,7 +230,7 @@ def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless,
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_stopped_grid_ends_within_two_seconds_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
     process = endless("--scheduler", "local")
     while not list((tmp_path / "results").glob("jobs/[!.]*.parquet")):

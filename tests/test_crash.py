@@ -189,8 +189,15 @@ def wait_for_fits(process):
     time.sleep(1.0)
 
 
-@pytest.mark.parametrize("to_all", [True, False], ids=["group", "process"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code", "to_all"),
+    [
+        pytest.param(signal.SIGINT, 130, True, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, False, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, False, id="SIGINT to the process", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, True, id="SIGTERM to all", marks=pytest.mark.slow),
+    ],
+)
 def test_stopped_grid_ends_within_two_seconds_inside_libsvm(endless, tmp_path, tally, number, code, to_all):
     process = endless.start(tmp_path / "results")
     wait_for_fits(process)
@@ -203,7 +210,9 @@ def test_stopped_grid_ends_within_two_seconds_inside_libsvm(endless, tmp_path, t
     tally("grid: stops inside libsvm", 1)
 
 
-@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.3, 1.8, 2.3, 2.8])
+@pytest.mark.parametrize(
+    "after_s", [0.8, 1.8, 2.8, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 1.3, 2.3))]
+)
 def test_command_stopped_at_any_moment_of_its_start_says_so_without_tracebacks(endless, tmp_path, after_s):
     process = endless.start(tmp_path / "results")
     time.sleep(after_s)

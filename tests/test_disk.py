@@ -258,7 +258,7 @@ def full_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
+@pytest.mark.parametrize("arguments", [pytest.param(EXTRACT, marks=pytest.mark.slow), GRID], ids=["extract", "grid"])
 def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_disk, arguments):
     results = full_disk / "results"
     command(EXTRACT, toy.path, results) if arguments is GRID else None
@@ -278,7 +278,7 @@ def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_d
     tally("disk: refusals", 1)
 
 
-@pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
+@pytest.mark.parametrize("arguments", [EXTRACT, pytest.param(GRID, marks=pytest.mark.slow)], ids=["extract", "grid"])
 def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, tmp_path, arguments):
     results = full_disk / "results"
     command(EXTRACT, toy.path, results)
