@@ -161,7 +161,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         check_regular(path)
         with path.open("rb") as file:
             _check_is_audio(path, file)
-        sound = soundfile.SoundFile(str(path))
+        sound = soundfile.SoundFile(_for_soundfile(path))
     except soundfile.LibsndfileError as error:
         raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
     except OSError as error:
@@ -237,6 +237,11 @@ def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
             return length, size - file.tell()
         file.seek(length + length % 2, 1)
     return 0, 0
+
+
+def _for_soundfile(path: Path) -> str | bytes:
+    """Return a path as soundfile takes it, also where the name is not UTF-8, as old archives unzip."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _name(path: Path) -> str:

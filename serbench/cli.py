@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import io
 import os
 import shlex
 import signal
@@ -47,6 +48,24 @@ app.add_typer(features_app, name="features")
 app.add_typer(store_app, name="store")
 app.add_typer(classifiers_app, name="classifiers")
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import serbench
+
+        print(f"serbench {serbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _serbench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Fair classical-ML baselines for speech emotion recognition: extract, grid, report."""
+
+
 Corpora = Annotated[
     list[str] | None,
     typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
@@ -70,8 +89,8 @@ Features = Annotated[
 ]
 
 DEFAULT_RESULTS = "results"
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes after Ctrl-C (typer's own) and after SIGTERM: 128 and the number of the signal."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, typer's own; after other signals likewise 128 and the number of the signal."""
 
 PATIENCE_S = 1.5
 """Seconds that a stopped command may take to wind up; then it ends where it is."""
@@ -422,7 +441,12 @@ def main() -> None:
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     warnings.showwarning = _say_warning
-    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without dashes shows a question mark
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no hang-up
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
     signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
@@ -430,7 +454,7 @@ def main() -> None:
         say(f"serbench: {error}")
         sys.exit(1)
     except SystemExit as stop:
-        if stop.code in (INTERRUPTED, TERMINATED):
+        if isinstance(stop.code, int) and stop.code > 128:
             _say_stopped()
         raise
 
@@ -442,9 +466,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _terminate(number: int, frame: object) -> None:
-    """Unwind after SIGTERM likewise."""
-    _end_soon(TERMINATED)
-    sys.exit(TERMINATED)
+    """Unwind after SIGTERM, or when the terminal is gone, likewise."""
+    _end_soon(128 + number)
+    sys.exit(128 + number)
 
 
 def _end_soon(code: int) -> None:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,9 @@ LOOK_S = 1.0
 
 ANSWER_S = 5
 """Seconds to wait for the first answer of a scheduler."""
+
+CONNECT_S = 30
+"""Seconds after which an address counts as no scheduler's, or one of this program's own as not started."""
 
 CLOSE_S = 10
 """Seconds to wait for a scheduler of this program's own to end."""
@@ -137,8 +140,18 @@ class ClusterCrew:
         """Send a corpus' features to the workers, once."""
         if (features, corpus) not in self._tables:
             table = map_features(self._store.features(features, corpus))
-            self._tables[features, corpus] = self._client.scatter(table, broadcast=True, hash=False)
+            self._tables[features, corpus] = self._scattered(table)
         return self._tables[features, corpus]
+
+    def _scattered(self, table: FeatureTable) -> Any:
+        """Send a table to the workers that may be used, and to no other: one without serbench cannot read it."""
+        while self._workers:
+            try:
+                return self._client.scatter(table, workers=sorted(self._workers), broadcast=True, hash=False)
+            except KeyError:  # a worker has just gone
+                time.sleep(LOOK_S)
+                self._look()
+        raise self._error("all workers are gone")
 
     def _ended(self, future: Any, run: _Run) -> tuple[Job, Outcome]:
         if future.status in ("cancelled", "lost"):  # features that all workers had are lost with them
@@ -268,18 +281,40 @@ def _connect(scheduler: str, *, workers: int) -> Any:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise ClusterError(
-            f"--scheduler {scheduler}", "dask.distributed is not installed", todo="pip install 'serbench[dask]'"
-        ) from error
+        todo = "pip install 'serbench[dask]'"
+        raise ClusterError(f"--scheduler {scheduler}", "dask.distributed is not installed", todo=todo) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told as an outcome or an error
-    try:
-        if scheduler == LOCAL:
-            cluster = LocalCluster(workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL)
-            return Client(cluster)
-        return Client(scheduler, timeout=ANSWER_S)
-    except (OSError, ValueError) as error:
-        todo = "Start one with `dask scheduler`, and say its address as it prints it"
-        raise ClusterError(f"--scheduler {scheduler}", f"no scheduler answers ({error})", todo=todo) from error
+
+    def connect() -> Any:
+        if scheduler != LOCAL:
+            return Client(scheduler, timeout=ANSWER_S)
+        quiet = {"dashboard_address": ":0", "silence_logs": logging.CRITICAL}
+        return Client(LocalCluster(workers, threads_per_worker=1, **quiet))
+
+    with warnings.catch_warnings():  # of versions, which are looked at more closely than by dask
+        warnings.simplefilter("ignore")
+        return _in_time(connect, scheduler)
+
+
+def _in_time(connect: Callable[[], Any], scheduler: str) -> Any:
+    """Connect, or say within a time that nobody answers; another service at the address may keep dask waiting."""
+    given: list[Any] = []
+
+    def run() -> None:
+        try:
+            given.append(connect())
+        except Exception as error:  # of dask, asyncio or whatever answers at that address
+            given.append(error)
+
+    attempt = threading.Thread(target=run, daemon=True)
+    attempt.start()
+    attempt.join(CONNECT_S)
+    if given and not isinstance(given[0], Exception):
+        return given[0]
+    reason = f"{type(given[0]).__name__}: {given[0]}" if given else f"nothing for {CONNECT_S:g} seconds"
+    todo = "Start one with `dask scheduler`, and say the address that it prints as 'Scheduler at' (port 8786 as a rule)"
+    where = f"--scheduler {scheduler}"
+    raise ClusterError(where, f"no dask scheduler answers ({reason})", f"tcp://HOST:PORT or {LOCAL}", todo)
 
 
 def _difference_of(found: Facts | BaseException, wanted: Facts) -> str:

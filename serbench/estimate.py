@@ -38,7 +38,9 @@ class Estimate:
     def of(store: Store, n_features: Mapping[str, int]) -> Estimate:
         """Learn from the store's past jobs; `n_features` is by feature key."""
         ratios: dict[str, list[float]] = defaultdict(list)
-        lines = store.timings.read_text(encoding="utf-8").splitlines() if store.timings.is_file() else []
+        lines = (
+            store.timings.read_text(encoding="utf-8", errors="replace").splitlines() if store.timings.is_file() else []
+        )
         for line in lines:
             classifier, _, ratio = line.partition(",")
             with contextlib.suppress(ValueError):  # a line torn by a crash

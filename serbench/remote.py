@@ -28,7 +28,7 @@ from serbench.sealed import write_atomically, write_text
 PUT_S = 5.0
 """Seconds between two looks for finished files while a run goes on: what a lost machine loses, about."""
 
-_STATE = ".remote.json"
+_STATE, _TRIAL = ".remote.json", ".serbench"
 _OURS_ALONE = re.compile(r"(^|/)(\.|claims/|rows-[0-9a-f]+\.arrow$)")
 _VERSION = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created", "size")
 """What file systems say of a file that changes with its content; each says some of them."""
@@ -40,10 +40,10 @@ Stat = tuple[int, int]
 def is_url(results: object) -> bool:
     """Say whether results are to lie elsewhere than in a folder.
 
-    >>> is_url("s3://bucket/results"), is_url("results"), is_url("C:/results")
-    (True, False, False)
+    >>> is_url("s3://bucket/results"), is_url("s3:/typo"), is_url("results"), is_url("C:/results")
+    (True, True, False, False)
     """
-    return "://" in str(results)
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(results)) is not None and not Path(str(results)).exists()
 
 
 @functools.cache
@@ -65,6 +65,9 @@ class Mirror:
     """
 
     def __init__(self, url: str, folder: Path) -> None:
+        if not re.fullmatch(r"[^:]+://.*[^/].*", url) or url.startswith("memory:"):
+            expected = "a folder, or a URL that lasts, such as s3://bucket/results or gs://bucket/results"
+            raise StoreError(url, "no place for results", expected)
         self.url, self.folder = url.rstrip("/"), folder
         with self._worded("opened"):
             from fsspec.core import url_to_fs
@@ -73,6 +76,7 @@ class Mirror:
             self._files, self._root = url_to_fs(self.url, **folders)
         self._turn = threading.RLock()
         self._pulled = float("-inf")
+        self._is_tried = False
 
     def pull(self) -> None:
         """Fetch what has changed there, and forget what is there no more."""
@@ -106,7 +110,11 @@ class Mirror:
 
     @contextlib.contextmanager
     def pushing(self) -> Iterator[None]:
-        """Put finished files there every few seconds, and all of them in the end; only the end must succeed."""
+        """Put finished files there every few seconds, and all of them in the end; only start and end must succeed."""
+        if not self._is_tried:
+            with self._worded("written"):
+                self._files.pipe_file(f"{self._root}/{_TRIAL}", b"")  # before hours of work, not after them
+            self._is_tried = True
         is_over = threading.Event()
         sender = threading.Thread(target=self._push_until, args=(is_over,), daemon=True)
         sender.start()

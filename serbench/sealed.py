@@ -133,8 +133,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     StoreError : absent or unreadable; a `DamagedError` where it is not what was written.
     """
     try:
-        with pq.ParquetFile(pa.BufferReader(_intact(path))) as file:
-            return file.read(None if columns is None else list(columns))
+        with pq.ParquetFile(pa.BufferReader(_intact(path)), pre_buffer=False) as file:
+            # Without threads: one of Arrow's may let go of Python's bytes while Python ends, which aborts the process.
+            return file.read(None if columns is None else list(columns), use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
@@ -193,7 +194,7 @@ def _intact(path: Path) -> bytes:
     content = path.read_bytes()
     if not is_intact(content):
         found = "its content is not what was written: damaged, altered, or of an earlier serbench"
-        raise DamagedError(str(path), found, todo="Delete this file and run the command that makes it again")
+        raise DamagedError(str(path), found, todo="Run `serbench extract` or `serbench grid` again, which make it anew")
     return content
 
 

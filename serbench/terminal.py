@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from dataclasses import replace
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from serbench.report.formats import Table
+
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 class ProgressLine:
@@ -101,5 +105,5 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print a message on stderr."""
-    print(text, file=sys.stderr)
+    """Print a message on stderr; what would steer the terminal, as a file's name may, is escaped."""
+    print(_CONTROL.sub(lambda hit: repr(hit[0])[1:-1], text), file=sys.stderr)

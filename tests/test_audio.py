@@ -1,4 +1,5 @@
 import os
+import sys
 import tracemalloc
 
 import numpy as np
@@ -228,3 +229,11 @@ def test_wav_of_a_million_empty_chunks_is_given_up(tmp_path):
     path.write_bytes(b"RIFF\0\0\0\0WAVE" + b"none\0\0\0\0" * 1_000_000)
     with pytest.raises(AudioError, match="unreadable"):
         decode(path)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="needs a file system that takes any name")
+def test_recording_whose_name_is_not_utf8_is_decoded(tmp_path, write_wav):
+    plain = write_wav(tmp_path / "a.wav")
+    odd = tmp_path / os.fsdecode(b"b\xff.wav")
+    odd.write_bytes(plain.read_bytes())
+    assert decode(odd).audio_hash == decode(plain).audio_hash

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import serbench
 from serbench.cli import app
 from serbench.report.formats import Entry, Table
 from serbench.terminal import ProgressLine, print_table
@@ -193,3 +194,16 @@ def test_progress_off_a_terminal_is_plain_lines(capsys):
     assert err.count("\n") == 1
     assert err.startswith("extract toy: 100/100,")
     assert "\r" not in err
+
+
+def test_version_is_told(cli):
+    code, out, err = cli("--version")
+    assert code == 0
+    assert out == f"serbench {serbench.__version__}\n"
+
+
+def test_messages_cannot_steer_the_terminal(capsys):
+    from serbench.terminal import say
+
+    say("name\x1b[31m.wav\nnext line")
+    assert capsys.readouterr().err == "name\\x1b[31m.wav\nnext line\n"

@@ -26,6 +26,18 @@ importlib.metadata.version = lambda name, real=importlib.metadata.version: (
 """
 
 
+WITHOUT_SERBENCH = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "serbench":
+            raise ModuleNotFoundError(f"No module named '{name}'")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
 def start(*arguments, **options):
     return subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, **options)
 
@@ -151,9 +163,12 @@ def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, clu
     assert process.returncode == 1
     assert re.search(r"worker tcp://127.0.0.1:\d+ \(old\) gets no job: scikit-learn 0.1, here \d", err), err
     assert "no worker that may be used" in err
+    (tmp_path / "bare.py").write_text(WITHOUT_SERBENCH)
+    add("--preload", str(tmp_path / "bare.py"), "--name", "bare")
     add()
     out, err = grid("there", "--scheduler", address)
-    assert "gets no job" in err
+    assert re.search(r"worker tcp://127.0.0.1:\d+ \(bare\) gets no job: .*No module named 'serbench", err), err
+    assert "(old) gets no job" in err
     grid("here")
     assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
 
@@ -162,8 +177,26 @@ def test_scheduler_that_does_not_answer_is_named(grid):
     process = grid("there", "--scheduler", "tcp://127.0.0.1:9", check=False)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "--scheduler tcp://127.0.0.1:9: no scheduler answers" in err
+    assert "--scheduler tcp://127.0.0.1:9: no dask scheduler answers" in err
     assert "Traceback" not in err
+
+
+def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
+    import http.server
+    import threading
+
+    from serbench.cluster import _connect
+    from serbench.errors import ClusterError
+
+    monkeypatch.setattr("serbench.cluster.CONNECT_S", 3)
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ClusterError, match=r"no dask scheduler answers"):
+            _connect(f"tcp://127.0.0.1:{other.server_port}", workers=1)
+    finally:
+        other.shutdown()
+        other.server_close()
 
 
 def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, tmp_path):

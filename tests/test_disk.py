@@ -72,7 +72,8 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
         what = damage(tmp_path / "bad" / victim, rng)
         found += list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim]
         assert found == fault + 1, what
-        with contextlib.suppress(SerbenchError):
+        with contextlib.suppress(SerbenchError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
             assert tables_agree(api.load_scores(api.Workspace(tmp_path / "bad")), sound), what
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

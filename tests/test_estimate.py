@@ -45,7 +45,7 @@ def test_expected_time_is_no_less_than_the_longest_job_and_than_memory_allows():
 
 def test_line_torn_by_a_crash_costs_no_estimate(tmp_path):
     store = Store(tmp_path)
-    store.timings.write_text("svc,2.0\nrf,4.0\nsv\nmlp,\n")
+    store.timings.write_bytes(b"svc,2.0\nrf,4.0\n\xfc\xffsv,\nsv\nmlp,\n")
     assert Estimate.of(store, {}).corrections == {"svc": 2.0, "rf": 4.0}
 
 

@@ -272,3 +272,22 @@ def test_place_that_does_not_exist_is_an_error_in_words(grid):
     assert process.returncode == 1
     assert "s3://no-such-bucket/results: cannot be " in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:/bucket/results", "memory://results"])
+def test_place_that_is_none_is_refused_before_any_work(tmp_path, url):
+    from serbench import api
+
+    with pytest.raises(StoreError, match=r"no place for results. Expected a folder, or a URL that lasts"):
+        api.Workspace(results=url).store()
+
+
+def test_place_that_cannot_be_written_is_refused_before_any_work(place, monkeypatch):
+    one = place("one")
+
+    def forbidden(*arguments):
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(one._files, "pipe_file", forbidden)
+    with pytest.raises(StoreError, match=r"cannot be written \(Access Denied\)"), one.pushing():
+        pytest.fail("work began")

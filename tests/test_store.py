@@ -81,7 +81,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_damaged_file_is_named(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 but not really")
-    with pytest.raises(StoreError, match=r"a\.parquet: its content is not what was written.* Delete this file"):
+    with pytest.raises(StoreError, match=r"a\.parquet: its content is not what was written.* make it anew"):
         read_frame(path)
 
 
@@ -92,7 +92,7 @@ def test_flipped_byte_in_a_part_is_found(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"its content is not what was written.* Delete this file"):
+    with pytest.raises(StoreError, match=r"its content is not what was written.* make it anew"):
         read_features(tmp_path, dict(zip(ids, ids, strict=True)))
 
 

@@ -8,6 +8,7 @@ is best on the test data of the whole cell: what a careless paper would have pri
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,7 +19,7 @@ import numpy as np
 
 from serbench.comparable import is_comparable
 from serbench.corpora.fingerprint import index_fingerprint
-from serbench.errors import SerbenchError, StoreError, listed
+from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
 from serbench.report.provenance import Provenance
 from serbench.sealed import read_frame, read_json
@@ -107,7 +108,16 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
     indexes = {path.stem: index_fingerprint(read_frame(path)) for path in store.indexes}
-    return [_outcomes_or_reason(_record(path, indexes), store) for path in store.cells]
+    return [_outcomes_or_reason(record, store) for record in _sound_records(store, indexes)]
+
+
+def _sound_records(store: Store, indexes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Read the records of all cells; a damaged one tells nothing of its cell, which is left out and named."""
+    for path in store.cells:
+        try:
+            yield _record(path, indexes)
+        except DamagedError as error:
+            warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
 
 
 def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
