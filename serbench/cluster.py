@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 from serbench.errors import ClusterError, SerbenchError, listed
@@ -301,6 +303,9 @@ def _in_time(connect: Callable[[], Any], scheduler: str) -> Any:
     given: list[Any] = []
 
     def run() -> None:
+        if hasattr(signal, "pthread_sigmask"):  # inherited by workers that are started here: Ctrl-C is not for them
+            resource_tracker.ensure_running()  # which would let the signal in again
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             given.append(connect())
         except Exception as error:  # of dask, asyncio or whatever answers at that address
