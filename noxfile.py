@@ -43,8 +43,10 @@ def reliability(session: nox.Session) -> None:
     """Kill, damage, fill and feed everything many times, and write docs/reliability.md; half an hour for all."""
     session.install("-e", ".[dask,remote]", *group("test"))
     tally = Path(session.create_tmp()) / "tally.jsonl"
-    tally.unlink(missing_ok=True)
-    counted = {"SERBENCH_TALLY": str(tally.resolve())}
+    if not session.posargs:
+        tally.unlink(missing_ok=True)
+    commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
+    counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
     breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "remote")]
     session.run("pytest", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
     if not session.posargs:

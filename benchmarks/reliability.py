@@ -7,7 +7,6 @@ tells of a whole session or is not written.
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections import Counter
 from datetime import date
@@ -86,21 +85,23 @@ def main():
     """Add up the counts and put them into the page."""
     tally, page = map(Path, sys.argv[1:])
     counts = Counter()
+    commits = set()
     for line in tally.read_text().splitlines():
         told = json.loads(line)
+        commits.add(told["commit"])
         counts["fuzz inputs" if told["name"].startswith("fuzz inputs") else told["name"]] += told["n"]
     rows = [row(counts, *given) for given in ROWS if counts[given[1]]]
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    page.write_text(before + BEGIN + "\n".join([*HEADER, *rows, "", made_with(), ""]) + END + after)
+    page.write_text(before + BEGIN + "\n".join([*HEADER, *rows, "", made_with(commits), ""]) + END + after)
 
 
-def made_with():
+def made_with(commits):
     """Say where and with what the figures were counted."""
     packages = [f"{name} {version(name)}" for name in ("scikit-learn", "numpy", "pyarrow", "joblib", "distributed")]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     machine = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return f"Counted on {date.today()} at commit {commit or 'unknown'}: {machine}, {', '.join(packages)}."
+    at = " and ".join(sorted(commits))
+    return f"Counted on {date.today()} at commit {at}: {machine}, {', '.join(packages)}."
 
 
 def row(counts, done, name, fault, fault_name, command):

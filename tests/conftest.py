@@ -41,7 +41,8 @@ def tally() -> Callable[[str, int], None]:
     def count(name: str, n: int) -> None:
         if path := os.environ.get("SERBENCH_TALLY"):
             with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"name": name, "n": n}) + "\n")
+                told = {"name": name, "n": n, "commit": os.environ.get("SERBENCH_COMMIT", "")}
+                file.write(json.dumps(told) + "\n")
 
     return count
 
