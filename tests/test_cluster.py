@@ -199,6 +199,7 @@ def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
         other.server_close()
 
 
+@pytest.mark.slow
 def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, tmp_path):
     grid("here")
     grid("there", "--scheduler", "local", "--jobs", "2")
@@ -237,6 +238,7 @@ def start_serbench(arguments):
     return start("-c", "from serbench.cli import main; main()", *arguments, stdout=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(endless):
     out, err = (process := endless("--scheduler", "local", "--job-timeout", "5")).communicate(timeout=120)
     assert process.returncode == 1

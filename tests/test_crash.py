@@ -72,6 +72,25 @@ def features_of(results, corpora_file):
     return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}
 
 
+CALM = {}
+
+
+def calm_jobs(grid, folder):
+    """What the grid predicts when nothing disturbs it: the same for every test, so it is run once."""
+    if "jobs" not in CALM:
+        grid.run(folder / "calm")
+        CALM["jobs"] = jobs_of(folder / "calm")
+    return CALM["jobs"]
+
+
+def calm_features(extract, folder):
+    """What the extraction gives when nothing disturbs it, likewise."""
+    if "features" not in CALM:
+        extract.run(folder / "calm")
+        CALM["features"] = features_of(folder / "calm", extract.corpora_file)
+    return CALM["features"]
+
+
 def told_extracted(out):
     """How many rows of features a run says that it computed."""
     return sum(int(n) for n in re.findall(r"(\d+) extracted", out))
@@ -107,10 +126,10 @@ def kill_again_and_again(bench, folder, *, kills, pattern):
         before = {}
         while killed < kills:
             process = bench.start(results)
-            enough = len(places_of(results, pattern)) + rng.randint(1, 6) if killed % 3 else 0
+            enough = len(places_of(results, pattern)) + rng.randint(1, 4) if killed % 3 else 0
             while process.poll() is None and len(places_of(results, pattern)) < enough:
                 time.sleep(0.01)
-            time.sleep(rng.uniform(0.0, 0.3) if enough else rng.uniform(0.1, 4.0))
+            time.sleep(rng.uniform(0.0, 0.3) if enough else rng.uniform(0.1, 3.0))
             there = places_of(results, pattern)
             if process.poll() is not None:
                 process.communicate()
@@ -127,8 +146,7 @@ def kill_again_and_again(bench, folder, *, kills, pattern):
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_path, tally, kills):
-    grid.run(tmp_path / "calm")
-    calm = jobs_of(tmp_path / "calm")
+    calm = calm_jobs(grid, tmp_path)
     assert len(calm) == 28
     in_place = again = 0
     for results, before in kill_again_and_again(grid, tmp_path, kills=kills, pattern=JOBS):
@@ -145,8 +163,7 @@ def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_pa
 
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_twice(extract, tmp_path, tally, kills):
-    extract.run(tmp_path / "calm")
-    calm = features_of(tmp_path / "calm", extract.corpora_file)
+    calm = calm_features(extract, tmp_path)
     in_place = again = 0
     for results, before in kill_again_and_again(extract, tmp_path, kills=kills, pattern=PARTS):
         assert features_of(results, extract.corpora_file) == calm
@@ -263,7 +280,6 @@ def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path
 @pytest.mark.parametrize("deaths", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
     """Killed early only: jobs are run again at the end, and one that is killed there too has failed, rightly."""
-    grid.run(tmp_path / "calm")
     rng = random.Random(deaths)
     killed = 0
     for attempt in range(deaths):
@@ -277,7 +293,7 @@ def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, 
                 killed += 1
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        assert jobs_of(results) == jobs_of(tmp_path / "calm")
+        assert jobs_of(results) == calm_jobs(grid, tmp_path)
         assert not leftovers(results)
         if killed >= deaths:
             break
@@ -290,11 +306,10 @@ AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 6))]
 
 @pytest.mark.parametrize("n", AT_ONCE)
 def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally, n):
-    grid.run(tmp_path / "calm")
     both = [grid.start(tmp_path / "both") for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert jobs_of(tmp_path / "both") == jobs_of(tmp_path / "calm")
+    assert jobs_of(tmp_path / "both") == calm_jobs(grid, tmp_path)
     done = len((tmp_path / "both" / "timings.csv").read_text().splitlines())
     assert done == 28
     assert all("were done by another process on this results folder" in err for _, err in told)
@@ -305,14 +320,13 @@ def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally, n):
 
 @pytest.mark.parametrize("n", AT_ONCE)
 def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally, n):
-    extract.run(tmp_path / "calm")
     for recording in (extract.corpora_file.parent / "toy").iterdir():
         os.utime(recording, ns=(0, 0))
     time.sleep(2.1)  # files that have just changed are read by everyone
     both = [extract.start(tmp_path / "both") for _ in range(2)]
     told = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert features_of(tmp_path / "both", extract.corpora_file) == features_of(tmp_path / "calm", extract.corpora_file)
+    assert features_of(tmp_path / "both", extract.corpora_file) == calm_features(extract, tmp_path)
     done = [told_extracted(out) for out, _ in told]
     assert sum(done) == 480
     assert all(done)
