@@ -173,7 +173,7 @@ def _open(path: Path) -> soundfile.SoundFile:
 
 def _header(file: soundfile.SoundFile) -> Header:
     if min(file.frames, file.samplerate, file.channels) <= 0:
-        raise AudioError(_name(Path(file.name)), "no samples in the file", "audio")
+        raise AudioError(_name(Path(os.fsdecode(file.name))), "no samples in the file", "audio")
     return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
 
 
