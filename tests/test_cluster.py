@@ -189,7 +189,8 @@ def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
     from serbench.errors import ClusterError
 
     monkeypatch.setattr("serbench.cluster.CONNECT_S", 3)
-    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    monkeypatch.setattr(http.server.BaseHTTPRequestHandler, "log_message", lambda *told: None)
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=other.serve_forever, daemon=True).start()
     try:
         with pytest.raises(ClusterError, match=r"no dask scheduler answers"):
