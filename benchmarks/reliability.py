@@ -13,66 +13,33 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-CRASH = "nox -s reliability -- tests/test_crash.py"
-DISK = "nox -s reliability -- tests/test_disk.py"
-CLUSTER = "nox -s reliability -- tests/test_cluster.py tests/test_remote.py"
-FUZZ = "nox -s fuzz"
-
-ROWS = (
-    (
-        "`serbench grid` killed by SIGKILL at random moments",
-        "grid: kills",
-        "jobs done again",
-        "grid: jobs done again",
-        CRASH,
-    ),
-    ("jobs that were in place before these kills", "grid: jobs in place before a kill", "", "", CRASH),
-    (
-        "`serbench extract` killed by SIGKILL",
-        "extract: kills",
-        "parts computed again",
-        "extract: parts computed again",
-        CRASH,
-    ),
-    ("parts of features that were in place before these kills", "extract: parts in place before a kill", "", "", CRASH),
-    ("Ctrl-C or SIGTERM inside a libsvm fit", "grid: stops inside libsvm", "not over within two seconds", "", CRASH),
-    ("Ctrl-C or SIGTERM while extracting", "extract: stops", "not over within two seconds", "", CRASH),
-    ("worker processes killed", "grid: workers killed", "differing predictions", "", CRASH),
-    (
-        "two `serbench grid` at once",
-        "grid: two at once",
-        "jobs done twice",
-        "grid: jobs done twice by two at once",
-        CRASH,
-    ),
-    (
-        "two `serbench extract` at once",
-        "extract: two at once",
-        "rows computed twice",
-        "extract: rows computed twice by two at once",
-        CRASH,
-    ),
-    (
-        "files cut, flipped in a bit, or overwritten",
-        "disk: files damaged",
-        "values changed",
-        "disk: values that changed",
-        DISK,
-    ),
-    ("of these, found and named", "disk: damage found and named", "", "", DISK),
-    ("disks full, read-only, or with a limit on files", "disk: refusals", "differing predictions afterwards", "", DISK),
-    ("workers of a dask cluster killed", "cluster: workers killed", "differing predictions", "", CLUSTER),
-    (
-        "Ctrl-C or SIGTERM inside a fit on dask's workers",
-        "cluster: stops",
-        "not over within two seconds",
-        "",
-        CLUSTER,
-    ),
-    ("machines lost, with results in S3", "remote: machines lost", "differing predictions", "", CLUSTER),
-    ("hostile inputs to the readers", "fuzz inputs", "unexpected exceptions", "fuzz unexpected exceptions", FUZZ),
-)
-"""What was done, its count, what must not happen, its count (a test fails otherwise where there is none), and how."""
+ROWS = {
+    "nox -s reliability -- tests/test_crash.py": """
+        `serbench grid` killed by SIGKILL at random moments | grid: kills | jobs done again | grid: jobs done again
+        jobs that were in place before these kills | grid: jobs in place before a kill
+        `serbench extract` killed by SIGKILL | extract: kills | parts computed again | extract: parts computed again
+        parts of features that were in place before these kills | extract: parts in place before a kill
+        Ctrl-C or SIGTERM inside a libsvm fit | grid: stops inside libsvm | not over within two seconds
+        Ctrl-C or SIGTERM while extracting | extract: stops | not over within two seconds
+        worker processes killed | grid: workers killed | differing predictions
+        two `serbench grid` at once | grid: two at once | jobs done twice | grid: jobs done twice by two at once
+        two `serbench extract` at once | extract: two at once | rows computed twice | extract: rows computed twice
+    """,
+    "nox -s reliability -- tests/test_disk.py": """
+        files cut, flipped in a bit, or overwritten | disk: files damaged | values changed | disk: values that changed
+        of these, found and named | disk: damage found and named
+        disks full, read-only, or with a limit on files | disk: refusals | differing predictions afterwards
+    """,
+    "nox -s reliability -- tests/test_cluster.py tests/test_remote.py": """
+        workers of a dask cluster killed | cluster: workers killed | differing predictions
+        Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | not over within two seconds
+        machines lost, with results in S3 | remote: machines lost | differing predictions
+    """,
+    "nox -s fuzz": """
+        hostile inputs to the readers | fuzz inputs | unexpected exceptions | fuzz unexpected exceptions
+    """,
+}
+"""By command: what was done | its count | what must not happen | its count, without which it fails its test."""
 
 HEADER = (
     "| done on purpose | times | what must not happen | seen | repeated by |",
@@ -90,7 +57,7 @@ def main():
         told = json.loads(line)
         commits.add(told["commit"])
         counts["fuzz inputs" if told["name"].startswith("fuzz inputs") else told["name"]] += told["n"]
-    rows = [row(counts, *given) for given in ROWS if counts[given[1]]]
+    rows = [row(counts, command, *line.split(" | ")) for command, lines in ROWS.items() for line in told_in(lines)]
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     page.write_text(before + BEGIN + "\n".join([*HEADER, *rows, "", made_with(commits), ""]) + END + after)
@@ -104,7 +71,12 @@ def made_with(commits):
     return f"Counted on {date.today()} at commit {at}: {machine}, {', '.join(packages)}."
 
 
-def row(counts, done, name, fault, fault_name, command):
+def told_in(lines):
+    """The rows of a block of text."""
+    return [line.strip() for line in lines.strip().splitlines()]
+
+
+def row(counts, command, done, name, fault="", fault_name=""):
     """One row of the table; a fault without a count of its own is one that fails its test."""
     seen = "" if not fault else counts[fault_name] if fault_name else 0
     return f"| {done} | {counts[name]:,} | {fault} | {seen} | `{command}` |"

@@ -34,7 +34,7 @@ LOOK_S = 1.0
 """Seconds between two looks at which workers there are."""
 
 ANSWER_S = 5
-"""Seconds to wait for the first answer of a scheduler."""
+"""Seconds to wait for the first answer of a scheduler, or for that of a worker whose job has ended."""
 
 CONNECT_S = 30
 """Seconds after which an address counts as no scheduler's, or one of this program's own as not started."""
@@ -120,7 +120,7 @@ class ClusterCrew:
         while time.monotonic() < until and not any(future.done() for future in self._running):
             time.sleep(POLL_S)
         ended = [future for future in self._running if future.done()]
-        outcomes = [self._ended(future, self._running.pop(future)) for future in ended]
+        outcomes = [outcome for future in ended if (outcome := self._ended(future))]
         if time.monotonic() - self._last_look >= LOOK_S:
             self._look()
             outcomes += self._stranded()
@@ -155,14 +155,21 @@ class ClusterCrew:
                 self._look()
         raise self._error("all workers are gone")
 
-    def _ended(self, future: Any, run: _Run) -> tuple[Job, Outcome]:
+    def _ended(self, future: Any) -> tuple[Job, Outcome] | None:
+        """Fetch what a worker answered; nothing yet if it died with the answer, as dask then waits for it."""
         if future.status in ("cancelled", "lost"):  # features that all workers had are lost with them
             self._tables = {}
-            return run.job, Failed("the scheduler lost it with its worker", is_worker_fault=True)
+            return self._taken_back(future, Failed("the scheduler lost it with its worker", is_worker_fault=True))
         try:
-            told: Predicted | Failed = future.result()
+            told: Predicted | Failed = future.result(timeout=ANSWER_S)
         except Exception as error:  # of dask, as the worker tells its own in words
-            return run.job, Failed(f"its worker failed ({type(error).__name__}: {error})", is_worker_fault=True)
+            if isinstance(error, TimeoutError) and future.status != "error":
+                return None
+            reason = f"its worker failed ({type(error).__name__}: {error})"
+            return self._taken_back(future, Failed(reason, is_worker_fault=True))
+        return self._answered(self._running.pop(future), told)
+
+    def _answered(self, run: _Run, told: Predicted | Failed) -> tuple[Job, Outcome]:
         if isinstance(told, Failed):
             if told.is_worker_fault:
                 self._refuse(run.worker, told.reason)

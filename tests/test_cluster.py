@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -82,21 +83,55 @@ def cluster():
 
 @pytest.fixture
 def grid(make_corpus, tmp_path):
+    """Run grids of 20 jobs; those that still run end with the test."""
+    running = []
     path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=1)
     (tmp_path / "space.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: 1}]}")
 
     def run(results, *more, check=True):
-        """Run a grid of 20 jobs."""
         arguments = ["grid", "toy", "-f", "mfcc", "-c", "rf", "-c", "svc", "--space", str(tmp_path / "space.yaml")]
         options = ["--corpora", str(path), "--results", str(tmp_path / results), *more]
-        process = start("-c", "from serbench.cli import main; main()", *arguments, *options, stdout=subprocess.PIPE)
+        process = start_serbench([*arguments, *options])
+        running.append(process)
         if not check:
             return process
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         return out, err
 
-    return run
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_answer_that_dies_with_its_worker_is_waited_for_nowhere(make_corpus, workspace, cluster):
+    from serbench import api
+    from serbench.cluster import ClusterCrew
+    from serbench.store import Store
+
+    place = workspace(make_corpus())
+    api.extract_features(["toy"], ("mfcc",), place)
+    request = api.GridRequest(features=("mfcc",), classifiers=("dummy",), emotions="anger,happiness,neutral")
+    plan = api.plan_grid(["toy"], request, place).plan
+    address, add = cluster
+    workers = [add(), add()]
+    crew = ClusterCrew(Store(place.results), plan.todo, scheduler=address, workers=1, timeout_s=None)
+    try:
+        crew.start(plan.todo[0])
+        (future,) = crew._running
+        while not future.done():
+            time.sleep(0.01)
+        port = int(crew._running[future].worker.rpartition(":")[2])
+        dying = next(w for w in workers if port in {c.laddr.port for c in psutil.Process(w.pid).net_connections()})
+        dying.send_signal(signal.SIGSTOP)
+        threading.Timer(0.5, dying.kill).start()
+        ended = crew.wait(None) or crew.wait(None) or crew.wait(None)
+    finally:
+        crew.close()
+    ((job, outcome),) = ended
+    assert job is plan.todo[0]
+    assert outcome.is_worker_fault
 
 
 def jobs_of(folder):
@@ -183,7 +218,6 @@ def test_scheduler_that_does_not_answer_is_named(grid):
 
 def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
     import http.server
-    import threading
 
     from serbench.cluster import _connect
     from serbench.errors import ClusterError

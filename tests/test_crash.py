@@ -332,4 +332,4 @@ def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally, 
     assert all(done)
     assert not leftovers(tmp_path / "both")
     tally("extract: two at once", 1)
-    tally("extract: rows computed twice by two at once", sum(done) - 480)
+    tally("extract: rows computed twice", sum(done) - 480)
