@@ -6,9 +6,7 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, Serbe
 from serbench.features import DEFAULT_FEATURES, FEATURE_SETS, find_feature_set
 from serbench.progress import Progress, silent
 from serbench.protocols import find_protocol
+from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,60 +39,6 @@ if TYPE_CHECKING:
 
 Names = Sequence[str] | str | None
 """Names of corpora, features or classifiers; one alone may be given as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Where results go and how to run.
-
-    `results`: the results folder, or a URL such as s3://bucket/results. `corpora_file`: YAML over the built-in
-    catalogue. `partial`: accept incomplete copies. `jobs`: workers, None for one per core. `rehash`: read every
-    recording again, also where its file is as it was. `job_timeout_s`: seconds after which a job of the grid is
-    stopped and has failed, None for never. `scheduler`: the address of a dask scheduler whose workers run the grid, or
-    "local" to start one; None for processes of this machine.
-    """
-
-    results: Path | str = "results"
-    corpora_file: Path | str | None = None
-    partial: bool = False
-    jobs: int | None = None
-    progress: Progress = silent
-    rehash: bool = False
-    job_timeout_s: float | None = None
-    scheduler: str | None = None
-
-    def catalogue(self) -> Catalogue:
-        """Load the catalogue with this workspace's own file over it."""
-        return load_catalogue(None if self.corpora_file is None else Path(self.corpora_file))
-
-    def store(self) -> Store:
-        """Return the store of the results folder."""
-        from serbench.remote import is_url, mirror_of
-        from serbench.store import Store
-
-        if not is_url(self.results):
-            return Store(Path(self.results))
-        mirror = mirror_of(str(self.results))
-        mirror.pull_now_and_then()
-        return Store(mirror.folder)
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """Put what is made where the results belong, on the way and in the end, where that is not a folder."""
-        from serbench.remote import is_url, mirror_of
-
-        if is_url(self.results):
-            with mirror_of(str(self.results)).pushing():
-                yield
-        else:
-            yield
-
-    @property
-    def workers(self) -> int:
-        """Number of workers."""
-        if self.jobs is not None:
-            return self.jobs
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +112,12 @@ class GridResult:
         return load_scores(self.workspace)
 
 
-def list_corpora(workspace: Workspace = Workspace()) -> dict[str, tuple[Corpus, str | None]]:
+def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:
     """Return every corpus of the catalogue with the reason why it is not on this disk, or None."""
     return {name: (corpus, why_absent(corpus)) for name, corpus in workspace.catalogue().corpora.items()}
 
 
-def check_corpus(name: str, workspace: Workspace = Workspace(), *, deep: bool = False) -> CorpusCheck:
+def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) -> CorpusCheck:
     """Check a corpus on disk against its entry and against the traps of real copies.
 
     Parameters
@@ -184,7 +129,7 @@ def check_corpus(name: str, workspace: Workspace = Workspace(), *, deep: bool = 
     return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
 
 
-def corpus_statistics(names: Names = None, workspace: Workspace = Workspace()) -> tuple[Table, Extracted]:
+def corpus_statistics(names: Names = None, workspace: Workspace = HERE) -> tuple[Table, Extracted]:
     """Return Table 1 (data statistics) of the corpora named, or of all on disk, and what indexing them told."""
     from serbench.report import read_indexes
     from serbench.report.tables import data_table
@@ -197,7 +142,7 @@ def corpus_statistics(names: Names = None, workspace: Workspace = Workspace()) -
 def extract_features(
     corpora: Names = None,
     features: Names = DEFAULT_FEATURES,
-    workspace: Workspace = Workspace(),
+    workspace: Workspace = HERE,
 ) -> Extracted:
     """Index corpora and compute the feature sets that the store lacks.
 
@@ -237,12 +182,12 @@ def extract_features(
     return Extracted(tuple(done), refused)
 
 
-def load_index(corpus: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
+def load_index(corpus: str, workspace: Workspace = HERE) -> pd.DataFrame:
     """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises."""
     return extract_features([corpus], (), workspace).done[0].index
 
 
-def load_features(corpus: str, features: str, workspace: Workspace = Workspace()) -> pd.DataFrame:
+def load_features(corpus: str, features: str, workspace: Workspace = HERE) -> pd.DataFrame:
     """Return a feature set of a corpus, extracting what is missing.
 
     Returns
@@ -256,9 +201,7 @@ def load_features(corpus: str, features: str, workspace: Workspace = Workspace()
     return read_corpus_features(index, feature_set.key, workspace.store()).frame()
 
 
-def run_grid(
-    corpora: Names = None, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()
-) -> GridResult:
+def run_grid(corpora: Names = None, request: GridRequest = GridRequest(), workspace: Workspace = HERE) -> GridResult:
     """Run every combination of corpora, features and classifiers that the store lacks; see `plan_grid`."""
     return run_planned_grid(plan_grid(corpora, request, workspace))
 
@@ -266,7 +209,7 @@ def run_grid(
 def plan_grid(
     corpora: Names = None,
     request: GridRequest = GridRequest(),
-    workspace: Workspace = Workspace(),
+    workspace: Workspace = HERE,
     *,
     dry_run: bool = False,
 ) -> GridResult:
@@ -325,7 +268,7 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     return replace(planned, run=run)
 
 
-def make_report(workspace: Workspace = Workspace()) -> Report:
+def make_report(workspace: Workspace = HERE) -> Report:
     """Score every cell of the results folder and write its `report/`."""
     from serbench.report import write_report
 
@@ -335,26 +278,26 @@ def make_report(workspace: Workspace = Workspace()) -> Report:
     return report
 
 
-def load_scores(workspace: Workspace = Workspace()) -> pd.DataFrame:
+def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
     """Return the scores of all cells of the results folder: one row per cell, rule and metric. Nothing is written."""
     return _score(workspace).scores
 
 
-def check_store(workspace: Workspace = Workspace()) -> StoreCheck:
+def check_store(workspace: Workspace = HERE) -> StoreCheck:
     """Hold every file of the results folder against what was written; nothing is changed."""
     from serbench.upkeep import check_store as check
 
     return check(workspace.store())
 
 
-def find_litter(workspace: Workspace = Workspace()) -> Litter:
+def find_litter(workspace: Workspace = HERE) -> Litter:
     """Find what no cell of the results folder refers to any more; `clean_store` removes it."""
     from serbench.upkeep import find_litter as find
 
     return find(workspace.store())
 
 
-def clean_store(litter: Litter, workspace: Workspace = Workspace()) -> None:
+def clean_store(litter: Litter, workspace: Workspace = HERE) -> None:
     """Remove what `find_litter` found."""
     from serbench.upkeep import remove_litter
 
@@ -362,7 +305,7 @@ def clean_store(litter: Litter, workspace: Workspace = Workspace()) -> None:
         remove_litter(litter, workspace.store())
 
 
-def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = Workspace()) -> pd.DataFrame:
+def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Workspace = HERE) -> pd.DataFrame:
     """Return the folds of a corpus, for other tools: one row per utterance of the task.
 
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
@@ -388,9 +331,7 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     return table.assign(basis=basis(selected, whole, task))
 
 
-def export_features(
-    features: str, path: Path | str, corpora: Names = None, workspace: Workspace = Workspace()
-) -> Extracted:
+def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
     """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it.
 
     The metadata of a parquet file (`serbench`, as JSON) says what made it; a CSV holds utterances and numbers only.

@@ -6,15 +6,10 @@ Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: somet
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
 import io
-import os
 import shlex
-import signal
 import sys
-import textwrap
-import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +18,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serbench.errors import CorpusError, SerbenchError
-from serbench.terminal import ProgressLine, duration, print_table, say
+from serbench.stopping import say_stopped, stop_on_signals
+from serbench.terminal import (
+    ProgressLine,
+    print_plan,
+    print_provenance,
+    print_table,
+    prose,
+    say,
+    say_failures,
+    say_grid,
+    say_missing,
+)
 
 if TYPE_CHECKING:
-    from serbench.api import Extracted, GridResult, Workspace
-    from serbench.grid import GridPlan
+    from serbench.api import Workspace
     from serbench.plugins import Known, Package
-    from serbench.report import Report
 
-A_DAY_S = 86400
 app = typer.Typer(
     help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",
     no_args_is_help=True,
@@ -89,15 +92,6 @@ Features = Annotated[
 ]
 
 DEFAULT_RESULTS = "results"
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, typer's own; after other signals likewise 128 and the number of the signal."""
-
-PATIENCE_S = 1.5
-"""Seconds that a stopped command may take to wind up; then it ends where it is."""
-
-LINE = 79
-"""Characters of a line of prose."""
-
 _progress = ProgressLine()
 
 
@@ -149,7 +143,7 @@ def corpora_stats(
 
     table, extracted = api.corpus_statistics(names, _workspace(results, corpora_file, partial=partial))
     print_table(table)
-    if _say_failures(extracted):
+    if say_failures(extracted):
         raise typer.Exit(1)
 
 
@@ -186,7 +180,7 @@ def extract(
             print(f"{done.corpus} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
         for utterance, reason in done.copies.items():
             print(f"  {utterance} takes no part: {reason}")
-    if _say_failures(extracted):
+    if say_failures(extracted):
         raise typer.Exit(1)
 
 
@@ -231,7 +225,7 @@ def features_export(
 
     done = api.export_features(name, output, corpora, _workspace(results, corpora_file, partial=partial, jobs=jobs))
     print(f"{name} of {', '.join(e.corpus for e in done.done)} written to {output}")
-    if _say_failures(done):
+    if say_failures(done):
         raise typer.Exit(1)
 
 
@@ -315,10 +309,10 @@ def grid(
     workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
     workspace = replace(workspace, job_timeout_s=job_timeout, scheduler=scheduler)
     result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
-    _print_plan(result.plan, workspace, cell_by_cell=dry_run, to_extract=result.to_extract)
+    print_plan(result.plan, workspace, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)
-    failed = _say_grid(result)
+    failed = say_grid(result)
     if result.run is not None:
         print("Next: serbench report" + _results_option(results))
     if failed:
@@ -337,15 +331,15 @@ def report(
 
     made = api.make_report(api.Workspace(results=results))
     if provenance:
-        _print_provenance(made)
+        print_provenance(made)
     else:
         for table in made.of("table2-uar"):
             print_table(table)
-    _say_missing(made)
+    say_missing(made)
     for command in made.commands:
         say(f"Missing; to fill: {command}{_results_option(results)}")
     if made.made_with and not provenance:
-        print(_prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
+        print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")
 
 
@@ -444,10 +438,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without dashes shows a question mark
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no hang-up
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
-    signal.signal(signal.SIGINT, _interrupt)
+    stop_on_signals(_progress)
     try:
         app()
     except SerbenchError as error:
@@ -455,40 +446,8 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if isinstance(stop.code, int) and stop.code > 128:
-            _say_stopped()
+            say_stopped(_progress)
         raise
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """Unwind after Ctrl-C, so that workers are stopped and what was computed is stored."""
-    _end_soon(INTERRUPTED)
-    raise KeyboardInterrupt
-
-
-def _terminate(number: int, frame: object) -> None:
-    """Unwind after SIGTERM, or when the terminal is gone, likewise."""
-    _end_soon(128 + number)
-    sys.exit(128 + number)
-
-
-def _end_soon(code: int) -> None:
-    """End the process even where something takes long: a thread in a long recording, a cluster, a network."""
-    timer = threading.Timer(PATIENCE_S, _end_now, [code])
-    timer.daemon = True
-    timer.start()
-
-
-def _end_now(code: int) -> None:
-    _say_stopped()
-    sys.stdout.flush()
-    os._exit(code)
-
-
-@functools.cache
-def _say_stopped() -> None:
-    """Say, once, what is stored and how to go on."""
-    done = f" ({_progress.activity}: {_progress.done} of {_progress.total})" if _progress.total else ""
-    say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")
 
 
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -534,97 +493,6 @@ def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:
     for finding in check.findings:
         print(f"  {finding.level}: {finding.text}")
     return check.is_sound
-
-
-def _print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
-    there = len(plan.plan.jobs) - len(plan.todo)
-    if cell_by_cell:
-        for cell in plan.cells:
-            jobs = cell.record.get("jobs", ())
-            todo = len(set(jobs) & {job.key for job in plan.todo})
-            state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
-            print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
-    print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
-    if to_extract:
-        print(f"{to_extract} rows of features are to be extracted first, which comes on top")
-    if plan.todo and workspace.scheduler is None:
-        _print_expectation(plan, workers=workspace.workers)
-    elif plan.todo:
-        print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
-
-
-def _print_expectation(plan: GridPlan, *, workers: int) -> None:
-    """Print the time and memory that a grid will take, and what to do where that is much."""
-    from serbench.estimate import free_memory
-
-    free = free_memory()
-    at_once = plan.at_once(workers=workers, free=free)
-    seconds = plan.expected_seconds(workers=workers, free=free)
-    largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
-    print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
-    if plan.memory > free:
-        say(f"The largest job takes {largest} and {there} are free: it may be stopped by the system for want of memory")
-    elif at_once < workers:
-        say(f"No more than {at_once} of the largest jobs run at a time, because more do not fit into memory")
-    if seconds > A_DAY_S:
-        say("That is more than a day; --inner 4, fewer settings (--space) or a quicker classifier take less")
-
-
-def _say_grid(result: GridResult) -> bool:
-    failed = _say_failures(result.extracted)
-    if result.run is not None and result.run.elsewhere:
-        say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
-    cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
-    for name, reason in cells.items():
-        say(f"{name}: no result. {reason}")
-    if cells:
-        stored = len(result.plan.cells) - len(cells)
-        say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
-    return failed or bool(cells)
-
-
-def _print_provenance(report: Report) -> None:
-    """Print what made each table; tables made of the same cells together."""
-    from serbench.report.formats import to_text
-
-    for titles, origin in report.origins:
-        for title in titles:
-            print(_prose(title))
-        print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
-
-
-def _prose(text: str) -> str:
-    return textwrap.fill(text, LINE, subsequent_indent="  ", break_on_hyphens=False)
-
-
-def _say_missing(report: Report) -> None:
-    """Count the cells without a result and say why; what is not comparable is among them."""
-    from serbench.errors import LISTED_AT_MOST
-
-    missing = report.missing
-    if missing:
-        say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
-    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        say(f"  {cells[0]}{more}: {reason}")
-    if len(missing) > LISTED_AT_MOST:
-        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
-
-
-def _say_failures(extracted: Extracted) -> bool:
-    """Print the failures table; say whether anything failed."""
-    from serbench.errors import LISTED_AT_MOST
-
-    failed = extracted.failed
-    for failure in failed[:LISTED_AT_MOST]:
-        say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
-    if len(failed) > LISTED_AT_MOST:
-        say(f"... {len(failed)} failures in all")
-    if failed:
-        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
-    for name, reason in extracted.refused.items():
-        say(f"{name}: left out. {reason}")
-    return bool(failed or extracted.refused)
 
 
 def _results_option(results: str) -> str:

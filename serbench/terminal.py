@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from serbench.api import Extracted, GridResult, Workspace
+    from serbench.grid import GridPlan
+    from serbench.report import Report
     from serbench.report.formats import Table
 
+A_DAY_S = 86400
+
+LINE = 79
+"""Characters of a line of prose."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -107,3 +115,97 @@ def duration(seconds: float) -> str:
 def say(text: str) -> None:
     """Print a message on stderr; what would steer the terminal, as a file's name may, is escaped."""
     print(_CONTROL.sub(lambda hit: repr(hit[0])[1:-1], text), file=sys.stderr)
+
+
+def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
+    """Print what a grid is going to do, cell by cell if wanted."""
+    there = len(plan.plan.jobs) - len(plan.todo)
+    if cell_by_cell:
+        for cell in plan.cells:
+            jobs = cell.record.get("jobs", ())
+            todo = len(set(jobs) & {job.key for job in plan.todo})
+            state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
+            print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
+    print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
+    if to_extract:
+        print(f"{to_extract} rows of features are to be extracted first, which comes on top")
+    if plan.todo and workspace.scheduler is None:
+        print_expectation(plan, workers=workspace.workers)
+    elif plan.todo:
+        print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
+
+
+def print_expectation(plan: GridPlan, *, workers: int) -> None:
+    """Print the time and memory that a grid will take, and what to do where that is much."""
+    from serbench.estimate import free_memory
+
+    free = free_memory()
+    at_once = plan.at_once(workers=workers, free=free)
+    seconds = plan.expected_seconds(workers=workers, free=free)
+    largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
+    print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
+    if plan.memory > free:
+        say(f"The largest job takes {largest} and {there} are free: it may be stopped by the system for want of memory")
+    elif at_once < workers:
+        say(f"No more than {at_once} of the largest jobs run at a time, because more do not fit into memory")
+    if seconds > A_DAY_S:
+        say("That is more than a day; --inner 4, fewer settings (--space) or a quicker classifier take less")
+
+
+def say_grid(result: GridResult) -> bool:
+    """Print which cells have no result, and why; say whether anything failed."""
+    failed = say_failures(result.extracted)
+    if result.run is not None and result.run.elsewhere:
+        say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
+    cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
+    for name, reason in cells.items():
+        say(f"{name}: no result. {reason}")
+    if cells:
+        stored = len(result.plan.cells) - len(cells)
+        say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
+    return failed or bool(cells)
+
+
+def print_provenance(report: Report) -> None:
+    """Print what made each table; tables made of the same cells together."""
+    from serbench.report.formats import to_text
+
+    for titles, origin in report.origins:
+        for title in titles:
+            print(prose(title))
+        print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
+
+
+def prose(text: str) -> str:
+    """Wrap a sentence to the width of a terminal."""
+    return textwrap.fill(text, LINE, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def say_missing(report: Report) -> None:
+    """Count the cells without a result and say why; what is not comparable is among them."""
+    from serbench.errors import LISTED_AT_MOST
+
+    missing = report.missing
+    if missing:
+        say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
+    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        say(f"  {cells[0]}{more}: {reason}")
+    if len(missing) > LISTED_AT_MOST:
+        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
+
+
+def say_failures(extracted: Extracted) -> bool:
+    """Print the failures table; say whether anything failed."""
+    from serbench.errors import LISTED_AT_MOST
+
+    failed = extracted.failed
+    for failure in failed[:LISTED_AT_MOST]:
+        say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
+    if len(failed) > LISTED_AT_MOST:
+        say(f"... {len(failed)} failures in all")
+    if failed:
+        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
+    for name, reason in extracted.refused.items():
+        say(f"{name}: left out. {reason}")
+    return bool(failed or extracted.refused)

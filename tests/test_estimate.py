@@ -72,15 +72,15 @@ def test_limits_of_control_groups_count_without_the_cache_that_gives_way(tmp_pat
 
 
 def test_dry_run_says_what_does_not_fit_and_what_takes_a_day(capsys, monkeypatch):
-    from serbench import cli
+    from serbench.terminal import print_expectation
 
     monkeypatch.setattr("serbench.estimate.free_memory", lambda: 4e9)
-    cli._print_expectation(plan(job("svc", 300_000)), workers=2)
+    print_expectation(plan(job("svc", 300_000)), workers=2)
     told = capsys.readouterr()
     assert "with 2 workers of up to" in told.out
     assert "may be stopped by the system for want of memory" in told.err
     assert "more than a day; --inner 4" in told.err
-    cli._print_expectation(plan(job("svc", 10_000)), workers=4)
+    print_expectation(plan(job("svc", 10_000)), workers=4)
     assert "No more than 2 of the largest jobs run at a time" in capsys.readouterr().err
-    cli._print_expectation(plan(job("dummy", 300)), workers=2)
+    print_expectation(plan(job("dummy", 300)), workers=2)
     assert not capsys.readouterr().err
