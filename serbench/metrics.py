@@ -122,3 +122,5 @@ METRICS: dict[str, Callable[[np.ndarray], float]] = {"uar": uar, "war": war, "ka
 """Metrics of a pool, from its confusion matrix."""
 FOLD_METRICS: dict[str, Callable[[np.ndarray], float]] = {"uar_folds": uar_of_present, "war_folds": war}
 """Metrics of each fold, averaged over the folds."""
+BOUNDS: dict[str, tuple[float, float]] = {"uar": (0, 1), "war": (0, 1), "kappa": (-1, 1), "macro_f1": (0, 1)}
+"""The least and the largest value of every metric of a pool."""

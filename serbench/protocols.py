@@ -97,6 +97,18 @@ def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
     return groups
 
 
+def independent_units(index: pd.DataFrame, person: str = "speaker") -> tuple[str, dict[str, str]]:
+    """Say what the utterances of a corpus are independent by, and which of these each utterance belongs to.
+
+    Returns
+    -------
+    `session` where speakers talk to each other, else the kind of person that is kept apart; utterance -> its unit.
+    """
+    sessions = _sessions(index) if person == "speaker" else []
+    field = "session" if sessions else person
+    return field, dict(zip(index["utterance"], index[field].astype(str), strict=True))
+
+
 def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
     """People (or other values of `folds.by`) of each test group."""
     folds = corpus.folds

@@ -10,10 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
     from serbench.report import Report
-    from serbench.report.formats import Table
+    from serbench.report.formats import Entry, Table
 
 A_DAY_S = 86400
 
@@ -55,7 +57,6 @@ def print_table(table: Table) -> None:
     """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes."""
     from rich.console import Console
     from rich.table import Table as RichTable
-    from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=False)
     table = _shortened(table)
@@ -65,11 +66,18 @@ def print_table(table: Table) -> None:
         for i in columns:
             grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
         for row in table.rows:
-            grid_.add_row(*(Text(row[i].text, style="bold" if row[i].best else "") for i in columns))
+            grid_.add_row(*(_styled(row[i]) for i in columns))
         console.print(grid_)
         console.print()
     for note in table.notes:
         console.print(note, markup=False)
+
+
+def _styled(entry: Entry) -> Text:
+    from rich.text import Text
+
+    text = Text(entry.text, style="bold" if entry.best else "")
+    return text.append(f" {entry.aside}", style="dim") if entry.aside else text
 
 
 def _shortened(table: Table) -> Table:
@@ -88,7 +96,7 @@ def _short(text: str, limit: int = 24) -> str:
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
-    widths = [max(len(name), *(len(row[i].text) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
+    widths = [max(len(name), *(len(row[i].whole) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
     labels = list(range(table.n_labels))
     blocks: list[list[int]] = []
     room = 0

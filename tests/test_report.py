@@ -115,7 +115,23 @@ def test_table_2_shows_nested_values_with_the_best_in_bold_and_chance(toy_report
     for name in ("knn", "logistic"):
         assert rows[name].text == f"{values[name]:.3f}"
         assert rows[name].best == (values[name] == values.max())
-    assert "the best of 2 cells per corpus; as that is chosen on test data, it is optimistic" in table.notes[1]
+    notes = " ".join(table.notes)
+    assert "the best of 2 cells per corpus; as that is chosen on test data, it is optimistic" in notes
+
+
+def test_value_has_its_interval_beside_it_and_four_speakers_test_nothing(toy_report):
+    report, _ = toy_report()
+    (table,) = report.of("table2-uar")
+    rows = {row[1].text: row[2] for row in table.rows}
+    scores = report.scores[(report.scores["rule"] == "nested") & (report.scores["metric"] == "uar")]
+    for row in scores.itertuples():
+        assert row.n_units == 4
+        low, high = (float(end) for end in rows[row.classifier].aside.strip("[]? ").split(","))
+        assert (low, high) == (pytest.approx(row.low, abs=0.005), pytest.approx(row.high, abs=0.005))
+        assert rows[row.classifier].aside.endswith("?") != rows[row.classifier].best
+    assert "? cannot be tested against the best: too few speakers" in " ".join(table.notes)
+    assert set(report.long["differences"]["verdict"]) == {"untestable"}
+    assert report.long["differences"]["p"].isna().all()
 
 
 def test_chance_of_war_is_the_most_frequent_emotion_and_of_kappa_zero(toy_report):

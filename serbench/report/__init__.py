@@ -10,6 +10,7 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.report.columns import keep_comparable
+from serbench.report.comparisons import contests, difference_table
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
 from serbench.report.matrices import fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
@@ -90,13 +91,15 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     places = {name: i for i, name in enumerate(row_order)}
     found = matrices(cells, lambda name: places.get(name, len(places)))
     tables = [data_table(read_indexes(store))]
-    tables += [score_matrix(matrix, metric) for metric in TITLES for matrix in found]
+    compared = [(matrix, contests(matrix)) for matrix in found]
+    tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
     tables += [recall_matrix(matrix) for matrix in found]
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {
         "scores": score_table(cells),
         "recall-long": recall_table(cells),
+        "differences": difference_table(compared),
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),

@@ -36,6 +36,8 @@ _LATEX = {
     "*": "{*}",
     "°": r"\textdegree{}",
     "–": "--",
+    "≈": r"$\approx$",
+    "±": r"$\pm$",
 }
 
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
@@ -45,10 +47,19 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The text of one place in a table; `best` is set in bold."""
+    """The text of one place in a table; `best` is set in bold.
+
+    `aside` is what readers see behind it (an interval, a mark); CSV has the text alone, a number.
+    """
 
     text: str
     best: bool = False
+    aside: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Text and aside."""
+        return f"{self.text} {self.aside}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,7 @@ class Table:
 
 def to_markdown(table: Table) -> str:
     """Render a table with its title as a heading and its notes below."""
-    rows = [[f"**{_md(e.text)}**" if e.best else _md(e.text) for e in row] for row in table.rows]
+    rows = [[_beside(f"**{_md(e.text)}**" if e.best else _md(e.text), _md(e.aside)) for e in row] for row in table.rows]
     align = ["left"] * table.n_labels + ["right"] * (len(table.header) - table.n_labels)
     header = [_md(name) for name in table.header]
     body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
@@ -93,7 +104,7 @@ def to_latex(table: Table, number: int = 1) -> str:
     """
     columns = "l" * table.n_labels + "r" * (len(table.header) - table.n_labels)
     header = " & ".join(_tex(name) for name in table.header)
-    rows = [" & ".join(rf"\textbf{{{_tex(e.text)}}}" if e.best else _tex(e.text) for e in row) for row in table.rows]
+    rows = [" & ".join(_tex_entry(entry) for entry in row) for row in table.rows]
     body = "\n".join(rf"{row} \\" for row in rows)
     notes = "".join(f"\n\\par\\smallskip\\footnotesize {_tex(note)}" for note in table.notes)
     caption = re.sub(r"^Table [0-9]+[.] ", "", table.title)  # LaTeX numbers tables itself
@@ -144,6 +155,15 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
             written.isetitem(place, pd.array(values, dtype=object))
     text: str = written.to_csv(index=False, lineterminator="\n")
     return text
+
+
+def _beside(text: str, aside: str) -> str:
+    return f"{text} {aside}" if aside else text
+
+
+def _tex_entry(entry: Entry) -> str:
+    text = rf"\textbf{{{_tex(entry.text)}}}" if entry.best else _tex(entry.text)
+    return _beside(text, rf"{{\footnotesize {_tex(entry.aside)}}}" if entry.aside else "")
 
 
 def _md(text: str) -> str:

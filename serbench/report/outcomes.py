@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serbench.comparable import is_comparable
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
+from serbench.protocols import independent_units
 from serbench.report.provenance import Provenance
 from serbench.sealed import read_frame, read_json
 from serbench.store import OUTDATED, Store, read_predictions
@@ -40,6 +42,13 @@ _UNKNOWN: dict[str, Any] = {
 _EARLIER = "recorded by an earlier serbench; run it again"
 
 
+GROUPED_BY = ("speaker", "gender", "text")
+"""Columns of an index by which a report breaks scores down."""
+
+Groups = Mapping[str, Mapping[str, str]]
+"""What tells utterances apart (unit, and of `GROUPED_BY` what the corpus has) -> utterance -> its group."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Predictions of one rule over a cell: codes by utterance, settings by fold, and folds that did not converge."""
@@ -52,13 +61,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class CellOutcomes:
-    """A cell as the report meets it; `reasons` says why a rule, or the cell as a whole, gives nothing."""
+    """A cell as the report meets it; `reasons` says why a rule, or the cell as a whole, gives nothing.
+
+    `unit` names what its utterances are independent by: the speaker, or the session where speakers talk to each other.
+    """
 
     cell: Mapping[str, Any]
     record: Mapping[str, Any]
+    unit: str = "speaker"
     truth: Mapping[str, int] = field(default_factory=dict)
     speakers: Mapping[str, str] = field(default_factory=dict)
     folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -93,6 +107,11 @@ class CellOutcomes:
         return [note for note in (self.record.get("partial", ""), *self.record.get("notes", ())) if note]
 
     @property
+    def units(self) -> Mapping[str, str]:
+        """Utterance -> the independent unit that it belongs to."""
+        return self.groups["unit"]
+
+    @property
     def has_speakers(self) -> bool:
         """Whether the people kept apart are speakers, rather than voices, say."""
         return bool(self.record.get("person", "speaker") == "speaker")
@@ -107,11 +126,30 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    indexes = {path.stem: index_fingerprint(read_frame(path)) for path in store.indexes}
-    return [_outcomes_or_reason(record, store) for record in _sound_records(store, indexes)]
+    indexes = {path.stem: _Index(read_frame(path)) for path in store.indexes}
+    return [_outcomes_or_reason(record, store, indexes) for record in _sound_records(store, indexes)]
 
 
-def _sound_records(store: Store, indexes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+class _Index:
+    """The index of a corpus, and what tells its utterances apart, once for all its cells."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self.fingerprint = index_fingerprint(frame)
+        self._groups: dict[str, tuple[str, Groups]] = {}
+
+    def groups(self, person: str) -> tuple[str, Groups]:
+        """The name of the independent unit, and the groups that utterances belong to."""
+        if person not in self._groups:
+            unit, units = independent_units(self._frame, person)
+            known = [name for name in GROUPED_BY if name in self._frame]
+            rows = self._frame.set_index("utterance")
+            columns = {name: {str(u): str(v) for u, v in rows[name].dropna().items()} for name in known}
+            self._groups[person] = unit, {"unit": units, **columns}
+        return self._groups[person]
+
+
+def _sound_records(store: Store, indexes: Mapping[str, _Index]) -> Iterator[dict[str, Any]]:
     """Read the records of all cells; a damaged one tells nothing of its cell, which is left out and named."""
     for path in store.cells:
         try:
@@ -120,26 +158,27 @@ def _sound_records(store: Store, indexes: Mapping[str, str]) -> Iterator[dict[st
             warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
 
 
-def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
+def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_json(path)
     if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title", "task_emotions"} <= set(record):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
-    if not record["refused"] and indexes.get(record["cell"]["corpus"]) != record["index"]:
+    index = indexes.get(record["cell"]["corpus"])
+    if not record["refused"] and (index is None or index.fingerprint != record["index"]):
         return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
     return dict(record)
 
 
-def _outcomes_or_reason(record: dict[str, Any], store: Store) -> CellOutcomes:
+def _outcomes_or_reason(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:
     try:
-        return _outcomes(record, store)
+        return _outcomes(record, store, indexes)
     except SerbenchError as error:
         return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, str(error)))
 
 
-def _outcomes(record: dict[str, Any], store: Store) -> CellOutcomes:
+def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:
     refused = record["refused"]
     lost = [key for key in record.get("jobs", ()) if not store.job(key).is_file()]
     if refused or lost:
@@ -156,7 +195,8 @@ def _outcomes(record: dict[str, Any], store: Store) -> CellOutcomes:
     outcomes = {rule: jobs.outcome(rule, settings) for rule, settings in chosen.items()}
     reasons = {} if "nested" in chosen else {"nested": record["no_nested"]}
     speakers = dict(zip(columns["id"], columns["speaker"], strict=True))
-    return CellOutcomes(record["cell"], record, truth, speakers, folds, outcomes, reasons)
+    unit, groups = indexes[record["cell"]["corpus"]].groups(record.get("person", "speaker"))
+    return CellOutcomes(record["cell"], record, unit, truth, speakers, folds, groups, outcomes, reasons)
 
 
 def _chosen(jobs: _Jobs, record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:

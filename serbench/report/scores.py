@@ -6,14 +6,15 @@ own (`uar_folds`, `war_folds`), averaged over the emotions that each fold has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from serbench.metrics import FOLD_METRICS, METRICS, confusion_matrix, recalls
+from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls, uar_of_present
 from serbench.report.outcomes import RULES, CellOutcomes, Outcome
+from serbench.stats import Interval, jackknife_interval
 
 Row = dict[str, Any]
 
@@ -35,9 +36,30 @@ def pool_confusion(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[st
     return confusion_matrix(truth, prediction, n_labels=len(cell.emotions))
 
 
+def unit_stack(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[str] | None = None) -> np.ndarray:
+    """Confusion matrices by independent unit, in the order of their names; shape (n_units, n_emotions, n_emotions)."""
+    pool = sorted(outcome.predictions) if utterances is None else list(utterances)
+    of_unit: dict[str, list[str]] = {}
+    for utterance in pool:
+        of_unit.setdefault(cell.units[utterance], []).append(utterance)
+    return np.stack([pool_confusion(cell, outcome, of_unit[unit]) for unit in sorted(of_unit)])
+
+
+def metric_interval(stack: np.ndarray, metric: str) -> Interval | None:
+    """Interval of a metric of the pool over units; those left out may leave an emotion without utterances."""
+    of_resample = {**METRICS, "uar": uar_of_present}[metric]
+    return jackknife_interval(stack, of_resample, bounds=BOUNDS[metric])
+
+
+def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
+    """Whether utterances of a cell hold each of its emotions."""
+    return {cell.truth[u] for u in utterances} == set(range(len(cell.emotions)))
+
+
 def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     """One row per cell, rule and metric; `value` is null where `reason` says why."""
-    return pd.DataFrame([row for cell in cells for rule in RULES for row in _score_rows(cell, rule)])
+    rows = pd.DataFrame([row for cell in cells for rule in RULES for row in _score_rows(cell, rule)])
+    return rows.astype({"n_units": "Int64", "n_speakers": "Int64", "low": float, "high": float})
 
 
 def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
@@ -143,6 +165,7 @@ def _pools(cells: Iterable[CellOutcomes]) -> Iterator[tuple[CellOutcomes, Outcom
 
 
 def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
+    outcome = cell.outcomes.get(rule)
     common = {
         "n_utterances": len(cell.truth),
         "n_missing": cell.n_missing,
@@ -150,20 +173,52 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "n_folds": len(cell.folds),
         "transductive": cell.cell["scaling"] == "speaker",
         "notes": "; ".join(cell.notes),
+        "unit": cell.unit,
     }
-    for metric, (value, sd) in _values(cell, cell.outcomes.get(rule)).items():
-        row = {**cell.fields, "rule": rule, "metric": metric, "value": value, **common, "sd": sd}
-        yield {**row, "reason": cell.reasons.get(rule, "")}
+    for metric, value in (_values(cell, outcome) if outcome else {}).items():
+        yield {**cell.fields, "rule": rule, "metric": metric, **value, **common, "reason": ""}
+    for metric in () if outcome else (*METRICS, *FOLD_METRICS):
+        yield {
+            **cell.fields,
+            "rule": rule,
+            "metric": metric,
+            **_NO_VALUE,
+            **common,
+            "reason": cell.reasons.get(rule, ""),
+        }
 
 
-def _values(cell: CellOutcomes, outcome: Outcome | None) -> dict[str, tuple[float | None, float | None]]:
-    """Value of every metric, and for means over folds their standard deviation (ddof 1)."""
-    if outcome is None:
-        return dict.fromkeys([*METRICS, *FOLD_METRICS], (None, None))
-    pool = pool_confusion(cell, outcome)
-    folds = [pool_confusion(cell, outcome, utterances) for utterances in cell.folds.values()]
-    values: dict[str, tuple[float | None, float | None]] = {name: (m(pool), None) for name, m in METRICS.items()}
+_NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd": None}
+
+
+def _values(cell: CellOutcomes, outcome: Outcome) -> dict[str, Row]:
+    """Value and interval of every metric, and for means over folds their standard deviation (ddof 1)."""
+    stack = unit_stack(cell, outcome)
+    values = {name: _value(metric(stack.sum(axis=0)), metric_interval(stack, name)) for name, metric in METRICS.items()}
+    folds = fold_stack(cell, outcome)
     for name, metric in FOLD_METRICS.items():
-        each = np.array([metric(fold) for fold in folds])
-        values[name] = float(each.mean()), float(each.std(ddof=1))
+        each = [metric(fold) for fold in folds.sum(axis=0)]
+        interval = jackknife_interval(folds, _mean_over(metric), bounds=(0, 1))
+        values[name] = {**_value(float(np.mean(each)), interval), "sd": float(np.std(each, ddof=1))}
     return values
+
+
+def _value(value: float, interval: Interval | None) -> Row:
+    if interval is None:
+        return {**_NO_VALUE, "value": value, "n_units": 1}
+    return {"value": value, "low": interval.low, "high": interval.high, "n_units": interval.n_units, "sd": None}
+
+
+def fold_stack(cell: CellOutcomes, outcome: Outcome) -> np.ndarray:
+    """Confusion matrices by independent unit and fold; shape (n_units, n_folds, n_emotions, n_emotions)."""
+    units = {unit: i for i, unit in enumerate(sorted({cell.units[u] for u in outcome.predictions}))}
+    stack = np.zeros((len(units), len(cell.folds), len(cell.emotions), len(cell.emotions)), dtype=np.int64)
+    for fold, utterances in enumerate(cell.folds.values()):
+        for u in utterances:
+            stack[units[cell.units[u]], fold, cell.truth[u], outcome.predictions[u]] += 1
+    return stack
+
+
+def _mean_over(metric: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+    """Mean of a metric over the folds that have utterances."""
+    return lambda folds: float(np.mean([metric(fold) for fold in folds if fold.any()]))

@@ -12,17 +12,39 @@ from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
+from serbench.report.comparisons import Contest, Contests, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
-from serbench.report.scores import pool_confusion
+from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
+from serbench.stats import ALPHA, SHARES, Interval
 
 NOTHING = "–"
 DEFAULT_MARK = "°"
+RANKS_NAMED = 3
+"""Methods that a note names with their mean ranks."""
 
 TITLES = {"uar": "unweighted average recall (UAR)", "war": "accuracy (WAR)", "kappa": "Cohen's kappa"}
 """Metrics that have a Table 2."""
+
+
+MARKS = {"best": "", "worse": "", "": "", "tie": "≈", "untestable": "?"}
+"""What stands behind a value, by the verdict on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of Table 2 with its interval over units, and the rule that it is by."""
+
+    number: float
+    interval: Interval | None
+    rule: str
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether its settings were chosen, and honestly."""
+        return self.rule == "nested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +85,20 @@ def _origin(corpora: Sequence[Indexed]) -> Origin:
     return origin_of_indexes({c.name: (index_fingerprint(c.index), c.partial, c.serbench) for c in corpora})
 
 
-def score_matrix(matrix: Matrix, metric: str) -> Table:
-    """Table 2 for one metric: nested values, the best of each corpus in bold, chance on top."""
+def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
+    """Table 2 for one metric: nested values with intervals, the best of each corpus in bold, chance on top."""
     values = {place: _value(cell, metric, matrix.common[place[2]]) for place, cell in matrix.cells.items()}
+    compared = found.get(metric, {})
     best = {corpus: _best(values, corpus) for corpus in matrix.corpora}
     rows = [_chance_row(matrix, metric)]
-    for features, classifier in matrix.rows:
-        entries = [_entry(values.get((features, classifier, c)), best[c]) for c in matrix.corpora]
-        rows.append((Entry(features), Entry(classifier), *entries))
+    for row in matrix.rows:
+        marks = {c: MARKS[compared[c].verdict(row)] if c in compared else "" for c in matrix.corpora}
+        entries = [_entry(values.get((*row, c)), best[c], marks[c]) for c in matrix.corpora]
+        rows.append((*map(Entry, row), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
-    return Table(f"table2-{metric}", title, header, tuple(rows), tuple(_notes(matrix, values)), 2, matrix.origin)
+    notes = (*_notes(matrix, values, compared), *_rank_notes(matrix, metric))
+    return Table(f"table2-{metric}", title, header, tuple(rows), notes, 2, matrix.origin)
 
 
 def recall_matrix(matrix: Matrix) -> Table:
@@ -117,27 +142,36 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
     return tables
 
 
-def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> tuple[float, str] | None:
+def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | None:
     outcome = cell.outcomes.get("nested") or cell.outcomes.get("default")
-    if outcome is None or not _has_all_emotions(cell, common):
+    if outcome is None or not has_all_emotions(cell, common):
         return None
-    return METRICS[metric](pool_confusion(cell, outcome, common)), outcome.rule
+    stack = unit_stack(cell, outcome, common)
+    return Value(METRICS[metric](stack.sum(axis=0)), metric_interval(stack, metric), outcome.rule)
 
 
-def _has_all_emotions(cell: CellOutcomes, utterances: Sequence[str]) -> bool:
-    return {cell.truth[u] for u in utterances} == set(range(len(cell.emotions)))
-
-
-def _best(values: Mapping[Place, tuple[float, str] | None], corpus: str) -> float | None:
-    nested = [value[0] for place, value in values.items() if value and value[1] == "nested" and place[2] == corpus]
+def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
+    nested = [value.number for place, value in values.items() if value and value.is_nested and place[2] == corpus]
     return max(nested, default=None)
 
 
-def _entry(value: tuple[float, str] | None, best: float | None) -> Entry:
+def _entry(value: Value | None, best: float | None, mark: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
-    number, rule = value
-    return Entry(f"{number:.3f}" + (DEFAULT_MARK if rule == "default" else ""), rule == "nested" and number == best)
+    shown = f"{value.number:.3f}" + ("" if value.is_nested else DEFAULT_MARK)
+    return Entry(shown, value.is_nested and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
+
+
+def bracketed(interval: Interval | None) -> str:
+    """Word an interval in little room.
+
+    >>> bracketed(Interval(0.6989, 0.8631, 10)), bracketed(Interval(-0.05, 1.0, 4)), bracketed(None)
+    ('[.70, .86]', '[-.05, 1.00]', '')
+    """
+    if interval is None:
+        return ""
+    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval.ends)
+    return f"[{low}, {high}]"
 
 
 def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
@@ -153,19 +187,21 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
     return (Entry("chance"), Entry(""), *entries)
 
 
-def _notes(matrix: Matrix, values: Mapping[Place, tuple[float, str] | None]) -> Iterable[str]:
-    counts = [len([p for p, v in values.items() if v and v[1] == "nested" and p[2] == c]) for c in matrix.corpora]
+def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
+    counts = [len([p for p, v in values.items() if v and v.is_nested and p[2] == c]) for c in matrix.corpora]
     yield (
         f"{matrix.variant.description} Settings are chosen by nested speaker-independent validation; values are pooled "
         "over all test utterances. Chance: one emotion at random (UAR), always the most frequent one (WAR)."
     )
+    yield _interval_note(matrix)
     if max(counts, default=0) > 1:
-        yield (f"Bold: the best of {max(counts)} cells per corpus; as that is chosen on test data, it is optimistic.")
+        yield f"Bold: the best of {max(counts)} cells per corpus; as that is chosen on test data, it is optimistic."
+    yield from _mark_notes(compared)
     for corpus in matrix.corpora:
-        yield _corpus_note(matrix, corpus)
+        yield _corpus_note(matrix, corpus, compared.get(corpus))
     if matrix.variant.scaling == "speaker":
         yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
-    if any(v and v[1] == "default" for v in values.values()):
+    if any(v and not v.is_nested for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
         yield f"{NOTHING} missing."
@@ -175,16 +211,45 @@ def _notes(matrix: Matrix, values: Mapping[Place, tuple[float, str] | None]) -> 
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
 
 
-def _corpus_note(matrix: Matrix, corpus: str) -> str:
+def _interval_note(matrix: Matrix) -> str:
+    unit = " or ".join(sorted({f"{cell.unit}s" for cell in matrix.cells.values() if cell.outcomes}))
+    return f"In brackets: 95 % intervals over {unit} (delete-one jackknife with Student's t)."
+
+
+def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
+    tested = [contest for contest in compared.values() if contest.is_testable]
+    if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
+        yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
+    if tested:
+        yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
+    if len(tested) < len(compared):
+        yield f"{MARKS['untestable']} cannot be tested against the best: too few speakers for so many comparisons."
+
+
+def _rank_notes(matrix: Matrix, metric: str) -> Iterable[str]:
+    ranks = ranking(matrix, metric) if metric in SHARES else None
+    if ranks is None:
+        return
+    order = sorted(ranks.mean_ranks.items(), key=lambda item: item[1])
+    named = ", ".join(f"{name} {rank:.1f}" for name, rank in order[:RANKS_NAMED])
+    n, corpora = len(order), f"{ranks.n_corpora} corpora"
+    yield f"Mean ranks of {n} methods over {corpora}: {named}, ...; Friedman's test: p = {ranks.p:.2g}."
+    if not ranks.can_be_drawn:
+        apart = f"{ranks.critical_difference:.1f} of at most {n - 1} apart"
+        yield f"No critical-difference diagram: over {corpora}, mean ranks differ only if {apart} (Nemenyi)."
+
+
+def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
     cells = [c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes]
     if not cells:
         return f"{corpus}: no predictions."
     cell, common = cells[0], matrix.common[corpus]
     tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
     parts = [_utterances(cells, common), f"{tested} folds, inner {cell.cell['inner']}"]
+    parts += [contest.sentence] if contest else []
     reasons = sorted({r for c in cells for r in c.reasons.values()})
     parts += [f"nested missing: {reason}" for reason in reasons]
-    if not _has_all_emotions(cell, common):
+    if not has_all_emotions(cell, common):
         parts.append("no value, as the utterances that all cells have lack an emotion")
     return f"{corpus}: {'; '.join([*parts, *_remarks(cells)])}."
 

@@ -1,0 +1,125 @@
+"""Matrices -> what can be concluded from them: each cell against the best of its corpus, ranks over corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from serbench.report.matrices import Matrix
+from serbench.report.outcomes import CellOutcomes
+from serbench.report.scores import has_all_emotions, unit_stack
+from serbench.stats import SHARES, Comparison, Ranking, against_best, can_be_tested, rank_over, smallest_p
+
+RowName = tuple[str, str]
+"""Feature set and classifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """The cells of one corpus by one metric: the best, and how each other differs, on the utterances all have."""
+
+    corpus: str
+    metric: str
+    best: RowName
+    others: Mapping[RowName, Comparison]
+    n_utterances: int
+    unit: str
+    n_units: int
+
+    @property
+    def is_testable(self) -> bool:
+        """Whether so many comparisons over so few units can tell anything apart."""
+        return can_be_tested(self.n_units, len(self.others))
+
+    def verdict(self, row: RowName) -> str:
+        """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part."""
+        if row == self.best:
+            return "best"
+        if row not in self.others:
+            return ""
+        if not self.is_testable:
+            return "untestable"
+        return "worse" if self.others[row].is_different else "tie"
+
+    @property
+    def sentence(self) -> str:
+        """How many comparisons the verdicts rest on, or why there are none."""
+        n, units = len(self.others), f"{self.n_units} {self.unit}s"
+        if self.is_testable:
+            return f"{n} comparisons with the best, over {units}"
+        least = f"over {units} p cannot be below {smallest_p(self.n_units):.2g}"
+        return f"{n} comparisons with the best cannot be tested, as {least} for each before correction"
+
+
+Contests = Mapping[str, Mapping[str, Contest]]
+"""Metric -> corpus -> contest."""
+
+
+def contests(matrix: Matrix) -> Contests:
+    """Compare the nested values of every corpus that has at least two."""
+    return {metric: _of_corpora(matrix, metric) for metric in SHARES}
+
+
+def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
+    found = {}
+    for corpus in matrix.corpora:
+        cells = {place[:2]: cell for place, cell in matrix.cells.items() if place[2] == corpus}
+        taking_part = {row: cells[row] for row in matrix.rows if row in cells and "nested" in cells[row].outcomes}
+        common = matrix.common[corpus]
+        if len(taking_part) > 1 and has_all_emotions(next(iter(taking_part.values())), common):
+            found[corpus] = _contest(corpus, metric, taking_part, common)
+    return found
+
+
+def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
+    stacks = {row: unit_stack(cell, cell.outcomes["nested"], common) for row, cell in cells.items()}
+    best, others = against_best(stacks, metric)
+    return Contest(corpus, metric, best, others, len(common), cells[best].unit, len(stacks[best]))
+
+
+def ranking(matrix: Matrix, metric: str) -> Ranking | None:
+    """Rank the rows that have a nested value in every corpus."""
+    from serbench.metrics import METRICS
+
+    values: dict[str, list[float]] = {}
+    for row in matrix.rows:
+        of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
+        cells = [cell for cell in of_row if cell is not None and "nested" in cell.outcomes]
+        pools = [(cell, matrix.common[corpus]) for cell, corpus in zip(cells, matrix.corpora, strict=False)]
+        if len(cells) == len(matrix.corpora) and all(has_all_emotions(*pool) for pool in pools):
+            sums = [unit_stack(cell, cell.outcomes["nested"], common).sum(axis=0) for cell, common in pools]
+            values[" ".join(row)] = [METRICS[metric](total) for total in sums]
+    return rank_over(values)
+
+
+def difference_table(compared: Iterable[tuple[Matrix, Contests]]) -> pd.DataFrame:
+    """One row per variant, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
+    rows = [row for matrix, found in compared for row in _difference_rows(matrix, found)]
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["corpus", "metric"])
+
+
+def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]]:
+    for contest in (contest for of_metric in found.values() for contest in of_metric.values()):
+        for row, comparison in contest.others.items():
+            interval = comparison.interval
+            yield {
+                "table": matrix.variant.title,
+                "corpus": contest.corpus,
+                "metric": contest.metric,
+                "features": row[0],
+                "classifier": row[1],
+                "best_features": contest.best[0],
+                "best_classifier": contest.best[1],
+                "below_best": comparison.difference,
+                "low": interval.low if interval else None,
+                "high": interval.high if interval else None,
+                "p": comparison.p,
+                "verdict": contest.verdict(row),
+                "n_comparisons": len(contest.others),
+                "unit": contest.unit,
+                "n_units": contest.n_units,
+                "n_utterances": contest.n_utterances,
+            }
