@@ -10,9 +10,9 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.report.columns import keep_comparable
-from serbench.report.comparisons import contests, difference_table
+from serbench.report.comparisons import Contests, contests, difference_table
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
-from serbench.report.matrices import fill_commands, matrices
+from serbench.report.matrices import Matrix, fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
 from serbench.report.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
 from serbench.report.scores import (
@@ -39,7 +39,8 @@ from serbench.store import Store
 class Report:
     """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing.
 
-    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line.
+    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line. `compared`
+    and `indexes` are what the tables were made from, for figures and the page.
     """
 
     tables: tuple[Table, ...]
@@ -48,6 +49,8 @@ class Report:
     provenance: Mapping[str, Any]
     origin: Origin
     made_with: str
+    compared: tuple[tuple[Matrix, Contests], ...]
+    indexes: tuple[Indexed, ...]
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -90,7 +93,8 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     cells = keep_comparable(load_outcomes(store))
     places = {name: i for i, name in enumerate(row_order)}
     found = matrices(cells, lambda name: places.get(name, len(places)))
-    tables = [data_table(read_indexes(store))]
+    indexes = read_indexes(store)
+    tables = [data_table(indexes)]
     compared = [(matrix, contests(matrix)) for matrix in found]
     tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
     tables += [recall_matrix(matrix) for matrix in found]
@@ -108,7 +112,16 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     made = [cell.provenance for cell in cells]
     scored = [cell.provenance for cell in cells if cell.outcomes]
     document = _document(tables, made, store)
-    return Report(tuple(tables), long, commands, document, origin_of(scored), made_with(scored))
+    return Report(
+        tables=tuple(tables),
+        long=long,
+        commands=commands,
+        provenance=document,
+        origin=origin_of(scored),
+        made_with=made_with(scored),
+        compared=tuple(compared),
+        indexes=tuple(indexes),
+    )
 
 
 def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store) -> dict[str, Any]:
@@ -139,7 +152,9 @@ def read_indexes(store: Store) -> list[Indexed]:
 
 
 def write_report(report: Report, store: Store) -> None:
-    """Write every table to the store's `report/`."""
+    """Write every table and the page to the store's `report/`."""
+    from serbench.report.page import FILE, render_page
+
     folder = store.report
     for stem in ("recall", "confusion", *(f"table2-{metric}" for metric in TITLES)):
         if not report.of(stem):  # what this report does not have must not stay from the last one
@@ -157,6 +172,7 @@ def write_report(report: Report, store: Store) -> None:
     write_json(folder / "provenance.json", report.provenance)
     for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame_to_csv(frame))
+    write_text(folder / FILE, render_page(report))
 
 
 def _provenance_section(report: Report) -> str:

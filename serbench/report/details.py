@@ -1,0 +1,98 @@
+"""Cells -> what stands behind a value: confusions, speakers, settings and provenance, as plain JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serbench.metrics import uar_of_present
+from serbench.report.matrices import Place
+from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.report.provenance import Line, origin_of
+from serbench.report.scores import setting_title
+from serbench.report.views import Score, read_scores
+
+Json = dict[str, Any]
+
+
+def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame) -> Json:
+    """Return all that the page tells of one cell, over all utterances that it has.
+
+    Parameters
+    ----------
+    scores : the rows of the cell in the score table.
+    """
+    features, classifier, corpus = place
+    known = read_scores(scores)
+    return {
+        "key": cell.provenance.key,
+        "corpus": corpus,
+        "features": features,
+        "classifier": classifier,
+        "emotions": list(cell.emotions),
+        "unit": cell.unit,
+        "person": str(cell.record.get("person", "speaker")),
+        "folds": len(cell.folds),
+        "notes": cell_notes(cell),
+        "made": [list(line) for line in made(cell)],
+        "rules": {rule: _of_rule(cell, outcome, known) for rule, outcome in cell.outcomes.items()},
+        "reasons": dict(cell.reasons),
+    }
+
+
+def cell_notes(cell: CellOutcomes) -> list[str]:
+    """What must be said of a cell: that it is partial, transductive, or lacks utterances."""
+    notes = [f"{note[0].upper()}{note[1:]}." for note in cell.notes]
+    if cell.cell["scaling"] == "speaker":
+        notes.append("Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too.")
+    if cell.n_missing:
+        notes.append(f"{cell.n_missing} utterances have no features and take no part; missing.csv names them.")
+    return notes
+
+
+def made(cell: CellOutcomes) -> list[Line]:
+    """What made a cell, in lines for readers."""
+    lines = [line for line in origin_of([cell.provenance]).lines if line[0] != "provenance"]
+    return [*lines, ("provenance", f"{cell.provenance.key} in provenance.csv")]
+
+
+def people_stack(cell: CellOutcomes, outcome: Outcome) -> tuple[list[str], np.ndarray]:
+    """Names of the people tested, and their confusion matrices, shape (n_people, n_emotions, n_emotions)."""
+    pool = list(outcome.predictions)
+    names = sorted({cell.speakers[u] for u in pool})
+    place = {name: i for i, name in enumerate(names)}
+    n = len(cell.emotions)
+    codes = [(place[cell.speakers[u]] * n + cell.truth[u]) * n + outcome.predictions[u] for u in pool]
+    return names, np.bincount(codes, minlength=len(names) * n * n).reshape(len(names), n, n)
+
+
+def setting_counts(cell: CellOutcomes, outcome: Outcome) -> list[tuple[str, int, int]]:
+    """Settings that were chosen, the most frequent first: in words, for how many folds, and unconverged in how many."""
+    chosen = Counter(outcome.settings[fold] for fold in cell.folds)
+    stopped = Counter(outcome.settings[fold] for fold in outcome.not_converged)
+    order = sorted(chosen, key=lambda setting: (-chosen[setting], setting))
+    return [(setting_title(cell.record["settings"][s]) or "no setting", chosen[s], stopped[s]) for s in order]
+
+
+def _of_rule(cell: CellOutcomes, outcome: Outcome, scores: Mapping[tuple[str, str], Score]) -> Json:
+    names, stack = people_stack(cell, outcome)
+    people = [
+        [name.partition("/")[2] or name, round(uar_of_present(of), 6), int(of.sum()), int(of.any(axis=1).sum())]
+        for name, of in zip(names, stack, strict=True)
+    ]
+    return {
+        "scores": {metric: numbers(score) for (rule, metric), score in scores.items() if rule == outcome.rule},
+        "confusion": stack.sum(axis=0).tolist(),
+        "people": people,
+        "settings": [list(line) for line in setting_counts(cell, outcome)],
+    }
+
+
+def numbers(score: Score) -> list[float | None]:
+    """Value, ends of the interval and standard deviation over folds, to six places."""
+    ends = score.interval.ends if score.interval else (None, None)
+    return [None if n is None else round(n, 6) for n in (score.value, *ends, score.sd)]

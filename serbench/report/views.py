@@ -1,0 +1,255 @@
+"""Matrices -> views: a heat map for every metric and rule, on the utterances that all cells of a corpus have.
+
+Page and figures show the same views. The nested ones of Table 2's metrics are Table 2, with its marks and notes; the
+others carry no marks, as only nested values are tested. What is by the oracle says that it is tuned on the test data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from serbench.metrics import FOLD_METRICS, METRICS
+from serbench.report.colours import step_of
+from serbench.report.comparisons import Contests
+from serbench.report.formats import Entry, Table
+from serbench.report.matrices import Matrix, Place
+from serbench.report.outcomes import RULES, CellOutcomes
+from serbench.report.scores import has_all_emotions, score_table
+from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, TITLES, bracketed
+from serbench.stats import Interval
+
+METRIC_NAMES = {
+    **{metric: f"{title[0].upper()}{title[1:]}" for metric, title in TITLES.items()},
+    "macro_f1": "Macro F1",
+    "uar_folds": "UAR, mean over folds",
+    "war_folds": "Accuracy (WAR), mean over folds",
+}
+"""Every metric in words."""
+
+RULE_NAMES = {
+    "nested": "settings chosen by nested validation",
+    "default": "default settings",
+    "oracle": "oracle, settings tuned on the test data",
+}
+"""How settings were chosen, in words."""
+
+_RULE_SENTENCES = {
+    "nested": "Settings are chosen by nested speaker-independent validation",
+    "default": "Every classifier has its default setting",
+    "oracle": "Oracle: the one setting that is best on the test data of each cell, so that values are too high",
+}
+_VERDICTS = {
+    "best": "best of its corpus",
+    "tie": "cannot be told apart from the best",
+    "worse": "below the best by more than chance explains",
+    "untestable": "cannot be tested against the best",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A value with its interval, and for a mean over folds their standard deviation."""
+
+    value: float
+    interval: Interval | None
+    sd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one place of a heat map shows; `told` is said on hover and to screen readers, `score` None is missing."""
+
+    text: str
+    told: str
+    score: Score | None = None
+    step: int | None = None
+    best: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A heat map: of one matrix, by one metric and rule; colours run from `low` to `high`."""
+
+    matrix: Matrix
+    metric: str
+    rule: str
+    low: float
+    high: float
+    rows: tuple[tuple[Shown, ...], ...]
+    chance: tuple[str, ...]
+    table: Table
+
+    @property
+    def caption(self) -> str:
+        """What the values are, in words."""
+        return f"{METRIC_NAMES.get(self.metric, self.metric)}: {RULE_NAMES[self.rule]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A matrix with what was concluded from it and its Table 2 by metric."""
+
+    matrix: Matrix
+    contests: Contests
+    tables: Mapping[str, Table]
+
+
+Scores = Mapping[tuple[Place, str, str], Score]
+"""Place, rule and metric -> score."""
+
+
+def blocks(compared: Sequence[tuple[Matrix, Contests]], tables: Iterable[Table]) -> list[Block]:
+    """Put matrices and their Table 2 together; the tables of each metric stand in the order of the matrices."""
+    made = list(tables)
+    by_metric = {metric: [table for table in made if table.stem == f"table2-{metric}"] for metric in TITLES}
+    return [
+        Block(matrix, found, {metric: of_metric[i] for metric, of_metric in by_metric.items()})
+        for i, (matrix, found) in enumerate(compared)
+    ]
+
+
+def views(block: Block, scores: pd.DataFrame) -> list[View]:
+    """Make the views of a matrix, every metric by every rule.
+
+    Parameters
+    ----------
+    scores : the score table of the report, over all utterances that each cell has.
+    """
+    known = common_scores(block.matrix, scores)
+    return [_view(block, known, metric, rule) for metric in (*METRICS, *FOLD_METRICS) for rule in RULES]
+
+
+def common_scores(matrix: Matrix, scores: pd.DataFrame) -> Scores:
+    """Return the scores of cells on the utterances that all cells of their corpus have."""
+    found: dict[tuple[Place, str, str], Score] = {}
+    for place, cell in matrix.cells.items():
+        common = matrix.common[place[2]]
+        if cell.outcomes and has_all_emotions(cell, common):
+            of_cell = scores[scores["provenance"] == cell.provenance.key]
+            table = of_cell if len(common) == len(cell.truth) else score_table([_restricted(cell, common)])
+            found |= {(place, rule, metric): score for (rule, metric), score in read_scores(table).items()}
+    return found
+
+
+def read_scores(table: pd.DataFrame) -> dict[tuple[str, str], Score]:
+    """Read a cell's scores by rule and metric from its rows of the score table."""
+    return {
+        (str(row["rule"]), str(row["metric"])): _score(row)
+        for row in table.to_dict("records")
+        if not pd.isna(row["value"])
+    }
+
+
+def _score(row: Mapping[str, object]) -> Score:
+    value, low, high, sd = (float(str(row[name])) for name in ("value", "low", "high", "sd"))
+    interval = None if math.isnan(low) else Interval(low, high, int(str(row["n_units"])))
+    return Score(value, interval, None if math.isnan(sd) else sd)
+
+
+def _restricted(cell: CellOutcomes, common: Sequence[str]) -> CellOutcomes:
+    """Leave of a cell what it predicts for some utterances."""
+    kept = set(common)
+    folds = {name: tuple(u for u in fold if u in kept) for name, fold in cell.folds.items()}
+    outcomes = {
+        rule: replace(outcome, predictions={u: code for u, code in outcome.predictions.items() if u in kept})
+        for rule, outcome in cell.outcomes.items()
+    }
+    truth = {u: code for u, code in cell.truth.items() if u in kept}
+    return replace(cell, truth=truth, folds={name: fold for name, fold in folds.items() if fold}, outcomes=outcomes)
+
+
+def _view(block: Block, scores: Scores, metric: str, rule: str) -> View:
+    low, high = _domain([score.value for (_, _, m), score in scores.items() if m == metric])
+    columns = [_column(block, scores, (metric, rule), corpus) for corpus in block.matrix.corpora]
+    rows = tuple(
+        tuple(_with_step(shown, low, high) for shown in row) for row in zip(*columns, strict=True)
+    )
+    chance = _chance(block, metric)
+    return View(block.matrix, metric, rule, low, high, rows, chance, _table(block, metric, rule, rows, chance))
+
+
+def _domain(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of the colours in tenths, the same for every rule, so that a colour means one value."""
+    if not values:
+        return 0.0, 1.0
+    return math.floor(round(min(values) * 10, 6)) / 10, math.ceil(round(max(values) * 10, 6)) / 10
+
+
+def _with_step(shown: Shown, low: float, high: float) -> Shown:
+    return shown if shown.score is None else replace(shown, step=step_of(shown.score.value, low, high))
+
+
+def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) -> list[Shown]:
+    metric, rule = wanted
+    places = [(*row, corpus) for row in block.matrix.rows]
+    own = {place: scores[place, rule, metric] for place in places if (place, rule, metric) in scores}
+    best = max((score.value for score in own.values()), default=None)
+    contest = block.contests.get(metric, {}).get(corpus) if rule == "nested" else None
+    column = []
+    for place in places:
+        cell = block.matrix.cells.get(place)
+        if place in own:
+            is_best = own[place].value == best
+            verdict = contest.verdict(place[:2]) if contest else "best" if is_best else ""
+            told = _told(own[place], cell, _VERDICTS.get(verdict, ""))
+            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, MARKS[verdict]))
+        elif rule == "nested" and (place, "default", metric) in scores:
+            score = scores[place, "default", metric]
+            told = _told(score, cell, f"default setting, as nested is missing: {cell.reasons.get('nested', '')}" if cell else "")
+            column.append(Shown(f"{score.value:.3f}", told, score, mark=DEFAULT_MARK))
+        else:
+            column.append(Shown(NOTHING, _why_missing(cell, rule)))
+    return column
+
+
+def _told(score: Score, cell: CellOutcomes | None, more: str) -> str:
+    unit = cell.unit if cell else "speaker"
+    interval = score.interval
+    parts = []
+    if interval:
+        parts.append(f"95 % interval {interval.low:.3f} to {interval.high:.3f} over {interval.n_units} {unit}s")
+    if score.sd is not None:
+        parts.append(f"standard deviation over folds {score.sd:.3f}")
+    return "; ".join([*parts, *([more] if more else [])])
+
+
+def _why_missing(cell: CellOutcomes | None, rule: str) -> str:
+    if cell is None:
+        return "missing: not run"
+    lacking = "the utterances that all cells have lack an emotion"
+    return f"missing: {cell.record['refused'] or cell.reasons.get(rule) or lacking}"
+
+
+def _chance(block: Block, metric: str) -> tuple[str, ...]:
+    """The row of chance of Table 2; other metrics have none."""
+    rows = block.tables[metric].rows if metric in block.tables else ()
+    return tuple(entry.text for entry in rows[0][2:]) if rows and rows[0][0].text == "chance" else ()
+
+
+def _table(block: Block, metric: str, rule: str, rows: Sequence[Sequence[Shown]], chance: Sequence[str]) -> Table:
+    """Put a view into a table for readers; Table 2 itself where it is the same."""
+    if rule == "nested" and metric in block.tables:
+        return block.tables[metric]
+    like = block.tables["kappa"]  # without marks, as only UAR and WAR are tested
+    body = [(*map(Entry, name), *map(_entry, row)) for name, row in zip(block.matrix.rows, rows, strict=True)]
+    top = [(Entry("chance"), Entry(""), *map(Entry, chance))] if chance else []
+    title = f"{METRIC_NAMES.get(metric, metric)}, {RULE_NAMES[rule]}: {block.matrix.variant.title}"
+    first = f"{block.matrix.variant.description} {_RULE_SENTENCES[rule]}; values are {_pooled(metric)}."
+    others = (note for note in like.notes[1:] if rule == "nested" or not note.startswith(DEFAULT_MARK))
+    return replace(like, stem=f"table2-{metric}-{rule}", title=title, rows=(*top, *body), notes=(first, *others))
+
+
+def _entry(shown: Shown) -> Entry:
+    if shown.score is None:
+        return Entry(NOTHING)
+    text = shown.text + (DEFAULT_MARK if shown.mark == DEFAULT_MARK else "")
+    return Entry(text, shown.best, bracketed(shown.score.interval))
+
+
+def _pooled(metric: str) -> str:
+    return "means over folds, each over the emotions it has" if metric in FOLD_METRICS else "pooled over all test utterances"
