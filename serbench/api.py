@@ -278,6 +278,14 @@ def make_report(workspace: Workspace = HERE) -> Report:
     return report
 
 
+def write_figures(report: Report, workspace: Workspace = HERE) -> list[Path]:
+    """Draw a report's figures as SVG and PDF into `report/figures/` of the results folder; return the files."""
+    from serbench.report.figures import write_figures as write
+
+    with workspace.saving():
+        return write(report, workspace.store().report)
+
+
 def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
     """Return the scores of all cells of the results folder: one row per cell, rule and metric. Nothing is written."""
     return _score(workspace).scores
@@ -477,4 +485,5 @@ __all__ = [
     "run_demo",
     "run_grid",
     "run_planned_grid",
+    "write_figures",
 ]

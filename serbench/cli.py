@@ -324,12 +324,15 @@ def report(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
     ] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw every figure as SVG and PDF, too.")] = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Score all stored predictions, write results/report/, and print Table 2."""
+    """Score all stored predictions, write results/report/ with a page to open, and print Table 2."""
     import serbench.api as api
 
-    made = api.make_report(api.Workspace(results=results))
+    workspace = api.Workspace(results=results)
+    made = api.make_report(workspace)
+    drawn = api.write_figures(made, workspace) if figures else []
     if provenance:
         print_provenance(made)
     else:
@@ -340,7 +343,8 @@ def report(
         say(f"Missing; to fill: {command}{_results_option(results)}")
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
-    print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")
+    files = f", {len(drawn)} figures" if drawn else ""
+    print(f"Open {results}/report/index.html; beside it tables as Markdown, CSV and LaTeX, scores and provenance{files}")
 
 
 @store_app.command("check")

@@ -152,10 +152,12 @@ def read_indexes(store: Store) -> list[Indexed]:
 
 
 def write_report(report: Report, store: Store) -> None:
-    """Write every table and the page to the store's `report/`."""
+    """Write every table and the page to the store's `report/`; figures of an earlier report are removed there."""
+    from serbench.report.figures import remove_figures
     from serbench.report.page import FILE, render_page
 
     folder = store.report
+    remove_figures(folder)
     for stem in ("recall", "confusion", *(f"table2-{metric}" for metric in TITLES)):
         if not report.of(stem):  # what this report does not have must not stay from the last one
             for ending in FORMATS:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers
 from serbench.report.formats import FORMATS, Table
 from serbench.report.outcomes import RULES
+from serbench.report.tables import MARKS
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def render_page(report: Report) -> str:
         report=report,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
+        marks=MARKS,
         table1=_balanced(report.tables[0], report.indexes),
         others=[table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)],
         corpora=sorted({corpus for of in of_matrix for corpus in of[0].matrix.corpora}),
@@ -116,27 +118,34 @@ def _view_model(view: View) -> Json:
 
 def _shown_model(shown: Shown) -> list[Any]:
     value = numbers(shown.score)[0] if shown.score else None
-    return [shown.text, shown.told, value, shown.step, int(shown.best), shown.mark]
+    return [shown.text, shown.told, value, shown.step, int(shown.best), shown.mark, shown.interval]
 
 
 def sentence(of_matrix: Sequence[Sequence[View]]) -> str:
-    """Say what was measured, for somebody who meets the page by chance."""
+    """Say what was compared, for somebody who meets the page by chance."""
     found = [of[0].matrix for of in of_matrix]
-    corpora = {corpus for matrix in found for corpus in matrix.corpora}
-    features = {features for matrix in found for features, _ in matrix.rows}
-    classifiers = {classifier for matrix in found for _, classifier in matrix.rows}
-    counts = ((corpora, "corpus", "corpora"), (features, "feature set", "feature sets"))
-    parts = [f"{len(of)} {one if len(of) == 1 else many}" for of, one, many in counts]
-    parts.append(f"{len(classifiers)} classifier{'' if len(classifiers) == 1 else 's'}")
-    return f"{parts[0]}, {parts[1]} and {parts[2]}"
+    classifiers = counted({name for matrix in found for _, name in matrix.rows}, "classifier", "classifiers")
+    features = counted({name for matrix in found for name, _ in matrix.rows}, "feature set", "feature sets")
+    corpora = counted({name for matrix in found for name in matrix.corpora}, "corpus", "corpora")
+    return f"{classifiers} on {features} in {corpora}"
+
+
+def counted(things: Collection[str], one: str, many: str) -> str:
+    """Count things in words.
+
+    >>> counted({"emodb"}, "corpus", "corpora")
+    '1 corpus'
+    """
+    return f"{len(things)} {one if len(things) == 1 else many}"
 
 
 def _balanced(table: Table, indexes: Sequence[Indexed]) -> list[Json]:
-    """Rows of Table 1; those of emotions with the share of each in the labelled utterances of its corpus."""
-    counts = [corpus.index["emotion"].value_counts() for corpus in indexes]
+    """Rows of Table 1; those of emotions with bars, the longest for the largest share of a corpus' labelled utterances."""
+    shares = [corpus.index["emotion"].value_counts(normalize=True) for corpus in indexes]
+    largest = max((float(of.max()) for of in shares if len(of)), default=1.0)
     rows = []
     for row in table.rows:
         name = row[0].text
-        shares = [of.get(name, 0) / max(of.sum(), 1) for of in counts] if name in EMOTIONS else []
-        rows.append({"name": name, "texts": [entry.text for entry in row[1:]], "shares": [f"{s:.4f}" for s in shares]})
+        bars = [f"{of.get(name, 0) / largest:.4f}" for of in shares] if name in EMOTIONS else []
+        rows.append({"name": name, "texts": [entry.text for entry in row[1:]], "bars": bars})
     return rows

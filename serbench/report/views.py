@@ -70,6 +70,11 @@ class Shown:
     best: bool = False
     mark: str = ""
 
+    @property
+    def interval(self) -> str:
+        """The interval in little room."""
+        return bracketed(self.score.interval) if self.score else ""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -248,7 +253,7 @@ def _entry(shown: Shown) -> Entry:
     if shown.score is None:
         return Entry(NOTHING)
     text = shown.text + (DEFAULT_MARK if shown.mark == DEFAULT_MARK else "")
-    return Entry(text, shown.best, bracketed(shown.score.interval))
+    return Entry(text, shown.best, shown.interval)
 
 
 def _pooled(metric: str) -> str:

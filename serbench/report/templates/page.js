@@ -29,9 +29,10 @@
     block().querySelector(".what").textContent = shown.caption;
     block().querySelector("caption").textContent = `${shown.caption}. ${matrix().title}. Headers sort; a cell opens what stands behind it.`;
     for (const button of block().querySelectorAll(".cells button")) {
-      const [text, told, , step, best, mark] = shown.rows[button.dataset.row][button.dataset.column];
+      const [text, told, , step, best, mark, interval] = shown.rows[button.dataset.row][button.dataset.column];
       button.querySelector(".value").textContent = text;
       button.querySelector(".mark").textContent = mark;
+      button.querySelector(".interval").textContent = interval;
       button.querySelector(".told").textContent = told ? `, ${told}` : "";
       button.parentElement.className = (step === null ? "empty" : `s${step}`) + (best ? " best" : "");
     }
@@ -130,7 +131,7 @@
   const percent = (share) => `${Math.round(100 * share)} %`;
   const number = (value) => value.toFixed(3);
   const interval = (low, high) => (low === null ? "" : `${low.toFixed(2)} to ${high.toFixed(2)}`);
-  const header = (...names) => make("thead", null, make("tr", null, names.map((name, i) => make("th", { scope: "col", class: i ? null : "words" }, name))));
+  const header = (...names) => make("thead", null, make("tr", null, names.map((name, i) => typeof name === "string" ? make("th", { scope: "col", class: i ? null : "words" }, name) : name)));
 
   function part(title, ...children) {
     return make("section", null, make("h3", null, title), ...children);
@@ -159,6 +160,7 @@
       make("p", { class: "notes" }, "Rows are the truth, columns the predictions: shares of the row, and counts below."));
   }
 
+  const axis = () => make("th", { scope: "col", class: "axis" }, make("span", { "aria-hidden": "true" }, ["0", "0.5", "1"].map((tick) => make("i", null, tick))));
   const track = (...marks) => make("td", { class: "track", "aria-hidden": "true" }, make("div", null, marks));
 
   function recallsOf(cell, of) {
@@ -168,7 +170,7 @@
       return make("tr", null, make("th", { scope: "row" }, emotion), track(make("i", { class: "length", "--value": recall })),
         make("td", null, number(recall)), make("td", null, `${of.confusion[i][i]} of ${total}`));
     });
-    return part("Recall per emotion", make("table", { class: "track-table recalls" }, header("emotion", "", "recall", "utterances"), make("tbody", null, rows)));
+    return part("Recall per emotion", make("table", { class: "track-table recalls" }, header("emotion", axis(), "recall", "utterances"), make("tbody", null, rows)));
   }
 
   function peopleOf(cell, of) {
@@ -179,14 +181,14 @@
       track(...pooled(), make("i", { class: "dot", "--value": uar })), make("td", null, number(uar)), make("td", null, String(n))));
     const band = low === null ? "" : ` Band: its 95 % interval, ${interval(low, high)}, over ${cell.unit}s.`;
     return part(`UAR per ${cell.person}`,
-      make("table", { class: "track-table people" }, header(cell.person, "0 to 1", "UAR", "utterances"), make("tbody", null, rows)),
+      make("table", { class: "track-table people" }, header(cell.person, axis(), "UAR", "utterances"), make("tbody", null, rows)),
       make("p", { class: "notes" }, `Each dot: recall averaged over the emotions of that ${cell.person}. Line: the value of the pool, ${number(value)}.${band}`));
   }
 
   function settingsOf(cell, of) {
     const rows = of.settings.map(([setting, folds, stopped]) => make("tr", null, make("th", { scope: "row" }, setting),
-      track(make("i", { class: "length", "--value": folds / cell.folds })), make("td", null, `${folds} of ${cell.folds}`), make("td", null, stopped ? `${stopped} folds` : "none")));
-    return part("Settings", make("table", { class: "track-table recalls" }, header("setting", "", "folds", "not converged"), make("tbody", null, rows)));
+      make("td", null, `${folds} of ${cell.folds}`), make("td", null, stopped ? `${stopped} folds` : "none")));
+    return part("Settings chosen", make("table", { class: "settings" }, header("setting", "folds", "not converged"), make("tbody", null, rows)));
   }
 
   function madeOf(cell) {

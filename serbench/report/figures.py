@@ -1,0 +1,306 @@
+"""The figures of a report as SVG and PDF: heat maps, confusion matrices, speakers, class balance, mean ranks.
+
+Drawn by matplotlib through `Figure` alone, so that nothing of a user's own plots is touched. Text stays text: it can be
+selected, and a `$` in a name is a `$`. The same report gives the same bytes. Sizes are those of a column of a journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serbench.corpora.schema import EMOTIONS
+from serbench.metrics import uar_of_present
+from serbench.report.colours import ink, scale, step_of
+from serbench.report.comparisons import ranking
+from serbench.report.details import people_stack
+from serbench.report.matrices import in_corpus_order
+from serbench.report.outcomes import CellOutcomes
+from serbench.report.tables import TITLES, Indexed
+from serbench.report.views import Score, View, blocks, read_scores, views
+from serbench.sealed import write_atomically
+from serbench.stats import SHARES, Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from serbench.report import Report
+
+FOLDER = "figures"
+"""Where in the report they stand."""
+ENDINGS = ("svg", "pdf")
+
+LOOK = {
+    "font.family": "sans-serif",
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.6,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "serbench",
+    "pdf.fonttype": 42,
+}
+_INK, _MUTED, _ACCENT, _BAR, _BAND = "#1b1f26", "#59616d", "#24508f", "#b9cfe4", "#dbe4ee"
+_COLOURS = scale("light")
+_METADATA = {"svg": {"Date": None, "Creator": "serbench"}, "pdf": {"CreationDate": None, "Creator": "serbench"}}
+
+
+def write_figures(report: Report, folder: Path) -> list[Path]:
+    """Write every figure of a report as SVG and PDF; those of an earlier report are removed.
+
+    Parameters
+    ----------
+    folder : the folder of the report.
+
+    Returns
+    -------
+    the files that were written.
+    """
+    remove_figures(folder)
+    written = []
+    with drawing():
+        for name, figure in figures(report):
+            for ending in ENDINGS:
+                path = folder / FOLDER / f"{name}.{ending}"
+                content = to_bytes(figure, ending)
+                write_atomically(path, lambda temporary, content=content: _write(temporary, content))
+                written.append(path)
+    return written
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def remove_figures(folder: Path) -> None:
+    """Remove the figures of an earlier report: beside newer tables they would be believed."""
+    for ending in ENDINGS:
+        for path in (folder / FOLDER).glob(f"*.{ending}"):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Let matplotlib draw as serbench's figures look, and as before afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(LOOK), warnings.catch_warnings():
+        # Text of an SVG is set by whoever shows it; in a PDF a box stands for what the font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def to_bytes(figure: Figure, ending: str) -> bytes:
+    """Return a figure as the content of a file, without the time at which it was made."""
+    content = io.BytesIO()
+    figure.savefig(content, format=ending, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA[ending])
+    return content.getvalue()
+
+
+def figures(report: Report) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures of a report one by one, each with a name of safe characters that no other has."""
+    names = _Names()
+    for i, block in enumerate(blocks(report.compared, report.tables)):
+        variant = f"variant{i + 1}-" if i else ""
+        for view in views(block, report.scores):
+            yield names.of(f"heatmap-{variant}{view.metric}-{view.rule}"), heat_map(view)
+        for metric in SHARES:
+            ranks = ranking(block.matrix, metric)
+            if ranks and ranks.can_be_drawn:
+                yield names.of(f"ranks-{variant}{metric}"), rank_diagram(ranks, metric)
+        for (features, classifier, corpus), cell in in_corpus_order(block.matrix):
+            name = f"{variant}{corpus}-{features}-{classifier}"
+            of_cell = report.scores[report.scores["provenance"] == cell.provenance.key]
+            yield names.of(f"confusion-{name}"), confusion_figure(cell, cell_title(cell, classifier))
+            score = read_scores(of_cell)[main_rule(cell), "uar"]
+            yield names.of(f"speakers-{name}"), people_figure(cell, score, cell_title(cell, classifier))
+    for corpus_index in report.indexes:
+        yield names.of(f"balance-{corpus_index.name}"), balance_figure(corpus_index)
+
+
+class _Names:
+    """Names of files: of safe characters, and apart from each other where letters count the same in either case."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def of(self, wanted: str) -> str:
+        """Return the name nearest to the one wanted."""
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted)[:120].strip("-")
+        name, n = plain, 1
+        while name.casefold() in self.taken:
+            n += 1
+            name = f"{plain}-{n}"
+        self.taken.add(name.casefold())
+        return name
+
+
+def main_rule(cell: CellOutcomes) -> str:
+    """The rule that stands for a cell: nested, or default where there is none."""
+    return "nested" if "nested" in cell.outcomes else "default"
+
+
+def cell_title(cell: CellOutcomes, classifier: str) -> str:
+    """Name a cell above its figures."""
+    return f"{cell.cell['corpus']}, {cell.cell['features']}, {classifier} ({main_rule(cell)})"
+
+
+def heat_map(view: View) -> Figure:
+    """Draw a view of a matrix: values with intervals and marks, the best of each corpus in bold."""
+    matrix = view.matrix
+    axes = _axes(1.1 * max(len(matrix.corpora), 2), 0.32 * len(matrix.rows))
+    _draw_steps(axes, [[shown.step for shown in row] for row in view.rows])
+    for y, row in enumerate(view.rows):
+        for x, shown in enumerate(row):
+            colour = _MUTED if shown.step is None else ink(_COLOURS[shown.step])
+            weight = "bold" if shown.best else "normal"
+            number = f"{shown.text} {shown.mark}".strip()
+            _write_in(axes, (x, y - (0.15 if shown.interval else 0)), number, color=colour, weight=weight)
+            _write_in(axes, (x, y + 0.24), shown.interval, color=colour, size=5.5)
+    _label(axes, matrix.corpora, [" ".join(row) for row in matrix.rows])
+    axes.set_title(_plain(view.caption), pad=18)
+    return _figure(axes)
+
+
+def confusion_figure(cell: CellOutcomes, title: str) -> Figure:
+    """Draw a confusion matrix: rows are the truth; shares of the row, and counts below."""
+    _, stack = people_stack(cell, cell.outcomes[main_rule(cell)])
+    counts = stack.sum(axis=0)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    n = len(cell.emotions)
+    axes = _axes(0.72 * n, 0.45 * n)
+    steps = [[step_of(float(share), 0, 1) for share in row] for row in shares]
+    _draw_steps(axes, steps)
+    for y, x in np.ndindex(n, n):
+        colour, weight = ink(_COLOURS[steps[y][x]]), "bold" if x == y else "normal"
+        _write_in(axes, (x, y - 0.15), f"{100 * shares[y, x]:.0f} %", color=colour, weight=weight)
+        _write_in(axes, (x, y + 0.24), str(counts[y, x]), color=colour, size=6)
+    _label(axes, cell.emotions, cell.emotions)
+    axes.set_title(_plain(title), pad=18)
+    axes.set_ylabel("truth")
+    return _figure(axes)
+
+
+def people_figure(cell: CellOutcomes, score: Score, title: str) -> Figure:
+    """Draw the UAR of each speaker as a dot, the value of the pool as a line, and its interval as a band."""
+    names, stack = people_stack(cell, cell.outcomes[main_rule(cell)])
+    values = [uar_of_present(of) for of in stack]
+    order = sorted(range(len(names)), key=lambda i: (-values[i], names[i]))
+    axes = _axes(3.2, 0.17 * len(names) + 0.1)
+    if score.interval:
+        axes.axvspan(*score.interval.ends, color=_BAND, linewidth=0)
+    axes.axvline(score.value, color=_ACCENT, linewidth=1.2)
+    axes.hlines(range(len(names)), 0, 1, color="#dcdfe3", linewidth=0.5, zorder=0.9)
+    axes.plot([values[i] for i in order], range(len(names)), "o", color=_INK, markersize=4, clip_on=False)
+    axes.set_yticks(range(len(names)), [_plain(names[i].partition("/")[2] or names[i]) for i in order])
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), xlabel=f"UAR per {cell.record.get('person', 'speaker')}")
+    axes.set_title(_plain(title))
+    return _figure(axes)
+
+
+def balance_figure(corpus: Indexed) -> Figure:
+    """Draw how many utterances of each emotion a corpus has."""
+    counts = corpus.index["emotion"].value_counts()
+    emotions = [emotion for emotion in EMOTIONS if counts.get(emotion, 0)]
+    axes = _axes(2.6, 0.19 * max(len(emotions), 1))
+    bars = axes.barh(range(len(emotions)), [int(counts[e]) for e in emotions], color=_BAR, height=0.72)
+    axes.bar_label(bars, padding=3, color=_INK)
+    axes.set_yticks(range(len(emotions)), list(emotions))
+    axes.set_ylim(len(emotions) - 0.5, -0.5)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("utterances")
+    axes.set_title(_plain(corpus.name))
+    return _figure(axes)
+
+
+def rank_diagram(ranks: Ranking, metric: str) -> Figure:
+    """Draw mean ranks; a bar joins methods that Nemenyi's test cannot tell apart (Demsar, 2006)."""
+    order = sorted(ranks.mean_ranks.items(), key=lambda item: (item[1], item[0]))
+    values = [rank for _, rank in order]
+    axes = _axes(3.4, 0.19 * len(order))
+    axes.hlines(range(len(order)), 1, values, color="#dcdfe3", linewidth=0.5)
+    axes.plot(values, range(len(order)), "o", color=_INK, markersize=4)
+    for i, (first, last) in enumerate(alike(values, ranks.critical_difference)):
+        x = len(order) + 0.5 + 0.35 * i
+        axes.plot([x, x], [first - 0.2, last + 0.2], color=_ACCENT, linewidth=2, clip_on=False)
+    axes.set_yticks(range(len(order)), [_plain(name) for name, _ in order])
+    label = f"mean rank over {ranks.n_corpora} corpora; critical difference {ranks.critical_difference:.2f}"
+    axes.set(xlim=(1, len(order)), ylim=(len(order) - 0.5, -0.5), xlabel=label)
+    axes.set_title(_plain(f"Ranks by {TITLES[metric]}"))
+    return _figure(axes)
+
+
+def alike(values: Sequence[float], difference: float) -> list[tuple[int, int]]:
+    """Find the longest runs of ascending ranks within a difference: places of the first and the last of each.
+
+    >>> alike([1.0, 1.5, 2.4, 4.0], 1.0)
+    [(0, 1), (1, 2)]
+    """
+    runs: list[tuple[int, int]] = []
+    for first, value in enumerate(values):
+        last = max(i for i, other in enumerate(values) if other - value <= difference)
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
+
+
+def _axes(width: float, height: float) -> Axes:
+    """Axes of a size in inches, whatever stands around them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    return axes
+
+
+def _figure(axes: Axes) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = axes.get_figure()
+    if not isinstance(figure, Figure):
+        raise TypeError(f"{figure} is part of another figure")
+    return figure
+
+
+def _draw_steps(axes: Axes, steps: Sequence[Sequence[int | None]]) -> None:
+    """Draw rectangles of the colours of steps; None is left white."""
+    from matplotlib.patches import Rectangle
+
+    for y, row in enumerate(steps):
+        for x, step in enumerate(row):
+            colour = "#ffffff" if step is None else _COLOURS[step]
+            axes.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, facecolor=colour, linewidth=0))
+    axes.set(xlim=(-0.5, len(steps[0]) - 0.5), ylim=(len(steps) - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+
+
+def _write_in(axes: Axes, place: tuple[float, float], text: str, **how: str | float) -> None:
+    if text:
+        look: Mapping[str, str | float] = {"ha": "center", "va": "center", **how}
+        axes.text(*place, text, **look)  # type: ignore[arg-type]  # matplotlib types every keyword on its own
+
+
+def _label(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(len(columns)), [_plain(name) for name in columns])
+    axes.set_yticks(range(len(rows)), [_plain(name) for name in rows])
+
+
+def _plain(text: str) -> str:
+    """Put a space for control characters and halves of characters, which no XML may hold, and shorten the rest."""
+    clean = re.sub("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]", " ", text)
+    return clean if len(clean) <= 80 else f"{clean[:77]}..."
