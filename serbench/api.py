@@ -283,7 +283,7 @@ def write_figures(report: Report, workspace: Workspace = HERE) -> list[Path]:
     from serbench.report.figures import write_figures as write
 
     with workspace.saving():
-        return write(report, workspace.store().report)
+        return write(report, workspace.store().report, workspace.progress)
 
 
 def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:

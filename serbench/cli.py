@@ -330,7 +330,7 @@ def report(
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2."""
     import serbench.api as api
 
-    workspace = api.Workspace(results=results)
+    workspace = api.Workspace(results=results, progress=_progress)
     made = api.make_report(workspace)
     drawn = api.write_figures(made, workspace) if figures else []
     if provenance:
@@ -344,7 +344,9 @@ def report(
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     files = f", {len(drawn)} figures" if drawn else ""
-    print(f"Open {results}/report/index.html; beside it tables as Markdown, CSV and LaTeX, scores and provenance{files}")
+    print(
+        f"Open {results}/report/index.html; beside it tables as Markdown, CSV and LaTeX, scores and provenance{files}"
+    )
 
 
 @store_app.command("check")

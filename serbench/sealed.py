@@ -100,6 +100,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: _fill(temporary, text))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes as they are, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)
+
+
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record as JSON, one line per field, sealed, atomically."""
 

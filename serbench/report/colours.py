@@ -1,7 +1,7 @@
 """One colour scale for page and figures: perceptually uniform, safe for the colour-blind, readable on every step.
 
 Lightness rises in equal steps of OKLab (Ottosson, "A perceptual color space for image processing", 2020), so that equal
-differences of a value look equal, in grey and to any eye too. In light surroundings more is darker, in dark ones lighter.
+differences of a value look equal, in grey and to any eye. On a light page more is darker, on a dark one lighter.
 """
 
 from __future__ import annotations

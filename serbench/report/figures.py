@@ -7,42 +7,46 @@ selected, and a `$` in a name is a `$`. The same report gives the same bytes. Si
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import itertools
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import uar_of_present
+from serbench.progress import Progress, silent
 from serbench.report.colours import ink, scale, step_of
 from serbench.report.comparisons import ranking
 from serbench.report.details import people_stack
-from serbench.report.matrices import in_corpus_order
+from serbench.report.matrices import Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.tables import TITLES, Indexed
-from serbench.report.views import Score, View, blocks, read_scores, views
-from serbench.sealed import write_atomically
+from serbench.report.views import Block, Score, View, blocks, read_scores, views
+from serbench.sealed import write_bytes
 from serbench.stats import SHARES, Ranking
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from serbench.report import Report
 
+Draw = Callable[[], "Figure"]
+
 FOLDER = "figures"
 """Where in the report they stand."""
-ENDINGS = ("svg", "pdf")
 
-LOOK = {
+LOOK: dict[Any, Any] = {  # whose keys matplotlib's own types list one by one
     "font.family": "sans-serif",
     "font.size": 8.0,
     "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.linewidth": 0.6,
     "text.parse_math": False,
@@ -55,7 +59,7 @@ _COLOURS = scale("light")
 _METADATA = {"svg": {"Date": None, "Creator": "serbench"}, "pdf": {"CreationDate": None, "Creator": "serbench"}}
 
 
-def write_figures(report: Report, folder: Path) -> list[Path]:
+def write_figures(report: Report, folder: Path, progress: Progress = silent) -> list[Path]:
     """Write every figure of a report as SVG and PDF; those of an earlier report are removed.
 
     Parameters
@@ -68,23 +72,19 @@ def write_figures(report: Report, folder: Path) -> list[Path]:
     """
     remove_figures(folder)
     written = []
+    drawn = figures(report)
     with drawing():
-        for name, figure in figures(report):
-            for ending in ENDINGS:
-                path = folder / FOLDER / f"{name}.{ending}"
-                content = to_bytes(figure, ending)
-                write_atomically(path, lambda temporary, content=content: _write(temporary, content))
-                written.append(path)
+        for done, (name, draw) in enumerate(drawn.items(), 1):
+            for ending, content in to_files(draw()).items():
+                written.append(folder / FOLDER / f"{name}.{ending}")
+                write_bytes(written[-1], content)
+            progress("figures", done, len(drawn), done / len(drawn))
     return written
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def remove_figures(folder: Path) -> None:
     """Remove the figures of an earlier report: beside newer tables they would be believed."""
-    for ending in ENDINGS:
+    for ending in _METADATA:
         for path in (folder / FOLDER).glob(f"*.{ending}"):
             path.unlink(missing_ok=True)
 
@@ -100,59 +100,66 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def to_bytes(figure: Figure, ending: str) -> bytes:
-    """Return a figure as the content of a file, without the time at which it was made."""
-    content = io.BytesIO()
-    figure.savefig(content, format=ending, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA[ending])
-    return content.getvalue()
+def to_files(figure: Figure) -> dict[str, bytes]:
+    """Return a figure as files by ending, cut to what is drawn, without the time at which they were made."""
+    bounds = figure.get_tightbbox().padded(0.05)  # once for all, as it takes as long as drawing
+    files = {}
+    for ending, metadata in _METADATA.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, bbox_inches=bounds, metadata=metadata)
+        files[ending] = content.getvalue()
+    return files
 
 
-def figures(report: Report) -> Iterator[tuple[str, Figure]]:
-    """Draw the figures of a report one by one, each with a name of safe characters that no other has."""
-    names = _Names()
+def figures(report: Report) -> dict[str, Draw]:
+    """Return what draws each figure of a report, by a name of safe characters."""
+    wanted: list[tuple[str, Draw]] = []
     for i, block in enumerate(blocks(report.compared, report.tables)):
         variant = f"variant{i + 1}-" if i else ""
-        for view in views(block, report.scores):
-            yield names.of(f"heatmap-{variant}{view.metric}-{view.rule}"), heat_map(view)
-        for metric in SHARES:
-            ranks = ranking(block.matrix, metric)
-            if ranks and ranks.can_be_drawn:
-                yield names.of(f"ranks-{variant}{metric}"), rank_diagram(ranks, metric)
-        for (features, classifier, corpus), cell in in_corpus_order(block.matrix):
-            name = f"{variant}{corpus}-{features}-{classifier}"
+        found = views(block, report.scores)
+        wanted += [(f"heatmap-{variant}{v.metric}-{v.rule}", functools.partial(heat_map, v)) for v in found]
+        wanted += [(f"ranks-{variant}{metric}", draw) for metric, draw in _rank_diagrams(block)]
+        for place, cell in in_corpus_order(block.matrix):
             of_cell = report.scores[report.scores["provenance"] == cell.provenance.key]
-            yield names.of(f"confusion-{name}"), confusion_figure(cell, cell_title(cell, classifier))
-            score = read_scores(of_cell)[main_rule(cell), "uar"]
-            yield names.of(f"speakers-{name}"), people_figure(cell, score, cell_title(cell, classifier))
-    for corpus_index in report.indexes:
-        yield names.of(f"balance-{corpus_index.name}"), balance_figure(corpus_index)
+            name = f"{variant}{place[2]}-{place[0]}-{place[1]}"
+            wanted += [(f"{kind}-{name}", draw) for kind, draw in _of_cell(place, cell, of_cell)]
+    wanted += [(f"balance-{corpus.name}", functools.partial(balance_figure, corpus)) for corpus in report.indexes]
+    return dict(zip(file_names([name for name, _ in wanted]), [draw for _, draw in wanted], strict=True))
 
 
-class _Names:
-    """Names of files: of safe characters, and apart from each other where letters count the same in either case."""
+def _rank_diagrams(block: Block) -> Iterator[tuple[str, Draw]]:
+    """Only where there are corpora enough; Table 2 says so where there are not."""
+    for metric in SHARES:
+        ranks = ranking(block.matrix, metric)
+        if ranks and ranks.can_be_drawn:
+            yield metric, functools.partial(rank_diagram, ranks, metric)
 
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
 
-    def of(self, wanted: str) -> str:
-        """Return the name nearest to the one wanted."""
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted)[:120].strip("-")
-        name, n = plain, 1
-        while name.casefold() in self.taken:
-            n += 1
-            name = f"{plain}-{n}"
-        self.taken.add(name.casefold())
-        return name
+def _of_cell(place: Place, cell: CellOutcomes, scores: pd.DataFrame) -> Iterator[tuple[str, Draw]]:
+    rule = main_rule(cell)
+    title = f"{place[2]}, {place[0]}, {place[1]} ({rule})"
+    yield "confusion", functools.partial(confusion_figure, cell, title)
+    yield "speakers", functools.partial(people_figure, cell, read_scores(scores)[rule, "uar"], title)
+
+
+def file_names(wanted: Sequence[str]) -> list[str]:
+    """Return names of safe characters, none of which is another's where letters count the same in either case.
+
+    >>> file_names(["heatmap-uar", "a/b", "A b"])
+    ['heatmap-uar', 'a-b', 'A-b-2']
+    """
+    taken: set[str] = set()
+    names = []
+    for plain in (re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:120].strip("-") for name in wanted):
+        numbered = (f"{plain}-{n}" if n > 1 else plain for n in itertools.count(1))
+        names.append(next(name for name in numbered if name.casefold() not in taken))
+        taken.add(names[-1].casefold())
+    return names
 
 
 def main_rule(cell: CellOutcomes) -> str:
     """The rule that stands for a cell: nested, or default where there is none."""
     return "nested" if "nested" in cell.outcomes else "default"
-
-
-def cell_title(cell: CellOutcomes, classifier: str) -> str:
-    """Name a cell above its figures."""
-    return f"{cell.cell['corpus']}, {cell.cell['features']}, {classifier} ({main_rule(cell)})"
 
 
 def heat_map(view: View) -> Figure:
@@ -182,8 +189,8 @@ def confusion_figure(cell: CellOutcomes, title: str) -> Figure:
     steps = [[step_of(float(share), 0, 1) for share in row] for row in shares]
     _draw_steps(axes, steps)
     for y, x in np.ndindex(n, n):
-        colour, weight = ink(_COLOURS[steps[y][x]]), "bold" if x == y else "normal"
-        _write_in(axes, (x, y - 0.15), f"{100 * shares[y, x]:.0f} %", color=colour, weight=weight)
+        colour = ink(_COLOURS[steps[y][x]])
+        _write_in(axes, (x, y - 0.15), f"{100 * shares[y, x]:.0f} %", color=colour)
         _write_in(axes, (x, y + 0.24), str(counts[y, x]), color=colour, size=6)
     _label(axes, cell.emotions, cell.emotions)
     axes.set_title(_plain(title), pad=18)
@@ -288,10 +295,9 @@ def _draw_steps(axes: Axes, steps: Sequence[Sequence[int | None]]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _write_in(axes: Axes, place: tuple[float, float], text: str, **how: str | float) -> None:
+def _write_in(axes: Axes, place: tuple[float, float], text: str, **how: Any) -> None:
     if text:
-        look: Mapping[str, str | float] = {"ha": "center", "va": "center", **how}
-        axes.text(*place, text, **look)  # type: ignore[arg-type]  # matplotlib types every keyword on its own
+        axes.text(*place, text, ha="center", va="center", **how)
 
 
 def _label(axes: Axes, columns: Sequence[str], rows: Sequence[str]) -> None:

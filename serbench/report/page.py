@@ -140,7 +140,7 @@ def counted(things: Collection[str], one: str, many: str) -> str:
 
 
 def _balanced(table: Table, indexes: Sequence[Indexed]) -> list[Json]:
-    """Rows of Table 1; those of emotions with bars, the longest for the largest share of a corpus' labelled utterances."""
+    """Rows of Table 1; those of emotions with bars: shares of labelled utterances, of which the largest is 1."""
     shares = [corpus.index["emotion"].value_counts(normalize=True) for corpus in indexes]
     largest = max((float(of.max()) for of in shares if len(of)), default=1.0)
     rows = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
@@ -150,9 +151,9 @@ def read_scores(table: pd.DataFrame) -> dict[tuple[str, str], Score]:
     }
 
 
-def _score(row: Mapping[str, object]) -> Score:
-    value, low, high, sd = (float(str(row[name])) for name in ("value", "low", "high", "sd"))
-    interval = None if math.isnan(low) else Interval(low, high, int(str(row["n_units"])))
+def _score(row: Mapping[Any, Any]) -> Score:
+    value, low, high, sd = (float(row[name]) for name in ("value", "low", "high", "sd"))
+    interval = None if math.isnan(low) else Interval(low, high, int(row["n_units"]))
     return Score(value, interval, None if math.isnan(sd) else sd)
 
 
@@ -171,9 +172,7 @@ def _restricted(cell: CellOutcomes, common: Sequence[str]) -> CellOutcomes:
 def _view(block: Block, scores: Scores, metric: str, rule: str) -> View:
     low, high = _domain([score.value for (_, _, m), score in scores.items() if m == metric])
     columns = [_column(block, scores, (metric, rule), corpus) for corpus in block.matrix.corpora]
-    rows = tuple(
-        tuple(_with_step(shown, low, high) for shown in row) for row in zip(*columns, strict=True)
-    )
+    rows = tuple(tuple(_with_step(shown, low, high) for shown in row) for row in zip(*columns, strict=True))
     chance = _chance(block, metric)
     return View(block.matrix, metric, rule, low, high, rows, chance, _table(block, metric, rule, rows, chance))
 
@@ -205,7 +204,9 @@ def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) 
             column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, MARKS[verdict]))
         elif rule == "nested" and (place, "default", metric) in scores:
             score = scores[place, "default", metric]
-            told = _told(score, cell, f"default setting, as nested is missing: {cell.reasons.get('nested', '')}" if cell else "")
+            told = _told(
+                score, cell, f"default setting, as nested is missing: {cell.reasons.get('nested', '')}" if cell else ""
+            )
             column.append(Shown(f"{score.value:.3f}", told, score, mark=DEFAULT_MARK))
         else:
             column.append(Shown(NOTHING, _why_missing(cell, rule)))
@@ -257,4 +258,8 @@ def _entry(shown: Shown) -> Entry:
 
 
 def _pooled(metric: str) -> str:
-    return "means over folds, each over the emotions it has" if metric in FOLD_METRICS else "pooled over all test utterances"
+    return (
+        "means over folds, each over the emotions it has"
+        if metric in FOLD_METRICS
+        else "pooled over all test utterances"
+    )

@@ -160,8 +160,8 @@
       make("p", { class: "notes" }, "Rows are the truth, columns the predictions: shares of the row, and counts below."));
   }
 
-  const axis = () => make("th", { scope: "col", class: "axis" }, make("span", { "aria-hidden": "true" }, ["0", "0.5", "1"].map((tick) => make("i", null, tick))));
-  const track = (...marks) => make("td", { class: "track", "aria-hidden": "true" }, make("div", null, marks));
+  const axis = () => make("th", { scope: "col", class: "axis" }, make("b", { class: "told" }, "on a scale from 0 to 1"), make("span", { "aria-hidden": "true" }, ["0", "0.5", "1"].map((tick) => make("i", null, tick))));
+  const track = (...marks) => make("td", { class: "track" }, make("div", null, marks));
 
   function recallsOf(cell, of) {
     const rows = cell.emotions.map((emotion, i) => {
@@ -244,6 +244,13 @@
   }
 
   const hideTip = () => { byId("tip").hidden = true; };
+
+  // A cell that was reached by keyboard scrolls into view: its hint goes with it.
+  function followTip() {
+    const button = document.activeElement?.closest(".cells button");
+    if (button && !byId("tip").hidden) showTip(button);
+    else hideTip();
+  }
 
   // Arrows lead from cell to cell, beside the tab key.
   function step(event) {
@@ -331,7 +338,7 @@
       if (button && (act === hideTip || !byId("cell").open)) act(button);
     });
   }
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", followTip, { passive: true, capture: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   byId("close").addEventListener("click", () => byId("cell").close());
   byId("cell").addEventListener("click", (event) => { if (event.target === byId("cell")) byId("cell").close(); });
