@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,12 @@ from hypothesis import HealthCheck, settings
 
 from serbench.api import Workspace
 from serbench.cli import main
+from serbench.corpora.fingerprint import index_fingerprint
 from serbench.features.record import FeatureSet
+from serbench.report import Report, make_report
+from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.report.tables import Indexed
+from serbench.store import Store
 
 # Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
@@ -165,6 +171,73 @@ def make_features() -> Callable[..., pd.DataFrame]:
         return table
 
     return make
+
+
+@pytest.fixture
+def made_up_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_index: Callable[..., pd.DataFrame]
+) -> Callable[..., tuple[Report, Store]]:
+    """Make a report of cells with made-up predictions, without audio, features or fits; any name will do."""
+
+    def make(
+        *,
+        corpora: Sequence[str] = ("alpha", "beta"),
+        features: Sequence[str] = ("sound", "shape"),
+        classifiers: Sequence[str] = ("svc", "knn"),
+        speakers: Sequence[str] = ("f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4"),
+        scalings: Sequence[str] = ("train",),
+        change: Mapping[tuple[str, str, str], Callable[[CellOutcomes], list[CellOutcomes]]] | None = None,
+    ) -> tuple[Report, Store]:
+        indexes = {c: make_index(corpus=c, speakers=speakers, takes=3).assign(sampling_rate=16000) for c in corpora}
+        places = itertools.product(scalings, corpora, features, classifiers)
+        cells = []
+        for seed, (scaling, corpus, f, c) in enumerate(places):
+            cell = _made_up_cell((f, c, corpus, scaling), indexes[corpus], seed)
+            cells += (change or {}).get((f, c, corpus), lambda cell: [cell])(cell)
+        monkeypatch.setattr("serbench.report.load_outcomes", lambda store: cells)
+        read = [Indexed(name, index, "en", "", "0.1.0") for name, index in indexes.items()]
+        monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
+        store = Store(tmp_path / "results")
+        return make_report(store), store
+
+    return make
+
+
+def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: int) -> CellOutcomes:
+    """Make a cell of half guesses; the default is mostly wrong, the oracle always right."""
+    rng = np.random.default_rng(seed)
+    emotions = sorted(index["emotion"].unique())
+    truth = {u: emotions.index(e) for u, e in zip(index["utterance"], index["emotion"], strict=True)}
+    guesses = {u: int(rng.integers(len(emotions))) if rng.random() < 0.5 else code for u, code in truth.items()}
+    folds = {speaker: tuple(of["utterance"]) for speaker, of in index.groupby("speaker")}
+    of_rule = {"nested": guesses, "default": {u: (code + 1) % 3 for u, code in guesses.items()}, "oracle": truth}
+    chosen = {fold: i % 2 for i, fold in enumerate(folds)}
+    outcomes = {
+        rule: Outcome(rule, codes, chosen, (next(iter(folds)),) if rule == "nested" else ())
+        for rule, codes in of_rule.items()
+    }
+    cell = {"protocol": "within", "task": "paper5", "train": place[2], "corpus": place[2], "features": place[0]}
+    cell |= {"classifier": place[1], "space": "standard", "scaling": place[3], "inner": "all", "preprocessing": "none"}
+    record = {
+        "cell": {**cell, "seed": 0},
+        "refused": "",
+        "inner_title": "auto",
+        "task_emotions": emotions,
+        "index": index_fingerprint(index),
+        "partial": "",
+        "basis": "made up",
+        "serbench": "0.1.0",
+        "versions": {"numpy": "2.4"},
+        "feature_key": f"{place[0]}-0",
+        "revision": 1,
+        "settings": [{"C": 1}, {"C": 10.0}],
+        "default": 0,
+        "jobs": [],
+        "utterances": {"id": list(index["utterance"])},
+    }
+    people = dict(zip(index["utterance"], index["speaker"], strict=True))
+    groups = {"unit": people, "speaker": people}
+    return CellOutcomes(record["cell"], record, "speaker", truth, people, folds, groups, outcomes, {})
 
 
 class MeanAndSpread:

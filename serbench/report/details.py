@@ -19,12 +19,13 @@ from serbench.report.views import Score, read_scores
 Json = dict[str, Any]
 
 
-def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame) -> Json:
+def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame, *, n_common: int) -> Json:
     """Return all that the page tells of one cell, over all utterances that it has.
 
     Parameters
     ----------
     scores : the rows of the cell in the score table.
+    n_common : utterances that all cells of its corpus have, over which its matrix shows it.
     """
     features, classifier, corpus = place
     known = read_scores(scores)
@@ -37,20 +38,23 @@ def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame) -> Json:
         "unit": cell.unit,
         "person": str(cell.record.get("person", "speaker")),
         "folds": len(cell.folds),
-        "notes": cell_notes(cell),
+        "notes": cell_notes(cell, n_common),
         "made": [list(line) for line in made(cell)],
         "rules": {rule: _of_rule(cell, outcome, known) for rule, outcome in cell.outcomes.items()},
         "reasons": dict(cell.reasons),
     }
 
 
-def cell_notes(cell: CellOutcomes) -> list[str]:
+def cell_notes(cell: CellOutcomes, n_common: int) -> list[str]:
     """What must be said of a cell: that it is partial, transductive, or lacks utterances."""
     notes = [f"{note[0].upper()}{note[1:]}." for note in cell.notes]
     if cell.cell["scaling"] == "speaker":
         notes.append("Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too.")
     if cell.n_missing:
         notes.append(f"{cell.n_missing} utterances have no features and take no part; missing.csv names them.")
+    if cell.outcomes and len(cell.truth) != n_common:
+        shown = f"the table shows it over the {n_common} that all cells of this corpus have"
+        notes.append(f"Values here are over all {len(cell.truth)} utterances of the cell; {shown}.")
     return notes
 
 

@@ -45,7 +45,8 @@ def render_page(report: Report) -> str:
         matrices=of_matrix,
         sentence=sentence(of_matrix),
         marks=MARKS,
-        table1=_balanced(report.tables[0], report.indexes),
+        first=report.of("table1")[0],
+        table1=_balanced(report.of("table1")[0], report.indexes),
         others=[table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)],
         corpora=sorted({corpus for of in of_matrix for corpus in of[0].matrix.corpora}),
         metrics=_named((*METRICS, *FOLD_METRICS), METRIC_NAMES),
@@ -83,7 +84,8 @@ def page_model(report: Report, of_matrix: Sequence[Sequence[View]]) -> Json:
     cells = {}
     for matrix, _ in report.compared:
         for place, cell in matrix.cells.items():
-            cells[cell.provenance.key] = details(place, cell, own_rows[cell.provenance.key])
+            key, common = cell.provenance.key, len(matrix.common[place[2]])
+            cells[key] = details(place, cell, own_rows[key], n_common=common)
     return {
         "metrics": dict(_named((*METRICS, *FOLD_METRICS), METRIC_NAMES)),
         "rules": RULE_NAMES,

@@ -203,7 +203,7 @@
     const warnings = [...(why ? [`No ${state.rule} value: ${why}`] : []), ...cell.notes];
     const told = warnings.map((text) => make("p", { class: "warning" }, text));
     if (!of) return [...told, madeOf(cell)];
-    const by = make("p", { class: "by" }, `${model.rules[rule]}; all utterances that the cell has`);
+    const by = make("p", { class: "by" }, model.rules[rule]);
     return [by, ...told, scoresOf(of), confusionOf(cell, of), recallsOf(cell, of), peopleOf(cell, of), settingsOf(cell, of), madeOf(cell)];
   }
 
