@@ -267,7 +267,7 @@ def test_report_is_the_same_bytes_in_any_folder_and_names_none(store, tmp_path):
 def test_command_prints_what_made_each_table_in_80_columns(store, cli):
     code, out, err = cli("report", "--provenance", "--results", store.root)
     assert code == 0, err
-    told, files = out.rsplit("Tables as", 1)
+    told, files = out.rsplit("Open ", 1)
     assert max(map(len, told.splitlines())) <= 80
     assert "Table 1. Data statistics\n  made with   serbench" in told
     for phrase in ("Table 2. Accuracy (WAR)", "packages    numpy 2.", "seed        0", "classifier  knn revision 1"):
