@@ -324,7 +324,9 @@ def report(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
     ] = False,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw every figure as SVG and PDF, too.")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw every figure as SVG and PDF, too; those of an earlier report go.")
+    ] = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2."""

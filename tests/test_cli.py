@@ -11,7 +11,19 @@ from serbench.cli import app
 from serbench.report.formats import Entry, Table
 from serbench.terminal import ProgressLine, print_table
 
-HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "yaml"]
+HEAVY = [
+    "numpy",
+    "pandas",
+    "sklearn",
+    "opensmile",
+    "librosa",
+    "pyarrow",
+    "scipy",
+    "soundfile",
+    "yaml",
+    "jinja2",
+    "matplotlib",
+]
 
 
 PROBE = """

@@ -85,6 +85,16 @@ def test_values_of_the_page_are_the_scores(made_up_report):
     assert seen == len(scores)
 
 
+def test_marks_are_explained_where_they_stand_and_only_there(made_up_report):
+    report, _ = made_up_report(classifiers=["svc", "knn", "mlp", "rf", "logistic"])
+    views = Reading(render_page(report)).model["matrices"][0]["views"]
+    assert "? cannot be tested" in views["uar nested"]["reading"]
+    assert "tested for nested UAR and WAR alone" not in views["war nested"]["reading"]
+    for name in ("kappa nested", "uar default", "war oracle"):
+        assert "?" not in views[name]["reading"]
+        assert "differences are tested for nested UAR and WAR alone" in views[name]["reading"]
+
+
 def test_cells_that_lack_utterances_are_compared_on_those_that_all_have(made_up_report):
     report, _ = made_up_report(change={("sound", "svc", "alpha"): lambda cell: [lacking(cell, 2)]})
     model = Reading(render_page(report)).model
@@ -403,6 +413,18 @@ def test_small_screen_scrolls_inside_the_table_alone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.locator(".cells button").first.click()
     assert page.evaluate("document.getElementById('cell').scrollWidth") <= 360
+
+
+@in_browser
+def test_page_without_any_result_says_so(opened):
+    page, _ = opened(
+        corpora=["alpha"],
+        features=["sound"],
+        classifiers=["svc"],
+        change={("sound", "svc", "alpha"): lambda c: [refused(c)]},
+    )
+    assert "No cell has a result" in page.locator("main").inner_text()
+    assert not page.locator("#controls").is_visible()
 
 
 @in_browser

@@ -20,7 +20,6 @@ from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers
 from serbench.report.formats import FORMATS, Table
 from serbench.report.outcomes import RULES
-from serbench.report.tables import MARKS
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ def render_page(report: Report) -> str:
         report=report,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
-        marks=MARKS,
         first=report.of("table1")[0],
         table1=_balanced(report.of("table1")[0], report.indexes),
         others=[table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)],
@@ -108,6 +106,7 @@ def _matrix_model(found: Sequence[View]) -> Json:
 def _view_model(view: View) -> Json:
     return {
         "caption": view.caption,
+        "reading": view.reading,
         "ends": [f"{view.low:.1f}", f"{view.high:.1f}"],
         "chance": list(view.chance),
         "notes": list(view.table.notes),

@@ -21,7 +21,7 @@ from serbench.report.matrices import Matrix, Place
 from serbench.report.outcomes import RULES, CellOutcomes
 from serbench.report.scores import has_all_emotions, score_table
 from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, TITLES, bracketed
-from serbench.stats import Interval
+from serbench.stats import SHARES, Interval
 
 METRIC_NAMES = {
     **{metric: f"{title[0].upper()}{title[1:]}" for metric, title in TITLES.items()},
@@ -70,6 +70,7 @@ class Shown:
     step: int | None = None
     best: bool = False
     mark: str = ""
+    verdict: str = ""
 
     @property
     def interval(self) -> str:
@@ -94,6 +95,19 @@ class View:
     def caption(self) -> str:
         """What the values are, in words."""
         return f"{METRIC_NAMES.get(self.metric, self.metric)}: {RULE_NAMES[self.rule]}"
+
+    @property
+    def reading(self) -> str:
+        """How to read its marks, in a sentence; only of those that it has."""
+        verdicts = {shown.verdict for row in self.rows for shown in row}
+        parts = ["Bold and underlined: the best of its corpus"]
+        parts += [f"{MARKS[verdict]} {_VERDICTS[verdict]}" for verdict in ("tie", "untestable") if verdict in verdicts]
+        parts += [f"without a mark: {_VERDICTS['worse']}"] if "worse" in verdicts else []
+        if self.rule != "nested" or self.metric not in SHARES:
+            parts.append("differences are tested for nested UAR and WAR alone")
+        if any(shown.mark == DEFAULT_MARK for row in self.rows for shown in row):
+            parts.append(f"{DEFAULT_MARK} default setting, as nested is missing")
+        return f"{'; '.join(parts)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +215,7 @@ def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) 
             is_best = own[place].value == best
             verdict = contest.verdict(place[:2]) if contest else "best" if is_best else ""
             told = _told(own[place], cell, _VERDICTS.get(verdict, ""))
-            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, MARKS[verdict]))
+            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, MARKS[verdict], verdict))
         elif rule == "nested" and (place, "default", metric) in scores:
             score = scores[place, "default", metric]
             told = _told(

@@ -27,6 +27,7 @@
   function fill() {
     const shown = view();
     block().querySelector(".what").textContent = shown.caption;
+    block().querySelector(".reading").textContent = shown.reading;
     block().querySelector("caption").textContent = `${shown.caption}. ${matrix().title}. Headers sort; a cell opens what stands behind it.`;
     for (const button of block().querySelectorAll(".cells button")) {
       const [text, told, , step, best, mark, interval] = shown.rows[button.dataset.row][button.dataset.column];
@@ -289,6 +290,7 @@
     state.sort = isColumn ? { column: Number(sorted[1]), direction: sorted[2] } : null;
     update();
     if (said.get("cell")) open(said.get("cell"));
+    else if (byId("cell").open) byId("cell").close();
   }
 
   function update() {
@@ -319,12 +321,16 @@
 
   // --- what users do -----------------------------------------------------------------------------------------
 
+  document.body.classList.remove("still");
+  byId("theme").setAttribute("aria-pressed", String(matchMedia("(prefers-color-scheme: dark)").matches));
+  byId("theme").addEventListener("click", () => setTheme(byId("theme").getAttribute("aria-pressed") === "true" ? "light" : "dark"));
+  if (!model.matrices.length) return;
+
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("metric").addEventListener("change", (event) => choose(() => { state.metric = event.target.value; }));
   byId("rule").addEventListener("change", (event) => choose(() => { state.rule = event.target.value; }));
   byId("variant").addEventListener("change", (event) => choose(() => { state.variant = Number(event.target.value); state.sort = null; }));
   byId("corpora").addEventListener("change", (event) => choose(() => { state.left[event.target.checked ? "delete" : "add"](event.target.value); }));
-  byId("theme").addEventListener("click", () => setTheme(byId("theme").getAttribute("aria-pressed") === "true" ? "light" : "dark"));
   byId("scores").addEventListener("click", (event) => {
     const sorting = event.target.closest("thead button");
     if (sorting) choose(() => sortNext(Number(sorting.parentElement.dataset.sort)));
@@ -344,8 +350,5 @@
   byId("cell").addEventListener("click", (event) => { if (event.target === byId("cell")) byId("cell").close(); });
   byId("cell").addEventListener("close", afterClosing);
   addEventListener("hashchange", readHash);
-
-  document.body.classList.remove("still");
-  byId("theme").setAttribute("aria-pressed", String(matchMedia("(prefers-color-scheme: dark)").matches));
   readHash();
 })();
