@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from serbench.grid import GridPlan, GridRun
     from serbench.report import Report
     from serbench.report.formats import Table
+    from serbench.score import Scored
     from serbench.store import Store
     from serbench.upkeep import Litter, StoreCheck
 
@@ -331,6 +332,47 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     return table.assign(basis=basis(selected, whole, task))
 
 
+def score_predictions(
+    path: Path | str,
+    request: GridRequest = GridRequest(),
+    workspace: Workspace = HERE,
+    *,
+    name: str | None = None,
+    features: str = "own",
+    allow_missing: bool = False,
+) -> list[Scored]:
+    """Record the predictions of another system on the folds of `list_folds`, for every report from then on.
+
+    Parameters
+    ----------
+    path : CSV or parquet with the columns `utterance` and `prediction`, and where there are, `basis` and `fold`.
+    request : emotions, filters and protocol that were asked of `list_folds`; nothing else of it is looked at.
+    name, features : what tables call the system, as classifier and feature set; the file's name where none is given.
+    allow_missing : accept utterances without a prediction; tables then use those that all cells have.
+
+    Raises
+    ------
+    ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
+    """
+    from serbench.cells import CorpusData
+    from serbench.predictions import read_prediction_file
+    from serbench.score import ScoreOptions, System, check_system, plan_scores, record_scores
+
+    system = System(Path(path).stem if name is None else name, features)
+    check_system(system)
+    find_protocol(request.protocol)
+    catalogue = workspace.catalogue()
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    file = read_prediction_file(Path(path))
+    extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
+    if extracted.refused:
+        raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
+    scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
+    with workspace.saving():
+        return record_scores(scored, workspace.store())
+
+
 def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
     """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it.
 
@@ -477,4 +519,5 @@ __all__ = [
     "run_demo",
     "run_grid",
     "run_planned_grid",
+    "score_predictions",
 ]

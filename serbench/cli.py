@@ -23,6 +23,7 @@ from serbench.terminal import (
     ProgressLine,
     print_plan,
     print_provenance,
+    print_scored,
     print_table,
     prose,
     say,
@@ -406,6 +407,37 @@ def folds(
     else:
         write_text(output, text)
         print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What tables call the system. Default: the name of the file.")
+    ] = None,
+    features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
+    task: Annotated[str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.")] = None,
+    emotions: Annotated[str | None, typer.Option("--emotions", help="Emotions, e.g. anger,neutral.")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="Only utterances with FIELD=VALUE.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept utterances without a prediction; tables will say so.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
+    import serbench.api as api
+
+    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()))
+    workspace = _workspace(results, corpora_file, partial=partial)
+    scored = api.score_predictions(
+        predictions, request, workspace, name=name, features=features, allow_missing=allow_missing
+    )
+    print_scored(scored, results)
+    print("Next: serbench report" + _results_option(results))
 
 
 @app.command()

@@ -10,12 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
     from serbench.report import Report
     from serbench.report.formats import Entry, Table
+    from serbench.score import Scored
 
 A_DAY_S = 86400
 
@@ -182,6 +185,17 @@ def print_provenance(report: Report) -> None:
         for title in titles:
             print(prose(title))
         print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
+
+
+def print_scored(scored: Sequence[Scored], results: str) -> None:
+    """Print what predictions of another system came to, where they are, and what their value leaves open."""
+    for one in scored:
+        cell = one.cell
+        tested = f"{one.n_utterances} utterances of {cell.task} in {one.n_folds} folds"
+        print(f"{one.corpus}: {tested}, UAR {one.uar:.3f}, as {cell.classifier} with {cell.features} features")
+        print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
+        for note in one.notes:
+            say(f"{one.corpus}: {note}")
 
 
 def prose(text: str) -> str:

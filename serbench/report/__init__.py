@@ -123,7 +123,7 @@ def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store
             for t in tables
         ],
         "cells": {key: p.json for key, p in sorted(made.items())},
-        "settings": {p.settings: p.space for _, p in sorted(made.items())},
+        "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
         "features": {key: read_json(path) for key, path in described.items() if path.is_file()},
     }
 

@@ -59,7 +59,7 @@ Contests = Mapping[str, Mapping[str, Contest]]
 
 
 def contests(matrix: Matrix) -> Contests:
-    """Compare the nested values of every corpus that has at least two."""
+    """Compare the nested values, and those of other systems, of every corpus that has at least two."""
     return {metric: _of_corpora(matrix, metric) for metric in SHARES}
 
 
@@ -67,7 +67,7 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
     found = {}
     for corpus in matrix.corpora:
         cells = {place[:2]: cell for place, cell in matrix.cells.items() if place[2] == corpus}
-        taking_part = {row: cells[row] for row in matrix.rows if row in cells and "nested" in cells[row].outcomes}
+        taking_part = {row: cells[row] for row in matrix.rows if row in cells and cells[row].contender}
         common = matrix.common[corpus]
         if len(taking_part) > 1 and has_all_emotions(next(iter(taking_part.values())), common):
             found[corpus] = _contest(corpus, metric, taking_part, common)
@@ -75,22 +75,22 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
 
 
 def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
-    stacks = {row: unit_stack(cell, cell.outcomes["nested"], common) for row, cell in cells.items()}
+    stacks = {row: unit_stack(cell, contender, common) for row, cell in cells.items() if (contender := cell.contender)}
     best, others = against_best(stacks, metric)
     return Contest(corpus, metric, best, others, len(common), cells[best].unit, len(stacks[best]))
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
-    """Rank the rows that have a nested value in every corpus."""
+    """Rank the rows that have a nested value, or one of another system, in every corpus."""
     from serbench.metrics import METRICS
 
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
         of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
-        cells = [cell for cell in of_row if cell is not None and "nested" in cell.outcomes]
-        pools = [(cell, matrix.common[corpus]) for cell, corpus in zip(cells, matrix.corpora, strict=False)]
-        if len(cells) == len(matrix.corpora) and all(has_all_emotions(*pool) for pool in pools):
-            sums = [unit_stack(cell, cell.outcomes["nested"], common).sum(axis=0) for cell, common in pools]
+        cells = [(cell, cell.contender) for cell in of_row if cell is not None and cell.contender is not None]
+        pools = [(*pair, matrix.common[corpus]) for pair, corpus in zip(cells, matrix.corpora, strict=False)]
+        if len(cells) == len(matrix.corpora) and all(has_all_emotions(cell, common) for cell, _, common in pools):
+            sums = [unit_stack(*pool).sum(axis=0) for pool in pools]
             values[" ".join(row)] = [METRICS[metric](total) for total in sums]
     return rank_over(values)
 
