@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls, uar_of_present
-from serbench.report.outcomes import RULES, CellOutcomes, Outcome
+from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.stats import Interval, jackknife_interval
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
 
 def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     """One row per cell, rule and metric; `value` is null where `reason` says why."""
-    rows = pd.DataFrame([row for cell in cells for rule in RULES for row in _score_rows(cell, rule)])
+    rows = pd.DataFrame([row for cell in cells for rule in cell.rules for row in _score_rows(cell, rule)])
     return rows.astype({"n_units": "Int64", "n_speakers": "Int64", "low": float, "high": float})
 
 
@@ -120,7 +120,7 @@ def provenance_table(cells: Iterable[CellOutcomes], tables: Mapping[str, str]) -
             "provenance": cell.provenance.key,
             "table": tables.get(cell.provenance.key, ""),
             **cell.provenance.row,
-            "missing": "" if cell.outcomes else cell.reasons.get("default", ""),
+            "missing": cell.reason,
         }
         for cell in cells
     ]
@@ -132,9 +132,8 @@ def missing_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     rows: list[Row] = []
     for cell in cells:
         fields = dict(cell.fields)
-        whole = set(cell.reasons) == set(RULES)
-        if whole:
-            rows.append({**fields, "what": "cell", "name": "", "reason": cell.reasons["default"]})
+        if cell.reason:
+            rows.append({**fields, "what": "cell", "name": "", "reason": cell.reason})
         else:
             rows += [{**fields, "what": "rule", "name": r, "reason": why} for r, why in cell.reasons.items()]
         missing: Mapping[str, str] = cell.record.get("missing", {})

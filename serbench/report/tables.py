@@ -15,13 +15,14 @@ from serbench.metrics import METRICS, recalls
 from serbench.report.comparisons import Contest, Contests, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
-from serbench.report.outcomes import CellOutcomes
+from serbench.report.outcomes import GIVEN, CellOutcomes
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
 from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
 from serbench.stats import ALPHA, SHARES, Interval
 
 NOTHING = "–"
 DEFAULT_MARK = "°"
+OUTSIDE_MARK = "†"
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
@@ -42,9 +43,9 @@ class Value:
     rule: str
 
     @property
-    def is_nested(self) -> bool:
-        """Whether its settings were chosen, and honestly."""
-        return self.rule == "nested"
+    def is_contender(self) -> bool:
+        """Whether it stands against others: its settings were chosen honestly, or as another system says."""
+        return self.rule in ("nested", GIVEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     for row in matrix.rows:
         marks = {c: MARKS[compared[c].verdict(row)] if c in compared else "" for c in matrix.corpora}
         entries = [_entry(values.get((*row, c)), best[c], marks[c]) for c in matrix.corpora]
-        rows.append((*map(Entry, row), *entries))
+        rows.append((*map(Entry, _labels(matrix, row)), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
     notes = (*_notes(matrix, values, compared), *_rank_notes(matrix, metric))
@@ -106,14 +107,16 @@ def recall_matrix(matrix: Matrix) -> Table:
     emotions = sorted({e for cell in matrix.cells.values() for e in cell.emotions})
     rows = []
     for (features, classifier, corpus), cell in in_corpus_order(matrix):
-        outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
+        outcome = cell.headline or cell.outcomes["default"]
         of = dict(zip(cell.emotions, recalls(pool_confusion(cell, outcome)), strict=True))
         texts = [f"{of[e]:.3f}" if e in of and np.isfinite(of[e]) else NOTHING for e in emotions]
-        mark = "" if outcome.rule == "nested" else DEFAULT_MARK
-        rows.append((Entry(corpus), Entry(features), Entry(classifier + mark), *map(Entry, texts)))
+        mark = "" if cell.contender else DEFAULT_MARK
+        labels = _labels(matrix, (features, classifier + mark))
+        rows.append((Entry(corpus), *map(Entry, labels), *map(Entry, texts)))
     header = ("corpus", "features", "classifier", *emotions)
     notes = ["Over all utterances that each cell has."]
     notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
+    notes += _outside_notes(matrix)
     of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
     notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
     title = f"Recall per emotion: {matrix.variant.title}"
@@ -124,7 +127,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
     """One confusion matrix per cell: rows are the truth, columns the predictions."""
     tables = []
     for (features, classifier, corpus), cell in in_corpus_order(matrix):
-        outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
+        outcome = cell.headline or cell.outcomes["default"]
         confusion = pool_confusion(cell, outcome)
         rows = tuple(
             (
@@ -143,7 +146,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
 
 
 def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | None:
-    outcome = cell.outcomes.get("nested") or cell.outcomes.get("default")
+    outcome = cell.headline
     if outcome is None or not has_all_emotions(cell, common):
         return None
     stack = unit_stack(cell, outcome, common)
@@ -151,15 +154,15 @@ def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | No
 
 
 def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
-    nested = [value.number for place, value in values.items() if value and value.is_nested and place[2] == corpus]
+    nested = [value.number for place, value in values.items() if value and value.is_contender and place[2] == corpus]
     return max(nested, default=None)
 
 
 def _entry(value: Value | None, best: float | None, mark: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
-    shown = f"{value.number:.3f}" + ("" if value.is_nested else DEFAULT_MARK)
-    return Entry(shown, value.is_nested and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
+    shown = f"{value.number:.3f}" + ("" if value.is_contender else DEFAULT_MARK)
+    return Entry(shown, value.is_contender and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
 
 
 def bracketed(interval: Interval | None) -> str:
@@ -188,7 +191,7 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 
 
 def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
-    counts = [len([p for p, v in values.items() if v and v.is_nested and p[2] == c]) for c in matrix.corpora]
+    counts = [len([p for p, v in values.items() if v and v.is_contender and p[2] == c]) for c in matrix.corpora]
     yield (
         f"{matrix.variant.description} Settings are chosen by nested speaker-independent validation; values are pooled "
         "over all test utterances. Chance: one emotion at random (UAR), always the most frequent one (WAR)."
@@ -201,12 +204,13 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         yield _corpus_note(matrix, corpus, compared.get(corpus))
     if matrix.variant.scaling == "speaker":
         yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
-    if any(v and not v.is_nested for v in values.values()):
+    yield from _outside_notes(matrix)
+    if any(v and not v.is_contender for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
         yield f"{NOTHING} missing."
     for (features, classifier, corpus), cell in in_corpus_order(matrix, every=True):
-        reason = cell.record["refused"] or cell.reasons.get("default", "")
+        reason = cell.record["refused"] or cell.reason
         if reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
 
@@ -243,7 +247,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
     cells = [c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes]
     if not cells:
         return f"{corpus}: no predictions."
-    cell, common = cells[0], matrix.common[corpus]
+    cell, common = next((c for c in cells if not c.is_outside), cells[0]), matrix.common[corpus]
     tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
     parts = [_utterances(cells, common), f"{tested} folds, inner {cell.cell['inner']}"]
     parts += [contest.sentence] if contest else []
@@ -260,8 +264,7 @@ def _utterances(cells: Sequence[CellOutcomes], common: Sequence[str]) -> str:
     if len(common) == whole:
         return f"{whole} utterances"
     fewest = min(cells, key=lambda c: len(c.truth))
-    of = f"{fewest.cell['features']} has features of {len(fewest.truth)}"
-    return f"{len(common)} of {whole} utterances, those that all cells have ({of})"
+    return f"{len(common)} of {whole} utterances, those that all cells have ({fewest.coverage})"
 
 
 def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
@@ -270,7 +273,18 @@ def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
 
 
 def _any_default(matrix: Matrix) -> bool:
-    return any(cell.outcomes and "nested" not in cell.outcomes for cell in matrix.cells.values())
+    return any(cell.outcomes and not cell.contender for cell in matrix.cells.values())
+
+
+def _labels(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:
+    """Feature set and classifier as a table shows them, other systems with their mark."""
+    return (row[0], row[1] + OUTSIDE_MARK) if matrix.is_outside(row) else row
+
+
+def _outside_notes(matrix: Matrix) -> list[str]:
+    if not any(cell.is_outside for cell in matrix.cells.values()):
+        return []
+    return [f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked."]
 
 
 def _speakers(corpus: Indexed) -> str:
