@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
     from serbench.report import Report
+    from serbench.report.compare import RunComparison
     from serbench.report.formats import Table
     from serbench.score import Scored
     from serbench.store import Store
@@ -284,6 +285,40 @@ def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
     return _score(workspace).scores
 
 
+def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, metric: str = "uar") -> RunComparison:
+    """Say what changed between two results folders (or URLs), cell by cell, or why cells cannot be compared.
+
+    Differences are B minus A, on the utterances that both predict. Nothing is written.
+
+    Parameters
+    ----------
+    metric : uar, war, kappa or macro_f1; only the first two are tested.
+    """
+    from serbench.report.compare import check_metric, compare_stores
+
+    check_metric(metric)
+    both = [place if isinstance(place, Workspace) else Workspace(results=place) for place in (a, b)]
+    names = str(both[0].results), str(both[1].results)
+    return compare_stores(both[0].store(), both[1].store(), names, metric=metric)
+
+
+def write_comparison(comparison: RunComparison, path: Path | str) -> None:
+    """Write a comparison: every cell as CSV, or what changed as tables in Markdown or LaTeX."""
+    from serbench.report.formats import FORMATS, frame_to_csv
+    from serbench.sealed import write_text
+
+    target = Path(path)
+    ending = target.suffix.removeprefix(".")
+    if ending not in FORMATS:
+        raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv, .md or .tex")
+    write_text(
+        target,
+        frame_to_csv(comparison.frame)
+        if ending == "csv"
+        else FORMATS[ending]([comparison.overview, *comparison.tables]),
+    )
+
+
 def check_store(workspace: Workspace = HERE) -> StoreCheck:
     """Hold every file of the results folder against what was written; nothing is changed."""
     from serbench.upkeep import check_store as check
@@ -503,6 +538,7 @@ __all__ = [
     "check_corpus",
     "check_store",
     "clean_store",
+    "compare_results",
     "corpus_statistics",
     "export_features",
     "extract_features",
@@ -520,4 +556,5 @@ __all__ = [
     "run_grid",
     "run_planned_grid",
     "score_predictions",
+    "write_comparison",
 ]

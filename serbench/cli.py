@@ -21,6 +21,7 @@ from serbench.errors import CorpusError, SerbenchError
 from serbench.stopping import say_stopped, stop_on_signals
 from serbench.terminal import (
     ProgressLine,
+    print_comparison,
     print_plan,
     print_provenance,
     print_scored,
@@ -342,6 +343,29 @@ def report(
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")
+
+
+@app.command()
+def compare(
+    results_a: Annotated[str, typer.Argument(help="Results folder or URL, the earlier one.", metavar="RESULTS_A")],
+    results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
+    metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for all that was compared: .csv, .md or .tex.")
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 where cells or predictions differ or cannot be compared.")
+    ] = False,
+) -> None:
+    """Say what changed between two results folders, of two runs or two releases, with intervals."""
+    import serbench.api as api
+
+    found = api.compare_results(results_a, results_b, metric=metric)
+    print_comparison(found)
+    if output is not None:
+        api.write_comparison(found, output)
+    if exit_code and not found.is_same:
+        raise typer.Exit(1)
 
 
 @store_app.command("check")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.grid import GridPlan
     from serbench.report import Report
+    from serbench.report.compare import RunComparison
     from serbench.report.formats import Entry, Table
     from serbench.score import Scored
 
@@ -125,7 +126,11 @@ def duration(seconds: float) -> str:
 
 def say(text: str) -> None:
     """Print a message on stderr; what would steer the terminal, as a file's name may, is escaped."""
-    print(_CONTROL.sub(lambda hit: repr(hit[0])[1:-1], text), file=sys.stderr)
+    print(_escaped(text), file=sys.stderr)
+
+
+def _escaped(text: str) -> str:
+    return _CONTROL.sub(lambda hit: repr(hit[0])[1:-1], text)
 
 
 def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
@@ -196,6 +201,15 @@ def print_scored(scored: Sequence[Scored], results: str) -> None:
         print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
         for note in one.notes:
             say(f"{one.corpus}: {note}")
+
+
+def print_comparison(comparison: RunComparison) -> None:
+    """Print what changed between two results folders; names in them are a stranger's, so that they are escaped."""
+    for table in comparison.tables:
+        print_table(table)
+        print()
+    for sentence in comparison.sentences:
+        print(_escaped(prose(sentence)))
 
 
 def prose(text: str) -> str:
