@@ -98,10 +98,11 @@ def _csv_rows(content: bytes) -> list[Row]:
     _check_header(header)
     rows: list[Row] = []
     for fields in reader:
-        if len(fields) not in (0, len(header)):
+        if not any(field.strip() for field in fields):
+            continue
+        if len(fields) != len(header):
             raise ValueError(f"line {reader.line_num} has {len(fields)} fields, the header {len(header)}")
-        if any(fields):
-            rows.append((f"line {reader.line_num}", dict(zip(header, fields, strict=True))))
+        rows.append((f"line {reader.line_num}", dict(zip(header, fields, strict=True))))
     return rows
 
 

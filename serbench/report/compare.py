@@ -324,7 +324,7 @@ def _table_notes(comparison: RunComparison, pairs: Sequence[Pair]) -> Iterator[s
     yield f"B - A with 95 % intervals over {units}, on the utterances that both predict; changed: how many of these."
     n = comparison.n_tests
     if comparison.metric in SHARES:
-        yield f"p: sign-flip tests, Holm's correction for the {n} cells whose predictions differ. Bold: p <= 0.05."
+        yield f"p: sign-flip tests, Holm's correction for the cells whose predictions differ ({n}). Bold: p <= 0.05."
         if any(pair.comparison and pair.comparison.p is None for pair in pairs):
             yield f"? too few {units} for {n} tests."
     else:
@@ -356,7 +356,7 @@ def _sentences(comparison: RunComparison) -> Iterator[str]:
             yield f"Only in {side}, {len(alone)} cells: {listed(alone)}."
     made = Counter(change for pair in comparison.pairs for change in pair.changes)
     for (what, a, b), n in made.items():
-        yield f"Made with {what}: {a or 'unknown'} in A, {b or 'unknown'} in B ({n} cells)."
+        yield f"Made with {what}: {a or 'unknown'} in A, {b or 'unknown'} in B; {n} of {len(comparison.pairs)} cells."
 
 
 def _verdict(comparison: RunComparison) -> str:
