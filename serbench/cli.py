@@ -21,6 +21,7 @@ from serbench.errors import CorpusError, SerbenchError
 from serbench.stopping import say_stopped, stop_on_signals
 from serbench.terminal import (
     ProgressLine,
+    print_plain,
     print_plan,
     print_provenance,
     print_table,
@@ -324,6 +325,9 @@ def report(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print Table 2 for other programs: parted by tabs, without colour or notes.")
+    ] = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Score all stored predictions, write results/report/, and print Table 2."""
@@ -334,10 +338,12 @@ def report(
         print_provenance(made)
     else:
         for table in made.of("table2-uar"):
-            print_table(table)
+            (print_plain if plain else print_table)(table)
     say_missing(made)
     for command in made.commands:
         say(f"Missing; to fill: {command}{_results_option(results)}")
+    if plain:
+        return
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     print(f"Tables as Markdown, CSV and LaTeX, scores.csv, provenance.csv and .json: {results}/report")

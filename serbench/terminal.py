@@ -73,10 +73,24 @@ def print_table(table: Table) -> None:
         console.print(note, markup=False)
 
 
+def print_plain(table: Table) -> None:
+    """Print a table on stdout for other programs: no colour, no notes, cells parted by tabs."""
+    rows = [table.header, *([entry.whole for entry in row] for row in table.rows)]
+    print("\n".join([f"# {_plain(table.title)}", *("\t".join(map(_plain, row)) for row in rows)]))
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+COLOURS = {"best": "bold green", "tie": "green", "untestable": "yellow", "worse": "dim"}
+"""How a value is shown, by what comparing it with the best says; the marks behind it say the same."""
+
+
 def _styled(entry: Entry) -> Text:
     from rich.text import Text
 
-    text = Text(entry.text, style="bold" if entry.best else "")
+    text = Text(entry.text, style=COLOURS.get(entry.verdict, "bold" if entry.best else ""))
     return text.append(f" {entry.aside}", style="dim") if entry.aside else text
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.report.matrices import Matrix
+from serbench.metrics import METRICS, uar_of_present
+from serbench.report.matrices import Matrix, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
-from serbench.report.scores import has_all_emotions, unit_stack
+from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
 from serbench.stats import SHARES, Comparison, Ranking, against_best, can_be_tested, rank_over, smallest_p
 
 RowName = tuple[str, str]
@@ -82,8 +83,6 @@ def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], co
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
     """Rank the rows that have a nested value in every corpus."""
-    from serbench.metrics import METRICS
-
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
         of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
@@ -123,3 +122,26 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
                 "n_units": contest.n_units,
                 "n_utterances": contest.n_utterances,
             }
+
+
+def claimed_gain(cell: CellOutcomes) -> float:
+    """How much higher the UAR is when settings are chosen on the test data."""
+    oracle, nested = (uar_of_present(pool_confusion(cell, cell.outcomes[rule])) for rule in ("oracle", "nested"))
+    return oracle - nested
+
+
+def claim_sentence(matrix: Matrix) -> str:
+    """How many points tuning on the test data would have added; empty where no cell has both rules."""
+    gains = [
+        (claimed_gain(cell), place)
+        for place, cell in in_corpus_order(matrix)
+        if {"nested", "oracle"} <= set(cell.outcomes)
+    ]
+    if not gains:
+        return ""
+    largest, (features, classifier, corpus) = max(gains)
+    mean = sum(gain for gain, _ in gains) / len(gains)
+    return (
+        f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
+        f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
+    )

@@ -12,7 +12,7 @@ from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
-from serbench.report.comparisons import Contest, Contests, ranking
+from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
@@ -92,12 +92,13 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     best = {corpus: _best(values, corpus) for corpus in matrix.corpora}
     rows = [_chance_row(matrix, metric)]
     for row in matrix.rows:
-        marks = {c: MARKS[compared[c].verdict(row)] if c in compared else "" for c in matrix.corpora}
-        entries = [_entry(values.get((*row, c)), best[c], marks[c]) for c in matrix.corpora]
+        verdicts = {c: compared[c].verdict(row) if c in compared else "" for c in matrix.corpora}
+        entries = [_entry(values.get((*row, c)), best[c], verdicts[c]) for c in matrix.corpora]
         rows.append((*map(Entry, row), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
-    notes = (*_notes(matrix, values, compared), *_rank_notes(matrix, metric))
+    claim = [claim_sentence(matrix)] if metric == "uar" else []
+    notes = (*_notes(matrix, values, compared), *filter(None, claim), *_rank_notes(matrix, metric))
     return Table(f"table2-{metric}", title, header, tuple(rows), notes, 2, matrix.origin)
 
 
@@ -155,11 +156,12 @@ def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
     return max(nested, default=None)
 
 
-def _entry(value: Value | None, best: float | None, mark: str) -> Entry:
+def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
     shown = f"{value.number:.3f}" + ("" if value.is_nested else DEFAULT_MARK)
-    return Entry(shown, value.is_nested and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
+    aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
+    return Entry(shown, value.is_nested and value.number == best, aside, verdict)
 
 
 def bracketed(interval: Interval | None) -> str:
