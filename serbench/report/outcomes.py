@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serbench.comparable import is_comparable
 from serbench.corpora.fingerprint import index_fingerprint
@@ -107,11 +108,16 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    indexes = {path.stem: index_fingerprint(read_frame(path)) for path in store.indexes}
+    indexes = {path.stem: _fingerprints(read_frame(path)) for path in store.indexes}
     return [_outcomes_or_reason(record, store) for record in _sound_records(store, indexes)]
 
 
-def _sound_records(store: Store, indexes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _fingerprints(index: pd.DataFrame) -> frozenset[str]:
+    """States that a cell of this index may name: one that holds out texts names them too."""
+    return frozenset(index_fingerprint(index, with_texts=with_texts) for with_texts in (False, True))
+
+
+def _sound_records(store: Store, indexes: Mapping[str, Collection[str]]) -> Iterator[dict[str, Any]]:
     """Read the records of all cells; a damaged one tells nothing of its cell, which is left out and named."""
     for path in store.cells:
         try:
@@ -120,14 +126,14 @@ def _sound_records(store: Store, indexes: Mapping[str, str]) -> Iterator[dict[st
             warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
 
 
-def _record(path: Path, indexes: Mapping[str, str]) -> dict[str, Any]:
+def _record(path: Path, indexes: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_json(path)
     if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title", "task_emotions"} <= set(record):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
-    if not record["refused"] and indexes.get(record["cell"]["corpus"]) != record["index"]:
+    if not record["refused"] and record["index"] not in indexes.get(record["cell"]["corpus"], ()):
         return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
     return dict(record)
 
