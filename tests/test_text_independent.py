@@ -1,10 +1,12 @@
 """Grids, folds and reports of the protocol within-text, end to end on blobs."""
 
 import dataclasses
+import io
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from serbench import api, protocols
@@ -187,3 +189,24 @@ def test_training_rows_of_the_folds_table_are_those_of_the_grid(toy):
         train = table[(table["speaker_fold"] != speaker) & (table["text_fold"] != text)]
         assert set(evaluation.train.utterances) == set(train["utterance"])
         assert set(evaluation.test) == set(own["utterance"])
+
+
+def test_command_line_knows_the_flag(toy, cli, tmp_path):
+    run = toy()
+    place = ["--corpora", run.path, "--results", run.place.results]
+    asked = ["grid", "toy", "-f", tmp_path / "blobs.csv", "-c", "dummy", "--emotions", "anger,neutral", *place]
+    code, out, err = cli(*asked, "--text-independent")
+    assert code == 0, err
+    assert "30 jobs" in out + err
+    code, out, err = cli(*asked, "--protocol", "within-text")
+    assert code == 0, err
+    assert "30 already there" in out + err
+    code, out, err = cli("folds", "toy", "--text-independent", "--emotions", "anger,neutral", *place)
+    assert code == 0, err
+    assert pd.read_csv(io.StringIO(out))["text_fold"].nunique() == 3
+
+
+def test_flag_and_another_protocol_are_a_usage_error(cli):
+    code, _, err = cli("grid", "toy", "--text-independent", "--protocol", "within")
+    assert code == 2
+    assert "--text-independent is --protocol within-text, not within" in " ".join(err.replace("│", " ").split())
