@@ -49,7 +49,7 @@ def outcome_of(run):
 
 @pytest.mark.parametrize("family", ["logistic", "svc"])
 def test_predictions_are_those_of_the_independent_script(toy, family):
-    run = toy(speakers=("f1", "m1", "m2"), texts=4, noise=3.0)
+    run = toy(speakers=("f1", "m1", "m2"), noise=3.0)
     assert not run(classifiers=family).refused
     cell = outcome_of(run)
     table = run.features.merge(run.index, on="utterance").sort_values("utterance")
