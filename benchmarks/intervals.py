@@ -1,8 +1,8 @@
 """What the intervals and tests of serbench.stats do on data with known truth: writes docs/statistics.md's figures.
 
-Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few. A speaker's
-recall of an emotion is a draw around that of the population; utterances are draws around the speaker's. The truth is
-the value over all speakers that could be drawn, from the population's own figures and a million of its speakers.
+Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few. A
+speaker's recall of an emotion is a draw around that of the population; utterances are draws around the speaker's. The
+truth is the value over the whole population, from a million of its speakers.
 """
 
 import argparse

@@ -46,7 +46,8 @@ class GridRequest:
     """What a grid runs; every field has the default of `serbench grid`.
 
     `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task`. `where`: filters such as "style=improvised". `space`: a file of spaces.
+    the name of a `task`. `where`: filters such as "style=improvised". `protocol`: "within", or "within-text" to hold
+    out the texts of a fold too. `space`: a file of spaces.
     """
 
     features: Names = DEFAULT_FEATURES
@@ -311,22 +312,34 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
     held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
     predictions are comparable with the cells of a report that have the same in `provenance.csv`.
+
+    With the protocol `within-text` a fold is a group of speakers (`speaker_fold`) with a group of texts (`text_fold`):
+    train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
+    seen neither these folds' speakers nor its own speakers and texts.
     """
     from serbench.cells import CorpusData, basis, task_index
-    from serbench.protocols import inner_rule, restrict, test_groups, tuning_groups
+    from serbench.protocols import inner_rule, restrict
 
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    protocol = find_protocol(request.protocol)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
     selected = task_index(data, task)
     if selected.empty:
         raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
-    whole = test_groups(data.index, data.corpus)
+    whole = protocol.groups(data.index, data.corpus)
     groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
-    tuning = tuning_groups(groups, inner_rule(str(request.inner), len(groups)))
-    fold = {u: group.name for group in groups for u in group.utterances}
+    evaluations = protocol.evaluations(groups, inner_rule(str(request.inner), len(groups)))
+    fold = {u: evaluation.name for evaluation in evaluations for u in evaluation.test}
+    tuning = {e.name: [name for v in e.inner for name in sorted({fold[u] for u in v.test})] for e in evaluations}
     columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
     table = selected[columns].assign(fold=selected["utterance"].map(fold))
+    if protocol.holds_out_texts:
+        of = {u: group for group in groups for u in group.utterances}
+        table = table.assign(
+            speaker_fold=[of[u].name for u in table["utterance"]],
+            text_fold=[of[u].texts[u] for u in table["utterance"]],
+        )
     table = table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
     return table.assign(basis=basis(selected, whole, task))
 

@@ -91,6 +91,10 @@ Features = Annotated[
     list[str] | None,
     typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
 ]
+TextIndependent = Annotated[
+    bool,
+    typer.Option("--text-independent", help="Hold out the sentences of a fold too, where the corpus knows its texts."),
+]
 
 DEFAULT_RESULTS = "results"
 _progress = ProgressLine()
@@ -258,7 +262,10 @@ def grid(
         list[str] | None,
         typer.Option("--where", help="Only utterances with FIELD=VALUE; may be repeated.", metavar="FIELD=VALUE"),
     ] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol.")] = "within",
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="within (default) or within-text.", metavar="NAME")
+    ] = None,
+    text_independent: TextIndependent = False,
     scaling: Annotated[str, typer.Option("--scaling", help="train, speaker (transductive) or none.")] = "train",
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number of groups, or none.")
@@ -301,7 +308,7 @@ def grid(
         task=task,
         emotions=emotions,
         where=tuple(where or ()),
-        protocol=protocol,
+        protocol=_protocol(protocol, text_independent=text_independent),
         scaling=scaling,
         inner=inner,
         space=space,
@@ -395,6 +402,7 @@ def folds(
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number, or none.")
     ] = "auto",
+    text_independent: TextIndependent = False,
     partial: Partial = False,
     results: Results = DEFAULT_RESULTS,
     corpora_file: CorporaFile = None,
@@ -404,7 +412,13 @@ def folds(
     from serbench.report.formats import frame_to_csv
     from serbench.sealed import write_text
 
-    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
+    request = api.GridRequest(
+        task=task,
+        emotions=emotions,
+        where=tuple(where or ()),
+        protocol=_protocol(None, text_independent=text_independent),
+        inner=inner,
+    )
     table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))
     text = frame_to_csv(table)
     if output is None:
@@ -482,6 +496,15 @@ def _workspace(
     from serbench.api import Workspace
 
     return Workspace(results, corpora_file, partial, jobs, _progress, rehash)
+
+
+def _protocol(given: str | None, *, text_independent: bool) -> str:
+    """Name the protocol that `--protocol` and `--text-independent` ask for."""
+    if not text_independent:
+        return given or "within"
+    if given not in (None, "within-text"):
+        raise typer.BadParameter(f"--text-independent is --protocol within-text, not {given}; give one of them")
+    return "within-text"
 
 
 def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:

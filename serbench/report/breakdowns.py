@@ -17,7 +17,7 @@ from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
 from serbench.report.outcomes import GROUPED_BY, CellOutcomes, Outcome
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import fold_stack, pool_confusion
-from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed
+from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed, corpus_remarks
 from serbench.stats import Interval, jackknife_interval
 
 SAID_OFTEN = 10
@@ -117,7 +117,8 @@ def _seed_table(matrices: Sequence[Matrix]) -> Table:
     ]
     seeds = ", ".join(str(matrix.variant.seed) for matrix in matrices)
     title = f"Over seeds: UAR (nested): {matrices[0].variant.title.rpartition(', seed')[0]}"
-    notes = (f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0.",)
+    told = f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."
+    notes = (told, *dict.fromkeys(remark for matrix in matrices for remark in corpus_remarks(matrix)))
     made = [c.provenance for matrix in matrices for c in matrix.cells.values() if c.outcomes]
     return Table("seeds", title, ("features", "classifier", *corpora), tuple(rows), notes, 2, origin_of(made))
 
@@ -256,7 +257,11 @@ def _table(
 ) -> Table:
     whole = f"{title}: {matrix.variant.title}"
     marked = any(row[2].text.endswith(DEFAULT_MARK) for row in rows)
-    told = [*notes, *([f"{DEFAULT_MARK} default setting, as there is no nested one."] if marked else [])]
+    told = [
+        *notes,
+        *corpus_remarks(matrix),
+        *([f"{DEFAULT_MARK} default setting, as there is no nested one."] if marked else []),
+    ]
     origin: Origin = matrix.origin
     return Table(stem, whole, header, tuple(rows), tuple(told), 3, origin)
 

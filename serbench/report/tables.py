@@ -115,8 +115,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     header = ("corpus", "features", "classifier", *emotions)
     notes = ["Over all utterances that each cell has."]
     notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
-    of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
-    notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
+    notes += corpus_remarks(matrix)
     title = f"Recall per emotion: {matrix.variant.title}"
     return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
 
@@ -269,6 +268,12 @@ def _utterances(cells: Sequence[CellOutcomes], common: Sequence[str]) -> str:
 def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
     """What every table must say of a corpus."""
     return sorted({note for cell in cells for note in cell.notes})
+
+
+def corpus_remarks(matrix: Matrix) -> list[str]:
+    """What every table must say of the corpora of a matrix."""
+    of = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
+    return [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of.items() if remarks]
 
 
 def _any_default(matrix: Matrix) -> bool:
