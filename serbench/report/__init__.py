@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from serbench import __version__
-from serbench.report.breakdowns import BREAKDOWNS, group_table, seed_tables
+from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import contests, difference_table
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
@@ -35,7 +35,7 @@ from serbench.report.tables import (
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
 
-STEMS = ("recall", "confusion", "rules", "speakers", "texts", "seeds")
+STEMS = ("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds")
 """Kinds of tables that a report has or has not."""
 
 
@@ -99,7 +99,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
     tables += [recall_matrix(matrix) for matrix in found]
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
-    tables += seed_tables(found)
+    tables += [*held_out_tables(found), *seed_tables(found)]
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.metrics import METRICS, uar_of_present
+from serbench.protocols import find_protocol
 from serbench.report.comparisons import claimed_gain
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
@@ -94,6 +95,36 @@ def text_table(matrix: Matrix) -> Table | None:
     header = ("corpus", "features", "classifier", "hardest", "easiest", "sentences")
     notes = [f"UAR of sentences said with every emotion and at least {SAID_OFTEN} times; these are in training too."]
     return _table("texts", "By sentence", matrix, header, rows, notes)
+
+
+def held_out_tables(matrices: Sequence[Matrix]) -> list[Table]:
+    """What holding out the sentences too changes, for what was run both ways."""
+    by_variant = {matrix.variant: matrix for matrix in matrices}
+    holding_out = [m for m in matrices if find_protocol(m.variant.protocol).holds_out_texts]
+    pairs = [(by_variant.get(replace(m.variant, protocol="within")), m) for m in holding_out]
+    return [_held_out_table(within, without) for within, without in pairs if within]
+
+
+def _held_out_table(within: Matrix, without: Matrix) -> Table:
+    rows = []
+    for place, cell in in_corpus_order(without):
+        other = within.cells.get(place)
+        if other is not None and {"nested"} <= set(cell.outcomes) & set(other.outcomes):
+            rows.append((*_labels(place, cell), *_fall(other, cell)))
+    header = ("corpus", "features", "classifier", "within", "text-independent", "difference")
+    notes = [
+        "UAR (nested) on the utterances that both have, and the difference with its 95 % interval. Folds that hold out "
+        "sentences train on less, which lowers values too: a difference does not show that sentences tell emotions.",
+    ]
+    return _table("held-out-texts", "With the sentence held out too", without, header, rows, notes)
+
+
+def _fall(within: CellOutcomes, without: CellOutcomes) -> tuple[Entry, ...]:
+    one, other = within.outcomes["nested"], without.outcomes["nested"]
+    both = sorted(set(one.predictions) & set(other.predictions))
+    uars = _uar(pool_confusion(within, one, both)), _uar(pool_confusion(without, other, both))
+    interval = difference_interval(without, other, within, one)
+    return (*(Entry(f"{uar:.3f}") for uar in uars), Entry(signed(uars[1] - uars[0]), aside=bracketed(interval)))
 
 
 def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
