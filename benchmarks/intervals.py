@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from serbench.metrics import METRICS
 from serbench.report.scores import metric_interval
-from serbench.stats import ALPHA, against_best, can_be_tested, jackknife_interval
+from serbench.stats import ALPHA, STATISTICS, against_best, can_be_tested, difference_of, jackknife_interval
 
 SPEAKERS = (4, 6, 10, 24)
 EMOTIONS = 5
@@ -130,7 +130,7 @@ def false_positives(n_cells, n_speakers, spread, runs):
         _, others = against_best(stacks, "uar")
         wrong += any(comparison.is_different for comparison in others.values())
         pair = np.stack([stacks[0], stacks[1]], axis=1)
-        interval = jackknife_interval(pair, lambda two: uar(two[0]) - uar(two[1]), bounds=(-1, 1))
+        interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
         inside += interval.low <= 0 <= interval.high
     return n_cells, n_speakers, spread, wrong / runs, inside / runs
 
@@ -143,11 +143,6 @@ def equal_cells(n_speakers, sds, rng):
         odds = 0.9 + speaker + sd * rng.normal(size=(n_speakers, EMOTIONS))
         recalls.append(0.7 + 0.12 * np.tanh(odds - 0.9))  # symmetric, so that all have the mean 0.7
     return {cell: confusions_of(recall, counts, rng) for cell, recall in enumerate(recalls)}
-
-
-def uar(confusion):
-    """UAR of a pool."""
-    return float((np.diag(confusion) / confusion.sum(axis=1)).mean())
 
 
 def figures(covered, widths, wrong, runs):

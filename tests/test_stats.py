@@ -14,6 +14,7 @@ from serbench.metrics import METRICS, uar_of_present
 from serbench.stats import (
     ALPHA,
     EXACT_UP_TO,
+    STATISTICS,
     against_best,
     can_be_tested,
     holm,
@@ -44,7 +45,7 @@ def stack_of(speaker, truth, predicted, n_emotions=3):
 
 def test_jackknife_is_that_of_a_plain_loop_over_left_out_speakers():
     speaker, truth, predicted = predictions()
-    interval = jackknife_interval(stack_of(speaker, truth, predicted), METRICS["uar"], bounds=(0, 1))
+    interval = jackknife_interval(stack_of(speaker, truth, predicted), STATISTICS["uar"], bounds=(0, 1))
     whole = recall_score(truth, predicted, average="macro")
     pseudo = []
     for one in np.unique(speaker):
@@ -60,17 +61,31 @@ def test_jackknife_is_that_of_a_plain_loop_over_left_out_speakers():
 def test_interval_of_a_mean_is_students():
     values = np.array([3.0, 5.0, 4.0, 8.0])
     stack = np.stack([values, np.ones(4)], axis=1)
-    interval = jackknife_interval(stack, lambda total: total[0] / total[1], bounds=(-100, 100))
+    interval = jackknife_interval(stack, lambda totals: totals[:, 0] / totals[:, 1], bounds=(-100, 100))
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert interval.ends == pytest.approx((expected.low, expected.high))
 
 
 def test_interval_stays_within_what_a_metric_can_be_and_one_speaker_has_none():
     stack = np.array([[[9, 1], [0, 10]], [[10, 0], [3, 7]], [[10, 0], [0, 10]]])
-    interval = jackknife_interval(stack, uar_of_present, bounds=(0, 1))
+    interval = jackknife_interval(stack, STATISTICS["uar"], bounds=(0, 1))
     assert interval.high == 1.0
     assert interval.low > 0.5
-    assert jackknife_interval(stack[:1], uar_of_present, bounds=(0, 1)) is None
+    assert jackknife_interval(stack[:1], STATISTICS["uar"], bounds=(0, 1)) is None
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=5))
+def test_statistics_of_many_pools_are_the_metrics_of_each(pools):
+    stack = np.array(pools).reshape(-1, 3, 3)
+    one_by_one = {**METRICS, "uar": uar_of_present}
+    for name, statistic in STATISTICS.items():
+        filled = stack[stack.sum(axis=(1, 2)) > 0]
+        expected = [one_by_one[name](confusion) for confusion in filled]
+        assert statistic(filled) == pytest.approx(np.array(expected, dtype=float)), name
+
+
+def test_empty_pool_has_no_uar():
+    assert np.isnan(STATISTICS["uar"](np.zeros((1, 2, 2), dtype=int))).all()
 
 
 @given(st.integers(0, 50), st.integers(2, 8))

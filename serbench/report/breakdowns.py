@@ -19,7 +19,7 @@ from serbench.report.outcomes import GROUPED_BY, CellOutcomes, Outcome
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import fold_stack, pool_confusion
 from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed, corpus_remarks
-from serbench.stats import Interval, jackknife_interval
+from serbench.stats import STATISTICS, Interval, difference_of, jackknife_interval
 
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; it must have been said with every emotion, too."""
@@ -116,7 +116,9 @@ def _held_out_table(within: Matrix, without: Matrix) -> Table:
         "UAR (nested) on the utterances that both have, and the difference with its 95 % interval. Folds that hold out "
         "sentences train on less, which lowers values too: a difference does not show that sentences tell emotions.",
     ]
-    return _table("held-out-texts", "With the sentence held out too", without, header, rows, notes)
+    table = _table("held-out-texts", "With the sentence held out too", without, header, rows, notes)
+    compared = [m.cells[place] for m in (within, without) for place in without.cells if place in m.cells]
+    return replace(table, origin=origin_of(cell.provenance for cell in compared if cell.outcomes))
 
 
 def _fall(within: CellOutcomes, without: CellOutcomes) -> tuple[Entry, ...]:
@@ -222,11 +224,7 @@ def difference_interval(
             for us in by_unit.values()
         ]
     )
-    return jackknife_interval(stack, _difference(uar_of_present), bounds=(-1, 1))
-
-
-def _difference(metric: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
-    return lambda pair: metric(pair[0]) - metric(pair[1])
+    return jackknife_interval(stack, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
 
 
 def _over_folds(cell: CellOutcomes) -> Entry:
@@ -275,7 +273,7 @@ def _gap_interval(cell: CellOutcomes, outcome: Outcome) -> Interval | None:
     if any(sum(g in of_unit for of_unit in pools.values()) < 2 for g in GENDERS):
         return None
     units = [[pool_confusion(cell, outcome, of_unit.get(g, [])) for g in GENDERS] for of_unit in pools.values()]
-    return jackknife_interval(np.array(units), _difference(uar_of_present), bounds=(-1, 1))
+    return jackknife_interval(np.array(units), difference_of(STATISTICS["uar"]), bounds=(-1, 1))
 
 
 def _table(

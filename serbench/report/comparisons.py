@@ -49,10 +49,11 @@ class Contest:
     def sentence(self) -> str:
         """How many comparisons the verdicts rest on, or why there are none."""
         n, units = len(self.others), f"{self.n_units} {self.unit}s"
+        comparisons = f"{n} comparison{'s' if n > 1 else ''} with the best"
         if self.is_testable:
-            return f"{n} comparisons with the best, over {units}"
+            return f"{comparisons}, over {units}"
         least = f"over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        return f"{n} comparisons with the best cannot be tested, as {least} for each before correction"
+        return f"{comparisons} cannot be tested, as {least} before correction"
 
 
 Contests = Mapping[str, Mapping[str, Contest]]

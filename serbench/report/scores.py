@@ -6,15 +6,15 @@ own (`uar_folds`, `war_folds`), averaged over the emotions that each fold has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls, uar_of_present
+from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls
 from serbench.report.outcomes import RULES, CellOutcomes, Outcome
-from serbench.stats import Interval, jackknife_interval
+from serbench.stats import STATISTICS, Interval, Statistic, jackknife_interval
 
 Row = dict[str, Any]
 
@@ -47,8 +47,7 @@ def unit_stack(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[str] |
 
 def metric_interval(stack: np.ndarray, metric: str) -> Interval | None:
     """Interval of a metric of the pool over units; those left out may leave an emotion without utterances."""
-    of_resample = {**METRICS, "uar": uar_of_present}[metric]
-    return jackknife_interval(stack, of_resample, bounds=BOUNDS[metric])
+    return jackknife_interval(stack, STATISTICS[metric], bounds=BOUNDS[metric])
 
 
 def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
@@ -198,7 +197,7 @@ def _values(cell: CellOutcomes, outcome: Outcome) -> dict[str, Row]:
     folds = fold_stack(cell, outcome)
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
-        interval = jackknife_interval(folds, _mean_over(metric), bounds=(0, 1))
+        interval = jackknife_interval(folds, _mean_over_folds(name), bounds=(0, 1))
         values[name] = {**_value(float(np.mean(each)), interval), "sd": float(np.std(each, ddof=1))}
     return values
 
@@ -219,6 +218,12 @@ def fold_stack(cell: CellOutcomes, outcome: Outcome) -> np.ndarray:
     return stack
 
 
-def _mean_over(metric: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+def _mean_over_folds(metric: str) -> Statistic:
     """Mean of a metric over the folds that have utterances."""
-    return lambda folds: float(np.mean([metric(fold) for fold in folds if fold.any()]))
+    statistic = STATISTICS[metric.removesuffix("_folds")]
+
+    def mean(totals: np.ndarray) -> np.ndarray:
+        values: np.ndarray = np.nanmean(statistic(totals), axis=-1)
+        return values
+
+    return mean

@@ -221,7 +221,7 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     tested = [contest for contest in compared.values() if contest.is_testable]
     if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
-    if tested:
+    if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
         yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
     if len(tested) < len(compared):
         yield f"{MARKS['untestable']} cannot be tested against the best: too few speakers for so many comparisons."
