@@ -18,7 +18,17 @@ from tabulate import tabulate
 
 from serbench.metrics import METRICS
 from serbench.report.scores import metric_interval
-from serbench.stats import ALPHA, STATISTICS, against_best, can_be_tested, difference_of, jackknife_interval
+from serbench.stats import (
+    ALPHA,
+    STATISTICS,
+    against_best,
+    can_be_tested,
+    difference_of,
+    holm,
+    jackknife_interval,
+    sign_flip_p,
+    uar_shares,
+)
 
 SPEAKERS = (4, 6, 10, 24)
 EMOTIONS = 5
@@ -124,15 +134,22 @@ def false_positives(n_cells, n_speakers, spread, runs):
     """
     rng = np.random.default_rng([n_cells, n_speakers, len(spread)])
     sds = np.geomspace(0.3, 1.2, n_cells) if spread == "unequal" else np.full(n_cells, 0.6)
-    wrong = inside = 0
+    wrong = by_holm = inside = 0
     for _ in range(runs if can_be_tested(n_speakers, n_cells - 1) else 0):
         stacks = equal_cells(n_speakers, sds, rng)
-        _, others = against_best(stacks, "uar")
+        best, others = against_best(stacks, "uar")
         wrong += any(comparison.is_different for comparison in others.values())
+        shares = {cell: uar_shares(stack) for cell, stack in stacks.items()}
+        by_holm += bool(min(holm([sign_flip_p(shares[best] - shares[cell]) for cell in others])) <= ALPHA)
         pair = np.stack([stacks[0], stacks[1]], axis=1)
         interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
         inside += interval.low <= 0 <= interval.high
-    return n_cells, n_speakers, spread, wrong / runs, inside / runs
+    return n_cells, n_speakers, spread, wrong / runs, by_holm / runs, inside / runs
+
+
+def percent(share):
+    """Word a share."""
+    return f"{100 * share:.1f}"
 
 
 def equal_cells(n_speakers, sds, rng):
@@ -148,20 +165,22 @@ def equal_cells(n_speakers, sds, rng):
 def figures(covered, widths, wrong, runs):
     """All tables, and what they were made with."""
     by_bootstrap = dict(widths)
-    rows = [(population, n, *(f"{100 * share:.1f}" for share in shares.values())) for population, n, shares in covered]
+    rows = [(population, n, *map(percent, shares.values())) for population, n, shares in covered]
     first = tabulate(rows, headers=("population", "speakers", *METRICS), tablefmt="pipe", disable_numparse=True)
-    boot = [(n, f"{100 * by_bootstrap[n]:.1f}") for n in SPEAKERS]
+    boot = [(n, percent(by_bootstrap[n])) for n in SPEAKERS]
     second = tabulate(boot, headers=("speakers", "bootstrap, UAR"), tablefmt="pipe", disable_numparse=True)
     tests = [
-        (
-            cells,
-            n,
-            spread,
-            *(("cannot be tested", "") if not can_be_tested(n, cells - 1) else (f"{100 * w:.1f}", f"{100 * i:.1f}")),
-        )
-        for cells, n, spread, w, i in wrong
+        (n_cells, n, spread, *(map(percent, shares) if can_be_tested(n, n_cells - 1) else ("cannot be tested", "", "")))
+        for n_cells, n, spread, *shares in wrong
     ]
-    header = ("equal cells", "speakers", "spread over speakers", "any called worse", "interval of a difference holds 0")
+    header = (
+        "equal cells",
+        "speakers",
+        "spread",
+        "any called worse",
+        "by Holm alone",
+        "interval of a difference holds 0",
+    )
     third = tabulate(tests, headers=header, tablefmt="pipe", disable_numparse=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("serbench", "numpy", "scipy", "statsmodels"))
     return (

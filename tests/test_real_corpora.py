@@ -187,6 +187,7 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
         np.testing.assert_allclose(shared.dual_coef_, own.dual_coef_, rtol=1e-12)
 
 
+@pytest.mark.slow  # a minute; the plain suite holds rf to the script on a smaller table
 def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
     compare_with_script("rf", place, inner="none", rules=("default",))
 
