@@ -53,6 +53,7 @@ def test_markdown_rows_keep_their_columns(one, two):
 ASIDE = r"(?: \{\\footnotesize (.*)\})?"
 LATEX_ESCAPES = (
     r"\\text(backslash|textasciitilde|asciitilde|asciicircum|degree|less|greater|bar)\{\}|\\[&%$#_{}]|\{[\[\]*]\}"
+    r"|\$\\(approx|pm)\$"
 )
 
 
