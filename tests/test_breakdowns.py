@@ -192,3 +192,30 @@ def test_sessions_are_the_units_where_speakers_talk_to_each_other(make_index):
     assert unit == "session"
     assert set(units.values()) == {"toy/A", "toy/B"}
     assert pd.Series(units)[index["utterance"]].tolist() == in_session.tolist()
+
+
+def test_recalls_have_intervals_and_units_that_alone_have_an_emotion_are_counted(
+    make_corpus, make_features, workspace, tmp_path
+):
+    path = make_corpus(takes=4, speakers=SPEAKERS)
+    for wav in (path.parent / "toy").glob("[!f]*_neutral_*"):
+        wav.unlink()
+    for wav in (path.parent / "toy").glob("f2_neutral_*"):
+        wav.unlink()
+    index = api.load_index("toy", workspace(path))
+    make_features(index, noise=3.0).to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(
+        features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS), inner="none"
+    )
+    api.run_grid(["toy"], request, workspace(path))
+    report = api.make_report(workspace(path))
+    assert set(report.scores["n_incomplete"]) == {1}
+    recall = report.long["recall-long"].set_index(["rule", "emotion"]).loc["default"]
+    assert recall["low"].isna().to_dict() == {"anger": False, "happiness": False, "neutral": True}
+    rows = of_utterances(Store(tmp_path / "results"), index, "knn", "default")
+    of_speakers = (
+        rows[rows["emotion"] == "anger"].groupby("speaker")["prediction"].apply(lambda p: (p == "anger").mean())
+    )
+    expected = ttest_1samp(of_speakers, 0).confidence_interval(0.95)
+    assert recall.loc["anger", "low"] == pytest.approx(max(0, expected.low))
+    assert recall.loc["anger", "high"] == pytest.approx(min(1, expected.high))

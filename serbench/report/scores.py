@@ -62,15 +62,32 @@ def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
 
 
 def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
-    """One row per cell, rule and emotion: recall and the number of utterances."""
+    """One row per cell, rule and emotion: recall with its interval, and the number of utterances."""
     rows: list[Row] = []
-    for cell, outcome, confusion in _pools(cells):
-        numbers = zip(cell.emotions, recalls(confusion), confusion.sum(axis=1), strict=True)
-        rows += [
-            {**cell.fields, "rule": outcome.rule, "emotion": e, "recall": float(r), "n_utterances": int(n)}
-            for e, r, n in numbers
-        ]
+    for cell in cells:
+        for outcome in cell.outcomes.values():
+            stack = unit_stack(cell, outcome)
+            numbers = zip(cell.emotions, recalls(stack.sum(axis=0)), stack.sum(axis=(0, 2)), strict=True)
+            rows += [
+                {
+                    **cell.fields,
+                    "rule": outcome.rule,
+                    "emotion": e,
+                    "recall": float(r),
+                    **_ends(stack, i),
+                    "n_utterances": int(n),
+                }
+                for i, (e, r, n) in enumerate(numbers)
+            ]
     return pd.DataFrame(rows)
+
+
+def _ends(stack: np.ndarray, emotion: int) -> dict[str, float | None]:
+    """Interval of the recall of an emotion, where more than one unit has it."""
+    with_emotion = stack[stack[:, emotion].any(axis=1), emotion]
+    pairs = np.stack([with_emotion[:, emotion], with_emotion.sum(axis=1)], axis=1)
+    interval = jackknife_interval(pairs, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
+    return {"low": interval.low, "high": interval.high} if interval else {"low": None, "high": None}
 
 
 def confusion_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
@@ -173,6 +190,7 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "transductive": cell.cell["scaling"] == "speaker",
         "notes": "; ".join(cell.notes),
         "unit": cell.unit,
+        "n_incomplete": _n_incomplete(cell),
     }
     for metric, value in (_values(cell, outcome) if outcome else {}).items():
         yield {**cell.fields, "rule": rule, "metric": metric, **value, **common, "reason": ""}
@@ -185,6 +203,12 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
             **common,
             "reason": cell.reasons.get(rule, ""),
         }
+
+
+def _n_incomplete(cell: CellOutcomes) -> int:
+    """Units without which an emotion has no utterance left, so that intervals average over the others there."""
+    units_with = {e: {cell.units[u] for u, code in cell.truth.items() if code == e} for e in range(len(cell.emotions))}
+    return len({unit for units in units_with.values() if len(units) == 1 for unit in units})
 
 
 _NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd": None}
