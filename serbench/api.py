@@ -132,7 +132,7 @@ def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) 
 
 
 def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
-    """Audit the corpora named, or all on disk, before any of their numbers is believed: one after the other, lazily.
+    """Audit the corpora named, or all on disk, before any of their numbers is believed: each as it is asked for.
 
     Nothing is written but the index of each. Faults of a copy are findings, where other functions raise.
 
@@ -149,9 +149,13 @@ def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[
     options = AuditOptions(task, workspace.partial, workspace.rehash, workspace.workers)
     store = workspace.store()
     store.prepare()
-    with workspace.saving():
-        for corpus in entries:
-            yield audit_corpus(corpus, store, options, progress=workspace.progress)
+
+    def each() -> Iterator[CorpusAudit]:
+        with workspace.saving():
+            for corpus in entries:
+                yield audit_corpus(corpus, store, options, progress=workspace.progress)
+
+    return each()
 
 
 def audit_serbench(*, progress: Progress = silent) -> SelfCheck:

@@ -410,6 +410,11 @@ def test_an_unknown_corpus_is_named(cli, make_speech, tmp_path):
     assert "Unknown corpus 'toi'. Did you mean 'toy'?" in err
 
 
+def test_a_notebook_learns_of_a_wrong_name_at_once(workspace, make_speech):
+    with pytest.raises(api.UnknownNameError, match="Did you mean 'toy'"):
+        api.audit_corpora(["toi"], workspace(make_speech()))
+
+
 def check(**options):
     return self_check.check_self(classifiers=("knn",), **options)
 

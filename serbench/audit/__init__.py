@@ -34,8 +34,13 @@ N_OFFSETS = 8
 SPEAKERS_TELL = 0.05
 """UAR of shuffled labels above chance from which speakers that differ in a field differ in emotions, too."""
 
-_RAISED = {"confounded": "error", "emotions": "warning", "copies": "error"}
-"""Levels of what a check only mentions, as no number of a corpus with them says what it seems to."""
+_RAISED = {
+    ("confounded", "warning"): "error",
+    ("copies", "warning"): "error",
+    ("copies", "note"): "warning",
+    ("emotions", "note"): "warning",
+}
+"""Kinds and levels of what a check of a copy mentions -> what that means for numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progres
     done = extract_corpus(scan, [], store, jobs=options.jobs, partial=True, rehash=options.rehash, progress=progress)
     heard = _hear(scan, options, progress)
     findings = [_raised(finding) for finding in check.findings if finding.kind != "damage"]
-    findings += damage_findings(_problems(done.index))
+    findings += damage_findings(_problems(done.index, heard))
     findings += silence_findings([one.utterance for one in heard.values() if one.is_silent])
     findings += map(_raised, copy_findings(done.index, corpus.person))
     findings += _near_copies(done.index, heard, corpus.person, jobs=options.jobs)
@@ -111,25 +116,20 @@ def _hear(scan: Scan, options: AuditOptions, progress: Progress) -> dict[str, He
 
 
 def _raised(finding: Finding) -> Finding:
-    """Raise what a check of a copy mentions to what it means for numbers; copies of one speaker are a warning."""
-    raised = _RAISED.get(finding.kind, finding.level)
-    if finding.kind == "copies" and finding.level == "note":
-        raised = "warning"
-    if finding.kind == "emotions" and "fewer than" in finding.text:
-        raised = finding.level
-    return dataclasses.replace(finding, level=raised)
+    return dataclasses.replace(finding, level=_RAISED.get((finding.kind, finding.level), finding.level))
 
 
-def _problems(index: pd.DataFrame) -> dict[str, str]:
-    rows = index[index["problem"].notna()]
-    return dict(zip(rows["file"], rows["problem"], strict=True))
+def _problems(index: pd.DataFrame, heard: dict[str, Heard]) -> dict[str, str]:
+    """Reasons by file why a recording could not be read, for the index or after it."""
+    rows = index[index["problem"].notna() | ~index["utterance"].isin(set(heard))]
+    return dict(zip(rows["file"], rows["problem"].fillna("changed while it was audited"), strict=True))
 
 
 def _near_copies(index: pd.DataFrame, heard: dict[str, Heard], person: str, *, jobs: int) -> Iterator[Finding]:
     """Name recordings that are one, but not byte by byte: across people a leak, else a warning."""
     rows = index.set_index("utterance")
     voices = {utterance: one.voice for utterance, one in heard.items()}
-    prints = {utterance: one.print for utterance, one in heard.items()}
+    prints = {utterance: one.fingerprint for utterance, one in heard.items()}
     pairs = find_near_copies(voices, prints, jobs=jobs)
     hashes = rows["audio_hash"].to_dict()
     altered = [pair for pair in pairs if hashes[pair.one] != hashes[pair.other]]
@@ -193,7 +193,7 @@ def _setup_findings(rows: pd.DataFrame, person: str, heard: dict[str, Heard]) ->
     if fields and not found:
         yield Finding("note", "set-up", _says_nothing(fields))
     yield from _speakers_differ(fields, chance=1 / len(labels.emotions), person=person)
-    by_level = give_away(varying(_level_fields(told)), labels)
+    by_level = [one for one in give_away(varying(_level_fields(told)), labels) if one.field != TOGETHER]
     yield from (Finding("warning", "level", _follows_level(one)) for one in by_level if one.is_certain)
 
 

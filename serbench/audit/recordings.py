@@ -41,7 +41,7 @@ class Heard:
 
     `setup`: fields of the recording set-up in words. `offset`: mean of the samples. `is_clipped`: see `CLIPPED_FROM`.
     `cues`: shape (4,), as `CUES`, in seconds and dB of full scale. `voice`: float16 at 4 kHz, shape (n_frames,), its
-    peak 1. `print`: see `fingerprint`.
+    peak 1. `fingerprint`: see `copies.fingerprint`.
     """
 
     utterance: str
@@ -50,7 +50,7 @@ class Heard:
     is_clipped: bool
     cues: np.ndarray = field(repr=False)
     voice: np.ndarray = field(repr=False)
-    print: np.ndarray = field(repr=False)
+    fingerprint: np.ndarray = field(repr=False)
 
     @property
     def is_silent(self) -> bool:
@@ -82,7 +82,7 @@ def _heard(utterance: str, path: Path, recording: Recording) -> Heard:
         is_clipped=is_clipped(recording.samples),
         cues=simple_cues(recording),
         voice=(voice / peak if peak else voice).astype(np.float16),
-        print=fingerprint(voice),
+        fingerprint=fingerprint(voice),
     )
 
 

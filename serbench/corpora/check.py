@@ -167,7 +167,7 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
         )
     few = [f"{emotion} ({n})" for emotion, n in labelled["emotion"].value_counts().items() if n < FEW]
     if few:
-        yield Finding("note", "emotions", f"emotions with fewer than {FEW} utterances: {listed(few)}")
+        yield Finding("note", "counts", f"emotions with fewer than {FEW} utterances: {listed(few)}")
 
 
 def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Finding]:
