@@ -1,8 +1,9 @@
 """Does the recording set-up give the emotion away? Each of its fields is made a predictor, and held against chance.
 
-For each test group a field says the emotion in which its value is the most frequent, counted on all other groups. That
-UAR is held against the UARs of the same rule with labels shuffled within speakers: what a field says of speakers
-alone is in those too. No amount of data or tuning is involved, so that anybody can count it again.
+For each test group an emotion is guessed from a field's value alone, each as often as that value is frequent in it (its
+share of the emotion's utterances, counted on all other groups). The UAR to be expected of such guesses is held against
+the same with labels shuffled within speakers: what a field says of speakers alone is in those too. To guess the most
+frequent emotion instead would hinge on ties: 30 % of EmoDB's anger at 24 bit would pass unseen.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Labels:
 class GivenAway:
     """How well one field predicts the emotion.
 
-    `uar`: of its predictions. `expected`: mean UAR of shuffled labels. `p`: share of draws that reach `uar`, times
-    the number of fields, at most 1. `example`: the value and emotion that go together most, in words.
+    `uar`: to be expected of guesses from it. `expected`: mean UAR of shuffled labels. `p`: share of draws that reach
+    `uar`, times the number of fields, at most 1. `example`: the value and emotion that go together most, in words.
     """
 
     field: str
@@ -105,7 +106,7 @@ def _test(field: str, values: Sequence[str], labels: Labels, draws: np.ndarray, 
 
 
 def _uars(codes: np.ndarray, labels: Labels, draws: np.ndarray) -> np.ndarray:
-    """UAR of a field's predictions for each draw of labels; shape (n_draws,).
+    """UAR to be expected of guesses from a field, for each draw of labels; shape (n_draws,).
 
     All follows from how often each value meets each emotion in each test group.
     """
@@ -113,10 +114,11 @@ def _uars(codes: np.ndarray, labels: Labels, draws: np.ndarray) -> np.ndarray:
     places = (labels.groups * shape[2] + codes) * shape[3] + draws + np.arange(len(draws))[:, None] * np.prod(shape[1:])
     counts = np.bincount(places.ravel(), minlength=int(np.prod(shape))).reshape(shape)
     others = counts.sum(axis=1, keepdims=True) - counts
-    # One is added to every count, as a value may be unseen; an emotion is as frequent as any other.
-    share = (others + 1) / (others.sum(axis=2, keepdims=True) + shape[2])
-    said = share.argmax(axis=3)[..., None]
-    hits = np.where(said == np.arange(shape[3]), counts, 0).sum(axis=(1, 2))
+    share = others / np.maximum(others.sum(axis=2, keepdims=True), 1)
+    of_value = share.sum(axis=3, keepdims=True)
+    # Of a value that no other group has, nothing is known: each emotion is as likely.
+    guessed = np.where(of_value > 0, share / np.where(of_value > 0, of_value, 1), 1 / shape[3])
+    hits = (counts * guessed).sum(axis=(1, 2))
     return np.asarray((hits / counts.sum(axis=(1, 2))).mean(axis=1))
 
 
