@@ -6,7 +6,7 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from serbench.workspace import HERE, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serbench.audit import CorpusAudit
+    from serbench.audit.self_check import SelfCheck
     from serbench.cells import FeatureSource
     from serbench.corpora.check import CorpusCheck
     from serbench.extract import Extraction, Failure
@@ -128,6 +130,40 @@ def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) 
     from serbench.corpora.check import check_copy
 
     return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
+
+
+def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
+    """Audit the corpora named, or all on disk, before any of their numbers is believed: each as it is asked for.
+
+    Nothing is written but the index of each. Faults of a copy are findings, where other functions raise.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, there is no corpus, or the store cannot be written.
+    """
+    catalogue = workspace.catalogue()
+    entries = _entries(catalogue, names)
+
+    from serbench.audit import AuditOptions, audit_corpus
+
+    task = find_task(catalogue, task=None, emotions=None, where=())
+    options = AuditOptions(task, workspace.partial, workspace.rehash, workspace.workers)
+    store = workspace.store()
+    store.prepare()
+
+    def each() -> Iterator[CorpusAudit]:
+        with workspace.saving():
+            for corpus in entries:
+                yield audit_corpus(corpus, store, options, progress=workspace.progress)
+
+    return each()
+
+
+def audit_serbench(*, progress: Progress = silent) -> SelfCheck:
+    """Run serbench on shuffled labels of a synthetic corpus and hold its scores against what they must be."""
+    from serbench.audit.self_check import check_self
+
+    return check_self(progress=progress)
 
 
 def corpus_statistics(names: Names = None, workspace: Workspace = HERE) -> tuple[Table, Extracted]:
@@ -471,6 +507,8 @@ __all__ = [
     "SerbenchError",
     "UnknownNameError",
     "Workspace",
+    "audit_corpora",
+    "audit_serbench",
     "check_corpus",
     "check_store",
     "clean_store",

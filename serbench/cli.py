@@ -21,9 +21,11 @@ from serbench.errors import CorpusError, SerbenchError
 from serbench.stopping import say_stopped, stop_on_signals
 from serbench.terminal import (
     ProgressLine,
+    print_audit,
     print_plain,
     print_plan,
     print_provenance,
+    print_self_check,
     print_table,
     prose,
     say,
@@ -160,6 +162,34 @@ def corpora_schema() -> None:
     from serbench.corpora.schema import catalogue_schema
 
     print(json.dumps(catalogue_schema(), indent=1))
+
+
+@app.command()
+def audit(
+    corpora: Corpora = None,
+    serbench_itself: Annotated[
+        bool, typer.Option("--self", help="Check serbench on shuffled labels; beside the corpora named, if any.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Audit corpora before any number is believed: copies, confounding, counts, and what the recordings give away."""
+    import serbench.api as api
+
+    sound = []
+    if corpora or not serbench_itself:
+        workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
+        for one in api.audit_corpora(corpora, workspace):
+            print_audit(one)
+            sound.append(one.is_sound)
+    if serbench_itself:
+        check = api.audit_serbench(progress=_progress)
+        print_self_check(check)
+        sound.append(check.is_sound)
+    if not all(sound):
+        raise typer.Exit(1)
 
 
 @app.command()
