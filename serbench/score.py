@@ -23,10 +23,10 @@ from serbench.comparable import OUTSIDE, UNKNOWN
 from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.tasks import EmotionTask
-from serbench.errors import ProtocolError, ScoreError, did_you_mean, listed
+from serbench.errors import ScoreError, did_you_mean, listed
 from serbench.metrics import confusion_matrix, uar
 from serbench.predictions import Prediction, PredictionFile
-from serbench.protocols import restrict, test_groups
+from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
 from serbench.sealed import write_json
 from serbench.store import Store
 
@@ -76,7 +76,9 @@ def check_system(system: System) -> None:
     """
     for option, name in (("--name", system.name), ("--features", system.features)):
         if not _NAME.fullmatch(name) or unicodedata.normalize("NFC", name) != name:
-            raise ScoreError(option, f"{name!r}, no plain name", "letters, digits, - _ and ., 100 at most")
+            raise ScoreError(
+                option, f"{name!r}, no plain name", "letters, digits, - _ and ., 100 at most", f"Give one with {option}"
+            )
     if has_classifier(system.name):
         found = f"'{system.name}' is a classifier of serbench or a plug-in"
         raise ScoreError("--name", found, "a name of its own", "Give one with --name")
@@ -89,11 +91,9 @@ def plan_scores(
 
     Raises
     ------
-    ProtocolError : a protocol with other folds than those of `serbench folds`.
+    ProtocolError : the protocol cannot be carried out on a corpus.
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
-    if options.protocol != "within":
-        raise ProtocolError("--protocol", f"'{options.protocol}'", "within, whose folds `serbench folds` writes")
     return [_scored(file, data, system, options) for data in corpora]
 
 
@@ -127,7 +127,8 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     corpus = data.corpus.name
     where = f"{file.name}, {corpus}"
     rows = file.by_corpus[corpus]
-    task = _task(data, options.task, where)
+    protocol = find_protocol(options.protocol)
+    task = _task(data, options.task, protocol, where)
     _check_known(rows, data, where)
     of_task = {u: rows[u] for u in task.emotions if u in rows}
     _check_same_state(of_task, task, where)
@@ -135,7 +136,7 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     _check_emotions(given, options.task, where)
     missing = _check_complete(given, task, where, allowed=options.allow_missing)
     cell = _cell(corpus, system, options)
-    of_corpus = _of_corpus(data, options.task)
+    of_corpus = _of_corpus(data, options.task, protocol)
     record = {
         "cell": dataclasses.asdict(cell),
         **of_corpus,
@@ -163,14 +164,14 @@ def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
     )
 
 
-def _of_corpus(data: CorpusData, task: EmotionTask) -> dict[str, Any]:
+def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
     """Say which state of a corpus a cell is of, and what every table must tell of it."""
     note = confounded(task_index(data, task), data.corpus.person)
     return {
         "inner_title": UNKNOWN,
         "refused": "",
         "task_emotions": list(task.emotions),
-        "index": index_fingerprint(data.index),
+        "index": index_fingerprint(data.index, with_texts=protocol.holds_out_texts),
         "partial": data.partial,
         "notes": [note] if note else [],
         "person": data.corpus.person,
@@ -216,14 +217,15 @@ def _made_by(file: PredictionFile) -> dict[str, Any]:
     }
 
 
-def _task(data: CorpusData, task: EmotionTask, where: str) -> _Task:
+def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:
     selected = task_index(data, task)
     if selected.empty:
         raise ScoreError(where, f"no utterance of {task.title}", "some", "Choose emotions with --emotions")
-    groups = test_groups(data.index, data.corpus)
+    groups = protocol.groups(data.index, data.corpus)
     emotions = dict(zip(selected["utterance"], selected["emotion"], strict=True))
     people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
-    folds = {g.name: g.utterances for g in restrict(groups, set(emotions)) if g.utterances}
+    filled = [g for g in restrict(groups, set(emotions)) if g.utterances]
+    folds = {e.name: e.test for e in protocol.evaluations(filled, InnerRule("none"))}
     return _Task(emotions, people, folds, basis(selected, groups, task), task.title)
 
 

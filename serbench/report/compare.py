@@ -9,7 +9,7 @@ nothing to test, and which these are stays the same when signs are flipped.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +18,24 @@ import pandas as pd
 
 from serbench.comparable import OUTSIDE
 from serbench.errors import UnknownNameError, listed
-from serbench.metrics import BOUNDS, METRICS, uar_of_present
+from serbench.metrics import BOUNDS, METRICS
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant
 from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes
 from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import bracketed
 from serbench.sealed import read_frame
-from serbench.stats import SHARES, Comparison, Interval, can_be_tested, holm, jackknife_interval, sign_flip_p
+from serbench.stats import (
+    SHARES,
+    STATISTICS,
+    Comparison,
+    Interval,
+    can_be_tested,
+    difference_of,
+    holm,
+    jackknife_interval,
+    sign_flip_p,
+)
 from serbench.store import Store
 
 Change = tuple[str, str, str]
@@ -294,9 +304,8 @@ def _p_values(stacks: Sequence[np.ndarray], metric: str) -> list[float | None]:
 
 
 def _interval(stack: np.ndarray, metric: str) -> Interval | None:
-    score: Callable[[np.ndarray], float] = {**METRICS, "uar": uar_of_present}[metric]
     widest = BOUNDS[metric][1] - BOUNDS[metric][0]
-    return jackknife_interval(stack, lambda two: score(two[0]) - score(two[1]), bounds=(-widest, widest))
+    return jackknife_interval(stack, difference_of(STATISTICS[metric]), bounds=(-widest, widest))
 
 
 def _table(comparison: RunComparison, title: str, pairs: Sequence[Pair]) -> Table:
@@ -363,7 +372,9 @@ def _verdict(comparison: RunComparison) -> str:
     found = [pair.comparison for pair in comparison.differing if pair.comparison]
     n = sum(one.is_different for one in found)
     low, high = (sum(one.is_different and sign * one.difference > 0 for one in found) for sign in (-1, 1))
-    return f"More than chance explains, of {len(found)}: {n} ({high} higher in B, {low} lower)."
+    untestable = sum(one.p is None for one in found)
+    rest = f" {untestable} cannot be tested: too few speakers." if untestable else ""
+    return f"More than chance explains, of {len(found)}: {n} ({high} higher in B, {low} lower).{rest}"
 
 
 def _grouped(items: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.report.matrices import Matrix
+from serbench.metrics import METRICS, uar_of_present
+from serbench.report.matrices import Matrix, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
-from serbench.report.scores import has_all_emotions, unit_stack
+from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
 from serbench.stats import SHARES, Comparison, Ranking, against_best, can_be_tested, rank_over, smallest_p
 
 RowName = tuple[str, str]
@@ -48,10 +49,11 @@ class Contest:
     def sentence(self) -> str:
         """How many comparisons the verdicts rest on, or why there are none."""
         n, units = len(self.others), f"{self.n_units} {self.unit}s"
+        comparisons = f"{n} comparison{'s' if n > 1 else ''} with the best"
         if self.is_testable:
-            return f"{n} comparisons with the best, over {units}"
+            return f"{comparisons}, over {units}"
         least = f"over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        return f"{n} comparisons with the best cannot be tested, as {least} for each before correction"
+        return f"{comparisons} cannot be tested, as {least} before correction"
 
 
 Contests = Mapping[str, Mapping[str, Contest]]
@@ -82,8 +84,6 @@ def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], co
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
     """Rank the rows that have a nested value, or one of another system, in every corpus."""
-    from serbench.metrics import METRICS
-
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
         of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
@@ -123,3 +123,26 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
                 "n_units": contest.n_units,
                 "n_utterances": contest.n_utterances,
             }
+
+
+def claimed_gain(cell: CellOutcomes) -> float:
+    """How much higher the UAR is when settings are chosen on the test data."""
+    oracle, nested = (uar_of_present(pool_confusion(cell, cell.outcomes[rule])) for rule in ("oracle", "nested"))
+    return oracle - nested
+
+
+def claim_sentence(matrix: Matrix) -> str:
+    """How many points tuning on the test data would have added; empty where no cell has both rules."""
+    gains = [
+        (claimed_gain(cell), place)
+        for place, cell in in_corpus_order(matrix)
+        if {"nested", "oracle"} <= set(cell.outcomes)
+    ]
+    if not gains:
+        return ""
+    largest, (features, classifier, corpus) = max(gains)
+    mean = sum(gain for gain, _ in gains) / len(gains)
+    return (
+        f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
+        f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
+    )

@@ -11,6 +11,7 @@ from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
+from serbench.protocols import find_protocol
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
@@ -48,7 +49,9 @@ class Variant:
         if self.inner == UNKNOWN:
             return f"{self.protocol}, {self.task}"
         scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
-        return f"{self.protocol}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
+        protocol = find_protocol(self.protocol)
+        words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
+        return f"{self.protocol}{words}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
 
     @property
     def description(self) -> str:
@@ -56,18 +59,22 @@ class Variant:
         name, _, filters = self.task.partition(" where ")
         emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
         only = f", only where {filters}" if filters else ""
-        return f"Each test group against the rest of its corpus, speaker-independent; emotions: {name}{emotions}{only}."
+        protocol = find_protocol(self.protocol)
+        what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
+        return f"{what}; emotions: {name}{emotions}{only}."
 
     @property
-    def order(self) -> tuple[bool, bool, bool, str]:
-        """Place among variants: the default task, inner rule and scaling come first."""
-        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", self.title
+    def order(self) -> tuple[bool, bool, bool, bool, str]:
+        """Place among variants: the default task, inner rule, scaling and protocol come first."""
+        is_optional = bool(find_protocol(self.protocol).option)
+        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", is_optional, self.title
 
     @property
     def options(self) -> str:
         """Options of `serbench grid` that lead to it, beyond the defaults."""
         name, _, filters = self.task.partition(" where ")
-        given = [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
+        given = [option] if (option := find_protocol(self.protocol).option) else []
+        given += [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
         given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []

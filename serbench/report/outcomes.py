@@ -165,11 +165,14 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 
 
 class _Index:
-    """The index of a corpus, and what tells its utterances apart, once for all its cells."""
+    """The index of a corpus, and what tells its utterances apart, once for all its cells.
+
+    `states` are the fingerprints that a cell of this index may name: one that holds out texts names them too.
+    """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
-        self.fingerprint = index_fingerprint(frame)
+        self.states = frozenset(index_fingerprint(frame, with_texts=with_texts) for with_texts in (False, True))
         self._groups: dict[str, tuple[str, Groups]] = {}
 
     def groups(self, person: str) -> tuple[str, Groups]:
@@ -200,7 +203,7 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     if not is_comparable(record):
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     index = indexes.get(record["cell"]["corpus"])
-    if not record["refused"] and (index is None or index.fingerprint != record["index"]):
+    if not record["refused"] and (index is None or record["index"] not in index.states):
         return {**record, "refused": f"{OUTDATED} the corpus has changed since; {again(record)}"}
     return dict(record)
 

@@ -12,7 +12,7 @@ from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
-from serbench.report.comparisons import Contest, Contests, ranking
+from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import GIVEN, CellOutcomes
@@ -23,6 +23,11 @@ from serbench.stats import ALPHA, SHARES, Interval
 NOTHING = "–"
 DEFAULT_MARK = "°"
 OUTSIDE_MARK = "†"
+MARK_NOTES = {
+    DEFAULT_MARK: f"{DEFAULT_MARK} default setting, as there is no nested one.",
+    OUTSIDE_MARK: f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked.",
+}
+"""What the marks behind classifiers mean."""
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
@@ -93,12 +98,13 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     best = {corpus: _best(values, corpus) for corpus in matrix.corpora}
     rows = [_chance_row(matrix, metric)]
     for row in matrix.rows:
-        marks = {c: MARKS[compared[c].verdict(row)] if c in compared else "" for c in matrix.corpora}
-        entries = [_entry(values.get((*row, c)), best[c], marks[c]) for c in matrix.corpora]
+        verdicts = {c: compared[c].verdict(row) if c in compared else "" for c in matrix.corpora}
+        entries = [_entry(values.get((*row, c)), best[c], verdicts[c]) for c in matrix.corpora]
         rows.append((*map(Entry, _labels(matrix, row)), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
-    notes = (*_notes(matrix, values, compared), *_rank_notes(matrix, metric))
+    claim = [claim_sentence(matrix)] if metric == "uar" else []
+    notes = (*_notes(matrix, values, compared), *filter(None, claim), *_rank_notes(matrix, metric))
     return Table(f"table2-{metric}", title, header, tuple(rows), notes, 2, matrix.origin)
 
 
@@ -110,15 +116,12 @@ def recall_matrix(matrix: Matrix) -> Table:
         outcome = cell.headline or cell.outcomes["default"]
         of = dict(zip(cell.emotions, recalls(pool_confusion(cell, outcome)), strict=True))
         texts = [f"{of[e]:.3f}" if e in of and np.isfinite(of[e]) else NOTHING for e in emotions]
-        mark = "" if cell.contender else DEFAULT_MARK
-        labels = _labels(matrix, (features, classifier + mark))
-        rows.append((Entry(corpus), *map(Entry, labels), *map(Entry, texts)))
+        rows.append((Entry(corpus), Entry(features), Entry(classifier + mark_of(cell)), *map(Entry, texts)))
     header = ("corpus", "features", "classifier", *emotions)
     notes = ["Over all utterances that each cell has."]
-    notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
-    notes += _outside_notes(matrix)
-    of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
-    notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
+    shown = {mark_of(cell) for cell in matrix.cells.values() if cell.outcomes}
+    notes += [note for mark, note in MARK_NOTES.items() if mark in shown]
+    notes += corpus_remarks(matrix)
     title = f"Recall per emotion: {matrix.variant.title}"
     return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
 
@@ -158,11 +161,12 @@ def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
     return max(nested, default=None)
 
 
-def _entry(value: Value | None, best: float | None, mark: str) -> Entry:
+def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
     shown = f"{value.number:.3f}" + ("" if value.is_contender else DEFAULT_MARK)
-    return Entry(shown, value.is_contender and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
+    aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
+    return Entry(shown, value.is_contender and value.number == best, aside, verdict)
 
 
 def bracketed(interval: Interval | None) -> str:
@@ -204,7 +208,8 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         yield _corpus_note(matrix, corpus, compared.get(corpus))
     if matrix.variant.scaling == "speaker":
         yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
-    yield from _outside_notes(matrix)
+    if any(map(matrix.is_outside, matrix.rows)):
+        yield MARK_NOTES[OUTSIDE_MARK]
     if any(v and not v.is_contender for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
@@ -224,7 +229,7 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     tested = [contest for contest in compared.values() if contest.is_testable]
     if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
-    if tested:
+    if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
         yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
     if len(tested) < len(compared):
         yield f"{MARKS['untestable']} cannot be tested against the best: too few speakers for so many comparisons."
@@ -272,19 +277,22 @@ def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
     return sorted({note for cell in cells for note in cell.notes})
 
 
-def _any_default(matrix: Matrix) -> bool:
-    return any(cell.outcomes and not cell.contender for cell in matrix.cells.values())
+def corpus_remarks(matrix: Matrix) -> list[str]:
+    """What every table must say of the corpora of a matrix."""
+    of = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
+    return [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of.items() if remarks]
+
+
+def mark_of(cell: CellOutcomes) -> str:
+    """What stands behind a classifier whose values are not by the nested rule."""
+    if cell.is_outside:
+        return OUTSIDE_MARK
+    return "" if cell.contender else DEFAULT_MARK
 
 
 def _labels(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:
     """Feature set and classifier as a table shows them, other systems with their mark."""
     return (row[0], row[1] + OUTSIDE_MARK) if matrix.is_outside(row) else row
-
-
-def _outside_notes(matrix: Matrix) -> list[str]:
-    if not any(cell.is_outside for cell in matrix.cells.values()):
-        return []
-    return [f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked."]
 
 
 def _speakers(corpus: Indexed) -> str:
