@@ -35,6 +35,7 @@ OWN_FEATURES = "own"
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 _FOLDS_AGAIN = "Run `serbench folds` again, and train and predict on what it says"
+_OPTIONS = "--task, --emotions, --where, --text-independent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +244,7 @@ def _check_same_state(rows: Mapping[str, Prediction], task: _Task, where: str) -
     other = sorted({row.basis for row in rows.values()} - {"", task.basis})
     if other:
         found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
-        todo = f"If the folds were of another task, name it with --task, --emotions or --where. {_FOLDS_AGAIN}"
+        todo = f"If the folds were of another task, name it as for `serbench folds`: {_OPTIONS}. {_FOLDS_AGAIN}"
         raise ScoreError(where, found, f"{task.basis}, that of {task.title}", todo)
     own = task.fold_of
     moved = [f"{u} in fold {row.fold}, not {own[u]}" for u, row in rows.items() if not _is_fold(row.fold, own[u])]

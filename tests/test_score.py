@@ -135,6 +135,34 @@ def test_every_table_of_a_task_has_the_row(place, folds, score, tmp_path):
     assert all(any(row[1].text == "mine†" for row in table.rows) for table in tables)
 
 
+def test_tables_behind_the_values_have_the_row_where_they_know_something_of_it(place, folds, score):
+    score(folds)
+    report = api.make_report(place)
+    (speakers,) = report.of("speakers")
+    (row,) = (row for row in speakers.rows if row[2].text == "mine†")
+    by_speaker = folds.groupby("speaker")[["emotion", "prediction"]]
+    each = by_speaker.apply(lambda f: balanced_accuracy_score(f["emotion"], f["prediction"]))
+    assert row[3].text.endswith(f"{each.min():.3f}")
+    assert any(note.startswith("† predictions from outside") for note in speakers.notes)
+    (rules,) = report.of("rules")
+    assert [row[2].text for row in rules.rows] == ["knn"]
+
+
+def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, workspace, tmp_path):
+    path = make_corpus(takes=3, extra="")
+    path.write_text(path.read_text().replace("(?P<take>", "(?P<text>"))
+    request = api.GridRequest(emotions=REQUEST.emotions, protocol="within-text")
+    table = api.list_folds("toy", request, workspace(path))
+    table.assign(prediction=table["emotion"]).to_csv(tmp_path / "deep.csv", index=False)
+    with pytest.raises(ScoreError, match="--text-independent"):
+        api.score_predictions(tmp_path / "deep.csv", REQUEST, workspace(path))
+    (scored,) = api.score_predictions(tmp_path / "deep.csv", request, workspace(path))
+    assert scored.n_folds == table["fold"].nunique() > 4
+    (cell,) = load_outcomes(workspace(path).store())
+    assert cell.folds == {name: tuple(rows["utterance"]) for name, rows in table.groupby("fold", sort=False)}
+    assert cell.reason == ""
+
+
 def test_task_without_a_grid_has_a_table_of_other_systems_alone(place, folds, score):
     two = api.list_folds("toy", api.GridRequest(emotions="anger,neutral"), place)
     score(two.assign(prediction=two["emotion"]), request=api.GridRequest(emotions="anger,neutral"))
@@ -225,7 +253,7 @@ def test_what_is_wrong_is_named_and_nothing_is_recorded(place, folds, score, fau
 def test_other_corpus_task_or_name_is_refused(place, folds, score):
     with pytest.raises(UnknownNameError, match=r"Unknown corpus 'toi'\. Did you mean 'toy'"):
         score(folds.assign(utterance=folds["utterance"].str.replace("toy/", "toi/")))
-    with pytest.raises(ScoreError, match=r"that of anger,neutral\. If the folds were of another task, name it"):
+    with pytest.raises(ScoreError, match=r"that of anger,neutral\. If the folds were of another task, name it as"):
         score(folds, request=api.GridRequest(emotions="anger,neutral"))
     with pytest.raises(ScoreError, match=r"--name: 'svc' is a classifier of serbench or a plug-in.*with --name"):
         score(folds, name="svc")

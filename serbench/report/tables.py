@@ -196,9 +196,11 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 
 def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
     counts = [len([p for p, v in values.items() if v and v.is_contender and p[2] == c]) for c in matrix.corpora]
+    is_tuned_here = any(not cell.is_outside for cell in matrix.cells.values())
+    tuning = "Settings are chosen by nested speaker-independent validation; values" if is_tuned_here else "Values"
     yield (
-        f"{matrix.variant.description} Settings are chosen by nested speaker-independent validation; values are pooled "
-        "over all test utterances. Chance: one emotion at random (UAR), always the most frequent one (WAR)."
+        f"{matrix.variant.description} {tuning} are pooled over all test utterances. "
+        "Chance: one emotion at random (UAR), always the most frequent one (WAR)."
     )
     yield _interval_note(matrix)
     if max(counts, default=0) > 1:
