@@ -182,7 +182,7 @@ def figures(covered, widths, wrong, runs):
         "interval of a difference holds 0",
     )
     third = tabulate(tests, headers=header, tablefmt="pipe", disable_numparse=True)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("serbench", "numpy", "scipy", "statsmodels"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("serbench", "numpy", "scipy"))
     return (
         f"Coverage of 95 % intervals in per cent, {runs} runs each:\n\n{first}\n\n"
         f"A percentile bootstrap over speakers, which serbench does not use, {runs // 4} runs each:\n\n{second}\n\n"

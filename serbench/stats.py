@@ -185,14 +185,15 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p values for their number (Holm 1979).
+    """Correct p values for their number (Holm 1979): the smallest counts for all, the next for one less, and so on.
 
     >>> holm([0.01, 0.04, 0.02]).round(3).tolist()
     [0.03, 0.04, 0.04]
     """
-    from statsmodels.stats.multitest import multipletests
-
-    corrected: np.ndarray = multipletests(p, ALPHA, "holm")[1]
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    corrected = np.empty(len(values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return corrected
 
 
@@ -208,9 +209,9 @@ def against_best(stacks: Mapping[Name, np.ndarray], metric: str) -> tuple[Name, 
     -------
     the name of the best, and how each of the others differs from it.
 
-    A p is that of the sign-flip test after Holm's correction for the number of comparisons, or that of Tukey's range
-    test if this is larger: the best was picked on the same data, and without the range test one of ten equal
-    classifiers would often be called worse.
+    A p is that of the sign-flip test after Holm's correction for the number of comparisons. Where that would tell the
+    two apart, it is that of Tukey's range test if this is larger: the best was picked on the same data, and without
+    the range test one of ten equal classifiers would often be called worse.
     """
     shares = {name: SHARES[metric](stack) for name, stack in stacks.items()}
     best = max(shares, key=lambda name: round(float(shares[name].sum()), 12))
@@ -231,9 +232,12 @@ def _corrected(
     n_units = len(shares[best])
     if not can_be_tested(n_units, len(gaps)):
         return dict.fromkeys(gaps)
-    by_flips = holm([sign_flip_p(gap) for gap in gaps.values()])
-    by_range = range_p(np.array(list(shares.values())).T, np.array([gap.sum() for gap in gaps.values()]))
-    return {name: float(p) for name, p in zip(gaps, np.maximum(by_flips, by_range), strict=True)}
+    p = holm([sign_flip_p(gap) for gap in gaps.values()])
+    told_apart = p <= ALPHA
+    sums = np.array([gap.sum() for gap in gaps.values()])
+    by_range = range_p(np.array(list(shares.values())).T, sums[told_apart])
+    p[told_apart] = np.maximum(p[told_apart], by_range)
+    return dict(zip(gaps, p.tolist(), strict=True))
 
 
 def range_p(shares: np.ndarray, gaps: np.ndarray) -> np.ndarray:

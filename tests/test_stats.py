@@ -131,8 +131,11 @@ def test_four_speakers_can_test_nothing_and_six_one_comparison():
     assert not can_be_tested(10, 0)
 
 
-def test_holm_multiplies_the_smallest_by_all_and_never_falls():
-    assert holm([0.01, 0.02, 0.03, 0.005]) == pytest.approx([0.03, 0.04, 0.04, 0.02])
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p):
+    from statsmodels.stats.multitest import multipletests
+
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_range_test_of_two_methods_is_the_paired_t_test():
