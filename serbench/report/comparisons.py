@@ -133,11 +133,7 @@ def claimed_gain(cell: CellOutcomes) -> float:
 
 def claim_sentence(matrix: Matrix) -> str:
     """How many points tuning on the test data would have added; empty where no cell has both rules."""
-    gains = [
-        (claimed_gain(cell), place)
-        for place, cell in in_corpus_order(matrix)
-        if {"nested", "oracle"} <= set(cell.outcomes)
-    ]
+    gains = [(claimed_gain(cell), place) for place, cell in in_corpus_order(matrix) if _is_tuned(cell)]
     if not gains:
         return ""
     largest, (features, classifier, corpus) = max(gains)
@@ -146,3 +142,8 @@ def claim_sentence(matrix: Matrix) -> str:
         f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
         f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
     )
+
+
+def _is_tuned(cell: CellOutcomes) -> bool:
+    """Whether there was something to choose, and it was chosen both ways."""
+    return {"nested", "oracle"} <= set(cell.outcomes) and len(cell.record["settings"]) > 1
