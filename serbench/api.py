@@ -6,7 +6,7 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from serbench.workspace import HERE, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serbench.audit import CorpusAudit
+    from serbench.audit.self_check import SelfCheck
     from serbench.cells import FeatureSource
     from serbench.corpora.check import CorpusCheck
     from serbench.extract import Extraction, Failure
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
     from serbench.report import Report
+    from serbench.report.compare import RunComparison
     from serbench.report.formats import Table
+    from serbench.score import Scored
     from serbench.store import Store
     from serbench.upkeep import Litter, StoreCheck
 
@@ -46,7 +50,8 @@ class GridRequest:
     """What a grid runs; every field has the default of `serbench grid`.
 
     `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task`. `where`: filters such as "style=improvised". `space`: a file of spaces.
+    the name of a `task`. `where`: filters such as "style=improvised". `protocol`: "within", or "within-text" to hold
+    out the texts of a fold too. `space`: a file of spaces.
     """
 
     features: Names = DEFAULT_FEATURES
@@ -127,6 +132,40 @@ def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) 
     from serbench.corpora.check import check_copy
 
     return check_copy(workspace.catalogue().corpus(name), partial=workspace.partial, deep=deep)
+
+
+def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
+    """Audit the corpora named, or all on disk, before any of their numbers is believed: each as it is asked for.
+
+    Nothing is written but the index of each. Faults of a copy are findings, where other functions raise.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, there is no corpus, or the store cannot be written.
+    """
+    catalogue = workspace.catalogue()
+    entries = _entries(catalogue, names)
+
+    from serbench.audit import AuditOptions, audit_corpus
+
+    task = find_task(catalogue, task=None, emotions=None, where=())
+    options = AuditOptions(task, workspace.partial, workspace.rehash, workspace.workers)
+    store = workspace.store()
+    store.prepare()
+
+    def each() -> Iterator[CorpusAudit]:
+        with workspace.saving():
+            for corpus in entries:
+                yield audit_corpus(corpus, store, options, progress=workspace.progress)
+
+    return each()
+
+
+def audit_serbench(*, progress: Progress = silent) -> SelfCheck:
+    """Run serbench on shuffled labels of a synthetic corpus and hold its scores against what they must be."""
+    from serbench.audit.self_check import check_self
+
+    return check_self(progress=progress)
 
 
 def corpus_statistics(names: Names = None, workspace: Workspace = HERE) -> tuple[Table, Extracted]:
@@ -291,6 +330,40 @@ def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
     return _score(workspace).scores
 
 
+def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, metric: str = "uar") -> RunComparison:
+    """Say what changed between two results folders (or URLs), cell by cell, or why cells cannot be compared.
+
+    Differences are B minus A, on the utterances that both predict. Nothing is written.
+
+    Parameters
+    ----------
+    metric : uar, war, kappa or macro_f1; only the first two are tested.
+    """
+    from serbench.report.compare import check_metric, compare_stores
+
+    check_metric(metric)
+    both = [place if isinstance(place, Workspace) else Workspace(results=place) for place in (a, b)]
+    names = str(both[0].results), str(both[1].results)
+    return compare_stores(both[0].store(), both[1].store(), names, metric=metric)
+
+
+def write_comparison(comparison: RunComparison, path: Path | str) -> None:
+    """Write a comparison: every cell as CSV, or what changed as tables in Markdown or LaTeX."""
+    from serbench.report.formats import FORMATS, frame_to_csv
+    from serbench.sealed import write_text
+
+    target = Path(path)
+    ending = target.suffix.removeprefix(".")
+    if ending not in FORMATS:
+        raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv, .md or .tex")
+    write_text(
+        target,
+        frame_to_csv(comparison.frame)
+        if ending == "csv"
+        else FORMATS[ending]([comparison.overview, *comparison.tables]),
+    )
+
+
 def check_store(workspace: Workspace = HERE) -> StoreCheck:
     """Hold every file of the results folder against what was written; nothing is changed."""
     from serbench.upkeep import check_store as check
@@ -319,24 +392,77 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
     held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
     predictions are comparable with the cells of a report that have the same in `provenance.csv`.
+
+    With the protocol `within-text` a fold is a group of speakers (`speaker_fold`) with a group of texts (`text_fold`):
+    train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
+    seen neither these folds' speakers nor its own speakers and texts.
     """
     from serbench.cells import CorpusData, basis, task_index
-    from serbench.protocols import inner_rule, restrict, test_groups, tuning_groups
+    from serbench.protocols import inner_rule, restrict
 
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    protocol = find_protocol(request.protocol)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
     selected = task_index(data, task)
     if selected.empty:
         raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
-    whole = test_groups(data.index, data.corpus)
+    whole = protocol.groups(data.index, data.corpus)
     groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
-    tuning = tuning_groups(groups, inner_rule(str(request.inner), len(groups)))
-    fold = {u: group.name for group in groups for u in group.utterances}
+    evaluations = protocol.evaluations(groups, inner_rule(str(request.inner), len(groups)))
+    fold = {u: evaluation.name for evaluation in evaluations for u in evaluation.test}
+    tuning = {e.name: [name for v in e.inner for name in sorted({fold[u] for u in v.test})] for e in evaluations}
     columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
     table = selected[columns].assign(fold=selected["utterance"].map(fold))
+    if protocol.holds_out_texts:
+        of = {u: group for group in groups for u in group.utterances}
+        table = table.assign(
+            speaker_fold=[of[u].name for u in table["utterance"]],
+            text_fold=[of[u].texts[u] for u in table["utterance"]],
+        )
     table = table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
     return table.assign(basis=basis(selected, whole, task))
+
+
+def score_predictions(
+    path: Path | str,
+    request: GridRequest = GridRequest(),
+    workspace: Workspace = HERE,
+    *,
+    name: str | None = None,
+    features: str = "own",
+    allow_missing: bool = False,
+) -> list[Scored]:
+    """Record the predictions of another system on the folds of `list_folds`, for every report from then on.
+
+    Parameters
+    ----------
+    path : CSV or parquet with the columns `utterance` and `prediction`, and where there are, `basis` and `fold`.
+    request : emotions, filters and protocol that were asked of `list_folds`; nothing else of it is looked at.
+    name, features : what tables call the system, as classifier and feature set; the file's name where none is given.
+    allow_missing : accept utterances without a prediction; tables then use those that all cells have.
+
+    Raises
+    ------
+    ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
+    """
+    from serbench.cells import CorpusData
+    from serbench.predictions import read_prediction_file
+    from serbench.score import ScoreOptions, System, check_system, plan_scores, record_scores
+
+    system = System(Path(path).stem if name is None else name, features)
+    check_system(system)
+    find_protocol(request.protocol)
+    catalogue = workspace.catalogue()
+    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    file = read_prediction_file(Path(path))
+    extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
+    if extracted.refused:
+        raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
+    scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
+    with workspace.saving():
+        return record_scores(scored, workspace.store())
 
 
 def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
@@ -466,9 +592,12 @@ __all__ = [
     "SerbenchError",
     "UnknownNameError",
     "Workspace",
+    "audit_corpora",
+    "audit_serbench",
     "check_corpus",
     "check_store",
     "clean_store",
+    "compare_results",
     "corpus_statistics",
     "export_features",
     "extract_features",
@@ -485,5 +614,7 @@ __all__ = [
     "run_demo",
     "run_grid",
     "run_planned_grid",
+    "score_predictions",
+    "write_comparison",
     "write_figures",
 ]

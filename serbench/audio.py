@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -96,6 +97,20 @@ def read_header(path: Path) -> Header:
     """
     with _open(path) as file:
         return _header(file)
+
+
+def read_header_text(path: Path) -> dict[str, str]:
+    """Read what a header says beside rate and format: text such as `software`, and the chunks of a WAV.
+
+    Raises
+    ------
+    AudioError : see `read_header`.
+    """
+    with _open(path) as file:
+        text = {name: str(value) for name, value in file.copy_metadata().items()}
+    with path.open("rb") as content:
+        names = [f"fmt {length}" if name == "fmt" else name for name, length in _chunks(content)]
+    return {**text, "chunks": " ".join(names)} if names else text
 
 
 def decode(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> Recording:
@@ -226,17 +241,24 @@ def _check_is_audio(path: Path, file: BinaryIO) -> None:
 
 def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
     """Bytes that a WAV's data chunk promises and bytes that follow it; (0, 0) for any other container."""
+    for name, length in _chunks(file):
+        if name == "data":
+            return length, size - file.tell()
+    return 0, 0
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Names and lengths of a WAV's chunks, the file standing at the content of each; none of another container."""
     head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-        return 0, 0
+        return
     for _ in range(_MOST_CHUNKS):
         if len(chunk := file.read(8)) < 8:
             break
         name, length = struct.unpack("<4sI", chunk)
-        if name == b"data":
-            return length, size - file.tell()
-        file.seek(length + length % 2, 1)
-    return 0, 0
+        content = file.tell()
+        yield name.decode("latin-1").strip(), length
+        file.seek(content + length + length % 2)
 
 
 def _for_soundfile(path: Path) -> str | bytes:

@@ -22,10 +22,11 @@ from serbench.corpora.duplicates import overlapping_segments
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
+from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
 from serbench.keys import digest
 from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap
-from serbench.protocols import Group, InnerRule, find_protocol, inner_rule, restrict, test_groups
+from serbench.protocols import Evaluation, Group, InnerRule, find_protocol, inner_rule, restrict
 from serbench.sealed import read_frame
 from serbench.store import Store, stored_rows
 
@@ -128,20 +129,20 @@ def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
 
 def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:
     """Lay out one cell; what cannot be carried out is recorded as refused."""
-    cell = _cell(choice, options, inner=options.inner)
+    cell, protocol = _cell(choice, options, inner=options.inner), find_protocol(options.protocol)
     record = {
         "cell": dataclasses.asdict(cell),
         "inner_title": options.inner,
         "refused": "",
         "task_emotions": list(options.task.emotions),
-        "index": index_fingerprint(choice.data.index),
+        "index": index_fingerprint(choice.data.index, with_texts=protocol.holds_out_texts),
         "partial": choice.data.partial,
         "features_argument": choice.source.argument,
         "space_file": options.space_file,
         **_made_by(choice),
     }
     try:
-        groups = test_groups(choice.data.index, choice.data.corpus)
+        groups = protocol.groups(choice.data.index, choice.data.corpus)
         rows = _select(choice, options, store)
         n_groups = len([g for g in restrict(groups, set(rows.present["utterance"])) if g.utterances])
         rule = inner_rule(options.inner, n_groups)
@@ -217,18 +218,23 @@ def _fill(
         raise ProtocolError(
             data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
         )
-    present = rows.present
+    present, protocol = rows.present, find_protocol(options.protocol)
     _check_emotions(data, rows.selected, present, source, options.task)
-    evaluations = find_protocol(options.protocol).evaluations(restrict(groups, set(present["utterance"])), rule)
+    filled = restrict(groups, set(present["utterance"]))
+    evaluations = protocol.evaluations(filled, rule)
     normalised = _normalised(data, present, rows.extracted) if options.scaling == "speaker" else {}
-    known = _known(present, data, options.task.emotions)
+    known = _known(present, data, options.task.emotions, with_texts=protocol.holds_out_texts)
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
+    notes = [confounded(rows.selected, data.corpus.person)]
+    if protocol.holds_out_texts:
+        _check_trained_emotions(evaluations, known, data, options.task)
+        notes += _text_notes(evaluations, filled, options.scaling)
     request = Request(_recipe(choice, options, normalised), known, tuple(evaluations))
     record = {
         "basis": basis(rows.selected, groups, options.task),
         "no_nested": rule.reason,
-        "notes": [note for note in (confounded(rows.selected, data.corpus.person),) if note],
+        "notes": [note for note in notes if note],
         "person": data.corpus.person,
         "utterances": _columns(rows.selected, rows.here, data.corpus.person),
         "missing": _missing(rows.selected[[not here for here in rows.here]], source, data, store),
@@ -244,7 +250,7 @@ def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tup
     return stored_rows(store.features(source.key, data.corpus.name))
 
 
-def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> Rows:
+def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str], *, with_texts: bool) -> Rows:
     code = {emotion: i for i, emotion in enumerate(emotions)}
     ids = present["utterance"]
     return Rows(
@@ -253,6 +259,7 @@ def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str]) -> 
         hashes=dict(zip(ids, present["audio_hash"], strict=True)),
         corpora=dict.fromkeys(ids, data.corpus.name),
         overlaps=overlapping_segments(present, person=data.corpus.person),
+        texts=dict(zip(ids, sentences(present), strict=True)) if with_texts else {},
     )
 
 
@@ -279,7 +286,12 @@ def basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) ->
     groups : the test groups of the whole corpus.
     """
     truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
-    return digest([list(map(list, truth)), [[g.name, list(g.utterances)] for g in groups], task.merges])
+    return digest([list(map(list, truth)), [_members(group) for group in groups], task.merges])
+
+
+def _members(group: Group) -> list[Any]:
+    """Name and utterances of a test group, and their texts where these are held out too."""
+    return [group.name, list(group.utterances), *([sorted(group.texts.items())] if group.texts else [])]
 
 
 def _check_emotions(
@@ -294,6 +306,31 @@ def _check_emotions(
     if bare:
         found = f"{source.name} has no features of {listed(bare)} ({len(present)} of {len(selected)} utterances)"
         raise ProtocolError(data.corpus.name, found, "features of every emotion", "See the failures table")
+
+
+def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, data: CorpusData, task: EmotionTask) -> None:
+    """Check that the texts held out take no emotion out of what a model is trained on, those that validate included."""
+    folds = [(e.train, f"fold {e.name}") for e in evaluations]
+    validations = [(v.train, f"fold {e.name}, validation {v.name}") for e in evaluations for v in e.inner]
+    for train, name in {**dict(folds), **dict(validations)}.items():
+        lacking = set(range(len(task.emotions))) - {rows.labels[u] for u in train.utterances}
+        if lacking:
+            found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(lacking))} to train on"
+            todo = "Leave these emotions out with --emotions, or use --protocol within"
+            raise ProtocolError(f"{data.corpus.name}, --text-independent", found, "some of each emotion", todo)
+
+
+def _text_notes(evaluations: Sequence[Evaluation], groups: Sequence[Group], scaling: str) -> list[str]:
+    """Word what a fold is where texts are held out, how much that leaves to train on, and what scaling has heard."""
+    group_of = {u: group for group in groups for u in group.utterances}
+    others = [len(group_of) - len(group_of[e.test[0]].utterances) for e in evaluations]
+    left = sum(len(e.train.utterances) for e in evaluations) / sum(others)
+    n_speakers, n_texts = len([g for g in groups if g.utterances]), len({g.texts[u] for u, g in group_of.items()})
+    fold = f"{n_speakers} groups of speakers x {n_texts} of texts"
+    notes = [f"{fold}, which leaves {left:.0%} of the other speakers' utterances to train on"]
+    return notes + (
+        ["speakers are scaled on their utterances of the texts held out too"] if scaling == "speaker" else []
+    )
 
 
 def _normalised(data: CorpusData, present: pd.DataFrame, extracted: set[tuple[str, str]]) -> dict[str, dict[str, str]]:

@@ -21,8 +21,13 @@ from serbench.errors import CorpusError, SerbenchError
 from serbench.stopping import say_stopped, stop_on_signals
 from serbench.terminal import (
     ProgressLine,
+    print_audit,
+    print_comparison,
+    print_plain,
     print_plan,
     print_provenance,
+    print_scored,
+    print_self_check,
     print_table,
     prose,
     say,
@@ -90,6 +95,18 @@ Features = Annotated[
     list[str] | None,
     typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
 ]
+Task = Annotated[str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.", metavar="NAME")]
+Emotions = Annotated[
+    str | None, typer.Option("--emotions", help="Emotions, e.g. anger,happiness=happiness+excitement.")
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Only utterances with FIELD=VALUE; may be repeated.", metavar="FIELD=VALUE"),
+]
+TextIndependent = Annotated[
+    bool,
+    typer.Option("--text-independent", help="Hold out the sentences of a fold too, where the corpus knows its texts."),
+]
 
 DEFAULT_RESULTS = "results"
 _progress = ProgressLine()
@@ -155,6 +172,34 @@ def corpora_schema() -> None:
     from serbench.corpora.schema import catalogue_schema
 
     print(json.dumps(catalogue_schema(), indent=1))
+
+
+@app.command()
+def audit(
+    corpora: Corpora = None,
+    serbench_itself: Annotated[
+        bool, typer.Option("--self", help="Check serbench on shuffled labels; beside the corpora named, if any.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Audit corpora before any number is believed: copies, confounding, counts, and what the recordings give away."""
+    import serbench.api as api
+
+    sound = []
+    if corpora or not serbench_itself:
+        workspace = _workspace(results, corpora_file, partial=partial, jobs=jobs)
+        for one in api.audit_corpora(corpora, workspace):
+            print_audit(one)
+            sound.append(one.is_sound)
+    if serbench_itself:
+        check = api.audit_serbench(progress=_progress)
+        print_self_check(check)
+        sound.append(check.is_sound)
+    if not all(sound):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -247,17 +292,13 @@ def grid(
             "--classifier", "-c", help="Classifier; may be repeated. Default: svc, rf and mlp.", metavar="NAME"
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.", metavar="NAME")
+    task: Task = None,
+    emotions: Emotions = None,
+    where: Where = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="within (default) or within-text.", metavar="NAME")
     ] = None,
-    emotions: Annotated[
-        str | None, typer.Option("--emotions", help="Emotions, e.g. anger,happiness=happiness+excitement.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="Only utterances with FIELD=VALUE; may be repeated.", metavar="FIELD=VALUE"),
-    ] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="Protocol.")] = "within",
+    text_independent: TextIndependent = False,
     scaling: Annotated[str, typer.Option("--scaling", help="train, speaker (transductive) or none.")] = "train",
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number of groups, or none.")
@@ -300,7 +341,7 @@ def grid(
         task=task,
         emotions=emotions,
         where=tuple(where or ()),
-        protocol=protocol,
+        protocol=_protocol(protocol, text_independent=text_independent),
         scaling=scaling,
         inner=inner,
         space=space,
@@ -327,6 +368,9 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="Draw every figure as SVG and PDF, too; those of an earlier report go.")
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print Table 2 for other programs: parted by tabs, without colour or notes.")
+    ] = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2."""
@@ -339,16 +383,41 @@ def report(
         print_provenance(made)
     else:
         for table in made.of("table2-uar"):
-            print_table(table)
+            (print_plain if plain else print_table)(table)
     say_missing(made)
     for command in made.commands:
         say(f"Missing; to fill: {command}{_results_option(results)}")
+    if plain:
+        return
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     files = f", {len(drawn)} figures" if drawn else ""
     print(
         f"Open {results}/report/index.html; beside it tables as Markdown, CSV and LaTeX, scores and provenance{files}"
     )
+
+
+@app.command()
+def compare(
+    results_a: Annotated[str, typer.Argument(help="Results folder or URL, the earlier one.", metavar="RESULTS_A")],
+    results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
+    metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for all that was compared: .csv, .md or .tex.")
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 where cells or predictions differ or cannot be compared.")
+    ] = False,
+) -> None:
+    """Say what changed between two results folders, of two runs or two releases, with intervals."""
+    import serbench.api as api
+
+    found = api.compare_results(results_a, results_b, metric=metric)
+    print_comparison(found)
+    if output is not None:
+        api.write_comparison(found, output)
+    if exit_code and not found.is_same:
+        raise typer.Exit(1)
 
 
 @store_app.command("check")
@@ -361,7 +430,7 @@ def store_check(results: Results = DEFAULT_RESULTS) -> None:
     for path, reason in check.damaged.items():
         say(f"damaged: {path}: {reason}")
     if check.damaged:
-        say(f"{len(check.damaged)} damaged; `serbench extract` and `serbench grid` make them anew")
+        say(f"{len(check.damaged)} damaged; `serbench extract`, `grid` and `score` make them anew")
         raise typer.Exit(1)
     print("All are what was written")
 
@@ -391,12 +460,13 @@ def store_clean(
 def folds(
     corpus: Annotated[str, typer.Argument(help="Corpus.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.")] = None,
-    emotions: Annotated[str | None, typer.Option("--emotions", help="Emotions, e.g. anger,neutral.")] = None,
-    where: Annotated[list[str] | None, typer.Option("--where", help="Only utterances with FIELD=VALUE.")] = None,
+    task: Task = None,
+    emotions: Emotions = None,
+    where: Where = None,
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number, or none.")
     ] = "auto",
+    text_independent: TextIndependent = False,
     partial: Partial = False,
     results: Results = DEFAULT_RESULTS,
     corpora_file: CorporaFile = None,
@@ -406,7 +476,13 @@ def folds(
     from serbench.report.formats import frame_to_csv
     from serbench.sealed import write_text
 
-    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), inner=inner)
+    request = api.GridRequest(
+        task=task,
+        emotions=emotions,
+        where=tuple(where or ()),
+        protocol=_protocol(None, text_independent=text_independent),
+        inner=inner,
+    )
     table = api.list_folds(corpus, request, _workspace(results, corpora_file, partial=partial))
     text = frame_to_csv(table)
     if output is None:
@@ -414,6 +490,39 @@ def folds(
     else:
         write_text(output, text)
         print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
+
+
+@app.command()
+def score(
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What tables call the system. Default: the name of the file.")
+    ] = None,
+    features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
+    task: Task = None,
+    emotions: Emotions = None,
+    where: Where = None,
+    text_independent: TextIndependent = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept utterances without a prediction; tables will say so.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
+    import serbench.api as api
+
+    protocol = _protocol(None, text_independent=text_independent)
+    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), protocol=protocol)
+    workspace = _workspace(results, corpora_file, partial=partial)
+    scored = api.score_predictions(
+        predictions, request, workspace, name=name, features=features, allow_missing=allow_missing
+    )
+    print_scored(scored, results)
+    print("Next: serbench report" + _results_option(results))
 
 
 @app.command()
@@ -484,6 +593,15 @@ def _workspace(
     from serbench.api import Workspace
 
     return Workspace(results, corpora_file, partial, jobs, _progress, rehash)
+
+
+def _protocol(given: str | None, *, text_independent: bool) -> str:
+    """Name the protocol that `--protocol` and `--text-independent` ask for."""
+    if not text_independent:
+        return given or "within"
+    if given not in (None, "within-text"):
+        raise typer.BadParameter(f"--text-independent is --protocol within-text, not {given}; give one of them")
+    return "within-text"
 
 
 def _print_check(name: str, workspace: Workspace, *, deep: bool) -> bool:

@@ -22,6 +22,12 @@ FIELDS = ("basis", "serbench", "versions", "feature_key", "revision", "settings"
 
 BASIS = "labels, recordings and folds"
 
+OUTSIDE = "outside"
+"""What the record of a cell has whose predictions another system made: the file they came in."""
+
+UNKNOWN = "unknown"
+"""What such a cell has for the fields of the grid that serbench cannot know."""
+
 Facts = Mapping[str, str]
 
 
@@ -35,8 +41,23 @@ def is_comparable(record: Mapping[str, Any]) -> bool:
     return set(FIELDS) <= set(record)
 
 
+def is_outside(record: Mapping[str, Any]) -> bool:
+    """Tell whether another system made the predictions of a cell."""
+    return OUTSIDE in record
+
+
+def again(record: Mapping[str, Any]) -> str:
+    """Say what brings a cell up to date."""
+    return "score it again" if is_outside(record) else "run it again"
+
+
 def facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a cell must have in common with the others of its column, in words."""
+    """Return what a cell must have in common with the others of its column, in words.
+
+    Of predictions from outside no versions are known, so that only what they were made for counts.
+    """
+    if is_outside(record):
+        return {BASIS: record["basis"]}
     cell = record["cell"]
     classifier = cell["classifier"]
     return {

@@ -26,7 +26,7 @@ from serbench.cells import (
 )
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.comparable import BASIS, Facts, column, differing, facts, is_comparable
+from serbench.comparable import BASIS, Facts, again, column, differing, facts, is_comparable
 from serbench.errors import StoreError, listed
 from serbench.estimate import Estimate, free_memory, note_seconds
 from serbench.keys import digest
@@ -228,7 +228,7 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
             continue
         reason = _outdated(record, beside)
         if reason:
-            write_json(path, {**record, "refused": f"{OUTDATED} {reason}; run it again"})
+            write_json(path, {**record, "refused": f"{OUTDATED} {reason}; {again(record)}"})
 
 
 def _read_if_sound(path: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serbench.errors import ProtocolError, listed
@@ -21,7 +21,8 @@ from serbench.protocols import Evaluation, TrainingSet
 class Rows:
     """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus.
 
-    `overlaps` are pairs of utterances that share a stretch of one recording.
+    `overlaps` are pairs of utterances that share a stretch of one recording. `texts`, where the protocol holds out
+    texts, is what each utterance says.
     """
 
     labels: Mapping[str, int]
@@ -29,6 +30,7 @@ class Rows:
     hashes: Mapping[str, str]
     corpora: Mapping[str, str]
     overlaps: tuple[tuple[str, str], ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,10 @@ def make_plan(requests: Sequence[Request]) -> Plan:
 
 
 def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
-    """Check that no person and no audio is on both sides of any test or validation.
+    """Check that no person and no audio is on both sides of any test or validation, and no text of a test elsewhere.
+
+    Texts are looked at where the rows tell them. A validation may say what its training says, but not what the test
+    says.
 
     Raises
     ------
@@ -167,32 +172,39 @@ def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
         for inner in evaluation.inner:
             name = f"{evaluation.name}, validation {inner.name}"
             train, validation = sides.of(inner.train.utterances), sides.of(inner.test)
-            _check_apart(name, train, validation)
+            _check_apart(name, replace(train, texts=frozenset()), validation)
             _check_apart(f"{name} against its test", train, test)
             _check_apart(f"{name} on its test", validation, test)
 
 
-Side = tuple[frozenset[str], frozenset[str]]
-"""People and audio fingerprints of a set of utterances."""
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """People, audio fingerprints and texts of a set of utterances."""
+
+    speakers: frozenset[str]
+    recordings: frozenset[str]
+    texts: frozenset[str]
 
 
 class _Sides:
-    """People and fingerprints of sets of utterances, each worked out once."""
+    """What sets of utterances hold, each worked out once."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.known: dict[tuple[str, ...], Side] = {}
+        self.known: dict[tuple[str, ...], _Side] = {}
 
-    def of(self, utterances: tuple[str, ...]) -> Side:
+    def of(self, utterances: tuple[str, ...]) -> _Side:
         if utterances not in self.known:
-            people = frozenset(map(self.rows.people.__getitem__, utterances))
-            self.known[utterances] = people, frozenset(map(self.rows.hashes.__getitem__, utterances))
+            known = (self.rows.people, self.rows.hashes, self.rows.texts)
+            self.known[utterances] = _Side(
+                *(frozenset(of[u] for u in utterances) if of else frozenset() for of in known)
+            )
         return self.known[utterances]
 
 
-def _check_apart(name: str, one: Side, other: Side) -> None:
-    for what, left, right in zip(("speakers", "recordings"), one, other, strict=True):
-        shared = left & right
+def _check_apart(name: str, one: _Side, other: _Side) -> None:
+    for what in ("speakers", "recordings", "texts"):
+        shared = getattr(one, what) & getattr(other, what)
         if shared:
             found = f"{what} in training and test: {listed(sorted(shared))}"
             raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")

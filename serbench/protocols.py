@@ -1,17 +1,19 @@
 """Protocols: an index -> `Evaluation`s, sets of utterance ids to train on, to test on, and to choose settings on.
 
 A protocol sees labels and metadata, never features. What it yields depends on the catalogue and the ids alone, not on
-a seed, nor on the order of rows. Training and test sets never share a person.
+a seed, nor on the order of rows. Training and test sets never share a person; those of `within-text` share no text
+either.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serbench.corpora.schema import Corpus
+from serbench.corpora.texts import text_groups
 from serbench.errors import ProtocolError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,11 +57,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Utterances tested together, `sex` being that of all its speakers or `mixed`."""
+    """Utterances of speakers tested together, `sex` being that of all these or `mixed`.
+
+    `texts` names the group of texts of each utterance, where a protocol holds out texts too.
+    """
 
     name: str
     sex: str
     utterances: tuple[str, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +92,13 @@ def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
     ------
     ProtocolError : a person is unknown, or there are fewer people than groups.
     """
-    for field in (corpus.person, corpus.folds.by):
-        unknown = index[field].isna()
+    for kept_apart in (corpus.person, corpus.folds.by):
+        unknown = index[kept_apart].isna()
         if unknown.any():
             first = index["utterance"][unknown].iloc[0]
-            raise ProtocolError(corpus.name, f"{unknown.sum()} utterances without {field} (first {first})", "all known")
+            raise ProtocolError(
+                corpus.name, f"{unknown.sum()} utterances without {kept_apart} (first {first})", "all known"
+            )
     groups = [_group(index, corpus.folds.by, members) for members in _members(index, corpus)]
     if len({group.name for group in groups}) < len(groups):
         raise ProtocolError(f"{corpus.name}.folds", "two test groups of one name", "distinct names of people")
@@ -107,6 +115,17 @@ def independent_units(index: pd.DataFrame, person: str = "speaker") -> tuple[str
     sessions = _sessions(index) if person == "speaker" else []
     field = "session" if sessions else person
     return field, dict(zip(index["utterance"], index[field].astype(str), strict=True))
+
+
+def groups_with_texts(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
+    """Divide all utterances of a corpus into its test groups, as `test_groups` does, and its texts into theirs.
+
+    Raises
+    ------
+    ProtocolError : as `test_groups`, and where texts are unknown, one only, or tell emotions.
+    """
+    texts = text_groups(index, corpus.name)
+    return [replace(group, texts={u: texts[u] for u in group.utterances}) for group in test_groups(index, corpus)]
 
 
 def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
@@ -178,17 +197,82 @@ def within(groups: Sequence[Group], rule: InnerRule) -> list[Evaluation]:
     ]
 
 
+def within_text(groups: Sequence[Group], rule: InnerRule) -> list[Evaluation]:
+    """Test each group's utterances of each group of texts on a model of the other groups' other texts.
+
+    A setting is chosen by validation over the other groups as in `within`, but nothing that says a text of the test is
+    trained on or validated. Validations are speaker-independent; they do not hold out further texts, as two texts
+    (RAVDESS) leave none. What validates group i for o and what validates o for i, both without one group of texts,
+    have one training set: K groups and G groups of texts take G (K (K - 1) / 2 + K) jobs.
+    """
+    filled = [group for group in groups if group.utterances]
+    texts = sorted({group.texts[u] for group in filled for u in group.utterances})
+    if len(filled) < 2 or len(texts) < 2:
+        found = f"test groups with utterances: {len(filled)}, groups of texts: {len(texts)}"
+        raise ProtocolError("within-text", found, "at least two people and two texts to keep apart")
+    validated = _validated_groups(filled, rule)
+    rest = {text: {group.name: _saying(group, *(t for t in texts if t != text)) for group in filled} for text in texts}
+    evaluations = [
+        _held_out(_saying(outer, text), text, rest[text], validated[outer.name]) for outer in filled for text in texts
+    ]
+    return [evaluation for evaluation in evaluations if evaluation.test]
+
+
+def _saying(group: Group, *texts: str) -> Group:
+    """Keep the utterances of a group that say texts of some groups of texts."""
+    return replace(group, utterances=tuple(u for u in group.utterances if group.texts[u] in texts))
+
+
+def _held_out(outer: Group, text: str, rest: Mapping[str, Group], validated: Sequence[Group]) -> Evaluation:
+    """Test a group on one group of texts; `rest` is what each group says beside it."""
+    others, own = list(rest.values()), rest[outer.name]
+    inner = [rest[group.name] for group in validated]
+    return Evaluation(
+        name=f"{outer.name}/{text}",
+        train=_all_but(others, own),
+        test=outer.utterances,
+        inner=tuple(
+            Validation(f"{one.name} without {text}", _all_but(others, own, one), one.utterances)
+            for one in inner
+            if one.utterances
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol as the command line names it."""
+    """A protocol as the command line names it: how it groups a whole corpus, and what it evaluates.
+
+    `title` and `independence` are for readers; `option` is what asks `serbench grid` for it. Where `holds_out_texts`,
+    the plan is checked for texts on both sides too.
+    """
 
     name: str
     title: str
+    independence: str
+    groups: Callable[[pd.DataFrame, Corpus], list[Group]]
     evaluations: Callable[[Sequence[Group], InnerRule], list[Evaluation]]
+    option: str = ""
+    holds_out_texts: bool = False
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "within": Protocol("within", "each test group of a corpus against the rest of the corpus", within),
+    "within": Protocol(
+        name="within",
+        title="each test group against the rest of its corpus",
+        independence="speaker-independent",
+        groups=test_groups,
+        evaluations=within,
+    ),
+    "within-text": Protocol(
+        name="within-text",
+        title="each test group's utterances of some texts against the others' of all other texts (fewer to train on)",
+        independence="speaker- and text-independent",
+        groups=groups_with_texts,
+        evaluations=within_text,
+        option="--text-independent",
+        holds_out_texts=True,
+    ),
 }
 
 
@@ -201,12 +285,7 @@ def find_protocol(name: str) -> Protocol:
 
 def restrict(groups: Sequence[Group], utterances: set[str]) -> list[Group]:
     """Keep only some utterances of every group; groups may become empty."""
-    return [Group(g.name, g.sex, tuple(u for u in g.utterances if u in utterances)) for g in groups]
-
-
-def tuning_groups(groups: Sequence[Group], rule: InnerRule) -> dict[str, tuple[str, ...]]:
-    """Return, for each test group by name, the groups its setting is chosen on."""
-    return {name: tuple(g.name for g in chosen) for name, chosen in _validated_groups(groups, rule).items()}
+    return [replace(g, utterances=tuple(u for u in g.utterances if u in utterances)) for g in groups]
 
 
 def _validated_groups(groups: Sequence[Group], rule: InnerRule) -> dict[str, list[Group]]:

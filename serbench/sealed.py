@@ -203,7 +203,7 @@ def _intact(path: Path) -> bytes:
     content = path.read_bytes()
     if not is_intact(content):
         found = "its content is not what was written: damaged, altered, or of an earlier serbench"
-        raise DamagedError(str(path), found, todo="Run `serbench extract` or `serbench grid` again, which make it anew")
+        raise DamagedError(str(path), found, todo="Run `serbench extract`, `grid` or `score` again, which make it anew")
     return content
 
 

@@ -2,7 +2,7 @@
 
 Conventions: the unit is the speaker, or the session where speakers talk to each other, never the utterance. A `stack`
 has shape (n_units, ...): what each unit adds to a total, e.g. confusion matrices (n_units, n_labels, n_labels). A
-statistic is a function of the total, so that leaving a unit out is a subtraction.
+statistic takes totals, any number of them along the first axes, so that leaving each unit out is one subtraction.
 
 ==================  ==========================================================================================
 jackknife_interval  delete-one jackknife with Student's t (Tukey, Ann. Math. Statist. 1958; Efron and Stein 1981)
@@ -35,7 +35,8 @@ FLIPS = 9_999
 DIAGRAM_FROM = 8
 """Corpora from which on mean ranks can part methods well enough for a critical-difference diagram."""
 
-Statistic = Callable[[np.ndarray], float]
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Totals of shape (n, ...) -> values of shape (n,)."""
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -62,7 +63,7 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     bounds : the least and the largest value that the statistic can have; the interval is cut there.
 
     >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
-    >>> interval = jackknife_interval(hits, lambda total: total[0] / total[1], bounds=(0, 1))
+    >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
     >>> round(interval.low, 3), round(interval.high, 3)
     (0.452, 0.948)
     """
@@ -71,12 +72,50 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     n = len(stack)
     if n < 2:
         return None
-    total = stack.sum(axis=0)
-    without = np.array([statistic(total - unit) for unit in stack])
+    total = stack.sum(axis=0, keepdims=True)
+    without = statistic(total - stack)
     error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
     reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    value = statistic(total)
+    value = statistic(total)[0]
     return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
+
+
+def uars(confusions: np.ndarray) -> np.ndarray:
+    """UAR of each pool over the emotions it has, NaN for an empty one; shape (..., n_labels, n_labels) to (...)."""
+    totals = confusions.sum(axis=-1)
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    recalls = np.divide(hits, totals, out=np.zeros(totals.shape), where=totals > 0)
+    return _ratio(recalls.sum(axis=-1), (totals > 0).sum(axis=-1))
+
+
+def wars(confusions: np.ndarray) -> np.ndarray:
+    """Accuracy of each pool, NaN for an empty one."""
+    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
+
+
+def kappas(confusions: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of each pool."""
+    n = confusions.sum(axis=(-2, -1))
+    expected = _ratio((confusions.sum(axis=-1) * confusions.sum(axis=-2)).sum(axis=-1), n.astype(float) ** 2)
+    kappa: np.ndarray = np.nan_to_num(_ratio(wars(confusions) - expected, 1 - expected))
+    return kappa
+
+
+def macro_f1s(confusions: np.ndarray) -> np.ndarray:
+    """Macro F1 of each pool."""
+    both = confusions.sum(axis=-1) + confusions.sum(axis=-2)
+    f1: np.ndarray = np.nan_to_num(_ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both)).mean(axis=-1)
+    return f1
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    ratio: np.ndarray = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)
+    return ratio
+
+
+STATISTICS: dict[str, Statistic] = {"uar": uars, "war": wars, "kappa": kappas, "macro_f1": macro_f1s}
+"""The metrics of `serbench.metrics`, of many pools at once; UAR over the emotions present, as a unit left out may have
+been the only one with an emotion."""
 
 
 def uar_shares(stack: np.ndarray) -> np.ndarray:
@@ -146,14 +185,15 @@ def sign_flip_p(differences: np.ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p values for their number (Holm 1979).
+    """Correct p values for their number (Holm 1979): the smallest counts for all, the next for one less, and so on.
 
     >>> holm([0.01, 0.04, 0.02]).round(3).tolist()
     [0.03, 0.04, 0.04]
     """
-    from statsmodels.stats.multitest import multipletests
-
-    corrected: np.ndarray = multipletests(p, ALPHA, "holm")[1]
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)
+    corrected = np.empty(len(values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     return corrected
 
 
@@ -169,9 +209,9 @@ def against_best(stacks: Mapping[Name, np.ndarray], metric: str) -> tuple[Name, 
     -------
     the name of the best, and how each of the others differs from it.
 
-    A p is that of the sign-flip test after Holm's correction for the number of comparisons, or that of Tukey's range
-    test if this is larger: the best was picked on the same data, and without the range test one of ten equal
-    classifiers would often be called worse.
+    A p is that of the sign-flip test after Holm's correction for the number of comparisons. Where that would tell the
+    two apart, it is that of Tukey's range test if this is larger: the best was picked on the same data, and without
+    the range test one of ten equal classifiers would often be called worse.
     """
     shares = {name: SHARES[metric](stack) for name, stack in stacks.items()}
     best = max(shares, key=lambda name: round(float(shares[name].sum()), 12))
@@ -181,7 +221,7 @@ def against_best(stacks: Mapping[Name, np.ndarray], metric: str) -> tuple[Name, 
     compared = {}
     for name in others:
         pair = np.stack([stacks[best], stacks[name]], axis=1)
-        interval = jackknife_interval(pair, _difference_of(metric), bounds=(-1, 1))
+        interval = jackknife_interval(pair, difference_of(STATISTICS[metric]), bounds=(-1, 1))
         compared[name] = Comparison(float(gaps[name].sum()), interval, corrected[name])
     return best, compared
 
@@ -192,9 +232,12 @@ def _corrected(
     n_units = len(shares[best])
     if not can_be_tested(n_units, len(gaps)):
         return dict.fromkeys(gaps)
-    by_flips = holm([sign_flip_p(gap) for gap in gaps.values()])
-    by_range = range_p(np.array(list(shares.values())).T, np.array([gap.sum() for gap in gaps.values()]))
-    return {name: float(p) for name, p in zip(gaps, np.maximum(by_flips, by_range), strict=True)}
+    p = holm([sign_flip_p(gap) for gap in gaps.values()])
+    told_apart = p <= ALPHA
+    sums = np.array([gap.sum() for gap in gaps.values()])
+    by_range = range_p(np.array(list(shares.values())).T, sums[told_apart])
+    p[told_apart] = np.maximum(p[told_apart], by_range)
+    return dict(zip(gaps, p.tolist(), strict=True))
 
 
 def range_p(shares: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -219,11 +262,9 @@ def range_p(shares: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     return p
 
 
-def _difference_of(metric: str) -> Statistic:
-    from serbench.metrics import uar_of_present, war
-
-    score = {"uar": uar_of_present, "war": war}[metric]
-    return lambda pair: score(pair[0]) - score(pair[1])
+def difference_of(statistic: Statistic) -> Statistic:
+    """Statistic of pairs of totals: that of the first less that of the second."""
+    return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
     from serbench.api import Extracted, GridResult, Workspace
+    from serbench.audit import CorpusAudit
+    from serbench.audit.self_check import SelfCheck
     from serbench.grid import GridPlan
     from serbench.report import Report
+    from serbench.report.compare import RunComparison
     from serbench.report.formats import Entry, Table
+    from serbench.score import Scored
 
 A_DAY_S = 86400
 
@@ -73,10 +79,24 @@ def print_table(table: Table) -> None:
         console.print(note, markup=False)
 
 
+def print_plain(table: Table) -> None:
+    """Print a table on stdout for other programs: no colour, no notes, cells parted by tabs."""
+    rows = [table.header, *([entry.whole for entry in row] for row in table.rows)]
+    print("\n".join([f"# {_plain(table.title)}", *("\t".join(map(_plain, row)) for row in rows)]))
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+COLOURS = {"best": "bold green", "tie": "green", "untestable": "yellow", "worse": "dim"}
+"""How a value is shown, by what comparing it with the best says; the marks behind it say the same."""
+
+
 def _styled(entry: Entry) -> Text:
     from rich.text import Text
 
-    text = Text(entry.text, style="bold" if entry.best else "")
+    text = Text(entry.text, style=COLOURS.get(entry.verdict, "bold" if entry.best else ""))
     return text.append(f" {entry.aside}", style="dim") if entry.aside else text
 
 
@@ -122,7 +142,11 @@ def duration(seconds: float) -> str:
 
 def say(text: str) -> None:
     """Print a message on stderr; what would steer the terminal, as a file's name may, is escaped."""
-    print(_CONTROL.sub(lambda hit: repr(hit[0])[1:-1], text), file=sys.stderr)
+    print(_CONTROL.sub(_escaped, text), file=sys.stderr)
+
+
+def _escaped(hit: re.Match[str]) -> str:
+    return repr(hit[0])[1:-1]
 
 
 def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
@@ -184,9 +208,55 @@ def print_provenance(report: Report) -> None:
         print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
 
 
-def prose(text: str) -> str:
+def print_scored(scored: Sequence[Scored], results: str) -> None:
+    """Print what predictions of another system came to, where they are, and what their value leaves open."""
+    for one in scored:
+        cell = one.cell
+        tested = f"{one.n_utterances} utterances of {cell.task} in {one.n_folds} folds"
+        print(f"{one.corpus}: {tested}, UAR {one.uar:.3f}, as {cell.classifier} with {cell.features} features")
+        print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
+        for note in one.notes:
+            say(f"{one.corpus}: {note}")
+
+
+def print_comparison(comparison: RunComparison) -> None:
+    """Print what changed between two results folders; names in them are a stranger's, so that they are escaped."""
+    for table in comparison.tables:
+        print_table(table)
+        print()
+    for sentence in comparison.sentences:
+        print(_CONTROL.sub(_escaped, prose(sentence)))
+
+
+def print_audit(audit: CorpusAudit) -> None:
+    """Print the verdict on a corpus, what it rests on, and beside it the simple-cue baseline."""
+    print(prose(f"{audit.corpus}: {audit.verdict}."))
+    for finding in audit.findings:
+        print(_CONTROL.sub(_escaped, prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  ")))
+    cues = audit.baseline
+    if cues is not None:
+        text = (
+            f"beside it: duration and level alone give UAR {cues.uar:.2f} (chance {cues.chance:.2f}) over "
+            f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. These are "
+            "cues of emotion, so no fault; features should do better."
+        )
+        print(prose(text, indent="  "))
+    print(flush=True)
+
+
+def print_self_check(check: SelfCheck) -> None:
+    """Print what shuffled labels gave, and the verdict on serbench."""
+    draws = max(len(one.uars) for one in check.rules)
+    print(prose(f"serbench: {check.verdict}. Labels shuffled within speaker, {draws} draws, UAR of each:"))
+    for one in check.rules:
+        found = f"{one.uars.mean():.3f}, expected {one.expected.mean():.3f}, p {one.p:.5f}"
+        print(f"  {one.classifier:8} {one.rule:8} {found}: {'off' if one.is_off else 'as expected'}")
+    print(prose("The rule oracle tunes on the test on purpose: it must be off for one classifier at least."))
+
+
+def prose(text: str, *, indent: str = "") -> str:
     """Wrap a sentence to the width of a terminal."""
-    return textwrap.fill(text, LINE, subsequent_indent="  ", break_on_hyphens=False)
+    return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def say_missing(report: Report) -> None:

@@ -89,6 +89,11 @@ def test_emotion_missing_for_a_speaker_is_noted(make_corpus):
     [
         ("m1_anger_0.wav", "warning", "toy/m1_anger_0.wav: same audio as toy/f1_anger_0.wav, of another speaker"),
         ("m1_neutral_0.wav", "warning", "same audio with different emotions"),
+        (
+            "f1_neutral_0.wav",
+            "warning",
+            "byte-identical recordings of one speaker with different emotions: toy/f1_anger",
+        ),
         ("f1_anger_1.wav", "note", "byte-identical recordings of one speaker: toy/f1_anger_0.wav, toy/f1_anger_1.wav"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 import serbench
 from serbench.cli import app
 from serbench.report.formats import Entry, Table
-from serbench.terminal import ProgressLine, print_table
+from serbench.terminal import ProgressLine, print_plain, print_table
 
 HEAVY = [
     "numpy",
@@ -70,6 +71,9 @@ def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_
     assert code == 0, err
     assert "Table 2. Unweighted average recall (UAR)" in out
     assert (tmp_path / "results" / "report" / "scores.csv").is_file()
+    code, out, err = cli("report", "--plain", "--results", tmp_path / "results")
+    assert (code, len(out.splitlines())) == (0, 4)
+    assert out.splitlines()[3].startswith("mfcc\tknn\t")
 
 
 def test_dry_run_prints_cells_jobs_and_time(cli, make_corpus, tmp_path):
@@ -196,6 +200,46 @@ def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypa
     assert max(map(len, out.splitlines())) <= 80
     assert all(column in out for column in columns)
     assert out.count("features") == 3
+
+
+TABLE_2 = Table(
+    "table2-uar",
+    "Table 2",
+    ("features", "classifier", "toy"),
+    (
+        (Entry("IS09"), Entry("svc"), Entry("0.500", True, "[.40, .60]", "best")),
+        (Entry("IS09"), Entry("rf\tx"), Entry("0.480", False, "[.35, .60] ≈", "tie")),
+        (Entry("IS09"), Entry("knn"), Entry("0.300", False, "[.20, .40]", "worse")),
+    ),
+    ("≈ cannot be told apart",),
+    2,
+)
+
+
+def test_marks_and_intervals_are_shown_and_on_a_terminal_in_colour(capsys, monkeypatch):
+    print_table(TABLE_2)
+    plain = capsys.readouterr().out
+    assert "0.480 [.35, .60] ≈" in plain
+    assert "\x1b" not in plain
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_table(TABLE_2)
+    coloured = capsys.readouterr().out
+    assert re.search(r"\x1b\[1;32m *0.500", coloured)
+    assert re.search(r"\x1b\[32m *0.480", coloured)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_plain_table_is_parted_by_tabs_for_other_programs(capsys):
+    print_plain(TABLE_2)
+    assert capsys.readouterr().out.splitlines() == [
+        "# Table 2",
+        "features\tclassifier\ttoy",
+        "IS09\tsvc\t0.500 [.40, .60]",
+        "IS09\trf x\t0.480 [.35, .60] ≈",
+        "IS09\tknn\t0.300 [.20, .40]",
+    ]
 
 
 def test_progress_off_a_terminal_is_plain_lines(capsys):

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from serbench.report import Table, write_report
+from serbench.report.figures import figures
 from serbench.report.formats import Entry
 from serbench.report.outcomes import RULES
 from serbench.report.page import render_page
@@ -162,6 +163,25 @@ def test_missing_values_say_why_and_nested_gives_way_to_default(made_up_report):
     assert [of for of in reading.of("button") if "disabled" in of and of["data-key"]] == []
 
 
+def test_predictions_of_other_systems_stand_beside_nested_ones(made_up_report):
+    report, store = made_up_report(change={("sound", "svc", "alpha"): lambda cell: [outside(cell)]})
+    model = Reading(render_page(report)).model
+    (matrix,) = model["matrices"]
+    place = [row[1] for row in matrix["rows"]].index("svc†")
+    (table,) = report.of("table2-uar")
+    assert matrix["views"]["uar nested"]["rows"][place][0][0] == table.rows[1 + place][2].text != "–"
+    assert matrix["views"]["uar oracle"]["rows"][place][0][0] == "–"
+    (cell,) = [cell for cell in model["cells"].values() if list(cell["rules"]) == ["given"]]
+    assert cell["rules"]["given"]["settings"] == []
+    assert "heard" not in render_page(report)
+    assert "confusion-alpha-sound-svc" in figures(report)
+
+
+def outside(cell):
+    record = {**cell.record, "outside": {"file": "theirs.csv", "sha256": "0" * 64}}
+    return replace(cell, record=record, outcomes={"given": replace(cell.outcomes["nested"], rule="given")})
+
+
 def refused(cell):
     reasons = dict.fromkeys(RULES, "<why>")
     return replace(cell, record={**cell.record, "refused": "<why>"}, outcomes={}, reasons=reasons)
@@ -235,7 +255,9 @@ def test_tables_without_a_place_of_their_own_follow_at_the_end(made_up_report):
     reading = Reading(render_page(replace(report, tables=(*report.tables, extra))))
     assert "Rules side by side" in reading.text
     assert "A note." in reading.text
-    assert [of["id"] for of in reading.of("section") if of.get("class") == "other"] == ["recall-1", "rules-2"]
+    shown = [of["id"].rpartition("-")[0] for of in reading.of("section") if of.get("class") == "other"]
+    own_place = ("table1", "table2", "confusion")
+    assert shown == [t.stem for t in report.tables if not t.stem.startswith(own_place)] + ["rules"]
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------

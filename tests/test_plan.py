@@ -5,7 +5,7 @@ import pytest
 
 from serbench.errors import ProtocolError
 from serbench.plan import Recipe, Request, Rows, make_plan
-from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within
+from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within, within_text
 
 RECIPE = Recipe(
     classifier="svc",
@@ -36,6 +36,24 @@ def rows_of(groups):
 def request_of(n, inner="all", recipe=RECIPE):
     groups = groups_of(n)
     return Request(recipe, rows_of(groups), tuple(within(groups, inner_rule(inner, n))))
+
+
+def text_request_of(n, n_texts, inner="all"):
+    groups = [
+        Group(f"g{i}", "f", tuple(f"u{i}t{t}" for t in range(n_texts)), {f"u{i}t{t}": f"t{t}" for t in range(n_texts)})
+        for i in range(n)
+    ]
+    rows = dataclasses.replace(rows_of(groups), texts={u: t for g in groups for u, t in g.texts.items()})
+    return Request(RECIPE, rows, tuple(within_text(groups, inner_rule(inner, n))))
+
+
+@pytest.mark.parametrize(("n", "n_texts"), [(3, 2), (5, 3), (10, 5)])
+def test_holding_out_texts_too_costs_as_much_for_each_group_of_texts(n, n_texts):
+    assert len(make_plan([text_request_of(n, n_texts)]).jobs) == n_texts * (n * (n - 1) // 2 + n)
+
+
+def test_holding_out_texts_on_a_ring_of_four_costs_three_models_per_group_and_text():
+    assert len(make_plan([text_request_of(15, 2, inner="4")]).jobs) == 2 * 3 * 15
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
@@ -118,6 +136,33 @@ LEAKS = {
 def test_leak_stops_the_run(leaky, message):
     with pytest.raises(ProtocolError, match=message):
         make_plan([Request(RECIPE, rows_of(groups_of(3)), (leaky,))])
+
+
+TEXT_LEAKS = {
+    "text in training": (evaluation(["u0a", "u1b"], ["u2b"]), "plan, e: texts in training and test: b"),
+    "test text trains the inner model": (
+        evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0b",)), ("u1a",))]),
+        "validation v against its test: texts in training and test: b",
+    ),
+    "tuned on the test text": (
+        evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1b",))]),
+        "validation v on its test: texts in training and test: b",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leaky", "message"), TEXT_LEAKS.values(), ids=TEXT_LEAKS)
+def test_text_of_the_test_in_training_or_tuning_stops_a_run_that_holds_out_texts(leaky, message):
+    rows = rows_of(groups_of(3))
+    make_plan([Request(RECIPE, rows, (leaky,))])
+    with pytest.raises(ProtocolError, match=message):
+        make_plan([Request(RECIPE, dataclasses.replace(rows, texts={u: u[-1] for u in rows.people}), (leaky,))])
+
+
+def test_validation_may_say_what_its_training_says():
+    rows = dataclasses.replace(rows_of(groups_of(3)), texts={f"u{i}{t}": t for i in range(3) for t in "ab"})
+    sound = evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1a",))])
+    assert len(make_plan([Request(RECIPE, rows, (sound,))]).jobs) == 2
 
 
 def test_overlapping_segments_on_both_sides_are_a_leak():

@@ -2,13 +2,13 @@ import dataclasses
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.schema import Folds
 from serbench.errors import ProtocolError
-from serbench.protocols import PROTOCOLS, Group, inner_rule, ring, test_groups, tuning_groups, within
+from serbench.protocols import PROTOCOLS, Group, groups_with_texts, inner_rule, ring, test_groups, within, within_text
 
 test_groups.__test__ = False  # pytest takes the name for a test
 EMODB = load_catalogue().corpus("emodb")
@@ -110,8 +110,11 @@ def test_wrong_inner_rules_are_refused(requested, message):
         inner_rule(requested, 10)
 
 
-def groups_of(n, sexes="fm"):
-    return [Group(f"g{i:02d}", sexes[i % len(sexes)], (f"u{i}a", f"u{i}b")) for i in range(n)]
+def groups_of(n, sexes="fm", texts="ab"):
+    return [
+        Group(f"g{i:02d}", sexes[i % len(sexes)], tuple(f"u{i}{t}" for t in texts), {f"u{i}{t}": t for t in texts})
+        for i in range(n)
+    ]
 
 
 def test_ring_interleaves_the_sexes():
@@ -122,7 +125,7 @@ def test_ring_interleaves_the_sexes():
 
 @given(n=st.integers(6, 30), k=st.sampled_from([2, 4]))
 def test_validating_on_ring_neighbours_is_symmetric(n, k):
-    chosen = tuning_groups(groups_of(n), inner_rule(str(k), n))
+    chosen = {e.name: [inner.name for inner in e.inner] for e in within(groups_of(n), inner_rule(str(k), n))}
     assert all(len(set(neighbours)) == k for neighbours in chosen.values())
     assert all(outer in chosen[inner] for outer, neighbours in chosen.items() for inner in neighbours)
 
@@ -141,11 +144,64 @@ def test_protocol_never_shares_a_speaker_and_tests_each_utterance_once(name, dat
     for evaluation in evaluations:
         train, test = ({of[u] for u in ids} for ids in (evaluation.train.utterances, evaluation.test))
         assert not train & test
-        assert len(evaluation.train.utterances) + len(evaluation.test) == len(of)
         for inner in evaluation.inner:
             inner_train = {of[u] for u in inner.train.utterances}
             assert not inner_train & ({of[u] for u in inner.test} | test)
             assert not {of[u] for u in inner.test} & test
+
+
+def test_within_trains_on_all_that_it_does_not_test():
+    for evaluation in within(groups_of(5), inner_rule("all", 5)):
+        assert len(evaluation.train.utterances) + len(evaluation.test) == 10
+
+
+@st.composite
+def ragged_groups(draw):
+    """Groups that say some of up to five texts each, some of them more than once, some nothing."""
+    said = draw(st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=2, max_size=6))
+    groups = []
+    for i, texts in enumerate(said):
+        of = {f"u{i}-{k}": text for k, text in enumerate(texts)}
+        groups.append(Group(f"g{i}", "fm"[i % 2], tuple(of), of))
+    return groups
+
+
+@given(groups=ragged_groups(), inner=st.sampled_from(["all", "none", "2", "auto"]))
+def test_within_text_never_shares_a_speaker_or_a_text_with_the_test_and_leaves_nothing_else_out(groups, inner):
+    speaker = {u: g.name for g in groups for u in g.utterances}
+    text = {u: g.texts[u] for g in groups for u in g.utterances}
+    assume(len(set(speaker.values())) > 1 and len(set(text.values())) > 1)
+    evaluations = within_text(groups, inner_rule(inner, len(set(speaker.values()))))
+    assert sorted(u for e in evaluations for u in e.test) == sorted(speaker)
+    for evaluation in evaluations:
+        ((who, what),) = {(speaker[u], text[u]) for u in evaluation.test}
+        free = {u for u in speaker if speaker[u] != who and text[u] != what}
+        assert set(evaluation.train.utterances) == free
+        for validation in evaluation.inner:
+            (other,) = {speaker[u] for u in validation.test}
+            assert set(validation.test) == {u for u in free if speaker[u] == other}
+            assert set(validation.train.utterances) == free - set(validation.test)
+
+
+def test_within_text_names_its_folds_and_validations():
+    evaluation = within_text(groups_of(3), inner_rule("all", 3))[1]
+    assert evaluation.name == "g00/b"
+    assert names(evaluation.inner) == ["g01 without b", "g02 without b"]
+
+
+def test_one_text_alone_cannot_be_held_out():
+    with pytest.raises(
+        ProtocolError, match=r"test groups with utterances: 3, groups of texts: 1. Expected at least two"
+    ):
+        within_text(groups_of(3, texts="a"), inner_rule("all", 3))
+
+
+def test_groups_with_texts_are_the_test_groups(make_index):
+    index = make_index().assign(text=lambda table: table["file"].str[-5])
+    groups = groups_with_texts(index, corpus(leave_out=1))
+    assert names(groups) == names(test_groups(index, corpus(leave_out=1)))
+    assert set(groups[0].texts.values()) == {"texts1", "texts2"}
+    assert set(groups[0].texts) == set(groups[0].utterances)
 
 
 def test_groups_left_without_utterances_are_passed_over():

@@ -14,6 +14,7 @@ from serbench.audio import decode, to_mono
 from serbench.cells import CorpusData
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.labels import scan_corpus
+from serbench.corpora.texts import text_groups
 from serbench.protocols import test_groups
 from serbench.report.outcomes import load_outcomes
 from serbench.store import Store
@@ -48,6 +49,17 @@ def test_counts_of_the_partial_copies(name, place):
     assert scan.table["speaker"].nunique() == speakers
     five = ("anger", "fear", "happiness", "neutral", "sadness")
     assert scan.table["emotion"].isin(five).sum() == in_five
+
+
+@pytest.mark.parametrize(("name", "n_texts", "n_groups"), [("emodb", 10, 5), ("ravdess", 2, 2), ("nemo", 90, 5)])
+def test_texts_are_known_and_dealt_into_even_groups(name, n_texts, n_groups, place):
+    if name not in load_catalogue().on_disk():
+        pytest.skip(f"{name} is not in SERBENCH_DATA")
+    index = api.load_index(name, place)
+    assert index["text"].nunique() == n_texts
+    sizes = index["utterance"].map(text_groups(index, name)).value_counts()
+    assert len(sizes) == n_groups
+    assert sizes.max() - sizes.min() < len(index) / n_texts
 
 
 def test_the_duplicate_pair_of_ravdess_actor_07_is_found():
@@ -175,6 +187,7 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
         np.testing.assert_allclose(shared.dual_coef_, own.dual_coef_, rtol=1e-12)
 
 
+@pytest.mark.slow  # a minute; the plain suite holds rf to the script on a smaller table
 def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
     compare_with_script("rf", place, inner="none", rules=("default",))
 

@@ -9,7 +9,7 @@ from serbench.classifiers.mlp import MLP
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, problems
 from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
 from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
-from serbench.plugins import Group, Known, find_plugin, know_all
+from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
 
 CLASSIFIERS: dict[str, Classifier] = {
     classifier.name: classifier for classifier in (SVC_CLASSIFIER, LINEAR_SVC, FOREST, MLP, LOGISTIC, KNN, DUMMY)
@@ -39,6 +39,11 @@ def find_classifier(name: str) -> Classifier:
     return CLASSIFIERS[name] if name in CLASSIFIERS else find_plugin(GROUP, name)
 
 
+def has_classifier(name: str) -> bool:
+    """Tell whether a name is that of a classifier, without importing plug-ins."""
+    return name in CLASSIFIERS or name in plugin_names(GROUP)
+
+
 def known_classifiers() -> Known[Classifier]:
     """Return all classifiers, and what is wrong with plug-ins that cannot be used. Imports every plug-in."""
     return know_all(GROUP)
@@ -53,6 +58,7 @@ __all__ = [
     "Swept",
     "Training",
     "find_classifier",
+    "has_classifier",
     "known_classifiers",
     "loop_sweep",
 ]

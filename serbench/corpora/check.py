@@ -6,7 +6,7 @@ Headers are read always; samples only in a deep check. Nothing is written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,9 +30,13 @@ Value = TypeVar("Value", int, str)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: `error` where numbers would be wrong or missing, `warning` where they mislead, or `note`."""
+    """One finding: `error` where numbers would be wrong or missing, `warning` where they mislead, or `note`.
+
+    `kind` says in a word or two what was looked at, e.g. `counts` or `sampling rate`.
+    """
 
     level: str
+    kind: str
     text: str
 
 
@@ -61,10 +65,10 @@ def check_copy(corpus: Corpus, *, partial: bool = False, deep: bool = False) -> 
     try:
         scan = scan_corpus(corpus, partial=partial)
     except CorpusError as error:
-        findings += [Finding("error", str(fault)) for fault in error.faults]
+        findings += [Finding("error", "counts", str(fault)) for fault in error.faults]
         scan = scan_corpus(corpus, partial=True)
     if scan.partial and partial:
-        findings.append(Finding("note", scan.partial))
+        findings.append(Finding("note", "counts", scan.partial))
     headers, unreadable = _headers(scan)
     findings += unreadable
     findings += _header_findings(corpus, headers, partial=partial)
@@ -90,17 +94,18 @@ def _headers(scan: Scan) -> tuple[dict[str, Header], list[Finding]]:
             headers[file] = read_header(scan.path(file))
         except AudioError as error:
             reasons[file] = str(error)
-    return headers, [Finding("error", reason) for reason in _grouped(reasons)]
+    return headers, list(damage_findings(reasons))
 
 
-def _grouped(reasons: Mapping[str, str]) -> Iterator[str]:
-    """Word many files with one fault as one line."""
+def damage_findings(reasons: Mapping[str, str]) -> Iterator[Finding]:
+    """Word the reasons why recordings cannot be read, many files with one fault as one finding."""
     kinds: dict[str, list[str]] = {}
     for file, reason in reasons.items():
         kinds.setdefault(reason.replace(Path(file).name, "FILE", 1), []).append(file)
     for kind, files in kinds.items():
         what = kind.removeprefix("FILE: ")
-        yield f"{files[0]}: {what}" if len(files) == 1 else f"{len(files)} files: {what} ({listed(files)})"
+        text = f"{files[0]}: {what}" if len(files) == 1 else f"{len(files)} files: {what} ({listed(files)})"
+        yield Finding("error", "damage", text)
 
 
 def _header_findings(corpus: Corpus, headers: Mapping[str, Header], *, partial: bool) -> Iterator[Finding]:
@@ -108,9 +113,8 @@ def _header_findings(corpus: Corpus, headers: Mapping[str, Header], *, partial: 
     if corpus.expect.rate is not None and rates and max(rates, key=lambda r: len(rates[r])) != corpus.expect.rate:
         found = max(rates, key=lambda r: len(rates[r]))
         level = "note" if partial else "error"
-        yield Finding(
-            level, f"most recordings have {found} Hz, expected {corpus.expect.rate} Hz: not the original files"
-        )
+        text = f"most recordings have {found} Hz, expected {corpus.expect.rate} Hz: not the original files"
+        yield Finding(level, "sampling rate", text)
     yield from _odd_ones("sampling rates differ", {f"{rate} Hz": files for rate, files in rates.items()})
     channels = _by({file: header.channels for file, header in headers.items()})
     yield from _odd_ones("channels differ", {f"{n} channels": files for n, files in channels.items()})
@@ -120,18 +124,18 @@ def _header_findings(corpus: Corpus, headers: Mapping[str, Header], *, partial: 
         f for f, h in headers.items() if f.lower().endswith(".wav") and not h.container.startswith(("WAV", "RF64"))
     ]
     if disguised:
-        yield Finding(
-            "note", f"{len(disguised)} files named .wav are something else inside, but readable: {listed(disguised)}"
-        )
+        text = f"{len(disguised)} files named .wav are something else inside, but readable: {listed(disguised)}"
+        yield Finding("note", "format", text)
     short = [file for file, header in headers.items() if header.duration_s < SHORTEST_S]
     if short:
-        yield Finding("error", f"{len(short)} recordings are shorter than {SHORTEST_S * 1000:.0f} ms: {listed(short)}")
+        text = f"{len(short)} recordings are shorter than {SHORTEST_S * 1000:.0f} ms: {listed(short)}"
+        yield Finding("error", "duration", text)
     durations = {header.duration_s for header in headers.values()}
     if len(headers) > 10 and len(durations) == 1:
         text = (
             f"all {len(headers)} recordings last exactly {durations.pop():g} s: cut or padded copies, not the originals"
         )
-        yield Finding("warning", text)
+        yield Finding("warning", "duration", text)
 
 
 def _odd_ones(what: str, groups: Mapping[str, list[str]]) -> Iterator[Finding]:
@@ -139,30 +143,31 @@ def _odd_ones(what: str, groups: Mapping[str, list[str]]) -> Iterator[Finding]:
         return
     usual = max(groups, key=lambda name: len(groups[name]))
     rest = "; ".join(f"{name}: {listed(files)}" for name, files in groups.items() if name != usual)
-    yield Finding("note", f"{what}: {len(groups[usual])} have {usual}; {rest}")
+    yield Finding("note", "format", f"{what}: {len(groups[usual])} have {usual}; {rest}")
 
 
 def _label_findings(scan: Scan) -> Iterator[Finding]:
     person = scan.corpus.person
     labelled = scan.table[scan.table["emotion"].notna()]
     if labelled.empty:
-        yield Finding("warning", "no utterance has an emotion")
+        yield Finding("warning", "emotions", "no utterance has an emotion")
         return
     text = confounded(labelled, person)
     if text:
-        yield Finding("warning", f"{text}: what a classifier learns of one may be the other")
+        yield Finding("warning", "confounded", f"{text}: what a classifier learns of one may be the other")
     counts = labelled.groupby([person, "emotion"]).size().unstack(fill_value=0)
     lacking = [f"{str(p).rpartition('/')[2]} lacks {', '.join(row.index[row == 0])}" for p, row in counts.iterrows()]
     lacking = [line for line in lacking if not line.endswith("lacks ")]
     if lacking:
         yield Finding(
             "note",
+            "emotions",
             f"{len(lacking)} of {len(counts)} {person}s lack an emotion: {'; '.join(lacking[:5])}"
             + ("; ..." if len(lacking) > 5 else ""),
         )
     few = [f"{emotion} ({n})" for emotion, n in labelled["emotion"].value_counts().items() if n < FEW]
     if few:
-        yield Finding("note", f"emotions with fewer than {FEW} utterances: {listed(few)}")
+        yield Finding("note", "counts", f"emotions with fewer than {FEW} utterances: {listed(few)}")
 
 
 def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Finding]:
@@ -180,20 +185,33 @@ def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Findin
         hashes[str(row["utterance"])] = recording.audio_hash
         if not np.any(recording.samples):
             silent.append(str(row["utterance"]))
-    yield from (Finding("error", reason) for reason in _grouped(reasons))
+    yield from damage_findings(reasons)
+    yield from silence_findings(silent)
+    yield from copy_findings(scan.table.assign(audio_hash=scan.table["utterance"].map(hashes)), scan.corpus.person)
+
+
+def silence_findings(silent: Sequence[str]) -> Iterator[Finding]:
+    """Name the utterances without a single sample that is not zero."""
     if silent:
-        yield Finding("warning", f"{len(silent)} recordings are digital silence: {listed(silent)}")
-    index = scan.table.assign(audio_hash=scan.table["utterance"].map(hashes))
-    across = cross_speaker_duplicates(index, person=scan.corpus.person)
-    overlaps = overlapping_segments(index, person=scan.corpus.person)
+        yield Finding("warning", "digital silence", f"{len(silent)} recordings are digital silence: {listed(silent)}")
+
+
+def copy_findings(index: pd.DataFrame, person: str) -> Iterator[Finding]:
+    """Name overlapping segments and byte-identical recordings, across people and of one, by an index with hashes."""
+    across = cross_speaker_duplicates(index, person=person)
+    overlaps = overlapping_segments(index, person=person)
     if overlaps:
         pairs = listed(f"{one} and {other}" for one, other in overlaps)
-        yield Finding("warning", f"segments of different {scan.corpus.person}s overlap: {pairs}")
+        yield Finding("warning", "copies", f"segments of different {person}s overlap: {pairs}")
     for utterance, reason in across.items():
-        yield Finding("warning", f"{utterance}: {reason}; it takes no part")
+        yield Finding("warning", "copies", f"{utterance}: {reason}; it takes no part")
+    emotions = index.set_index("utterance")["emotion"]
     for group in identical_recordings(index):
-        if not set(group) & set(across):
-            yield Finding("note", f"byte-identical recordings of one {scan.corpus.person}: {listed(group)}")
+        if set(group) & set(across):
+            continue
+        differ = emotions[group].nunique(dropna=False) > 1  # so one of the labels is wrong
+        text = f"byte-identical recordings of one {person}{' with different emotions' if differ else ''}"
+        yield Finding("warning" if differ else "note", "copies", f"{text}: {listed(group)}")
 
 
 def _facts(scan: Scan, headers: Mapping[str, Header]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from serbench.keys import digest
 _DECISIVE = ("utterance", "audio_hash", "speaker", "raw_label", "emotion", "gender", "session", "voice", "duplicate")
 
 
-def index_fingerprint(index: pd.DataFrame) -> str:
-    """Digest what decides cells: ids, audio, people, labels, and what groups people."""
-    columns = [index[name].astype("string").fillna("") for name in _DECISIVE if name in index]
+def index_fingerprint(index: pd.DataFrame, *, with_texts: bool = False) -> str:
+    """Digest what decides cells: ids, audio, people, labels, what groups people, and where asked for the texts."""
+    decisive = (*_DECISIVE, "text") if with_texts else _DECISIVE
+    columns = [index[name].astype("string").fillna("") for name in decisive if name in index]
     return digest([list(row) for row in zip(*columns, strict=True)])

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from serbench import __version__
+from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
@@ -33,6 +34,9 @@ from serbench.report.tables import (
 )
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
+
+STEMS = ("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds")
+"""Kinds of tables that a report has or has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +102,13 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     compared = [(matrix, contests(matrix)) for matrix in found]
     tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
     tables += [recall_matrix(matrix) for matrix in found]
+    tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
+    tables += [*held_out_tables(found), *seed_tables(found)]
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {
         "scores": score_table(cells),
+        "groups": group_table(cells),
         "recall-long": recall_table(cells),
         "differences": difference_table(compared),
         "confusion": confusion_table(cells),
@@ -136,7 +143,7 @@ def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store
             for t in tables
         ],
         "cells": {key: p.json for key, p in sorted(made.items())},
-        "settings": {p.settings: p.space for _, p in sorted(made.items())},
+        "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
         "features": {key: read_json(path) for key, path in described.items() if path.is_file()},
     }
 
@@ -158,7 +165,7 @@ def write_report(report: Report, store: Store) -> None:
 
     folder = store.report
     remove_figures(folder)
-    for stem in ("recall", "confusion", *(f"table2-{metric}" for metric in TITLES)):
+    for stem in (*STEMS, *(f"table2-{metric}" for metric in TITLES)):
         if not report.of(stem):  # what this report does not have must not stay from the last one
             for ending in FORMATS:
                 (folder / f"{stem}.{ending}").unlink(missing_ok=True)

@@ -7,30 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serbench.comparable import BASIS, INCOMPARABLE, Facts, agreed, agreeing, column, differing, facts
+from serbench.comparable import BASIS, INCOMPARABLE, Facts, again, agreed, agreeing, column, differing, facts
 from serbench.errors import listed
-from serbench.report.outcomes import RULES, CellOutcomes
+from serbench.report.outcomes import CellOutcomes, without_outcomes
 
 
 def keep_comparable(cells: Sequence[CellOutcomes]) -> list[CellOutcomes]:
-    """Refuse cells that differ from the others of their column; only those with predictions have a say."""
+    """Refuse cells that differ from the others of their column; only those with predictions have a say.
+
+    Predictions of other systems have none where the grid has cells: they must fit these.
+    """
     of_column: dict[tuple[str, str, str], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.outcomes:
             of_column.setdefault(column(cell.record), []).append(i)
     kept = list(cells)
     for members in of_column.values():
-        known = [facts(cells[i].record) for i in members]
-        standing = agreeing(known)
-        common = agreed([known[k] for k in standing])
-        for k in set(range(len(members))) - standing:
-            kept[members[k]] = _refused(cells[members[k]], _reason(known[k], common))
+        known = {i: facts(cells[i].record) for i in members}
+        voters = [i for i in members if not cells[i].is_outside] or members
+        common = agreed([known[voters[k]] for k in agreeing([known[i] for i in voters])])
+        for i in members:
+            if differing(known[i], common):
+                kept[i] = _refused(cells[i], _reason(known[i], common))
     return kept
 
 
 def _refused(cell: CellOutcomes, why: str) -> CellOutcomes:
-    reason = f"{INCOMPARABLE} {why}; run it again"
-    return CellOutcomes(cell.cell, {**cell.record, "refused": reason}, reasons=dict.fromkeys(RULES, reason))
+    reason = f"{INCOMPARABLE} {why}; {again(cell.record)}"
+    return without_outcomes({**cell.record, "refused": reason}, reason)
 
 
 def _reason(own: Facts, others: Facts) -> str:

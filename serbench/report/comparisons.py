@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.report.matrices import Matrix
+from serbench.metrics import METRICS, uar_of_present
+from serbench.report.matrices import Matrix, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
-from serbench.report.scores import has_all_emotions, unit_stack
+from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
 from serbench.stats import SHARES, Comparison, Ranking, against_best, can_be_tested, rank_over, smallest_p
 
 RowName = tuple[str, str]
@@ -48,10 +49,11 @@ class Contest:
     def sentence(self) -> str:
         """How many comparisons the verdicts rest on, or why there are none."""
         n, units = len(self.others), f"{self.n_units} {self.unit}s"
+        comparisons = f"{n} comparison{'s' if n > 1 else ''} with the best"
         if self.is_testable:
-            return f"{n} comparisons with the best, over {units}"
+            return f"{comparisons}, over {units}"
         least = f"over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        return f"{n} comparisons with the best cannot be tested, as {least} for each before correction"
+        return f"{comparisons} cannot be tested, as {least} before correction"
 
 
 Contests = Mapping[str, Mapping[str, Contest]]
@@ -59,7 +61,7 @@ Contests = Mapping[str, Mapping[str, Contest]]
 
 
 def contests(matrix: Matrix) -> Contests:
-    """Compare the nested values of every corpus that has at least two."""
+    """Compare the nested values, and those of other systems, of every corpus that has at least two."""
     return {metric: _of_corpora(matrix, metric) for metric in SHARES}
 
 
@@ -67,7 +69,7 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
     found = {}
     for corpus in matrix.corpora:
         cells = {place[:2]: cell for place, cell in matrix.cells.items() if place[2] == corpus}
-        taking_part = {row: cells[row] for row in matrix.rows if row in cells and "nested" in cells[row].outcomes}
+        taking_part = {row: cells[row] for row in matrix.rows if row in cells and cells[row].contender}
         common = matrix.common[corpus]
         if len(taking_part) > 1 and has_all_emotions(next(iter(taking_part.values())), common):
             found[corpus] = _contest(corpus, metric, taking_part, common)
@@ -75,22 +77,20 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
 
 
 def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
-    stacks = {row: unit_stack(cell, cell.outcomes["nested"], common) for row, cell in cells.items()}
+    stacks = {row: unit_stack(cell, contender, common) for row, cell in cells.items() if (contender := cell.contender)}
     best, others = against_best(stacks, metric)
     return Contest(corpus, metric, best, others, len(common), cells[best].unit, len(stacks[best]))
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
-    """Rank the rows that have a nested value in every corpus."""
-    from serbench.metrics import METRICS
-
+    """Rank the rows that have a nested value, or one of another system, in every corpus."""
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
         of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
-        cells = [cell for cell in of_row if cell is not None and "nested" in cell.outcomes]
-        pools = [(cell, matrix.common[corpus]) for cell, corpus in zip(cells, matrix.corpora, strict=False)]
-        if len(cells) == len(matrix.corpora) and all(has_all_emotions(*pool) for pool in pools):
-            sums = [unit_stack(cell, cell.outcomes["nested"], common).sum(axis=0) for cell, common in pools]
+        cells = [(cell, cell.contender) for cell in of_row if cell is not None and cell.contender is not None]
+        pools = [(*pair, matrix.common[corpus]) for pair, corpus in zip(cells, matrix.corpora, strict=False)]
+        if len(cells) == len(matrix.corpora) and all(has_all_emotions(cell, common) for cell, _, common in pools):
+            sums = [unit_stack(*pool).sum(axis=0) for pool in pools]
             values[" ".join(row)] = [METRICS[metric](total) for total in sums]
     return rank_over(values)
 
@@ -123,3 +123,27 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
                 "n_units": contest.n_units,
                 "n_utterances": contest.n_utterances,
             }
+
+
+def claimed_gain(cell: CellOutcomes) -> float:
+    """How much higher the UAR is when settings are chosen on the test data."""
+    oracle, nested = (uar_of_present(pool_confusion(cell, cell.outcomes[rule])) for rule in ("oracle", "nested"))
+    return oracle - nested
+
+
+def claim_sentence(matrix: Matrix) -> str:
+    """How many points tuning on the test data would have added; empty where no cell has both rules."""
+    gains = [(claimed_gain(cell), place) for place, cell in in_corpus_order(matrix) if _is_tuned(cell)]
+    if not gains:
+        return ""
+    largest, (features, classifier, corpus) = max(gains)
+    mean = sum(gain for gain, _ in gains) / len(gains)
+    return (
+        f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
+        f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
+    )
+
+
+def _is_tuned(cell: CellOutcomes) -> bool:
+    """Whether there was something to choose, and it was chosen both ways."""
+    return {"nested", "oracle"} <= set(cell.outcomes) and len(cell.record["settings"]) > 1

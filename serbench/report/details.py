@@ -75,7 +75,12 @@ def people_stack(cell: CellOutcomes, outcome: Outcome) -> tuple[list[str], np.nd
 
 
 def setting_counts(cell: CellOutcomes, outcome: Outcome) -> list[tuple[str, int, int]]:
-    """Settings that were chosen, the most frequent first: in words, for how many folds, and unconverged in how many."""
+    """Settings that were chosen, the most frequent first: in words, for how many folds, and unconverged in how many.
+
+    Those of another system are not known.
+    """
+    if cell.is_outside:
+        return []
     chosen = Counter(outcome.settings[fold] for fold in cell.folds)
     stopped = Counter(outcome.settings[fold] for fold in outcome.not_converged)
     order = sorted(chosen, key=lambda setting: (-chosen[setting], setting))

@@ -25,7 +25,7 @@ from serbench.report.colours import ink, scale, step_of
 from serbench.report.comparisons import ranking
 from serbench.report.details import people_stack
 from serbench.report.matrices import Place, in_corpus_order
-from serbench.report.outcomes import CellOutcomes
+from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.tables import TITLES, Indexed
 from serbench.report.views import Block, Score, View, blocks, read_scores, views
 from serbench.sealed import write_bytes
@@ -136,10 +136,11 @@ def _rank_diagrams(block: Block) -> Iterator[tuple[str, Draw]]:
 
 
 def _of_cell(place: Place, cell: CellOutcomes, scores: pd.DataFrame) -> Iterator[tuple[str, Draw]]:
-    rule = main_rule(cell)
+    outcome = cell.headline or cell.outcomes["default"]
+    rule = outcome.rule
     title = f"{place[2]}, {place[0]}, {place[1]} ({rule})"
-    yield "confusion", functools.partial(confusion_figure, cell, title)
-    yield "speakers", functools.partial(people_figure, cell, read_scores(scores)[rule, "uar"], title)
+    yield "confusion", functools.partial(confusion_figure, cell, outcome, title)
+    yield "speakers", functools.partial(people_figure, cell, outcome, read_scores(scores)[rule, "uar"], title)
 
 
 def file_names(wanted: Sequence[str]) -> list[str]:
@@ -157,11 +158,6 @@ def file_names(wanted: Sequence[str]) -> list[str]:
     return names
 
 
-def main_rule(cell: CellOutcomes) -> str:
-    """The rule that stands for a cell: nested, or default where there is none."""
-    return "nested" if "nested" in cell.outcomes else "default"
-
-
 def heat_map(view: View) -> Figure:
     """Draw a view of a matrix: values with intervals and marks, the best of each corpus in bold."""
     matrix = view.matrix
@@ -174,14 +170,14 @@ def heat_map(view: View) -> Figure:
             number = f"{shown.text} {shown.mark}".strip()
             _write_in(axes, (x, y - (0.15 if shown.interval else 0)), number, color=colour, weight=weight)
             _write_in(axes, (x, y + 0.24), shown.interval, color=colour, size=5.5)
-    _label(axes, matrix.corpora, [" ".join(row) for row in matrix.rows])
+    _label(axes, matrix.corpora, [" ".join(labels) for labels in view.labels])
     axes.set_title(_plain(view.caption), pad=18)
     return _figure(axes)
 
 
-def confusion_figure(cell: CellOutcomes, title: str) -> Figure:
+def confusion_figure(cell: CellOutcomes, outcome: Outcome, title: str) -> Figure:
     """Draw a confusion matrix: rows are the truth; shares of the row, and counts below."""
-    _, stack = people_stack(cell, cell.outcomes[main_rule(cell)])
+    _, stack = people_stack(cell, outcome)
     counts = stack.sum(axis=0)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     n = len(cell.emotions)
@@ -198,9 +194,9 @@ def confusion_figure(cell: CellOutcomes, title: str) -> Figure:
     return _figure(axes)
 
 
-def people_figure(cell: CellOutcomes, score: Score, title: str) -> Figure:
+def people_figure(cell: CellOutcomes, outcome: Outcome, score: Score, title: str) -> Figure:
     """Draw the UAR of each speaker as a dot, the value of the pool as a line, and its interval as a band."""
-    names, stack = people_stack(cell, cell.outcomes[main_rule(cell)])
+    names, stack = people_stack(cell, outcome)
     values = [uar_of_present(of) for of in stack]
     order = sorted(range(len(names)), key=lambda i: (-values[i], names[i]))
     axes = _axes(3.2, 0.17 * len(names) + 0.1)

@@ -35,6 +35,7 @@ _LATEX = {
     "]": "{]}",
     "*": "{*}",
     "°": r"\textdegree{}",
+    "†": r"\textdagger{}",
     "–": "--",
     "≈": r"$\approx$",
     "±": r"$\pm$",
@@ -50,11 +51,13 @@ class Entry:
     """The text of one place in a table; `best` is set in bold.
 
     `aside` is what readers see behind it (an interval, a mark); CSV has the text alone, a number.
+    `verdict`: see `Contest.verdict`.
     """
 
     text: str
     best: bool = False
     aside: str = ""
+    verdict: str = ""
 
     @property
     def whole(self) -> str:

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from serbench.comparable import INCOMPARABLE
+from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
+from serbench.protocols import find_protocol
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
@@ -38,10 +39,19 @@ class Variant:
         return Variant(*task, tuple(cell.record["task_emotions"]))
 
     @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked of any system, however it was trained."""
+        return self.protocol, self.task, self.emotions
+
+    @property
     def title(self) -> str:
         """The variant in words."""
+        if self.inner == UNKNOWN:
+            return f"{self.protocol}, {self.task}"
         scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
-        return f"{self.protocol}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
+        protocol = find_protocol(self.protocol)
+        words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
+        return f"{self.protocol}{words}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
 
     @property
     def description(self) -> str:
@@ -49,18 +59,22 @@ class Variant:
         name, _, filters = self.task.partition(" where ")
         emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
         only = f", only where {filters}" if filters else ""
-        return f"Each test group against the rest of its corpus, speaker-independent; emotions: {name}{emotions}{only}."
+        protocol = find_protocol(self.protocol)
+        what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
+        return f"{what}; emotions: {name}{emotions}{only}."
 
     @property
-    def order(self) -> tuple[bool, bool, bool, str]:
-        """Place among variants: the default task, inner rule and scaling come first."""
-        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", self.title
+    def order(self) -> tuple[bool, bool, bool, bool, str]:
+        """Place among variants: the default task, inner rule, scaling and protocol come first."""
+        is_optional = bool(find_protocol(self.protocol).option)
+        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", is_optional, self.title
 
     @property
     def options(self) -> str:
         """Options of `serbench grid` that lead to it, beyond the defaults."""
         name, _, filters = self.task.partition(" where ")
-        given = [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
+        given = [option] if (option := find_protocol(self.protocol).option) else []
+        given += [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
         given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []
@@ -78,6 +92,10 @@ class Matrix:
     corpora: tuple[str, ...]
     common: Mapping[str, tuple[str, ...]]
 
+    def is_outside(self, row: tuple[str, str]) -> bool:
+        """Whether a row holds predictions of another system."""
+        return any(place[:2] == row and cell.is_outside for place, cell in self.cells.items())
+
     @property
     def origin(self) -> Origin:
         """What made its values."""
@@ -89,8 +107,27 @@ def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list
     by_variant: dict[Variant, list[CellOutcomes]] = {}
     for cell in cells:
         by_variant.setdefault(Variant.of(cell), []).append(cell)
+    by_variant = _beside_grid(by_variant)
     ordered = sorted(by_variant.items(), key=lambda item: item[0].order)
     return [_matrix(variant, of, order) for variant, of in ordered if any(_is_hopeful(cell) for cell in of)]
+
+
+def _beside_grid(by_variant: Mapping[Variant, list[CellOutcomes]]) -> dict[Variant, list[CellOutcomes]]:
+    """Put cells of other systems into every table of their task: scaling, inner rule and seed say nothing of them.
+
+    A task that has no cells of the grid keeps a table of their own.
+    """
+    placed = {variant: list(cells) for variant, cells in by_variant.items()}
+    of_task: dict[tuple[object, ...], list[Variant]] = {}
+    for variant, cells in by_variant.items():
+        if not cells[0].is_outside:
+            of_task.setdefault(variant.question, []).append(variant)
+    for variant, cells in by_variant.items():
+        if cells[0].is_outside and variant.question in of_task:
+            del placed[variant]
+            for beside in of_task[variant.question]:
+                placed[beside] += cells
+    return placed
 
 
 def fill_commands(matrix: Matrix) -> list[str]:
@@ -98,7 +135,8 @@ def fill_commands(matrix: Matrix) -> list[str]:
     commands = []
     for corpus in matrix.corpora:
         for features in dict.fromkeys(f for f, _ in matrix.rows):
-            absent = [c for f, c in matrix.rows if f == features and _is_absent(matrix, (f, c, corpus))]
+            of_grid = [c for f, c in matrix.rows if f == features and not matrix.is_outside((f, c))]
+            absent = [c for c in of_grid if _is_absent(matrix, (features, c, corpus))]
             for space, names in _by_space(matrix, absent).items():
                 classifiers = "".join(f" --classifier {name}" for name in names)
                 options = f"{space}{matrix.variant.options}{_partial_option(matrix, corpus)}"
@@ -111,7 +149,8 @@ def _is_absent(matrix: Matrix, place: Place) -> bool:
     """Whether a command can fill a place: a user's own features may have nothing to say of a corpus."""
     cell = matrix.cells.get(place)
     if cell is None:
-        tried = any(p[0] == place[0] and p[2] == place[2] for p in matrix.cells)
+        of_grid = [p for p, cell in matrix.cells.items() if not cell.is_outside]
+        tried = any(p[0] == place[0] and p[2] == place[2] for p in of_grid)
         return tried or has_feature_set(_argument(matrix, place[0]))
     return not cell.outcomes and _is_hopeful(cell)
 
@@ -135,9 +174,11 @@ def in_corpus_order(matrix: Matrix, *, every: bool = False) -> list[tuple[Place,
 
 def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[str], int]) -> Matrix:
     placed = _placed(variant, cells)
-    features = sorted({f for f, _, _ in placed}, key=lambda f: (order(f), f))
-    classifiers = sorted({c for _, c, _ in placed}, key=lambda c: (order(_plain_name(c)), c))
-    rows = itertools.product(features, classifiers)
+    of_grid = [place for place, cell in placed.items() if not cell.is_outside]
+    features = sorted({f for f, _, _ in of_grid}, key=lambda f: (order(f), f))
+    classifiers = sorted({c for _, c, _ in of_grid}, key=lambda c: (order(_plain_name(c)), c))
+    others = sorted({place[:2] for place, cell in placed.items() if cell.is_outside})
+    rows = [*itertools.product(features, classifiers), *others]
     corpora = tuple(sorted({corpus for _, _, corpus in placed}))
     common = {
         corpus: tuple(
@@ -179,7 +220,7 @@ def _partial_option(matrix: Matrix, corpus: str) -> str:
 def _row_name(cell: CellOutcomes) -> str:
     space = cell.cell["space"]
     name = str(cell.cell["classifier"])
-    return name if space == "standard" else f"{name} ({space})"
+    return name if space == "standard" or cell.is_outside else f"{name} ({space})"
 
 
 def _plain_name(row: str) -> str:

@@ -2,7 +2,8 @@
 
 `nested` chooses, for each test group, the setting with the highest UAR pooled over that group's inner validations
 (ties as fractions; the earlier setting wins). `default` always takes the default. `oracle` takes the one setting that
-is best on the test data of the whole cell: what a careless paper would have printed.
+is best on the test data of the whole cell: what a careless paper would have printed. Predictions of another system
+have one rule of their own, `given`: how their settings were chosen is not known.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.comparable import is_comparable
+from serbench.comparable import again, is_comparable, is_outside
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
@@ -28,6 +29,7 @@ from serbench.sealed import read_frame, read_json
 from serbench.store import OUTDATED, Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
+GIVEN = "given"
 
 _UNKNOWN: dict[str, Any] = {
     "partial": "",
@@ -87,6 +89,38 @@ class CellOutcomes:
         return {**self.cell, "provenance": self.provenance.key}
 
     @property
+    def is_outside(self) -> bool:
+        """Whether another system made the predictions."""
+        return is_outside(self.record)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Rules that a cell of its kind has a value by, or a reason for having none."""
+        return (GIVEN,) if self.is_outside else RULES
+
+    @property
+    def contender(self) -> Outcome | None:
+        """What stands against other cells in tests: nested, or what another system gave."""
+        return self.outcomes.get("nested") or self.outcomes.get(GIVEN)
+
+    @property
+    def headline(self) -> Outcome | None:
+        """What tables show: the contender, or the default where there is no nested."""
+        return self.contender or self.outcomes.get("default")
+
+    @property
+    def reason(self) -> str:
+        """Why there is no value by any rule; empty where there is one."""
+        return "" if self.outcomes else self.reasons.get(self.rules[-1], "")
+
+    @property
+    def coverage(self) -> str:
+        """How many utterances it has, for a table whose columns are scored on those that all cells have."""
+        if self.is_outside:
+            return f"{self.cell['classifier']} has predictions of {len(self.truth)}"
+        return f"{self.cell['features']} has features of {len(self.truth)}"
+
+    @property
     def emotions(self) -> tuple[str, ...]:
         """Emotions in the order of their codes."""
         return tuple(self.record["task_emotions"])
@@ -131,11 +165,14 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 
 
 class _Index:
-    """The index of a corpus, and what tells its utterances apart, once for all its cells."""
+    """The index of a corpus, and what tells its utterances apart, once for all its cells.
+
+    `states` are the fingerprints that a cell of this index may name: one that holds out texts names them too.
+    """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
-        self.fingerprint = index_fingerprint(frame)
+        self.states = frozenset(index_fingerprint(frame, with_texts=with_texts) for with_texts in (False, True))
         self._groups: dict[str, tuple[str, Groups]] = {}
 
     def groups(self, person: str) -> tuple[str, Groups]:
@@ -166,16 +203,22 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     if not is_comparable(record):
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     index = indexes.get(record["cell"]["corpus"])
-    if not record["refused"] and (index is None or index.fingerprint != record["index"]):
-        return {**record, "refused": f"{OUTDATED} the corpus has changed since; run it again"}
+    if not record["refused"] and (index is None or record["index"] not in index.states):
+        return {**record, "refused": f"{OUTDATED} the corpus has changed since; {again(record)}"}
     return dict(record)
+
+
+def without_outcomes(record: Mapping[str, Any], reason: str) -> CellOutcomes:
+    """Return a cell that has no value, by any rule, for a reason."""
+    cell = CellOutcomes(record["cell"], record)
+    return replace(cell, reasons=dict.fromkeys(cell.rules, reason))
 
 
 def _outcomes_or_reason(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:
     try:
         return _outcomes(record, store, indexes)
     except SerbenchError as error:
-        return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, str(error)))
+        return without_outcomes(record, str(error))
 
 
 def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:
@@ -183,20 +226,34 @@ def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index
     lost = [key for key in record.get("jobs", ()) if not store.job(key).is_file()]
     if refused or lost:
         reason = refused or f"{len(lost)} of {len(record['jobs'])} jobs are not done yet"
-        return CellOutcomes(record["cell"], record, reasons=dict.fromkeys(RULES, reason))
+        return without_outcomes(record, reason)
     columns = record["utterances"]
     code = {emotion: i for i, emotion in enumerate(record["task_emotions"])}
     truth = {
         u: code[e] for u, e, here in zip(columns["id"], columns["emotion"], columns["present"], strict=True) if here
     }
-    jobs = _Jobs(store, record, truth)
-    folds = {e["name"]: tuple(record["sets"][e["name"]]) for e in record["evaluations"]}
-    chosen = dict(_chosen(jobs, record))
-    outcomes = {rule: jobs.outcome(rule, settings) for rule, settings in chosen.items()}
-    reasons = {} if "nested" in chosen else {"nested": record["no_nested"]}
+    outcomes = _given(record) if is_outside(record) else _by_rule(_Jobs(store, record, truth), record)
+    reasons = {"nested": record["no_nested"]} if "nested" not in outcomes and not is_outside(record) else {}
     speakers = dict(zip(columns["id"], columns["speaker"], strict=True))
     unit, groups = indexes[record["cell"]["corpus"]].groups(record.get("person", "speaker"))
-    return CellOutcomes(record["cell"], record, unit, truth, speakers, folds, groups, outcomes, reasons)
+    return CellOutcomes(record["cell"], record, unit, truth, speakers, _folds(record), groups, outcomes, reasons)
+
+
+def _folds(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    if is_outside(record):
+        return {name: tuple(utterances) for name, utterances in record["folds"].items()}
+    return {e["name"]: tuple(record["sets"][e["name"]]) for e in record["evaluations"]}
+
+
+def _given(record: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Read the predictions of another system, which stand in the record itself; its one setting is not known."""
+    places = zip(record["utterances"]["id"], record["predictions"], strict=True)
+    predictions = {u: int(code) for u, code in places if code is not None}
+    return {GIVEN: Outcome(GIVEN, predictions, dict.fromkeys(record["folds"], 0), ())}
+
+
+def _by_rule(jobs: _Jobs, record: Mapping[str, Any]) -> dict[str, Outcome]:
+    return {rule: jobs.outcome(rule, settings) for rule, settings in _chosen(jobs, record)}
 
 
 def _chosen(jobs: _Jobs, record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int]]]:

@@ -43,6 +43,7 @@ def render_page(report: Report) -> str:
         report=report,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
+        has_outside=any(of[0].matrix.is_outside(row) for of in of_matrix for row in of[0].matrix.rows),
         first=report.of("table1")[0],
         table1=_balanced(report.of("table1")[0], report.indexes),
         others=[table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)],
@@ -98,7 +99,7 @@ def _matrix_model(found: Sequence[View]) -> Json:
     return {
         "title": matrix.variant.title,
         "corpora": list(matrix.corpora),
-        "rows": [list(row) for row in matrix.rows],
+        "rows": [list(labels) for labels in found[0].labels],
         "views": {f"{view.metric} {view.rule}": _view_model(view) for view in found},
     }
 

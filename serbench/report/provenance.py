@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serbench import __version__
-from serbench.comparable import settings_key
+from serbench.comparable import OUTSIDE, settings_key
 from serbench.keys import digest
 
 Line = tuple[str, str]
@@ -22,7 +22,10 @@ Line = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What made one cell: its fields in `cell`, and all that these leave open; `settings` names its `space`."""
+    """What made one cell: its fields in `cell`, and all that these leave open; `settings` names its `space`.
+
+    `outside` is the file (name and SHA-256) that the predictions of another system came in; no more is known of them.
+    """
 
     cell: Mapping[str, Any]
     emotions: tuple[str, ...]
@@ -37,6 +40,7 @@ class Provenance:
     n_settings: int
     jobs: str
     space: Mapping[str, Any] = field(repr=False)
+    outside: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> Provenance:
@@ -53,8 +57,9 @@ class Provenance:
             revision=record["revision"],
             settings=settings_key(record),
             n_settings=len(record["settings"]),
-            jobs=digest(record["jobs"]) if "jobs" in record else "",
+            jobs=digest(record["jobs"]) if record.get("jobs") else "",
             space={"settings": record["settings"], "default": record["default"]},
+            outside=record.get(OUTSIDE, {}),
         )
 
     @property
@@ -65,8 +70,10 @@ class Provenance:
     @property
     def json(self) -> dict[str, Any]:
         """All of it as JSON."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("cell", "space")}
-        return {**self.cell, **own, "emotions": list(self.emotions), "versions": dict(self.versions)}
+        nested = ("cell", "space", OUTSIDE)
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in nested}
+        outside = {f"{OUTSIDE}_{name}": value for name, value in self.outside.items()}
+        return {**self.cell, **own, "emotions": list(self.emotions), "versions": dict(self.versions), **outside}
 
     @property
     def row(self) -> dict[str, Any]:
@@ -101,15 +108,20 @@ def origin_of(cells: Iterable[Provenance]) -> Origin:
     if not made:
         return NO_ORIGIN
     keys = tuple(sorted({p.key for p in made}))
+    of_grid = [p for p in made if not p.outside]
+    known: list[Line] = [
+        ("packages", packages(of_grid)),
+        ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({', '.join(p.emotions)})")),
+        ("protocol", _by_corpus(of_grid or made, lambda p: f"{p.cell['protocol']}, inner {p.cell['inner']}")),
+        ("scaling", _by_corpus(of_grid, lambda p: p.cell["scaling"])),
+        ("seed", _by_corpus(of_grid, lambda p: str(p.cell["seed"]))),
+        ("features", _by_corpus(of_grid, lambda p: p.feature_key)),
+    ]
     lines: list[Line] = [
         ("made with", f"serbench {_by_corpus(made, lambda p: p.serbench)}; report by serbench {__version__}"),
-        ("packages", packages(made)),
-        ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({', '.join(p.emotions)})")),
-        ("protocol", _by_corpus(made, lambda p: f"{p.cell['protocol']}, inner {p.cell['inner']}")),
-        ("scaling", _by_corpus(made, lambda p: p.cell["scaling"])),
-        ("seed", _by_corpus(made, lambda p: str(p.cell["seed"]))),
-        ("features", _by_corpus(made, lambda p: p.feature_key)),
-        *_distinct(made, lambda p: ("classifier", _classifier(p))),
+        *(line for line in known if line[1]),
+        *_distinct(of_grid, lambda p: ("classifier", _classifier(p))),
+        *_distinct((p for p in made if p.outside), lambda p: (OUTSIDE, _outside(p))),
         *_distinct(made, lambda p: ("corpus", _corpus(p))),
         ("provenance", f"{digest(list(keys))[:12]}, {len(made)} cells of provenance.csv"),
     ]
@@ -127,7 +139,8 @@ def origin_of_indexes(indexes: Mapping[str, tuple[str, str, str]]) -> Origin:
 
 def made_with(cells: Sequence[Provenance]) -> str:
     """Name in a line the releases that made cells; empty where there are none."""
-    return f"serbench {_by_corpus(cells, lambda p: p.serbench, ' and ')}, {packages(cells)}" if cells else ""
+    releases = f"serbench {_by_corpus(cells, lambda p: p.serbench, ' and ')}" if cells else ""
+    return ", ".join(filter(None, (releases, packages(cells))))
 
 
 def packages(made: Sequence[Provenance]) -> str:
@@ -153,6 +166,12 @@ def _by_corpus(made: Sequence[Provenance], value: Callable[[Provenance], str], j
 def _classifier(p: Provenance) -> str:
     name = f"{p.cell['classifier']} revision {p.revision}"
     return f"{name}, space {p.cell['space']} of {p.n_settings} ({p.settings})"
+
+
+def _outside(p: Provenance) -> str:
+    """What is known of predictions from outside; their packages, settings and training are not."""
+    name = f"{p.cell['classifier']} ({p.cell['features']}) on {p.cell['corpus']}"
+    return f"{name}, predictions in {p.outside['file']}, SHA-256 {p.outside['sha256']}"
 
 
 def _corpus(p: Provenance) -> str:

@@ -6,15 +6,15 @@ own (`uar_folds`, `war_folds`), averaged over the emotions that each fold has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls, uar_of_present
-from serbench.report.outcomes import RULES, CellOutcomes, Outcome
-from serbench.stats import Interval, jackknife_interval
+from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls
+from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.stats import STATISTICS, Interval, Statistic, jackknife_interval
 
 Row = dict[str, Any]
 
@@ -47,8 +47,7 @@ def unit_stack(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[str] |
 
 def metric_interval(stack: np.ndarray, metric: str) -> Interval | None:
     """Interval of a metric of the pool over units; those left out may leave an emotion without utterances."""
-    of_resample = {**METRICS, "uar": uar_of_present}[metric]
-    return jackknife_interval(stack, of_resample, bounds=BOUNDS[metric])
+    return jackknife_interval(stack, STATISTICS[metric], bounds=BOUNDS[metric])
 
 
 def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
@@ -58,20 +57,37 @@ def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
 
 def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     """One row per cell, rule and metric; `value` is null where `reason` says why."""
-    rows = pd.DataFrame([row for cell in cells for rule in RULES for row in _score_rows(cell, rule)])
+    rows = pd.DataFrame([row for cell in cells for rule in cell.rules for row in _score_rows(cell, rule)])
     return rows.astype({"n_units": "Int64", "n_speakers": "Int64", "low": float, "high": float})
 
 
 def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
-    """One row per cell, rule and emotion: recall and the number of utterances."""
+    """One row per cell, rule and emotion: recall with its interval, and the number of utterances."""
     rows: list[Row] = []
-    for cell, outcome, confusion in _pools(cells):
-        numbers = zip(cell.emotions, recalls(confusion), confusion.sum(axis=1), strict=True)
-        rows += [
-            {**cell.fields, "rule": outcome.rule, "emotion": e, "recall": float(r), "n_utterances": int(n)}
-            for e, r, n in numbers
-        ]
+    for cell in cells:
+        for outcome in cell.outcomes.values():
+            stack = unit_stack(cell, outcome)
+            numbers = zip(cell.emotions, recalls(stack.sum(axis=0)), stack.sum(axis=(0, 2)), strict=True)
+            rows += [
+                {
+                    **cell.fields,
+                    "rule": outcome.rule,
+                    "emotion": e,
+                    "recall": float(r),
+                    **_ends(stack, i),
+                    "n_utterances": int(n),
+                }
+                for i, (e, r, n) in enumerate(numbers)
+            ]
     return pd.DataFrame(rows)
+
+
+def _ends(stack: np.ndarray, emotion: int) -> dict[str, float | None]:
+    """Interval of the recall of an emotion, where more than one unit has it."""
+    with_emotion = stack[stack[:, emotion].any(axis=1), emotion]
+    pairs = np.stack([with_emotion[:, emotion], with_emotion.sum(axis=1)], axis=1)
+    interval = jackknife_interval(pairs, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
+    return {"low": interval.low, "high": interval.high} if interval else {"low": None, "high": None}
 
 
 def confusion_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
@@ -120,7 +136,7 @@ def provenance_table(cells: Iterable[CellOutcomes], tables: Mapping[str, str]) -
             "provenance": cell.provenance.key,
             "table": tables.get(cell.provenance.key, ""),
             **cell.provenance.row,
-            "missing": "" if cell.outcomes else cell.reasons.get("default", ""),
+            "missing": cell.reason,
         }
         for cell in cells
     ]
@@ -132,9 +148,8 @@ def missing_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     rows: list[Row] = []
     for cell in cells:
         fields = dict(cell.fields)
-        whole = set(cell.reasons) == set(RULES)
-        if whole:
-            rows.append({**fields, "what": "cell", "name": "", "reason": cell.reasons["default"]})
+        if cell.reason:
+            rows.append({**fields, "what": "cell", "name": "", "reason": cell.reason})
         else:
             rows += [{**fields, "what": "rule", "name": r, "reason": why} for r, why in cell.reasons.items()]
         missing: Mapping[str, str] = cell.record.get("missing", {})
@@ -174,6 +189,7 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "transductive": cell.cell["scaling"] == "speaker",
         "notes": "; ".join(cell.notes),
         "unit": cell.unit,
+        "n_incomplete": _n_incomplete(cell),
     }
     for metric, value in (_values(cell, outcome) if outcome else {}).items():
         yield {**cell.fields, "rule": rule, "metric": metric, **value, **common, "reason": ""}
@@ -188,6 +204,12 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         }
 
 
+def _n_incomplete(cell: CellOutcomes) -> int:
+    """Units without which an emotion has no utterance left, so that intervals average over the others there."""
+    units_with = {e: {cell.units[u] for u, code in cell.truth.items() if code == e} for e in range(len(cell.emotions))}
+    return len({unit for units in units_with.values() if len(units) == 1 for unit in units})
+
+
 _NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd": None}
 
 
@@ -198,7 +220,7 @@ def _values(cell: CellOutcomes, outcome: Outcome) -> dict[str, Row]:
     folds = fold_stack(cell, outcome)
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
-        interval = jackknife_interval(folds, _mean_over(metric), bounds=(0, 1))
+        interval = jackknife_interval(folds, _mean_over_folds(name), bounds=(0, 1))
         values[name] = {**_value(float(np.mean(each)), interval), "sd": float(np.std(each, ddof=1))}
     return values
 
@@ -219,6 +241,12 @@ def fold_stack(cell: CellOutcomes, outcome: Outcome) -> np.ndarray:
     return stack
 
 
-def _mean_over(metric: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+def _mean_over_folds(metric: str) -> Statistic:
     """Mean of a metric over the folds that have utterances."""
-    return lambda folds: float(np.mean([metric(fold) for fold in folds if fold.any()]))
+    statistic = STATISTICS[metric.removesuffix("_folds")]
+
+    def mean(totals: np.ndarray) -> np.ndarray:
+        values: np.ndarray = np.nanmean(statistic(totals), axis=-1)
+        return values
+
+    return mean

@@ -12,16 +12,22 @@ from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
-from serbench.report.comparisons import Contest, Contests, ranking
+from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
-from serbench.report.outcomes import CellOutcomes
+from serbench.report.outcomes import GIVEN, CellOutcomes
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
 from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
 from serbench.stats import ALPHA, SHARES, Interval
 
 NOTHING = "–"
 DEFAULT_MARK = "°"
+OUTSIDE_MARK = "†"
+MARK_NOTES = {
+    DEFAULT_MARK: f"{DEFAULT_MARK} default setting, as there is no nested one.",
+    OUTSIDE_MARK: f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked.",
+}
+"""What the marks behind classifiers mean."""
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
@@ -42,9 +48,9 @@ class Value:
     rule: str
 
     @property
-    def is_nested(self) -> bool:
-        """Whether its settings were chosen, and honestly."""
-        return self.rule == "nested"
+    def is_contender(self) -> bool:
+        """Whether it stands against others: its settings were chosen honestly, or as another system says."""
+        return self.rule in ("nested", GIVEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,13 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     best = {corpus: _best(values, corpus) for corpus in matrix.corpora}
     rows = [_chance_row(matrix, metric)]
     for row in matrix.rows:
-        marks = {c: MARKS[compared[c].verdict(row)] if c in compared else "" for c in matrix.corpora}
-        entries = [_entry(values.get((*row, c)), best[c], marks[c]) for c in matrix.corpora]
-        rows.append((*map(Entry, row), *entries))
+        verdicts = {c: compared[c].verdict(row) if c in compared else "" for c in matrix.corpora}
+        entries = [_entry(values.get((*row, c)), best[c], verdicts[c]) for c in matrix.corpora]
+        rows.append((*map(Entry, _labels(matrix, row)), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
-    notes = (*_notes(matrix, values, compared), *_rank_notes(matrix, metric))
+    claim = [claim_sentence(matrix)] if metric == "uar" else []
+    notes = (*_notes(matrix, values, compared), *filter(None, claim), *_rank_notes(matrix, metric))
     return Table(f"table2-{metric}", title, header, tuple(rows), notes, 2, matrix.origin)
 
 
@@ -106,16 +113,15 @@ def recall_matrix(matrix: Matrix) -> Table:
     emotions = sorted({e for cell in matrix.cells.values() for e in cell.emotions})
     rows = []
     for (features, classifier, corpus), cell in in_corpus_order(matrix):
-        outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
+        outcome = cell.headline or cell.outcomes["default"]
         of = dict(zip(cell.emotions, recalls(pool_confusion(cell, outcome)), strict=True))
         texts = [f"{of[e]:.3f}" if e in of and np.isfinite(of[e]) else NOTHING for e in emotions]
-        mark = "" if outcome.rule == "nested" else DEFAULT_MARK
-        rows.append((Entry(corpus), Entry(features), Entry(classifier + mark), *map(Entry, texts)))
+        rows.append((Entry(corpus), Entry(features), Entry(classifier + mark_of(cell)), *map(Entry, texts)))
     header = ("corpus", "features", "classifier", *emotions)
     notes = ["Over all utterances that each cell has."]
-    notes += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if _any_default(matrix) else []
-    of_corpus = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
-    notes += [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of_corpus.items() if remarks]
+    shown = {mark_of(cell) for cell in matrix.cells.values() if cell.outcomes}
+    notes += [note for mark, note in MARK_NOTES.items() if mark in shown]
+    notes += corpus_remarks(matrix)
     title = f"Recall per emotion: {matrix.variant.title}"
     return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
 
@@ -124,7 +130,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
     """One confusion matrix per cell: rows are the truth, columns the predictions."""
     tables = []
     for (features, classifier, corpus), cell in in_corpus_order(matrix):
-        outcome = cell.outcomes.get("nested") or cell.outcomes["default"]
+        outcome = cell.headline or cell.outcomes["default"]
         confusion = pool_confusion(cell, outcome)
         rows = tuple(
             (
@@ -143,7 +149,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
 
 
 def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | None:
-    outcome = cell.outcomes.get("nested") or cell.outcomes.get("default")
+    outcome = cell.headline
     if outcome is None or not has_all_emotions(cell, common):
         return None
     stack = unit_stack(cell, outcome, common)
@@ -151,15 +157,16 @@ def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | No
 
 
 def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
-    nested = [value.number for place, value in values.items() if value and value.is_nested and place[2] == corpus]
+    nested = [value.number for place, value in values.items() if value and value.is_contender and place[2] == corpus]
     return max(nested, default=None)
 
 
-def _entry(value: Value | None, best: float | None, mark: str) -> Entry:
+def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
-    shown = f"{value.number:.3f}" + ("" if value.is_nested else DEFAULT_MARK)
-    return Entry(shown, value.is_nested and value.number == best, f"{bracketed(value.interval)} {mark}".strip())
+    shown = f"{value.number:.3f}" + ("" if value.is_contender else DEFAULT_MARK)
+    aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
+    return Entry(shown, value.is_contender and value.number == best, aside, verdict)
 
 
 def bracketed(interval: Interval | None) -> str:
@@ -188,10 +195,12 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 
 
 def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
-    counts = [len([p for p, v in values.items() if v and v.is_nested and p[2] == c]) for c in matrix.corpora]
+    counts = [len([p for p, v in values.items() if v and v.is_contender and p[2] == c]) for c in matrix.corpora]
+    is_tuned_here = any(not cell.is_outside for cell in matrix.cells.values())
+    tuning = "Settings are chosen by nested speaker-independent validation; values" if is_tuned_here else "Values"
     yield (
-        f"{matrix.variant.description} Settings are chosen by nested speaker-independent validation; values are pooled "
-        "over all test utterances. Chance: one emotion at random (UAR), always the most frequent one (WAR)."
+        f"{matrix.variant.description} {tuning} are pooled over all test utterances. "
+        "Chance: one emotion at random (UAR), always the most frequent one (WAR)."
     )
     yield _interval_note(matrix)
     if max(counts, default=0) > 1:
@@ -201,12 +210,14 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         yield _corpus_note(matrix, corpus, compared.get(corpus))
     if matrix.variant.scaling == "speaker":
         yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
-    if any(v and not v.is_nested for v in values.values()):
+    if any(map(matrix.is_outside, matrix.rows)):
+        yield MARK_NOTES[OUTSIDE_MARK]
+    if any(v and not v.is_contender for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
         yield f"{NOTHING} missing."
     for (features, classifier, corpus), cell in in_corpus_order(matrix, every=True):
-        reason = cell.record["refused"] or cell.reasons.get("default", "")
+        reason = cell.record["refused"] or cell.reason
         if reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
 
@@ -220,7 +231,7 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     tested = [contest for contest in compared.values() if contest.is_testable]
     if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
-    if tested:
+    if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
         yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
     if len(tested) < len(compared):
         yield f"{MARKS['untestable']} cannot be tested against the best: too few speakers for so many comparisons."
@@ -243,7 +254,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
     cells = [c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes]
     if not cells:
         return f"{corpus}: no predictions."
-    cell, common = cells[0], matrix.common[corpus]
+    cell, common = next((c for c in cells if not c.is_outside), cells[0]), matrix.common[corpus]
     tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
     parts = [_utterances(cells, common), f"{tested} folds, inner {cell.cell['inner']}"]
     parts += [contest.sentence] if contest else []
@@ -260,8 +271,7 @@ def _utterances(cells: Sequence[CellOutcomes], common: Sequence[str]) -> str:
     if len(common) == whole:
         return f"{whole} utterances"
     fewest = min(cells, key=lambda c: len(c.truth))
-    of = f"{fewest.cell['features']} has features of {len(fewest.truth)}"
-    return f"{len(common)} of {whole} utterances, those that all cells have ({of})"
+    return f"{len(common)} of {whole} utterances, those that all cells have ({fewest.coverage})"
 
 
 def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
@@ -269,8 +279,22 @@ def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
     return sorted({note for cell in cells for note in cell.notes})
 
 
-def _any_default(matrix: Matrix) -> bool:
-    return any(cell.outcomes and "nested" not in cell.outcomes for cell in matrix.cells.values())
+def corpus_remarks(matrix: Matrix) -> list[str]:
+    """What every table must say of the corpora of a matrix."""
+    of = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
+    return [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of.items() if remarks]
+
+
+def mark_of(cell: CellOutcomes) -> str:
+    """What stands behind a classifier whose values are not by the nested rule."""
+    if cell.is_outside:
+        return OUTSIDE_MARK
+    return "" if cell.contender else DEFAULT_MARK
+
+
+def _labels(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:
+    """Feature set and classifier as a table shows them, other systems with their mark."""
+    return (row[0], row[1] + OUTSIDE_MARK) if matrix.is_outside(row) else row
 
 
 def _speakers(corpus: Indexed) -> str:

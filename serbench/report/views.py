@@ -18,7 +18,7 @@ from serbench.report.colours import step_of
 from serbench.report.comparisons import Contests
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place
-from serbench.report.outcomes import RULES, CellOutcomes
+from serbench.report.outcomes import GIVEN, RULES, CellOutcomes
 from serbench.report.scores import has_all_emotions, score_table
 from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, TITLES, bracketed
 from serbench.stats import SHARES, Interval
@@ -35,6 +35,7 @@ RULE_NAMES = {
     "nested": "settings chosen by nested validation",
     "default": "default settings",
     "oracle": "oracle, settings tuned on the test data",
+    GIVEN: "predictions from outside",
 }
 """How settings were chosen, in words."""
 
@@ -90,6 +91,7 @@ class View:
     rows: tuple[tuple[Shown, ...], ...]
     chance: tuple[str, ...]
     table: Table
+    labels: tuple[tuple[str, ...], ...]
 
     @property
     def caption(self) -> str:
@@ -117,6 +119,11 @@ class Block:
     matrix: Matrix
     contests: Contests
     tables: Mapping[str, Table]
+
+    @property
+    def labels(self) -> list[tuple[Entry, ...]]:
+        """Feature set and classifier of every row, as Table 2 words them, below its row of chance."""
+        return [row[:2] for row in self.tables["kappa"].rows[1:]]
 
 
 Scores = Mapping[tuple[Place, str, str], Score]
@@ -188,7 +195,9 @@ def _view(block: Block, scores: Scores, metric: str, rule: str) -> View:
     columns = [_column(block, scores, (metric, rule), corpus) for corpus in block.matrix.corpora]
     rows = tuple(tuple(_with_step(shown, low, high) for shown in row) for row in zip(*columns, strict=True))
     chance = _chance(block, metric)
-    return View(block.matrix, metric, rule, low, high, rows, chance, _table(block, metric, rule, rows, chance))
+    table = _table(block, metric, rule, rows, chance)
+    labels = tuple(tuple(entry.text for entry in of_row) for of_row in block.labels)
+    return View(block.matrix, metric, rule, low, high, rows, chance, table, labels)
 
 
 def _domain(values: Sequence[float]) -> tuple[float, float]:
@@ -205,7 +214,8 @@ def _with_step(shown: Shown, low: float, high: float) -> Shown:
 def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) -> list[Shown]:
     metric, rule = wanted
     places = [(*row, corpus) for row in block.matrix.rows]
-    own = {place: scores[place, rule, metric] for place in places if (place, rule, metric) in scores}
+    by = {place: _rule_of(block.matrix.cells.get(place), rule) for place in places}
+    own = {place: scores[place, by[place], metric] for place in places if (place, by[place], metric) in scores}
     best = max((score.value for score in own.values()), default=None)
     contest = block.contests.get(metric, {}).get(corpus) if rule == "nested" else None
     column = []
@@ -225,6 +235,11 @@ def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) 
         else:
             column.append(Shown(NOTHING, _why_missing(cell, rule)))
     return column
+
+
+def _rule_of(cell: CellOutcomes | None, rule: str) -> str:
+    """Predictions of another system stand beside nested ones, as in Table 2."""
+    return GIVEN if rule == "nested" and cell is not None and cell.is_outside else rule
 
 
 def _told(score: Score, cell: CellOutcomes | None, more: str) -> str:
@@ -256,7 +271,7 @@ def _table(block: Block, metric: str, rule: str, rows: Sequence[Sequence[Shown]]
     if rule == "nested" and metric in block.tables:
         return block.tables[metric]
     like = block.tables["kappa"]  # without marks, as only UAR and WAR are tested
-    body = [(*map(Entry, name), *map(_entry, row)) for name, row in zip(block.matrix.rows, rows, strict=True)]
+    body = [(*labels, *map(_entry, row)) for labels, row in zip(block.labels, rows, strict=True)]
     top = [(Entry("chance"), Entry(""), *map(Entry, chance))] if chance else []
     title = f"{METRIC_NAMES.get(metric, metric)}, {RULE_NAMES[rule]}: {block.matrix.variant.title}"
     first = f"{block.matrix.variant.description} {_RULE_SENTENCES[rule]}; values are {_pooled(metric)}."

@@ -115,6 +115,34 @@ def nested(family, x, y, speakers):
     return tuned, default, selected
 
 
+def nested_texts(family, x, y, speakers, texts):
+    """As `nested`, but nothing that says a text of the test is trained on or used to select.
+
+    Each text is held out by itself. Gives predictions, those of the default setting, and the settings selected.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    makes = estimators(family, x.shape[1])
+    by_rows = family == "mlp"
+    selected, tuned, default = {}, np.empty_like(y), np.empty_like(y)
+    for text in np.unique(texts):
+        known = texts != text
+        for outer in np.unique(speakers):
+            test, rest = (speakers == outer) & ~known, (speakers != outer) & known
+            scores = []
+            for make in makes:
+                inner_truth, inner_prediction = [], []
+                for inner in np.unique(speakers[rest]):
+                    train, held = rest & (speakers != inner), rest & (speakers == inner)
+                    inner_truth.append(y[held])
+                    inner_prediction.append(fit_predict(make, x[train], y[train], x[held], balanced_by_rows=by_rows))
+                scores.append(pooled_uar(np.concatenate(inner_truth), np.concatenate(inner_prediction)))
+            best = scores.index(max(scores))
+            selected[str(outer), str(text)] = best
+            for setting, out in ((best, tuned), (DEFAULT[family], default)):
+                out[test] = fit_predict(makes[setting], x[rest], y[rest], x[test], balanced_by_rows=by_rows)
+    return tuned, default, selected
+
+
 def default_only(family, x, y, speakers):
     """Predictions of plain leave-one-speaker-out with the default setting."""
     x = np.asarray(x, dtype=np.float64)

@@ -187,6 +187,7 @@
   }
 
   function settingsOf(cell, of) {
+    if (!of.settings.length) return "";
     const rows = of.settings.map(([setting, folds, stopped]) => make("tr", null, make("th", { scope: "row" }, setting),
       make("td", null, `${folds} of ${cell.folds}`), make("td", null, stopped ? `${stopped} folds` : "none")));
     return part("Settings chosen", make("table", { class: "settings" }, header("setting", "folds", "not converged"), make("tbody", null, rows)));
@@ -282,7 +283,7 @@
     const said = new URLSearchParams(location.hash.slice(1));
     const known = (value, values, otherwise) => (values.includes(value) ? value : otherwise);
     state.metric = known(said.get("metric"), Object.keys(model.metrics), "uar");
-    state.rule = known(said.get("rule"), Object.keys(model.rules), "nested");
+    state.rule = known(said.get("rule"), [...byId("rule").options].map((option) => option.value), "nested");
     state.variant = Math.max(0, model.matrices.findIndex((of) => of.title === said.get("variant")));
     state.left = new Set(said.getAll("without").filter((corpus) => boxes.some((box) => box.value === corpus)));
     const sorted = /^(\d+) (ascending|descending)$/.exec(said.get("sort") ?? "");

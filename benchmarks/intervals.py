@@ -1,0 +1,195 @@
+"""What the intervals and tests of serbench.stats do on data with known truth: writes docs/statistics.md's figures.
+
+Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few. A
+speaker's recall of an emotion is a draw around that of the population; utterances are draws around the speaker's. The
+truth is the value over the whole population, from a million of its speakers.
+"""
+
+import argparse
+import platform
+from collections import Counter
+from datetime import date
+from importlib.metadata import version
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from serbench.metrics import METRICS
+from serbench.report.scores import metric_interval
+from serbench.stats import (
+    ALPHA,
+    STATISTICS,
+    against_best,
+    can_be_tested,
+    difference_of,
+    holm,
+    jackknife_interval,
+    sign_flip_p,
+    uar_shares,
+)
+
+SPEAKERS = (4, 6, 10, 24)
+EMOTIONS = 5
+POPULATIONS = {
+    "near chance": (-0.9, 0.4),
+    "as in the tables": (0.9, 0.6),
+    "near the ceiling": (2.6, 0.6),
+}
+"""Log-odds of a recall in the middle of the population, and how far emotions lie apart."""
+SPEAKER_SD, VOICE_SD = 0.5, 0.5
+"""Spread of the log-odds over speakers, and over the emotions of one speaker beyond that."""
+UTTERANCES = 8
+"""Mean number of utterances of an emotion by a speaker; the numbers differ as they do in EmoDB."""
+CELLS = (2, 6, 12)
+BEGIN, END = "<!-- figures, written by benchmarks/intervals.py -->\n", "<!-- end of figures -->\n"
+
+
+def main():
+    """Run all simulations on every core and put what came out into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=4000)
+    parser.add_argument("page", nargs="?", default="docs/statistics.md")
+    given = parser.parse_args()
+    with Pool() as pool:
+        covered = pool.starmap(coverage, [(p, k, given.runs) for p in POPULATIONS for k in SPEAKERS], chunksize=1)
+        widths = pool.starmap(bootstrap_coverage, [(k, given.runs // 4) for k in SPEAKERS], chunksize=1)
+        chosen = [(m, k, spread, given.runs // 4) for m in CELLS for k in SPEAKERS for spread in ("equal", "unequal")]
+        wrong = pool.starmap(false_positives, chosen, chunksize=1)
+    page = Path(given.page)
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + BEGIN + figures(covered, widths, wrong, given.runs) + END + rest.partition(END)[2])
+
+
+def recalls_of(population, n, rng):
+    """Recalls of n speakers of a population, shape (n, EMOTIONS)."""
+    middle, apart = POPULATIONS[population]
+    emotions = middle + apart * np.linspace(-1, 1, EMOTIONS)
+    odds = emotions + SPEAKER_SD * rng.normal(size=(n, 1)) + VOICE_SD * rng.normal(size=(n, EMOTIONS))
+    return 1 / (1 + np.exp(-odds))
+
+
+def confusions_of(recalls, counts, rng):
+    """Confusion matrices of speakers, shape (n, EMOTIONS, EMOTIONS); the next emotion takes half of the errors."""
+    stack = np.zeros((len(recalls), EMOTIONS, EMOTIONS), dtype=np.int64)
+    for speaker, emotion in np.ndindex(recalls.shape):
+        shares = shares_of(recalls[speaker, emotion], emotion)
+        stack[speaker, emotion] = rng.multinomial(counts[speaker, emotion], shares)
+    return stack
+
+
+def shares_of(recall, emotion):
+    """How the answers to one emotion are spread."""
+    shares = np.full(EMOTIONS, (1 - recall) / 2 / (EMOTIONS - 2))
+    shares[(emotion + 1) % EMOTIONS] = (1 - recall) / 2
+    shares[emotion] = recall
+    return shares
+
+
+def truth_of(population):
+    """Every metric over the whole population, every emotion as frequent as the others."""
+    rng = np.random.default_rng(1)
+    recalls = np.mean([recalls_of(population, 100_000, rng).mean(axis=0) for _ in range(10)], axis=0)
+    expected = np.array([shares_of(recall, emotion) for emotion, recall in enumerate(recalls)])
+    return {name: metric(np.round(expected * 10**9).astype(np.int64)) for name, metric in METRICS.items()}
+
+
+def counts_of(n, rng):
+    """How many utterances of each emotion each speaker has; at least one."""
+    return 1 + rng.poisson(UTTERANCES - 1, size=(n, EMOTIONS))
+
+
+def coverage(population, n_speakers, runs):
+    """Share of the runs whose interval holds the truth, by metric."""
+    rng = np.random.default_rng([n_speakers, len(population)])
+    truth, hits = truth_of(population), Counter()
+    for _ in range(runs):
+        recalls = recalls_of(population, n_speakers, rng)
+        stack = confusions_of(recalls, counts_of(n_speakers, rng), rng)
+        for metric, value in truth.items():
+            interval = metric_interval(stack, metric)
+            hits[metric] += interval.low <= value <= interval.high
+    return population, n_speakers, {metric: hits[metric] / runs for metric in truth}
+
+
+def bootstrap_coverage(n_speakers, runs, population="as in the tables", draws=1000):
+    """The same for UAR and a percentile bootstrap over speakers, which serbench does not use."""
+    rng = np.random.default_rng([n_speakers, 7])
+    truth, hits = truth_of(population)["uar"], 0
+    for _ in range(runs):
+        stack = confusions_of(recalls_of(population, n_speakers, rng), counts_of(n_speakers, rng), rng)
+        drawn = stack[rng.integers(n_speakers, size=(draws, n_speakers))].sum(axis=1)
+        uars = (np.diagonal(drawn, axis1=1, axis2=2) / drawn.sum(axis=2)).mean(axis=1)
+        low, high = np.quantile(uars, [0.025, 0.975])
+        hits += low <= truth <= high
+    return n_speakers, hits / runs
+
+
+def false_positives(n_cells, n_speakers, spread, runs):
+    """Share of the runs in which any of equally good cells is called worse, and coverage of a difference of two.
+
+    All cells hear the same speakers and utterances. `unequal`: some cells vary from speaker to speaker four times as
+    much as others.
+    """
+    rng = np.random.default_rng([n_cells, n_speakers, len(spread)])
+    sds = np.geomspace(0.3, 1.2, n_cells) if spread == "unequal" else np.full(n_cells, 0.6)
+    wrong = by_holm = inside = 0
+    for _ in range(runs if can_be_tested(n_speakers, n_cells - 1) else 0):
+        stacks = equal_cells(n_speakers, sds, rng)
+        best, others = against_best(stacks, "uar")
+        wrong += any(comparison.is_different for comparison in others.values())
+        shares = {cell: uar_shares(stack) for cell, stack in stacks.items()}
+        by_holm += bool(min(holm([sign_flip_p(shares[best] - shares[cell]) for cell in others])) <= ALPHA)
+        pair = np.stack([stacks[0], stacks[1]], axis=1)
+        interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
+        inside += interval.low <= 0 <= interval.high
+    return n_cells, n_speakers, spread, wrong / runs, by_holm / runs, inside / runs
+
+
+def percent(share):
+    """Word a share."""
+    return f"{100 * share:.1f}"
+
+
+def equal_cells(n_speakers, sds, rng):
+    """Confusion matrices of cells that are equally good over all speakers, by the number of the cell."""
+    counts, speaker = counts_of(n_speakers, rng), SPEAKER_SD * rng.normal(size=(n_speakers, 1))
+    recalls = []
+    for sd in sds:
+        odds = 0.9 + speaker + sd * rng.normal(size=(n_speakers, EMOTIONS))
+        recalls.append(0.7 + 0.12 * np.tanh(odds - 0.9))  # symmetric, so that all have the mean 0.7
+    return {cell: confusions_of(recall, counts, rng) for cell, recall in enumerate(recalls)}
+
+
+def figures(covered, widths, wrong, runs):
+    """All tables, and what they were made with."""
+    by_bootstrap = dict(widths)
+    rows = [(population, n, *map(percent, shares.values())) for population, n, shares in covered]
+    first = tabulate(rows, headers=("population", "speakers", *METRICS), tablefmt="pipe", disable_numparse=True)
+    boot = [(n, percent(by_bootstrap[n])) for n in SPEAKERS]
+    second = tabulate(boot, headers=("speakers", "bootstrap, UAR"), tablefmt="pipe", disable_numparse=True)
+    tests = [
+        (n_cells, n, spread, *(map(percent, shares) if can_be_tested(n, n_cells - 1) else ("cannot be tested", "", "")))
+        for n_cells, n, spread, *shares in wrong
+    ]
+    header = (
+        "equal cells",
+        "speakers",
+        "spread",
+        "any called worse",
+        "by Holm alone",
+        "interval of a difference holds 0",
+    )
+    third = tabulate(tests, headers=header, tablefmt="pipe", disable_numparse=True)
+    packages = ", ".join(f"{name} {version(name)}" for name in ("serbench", "numpy", "scipy"))
+    return (
+        f"Coverage of 95 % intervals in per cent, {runs} runs each:\n\n{first}\n\n"
+        f"A percentile bootstrap over speakers, which serbench does not use, {runs // 4} runs each:\n\n{second}\n\n"
+        f"Tests at {100 * ALPHA:g} %, in per cent of {runs // 4} runs each:\n\n{third}\n\n"
+        f"Measured on {date.today()}: Python {platform.python_version()}, {packages}.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
