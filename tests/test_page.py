@@ -406,6 +406,8 @@ def test_view_stands_in_the_address_and_can_be_linked(opened):
     assert again.get_by_label("Metric", exact=True).input_value() == "war"
     assert not again.get_by_label("beta").is_checked()
     assert column(again, 0) == shown
+    again.get_by_role("link", name="Table 1").click()
+    assert again.get_by_label("Metric", exact=True).input_value() == "war"
     nonsense, _ = opened(view="#metric=no&variant=no&sort=99%20ascending&cell=no&without=no")
     assert nonsense.locator(".cells td:visible").count() == 12
 

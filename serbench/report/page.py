@@ -39,6 +39,7 @@ def render_page(report: Report) -> str:
     templates = jinja2.FileSystemLoader(str(files("serbench.report") / "templates"))
     environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     script = _read("page.js")
+    others = [table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)]
     text = environment.get_template("page.html.j2").render(
         report=report,
         matrices=of_matrix,
@@ -46,7 +47,8 @@ def render_page(report: Report) -> str:
         has_outside=any(of[0].matrix.is_outside(row) for of in of_matrix for row in of[0].matrix.rows),
         first=report.of("table1")[0],
         table1=_balanced(report.of("table1")[0], report.indexes),
-        others=[table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)],
+        others=others,
+        contents=_contents(others),
         corpora=sorted({corpus for of in of_matrix for corpus in of[0].matrix.corpora}),
         metrics=_named((*METRICS, *FOLD_METRICS), METRIC_NAMES),
         rules=_named(RULES, RULE_NAMES),
@@ -65,6 +67,14 @@ def _read(name: str) -> str:
 
 def _named(keys: Iterable[str], names: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(key, f"{names.get(key, key)[0].upper()}{names.get(key, key)[1:]}") for key in keys]
+
+
+def _contents(others: Iterable[Table]) -> dict[str, str]:
+    """Anchors of the first table of each kind, and what it is."""
+    found: dict[str, tuple[str, str]] = {}
+    for number, table in enumerate(others, 1):
+        found.setdefault(table.stem, (f"{table.stem}-{number}", table.title.partition(":")[0]))
+    return dict(found.values())
 
 
 def as_json(model: Json) -> str:

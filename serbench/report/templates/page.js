@@ -279,6 +279,9 @@
     history.replaceState(null, "", `#${said}`);
   }
 
+  // The address may name a section instead, which the browser goes to: what the table shows stays.
+  const isAnchor = () => Boolean(document.getElementById(location.hash.slice(1)));
+
   function readHash() {
     const said = new URLSearchParams(location.hash.slice(1));
     const known = (value, values, otherwise) => (values.includes(value) ? value : otherwise);
@@ -350,6 +353,6 @@
   byId("close").addEventListener("click", () => byId("cell").close());
   byId("cell").addEventListener("click", (event) => { if (event.target === byId("cell")) byId("cell").close(); });
   byId("cell").addEventListener("close", afterClosing);
-  addEventListener("hashchange", readHash);
+  addEventListener("hashchange", () => { if (!isAnchor()) readHash(); });
   readHash();
 })();
