@@ -60,7 +60,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 class SerbenchError(Exception):
-    """Anything a user can mend; `cli.py` prints it and exits with 1.
+    """Anything a user can mend; the command line prints it and exits with 1.
 
     Parameters
     ----------
