@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_rel
 from sklearn.metrics import recall_score
@@ -131,6 +131,7 @@ def test_four_speakers_can_test_nothing_and_six_one_comparison():
     assert not can_be_tested(10, 0)
 
 
+@settings(max_examples=15)  # statsmodels collects garbage at every call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p):
     from statsmodels.stats.multitest import multipletests
