@@ -32,6 +32,8 @@ ALPHA = 0.05
 EXACT_UP_TO = 13
 """Units up to which all 2**n_units sign flips are looked at; above, `FLIPS` random ones and the observed one."""
 FLIPS = 9_999
+TINY = 1e-12
+"""What sums of shares may differ by for want of digits."""
 DIAGRAM_FROM = 8
 """Corpora from which on mean ranks can part methods well enough for a critical-difference diagram."""
 
@@ -72,12 +74,38 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     n = len(stack)
     if n < 2:
         return None
-    total = stack.sum(axis=0, keepdims=True)
-    without = statistic(total - stack)
-    error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
-    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    value = statistic(total)[0]
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
+    value = statistic(stack.sum(axis=0, keepdims=True))[0]
     return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
+
+
+def gap_interval(
+    first: np.ndarray, second: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]
+) -> Interval | None:
+    """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
+
+    Each side is jackknifed by itself, as few units on one side tell little however many the other has; None where a
+    side has a single unit.
+    """
+    from scipy.stats import t
+
+    if min(len(first), len(second)) < 2:
+        return None
+    sides = [first, second]
+    variances = [jackknife_variance(side, statistic) for side in sides]
+    total = sum(variances)
+    shares = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
+    free = total**2 / sum(shares) if sum(shares) else len(first) + len(second) - 2
+    gap = float(statistic(first.sum(axis=0, keepdims=True))[0] - statistic(second.sum(axis=0, keepdims=True))[0])
+    reach = float(t.ppf((1 + LEVEL) / 2, free)) * math.sqrt(total)
+    return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
+
+
+def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
+    """Variance of a statistic, from leaving out each unit."""
+    n = len(stack)
+    without = statistic(stack.sum(axis=0, keepdims=True) - stack)
+    return (n - 1) / n * float(((without - without.mean()) ** 2).sum())
 
 
 def uars(confusions: np.ndarray) -> np.ndarray:
@@ -102,10 +130,11 @@ def kappas(confusions: np.ndarray) -> np.ndarray:
 
 
 def macro_f1s(confusions: np.ndarray) -> np.ndarray:
-    """Macro F1 of each pool."""
-    both = confusions.sum(axis=-1) + confusions.sum(axis=-2)
-    f1: np.ndarray = np.nan_to_num(_ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both)).mean(axis=-1)
-    return f1
+    """Macro F1 of each pool over the emotions it has."""
+    totals = confusions.sum(axis=-1)
+    both = totals + confusions.sum(axis=-2)
+    f1 = np.nan_to_num(_ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both))
+    return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -114,8 +143,8 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 STATISTICS: dict[str, Statistic] = {"uar": uars, "war": wars, "kappa": kappas, "macro_f1": macro_f1s}
-"""The metrics of `serbench.metrics`, of many pools at once; UAR over the emotions present, as a unit left out may have
-been the only one with an emotion."""
+"""The metrics of `serbench.metrics`, of many pools at once; UAR and F1 are averaged over the emotions present, as a
+unit left out may have been the only one with an emotion."""
 
 
 def uar_shares(stack: np.ndarray) -> np.ndarray:
@@ -175,7 +204,7 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """
     from scipy.stats import permutation_test
 
-    if not differences.any():
+    if abs(differences.sum()) < TINY:
         return 1.0
     n_flips = np.inf if len(differences) <= EXACT_UP_TO else FLIPS
     flipped = permutation_test(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 A_DAY_S = 86400
 
+GAP = 2
+"""Blanks between two columns of a table."""
+
 LINE = 79
 """Characters of a line of prose."""
 
@@ -116,14 +119,14 @@ def _short(text: str, limit: int = 24) -> str:
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
-    widths = [max(len(name), *(len(row[i].whole) for row in table.rows)) + 1 for i, name in enumerate(table.header)]
+    widths = [max(len(name), *(len(row[i].whole) for row in table.rows)) + GAP for i, name in enumerate(table.header)]
     labels = list(range(table.n_labels))
     blocks: list[list[int]] = []
     room = 0
     for i in range(table.n_labels, len(table.header)):
         if not blocks or widths[i] > room:
             blocks.append([*labels])
-            room = width - sum(widths[j] for j in labels)
+            room = width + GAP - sum(widths[j] for j in labels)
         blocks[-1].append(i)
         room -= widths[i]
     return blocks

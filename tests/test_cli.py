@@ -216,6 +216,21 @@ TABLE_2 = Table(
 )
 
 
+@pytest.mark.parametrize("width", range(60, 100))
+def test_nothing_of_a_table_is_cut_in_any_terminal(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ("emodb", "nemo", "ravdess")
+    rows = tuple(
+        (Entry("own"), Entry(name), *(Entry("0.768", False, "[.70, .84] ≈") for _ in columns))
+        for name in ("svc", "wav2vec2-large†")
+    )
+    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, (), 2))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    assert out.count("0.768 [.70, .84] ≈") == 6
+
+
 def test_marks_and_intervals_are_shown_and_on_a_terminal_in_colour(capsys, monkeypatch):
     print_table(TABLE_2)
     plain = capsys.readouterr().out

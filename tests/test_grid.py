@@ -239,7 +239,7 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
     assert counts.loc["short"].tolist() == [45, 3]
     assert counts.loc["blobs"].tolist() == [48, 0]
-    assert "45 of 48 utterances, those that all cells have (short has features of 45)" in "".join(
+    assert "45 of 48 utterances, those that all cells have (short has features of 45 utterances)" in "".join(
         report.of("table2-uar")[0].notes
     )
 

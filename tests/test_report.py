@@ -116,7 +116,7 @@ def test_table_2_shows_nested_values_with_the_best_in_bold_and_chance(toy_report
         assert rows[name].text == f"{values[name]:.3f}"
         assert rows[name].best == (values[name] == values.max())
     notes = " ".join(table.notes)
-    assert "the best of 2 cells per corpus; as that is chosen on test data, it is optimistic" in notes
+    assert "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic" in notes
 
 
 def test_value_has_its_interval_beside_it_and_four_speakers_test_nothing(toy_report):

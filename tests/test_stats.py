@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
 from sklearn.metrics import recall_score
 
 from serbench.errors import ScoreError
@@ -17,6 +17,7 @@ from serbench.stats import (
     STATISTICS,
     against_best,
     can_be_tested,
+    gap_interval,
     holm,
     jackknife_interval,
     range_p,
@@ -79,9 +80,23 @@ def test_statistics_of_many_pools_are_the_metrics_of_each(pools):
     stack = np.array(pools).reshape(-1, 3, 3)
     one_by_one = {**METRICS, "uar": uar_of_present}
     for name, statistic in STATISTICS.items():
-        filled = stack[stack.sum(axis=(1, 2)) > 0]
+        filled = stack[stack.sum(axis=(1, 2)) > 0] if name != "macro_f1" else stack[stack.sum(axis=2).all(axis=1)]
         expected = [one_by_one[name](confusion) for confusion in filled]
         assert statistic(filled) == pytest.approx(np.array(expected, dtype=float)), name
+
+
+def test_macro_f1_of_a_pool_without_an_emotion_is_over_the_others():
+    pool = np.array([[3, 1, 0], [1, 3, 0], [0, 0, 0]])
+    assert STATISTICS["macro_f1"](pool[None]) == pytest.approx([METRICS["macro_f1"](pool[:2, :2])])
+
+
+def test_gap_of_means_has_welchs_interval():
+    one, other = np.array([3.0, 5.0, 4.0, 8.0, 6.0]), np.array([2.0, 2.5, 4.0])
+    stacks = [np.stack([values, np.ones(len(values))], axis=1) for values in (one, other)]
+    interval = gap_interval(*stacks, lambda totals: totals[:, 0] / totals[:, 1], bounds=(-100, 100))
+    expected = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    assert interval.ends == pytest.approx((expected.low, expected.high))
+    assert gap_interval(stacks[0], stacks[1][:1], STATISTICS["war"], bounds=(-1, 1)) is None
 
 
 def test_empty_pool_has_no_uar():

@@ -29,7 +29,7 @@ class Baseline:
         return 1 / len(self.emotions)
 
 
-def simple_cue_baseline(cues: np.ndarray, labels: Labels) -> Baseline:
+def simple_cue_baseline(cues: np.ndarray, labels: Labels) -> Baseline | None:
     """Test each group on an SVM of the simple cues of all others: rbf, C 1, balanced, cues standardised in training.
 
     Parameters
@@ -41,6 +41,8 @@ def simple_cue_baseline(cues: np.ndarray, labels: Labels) -> Baseline:
     from sklearn.svm import SVC
 
     said = np.empty_like(labels.truth)
+    if len(np.unique(labels.groups)) < 2:
+        return None
     for group in np.unique(labels.groups):
         test = labels.groups == group
         if len(np.unique(labels.truth[~test])) < 2:  # nothing to tell apart: what is left is what it says

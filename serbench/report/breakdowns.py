@@ -19,7 +19,7 @@ from serbench.report.outcomes import GROUPED_BY, CellOutcomes, Outcome
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import fold_stack, pool_confusion
 from serbench.report.tables import MARK_NOTES, NOTHING, bracketed, corpus_remarks, mark_of
-from serbench.stats import STATISTICS, Interval, difference_of, jackknife_interval
+from serbench.stats import STATISTICS, Interval, difference_of, gap_interval, jackknife_interval
 
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; it must have been said with every emotion, too."""
@@ -60,26 +60,31 @@ def rule_table(matrix: Matrix) -> Table | None:
     header = ("corpus", "features", "classifier", "nested", "default", "oracle", "oracle - nested", "folds")
     notes = [
         "UAR over all test utterances of each cell. nested: settings chosen without the test speakers. oracle: the one "
-        "setting that is best on the test data, which a paper tuned on its test set would have claimed.",
+        "setting that is best on the test data of the whole cell, as a paper tuned on its test set would have it (now "
+        "and then below nested, which may take another setting for each fold).",
         "folds: mean over folds and its standard deviation (nested, or else default), each over the emotions it has.",
         *_lacking(matrix),
     ]
     return _table("rules", "What the choice of rule does", matrix, header, rows, notes)
 
 
-def speaker_table(matrix: Matrix) -> Table:
-    """The weakest and the strongest speaker of each cell, and the gap between genders."""
+def speaker_table(matrix: Matrix) -> Table | None:
+    """The weakest and the strongest speaker of each cell, and the gap between genders; None where none is known."""
     rows = []
     for place, cell in in_corpus_order(matrix):
         outcome = _headline(cell)
         uars = {name: uar_of_present(c) for name, c in _confusions_by(cell, outcome, "speaker").items()}
-        named = [
-            _named(cell, name, uars[name])
-            for name in (min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__))
-        ]
-        rows.append((*_labels(place, cell), *named, *_genders(cell, outcome)))
+        if uars:
+            ends = min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__)
+            named = [_named(cell, name, uars[name]) for name in ends]
+            rows.append((*_labels(place, cell), *named, *_genders(cell, outcome)))
+    if not rows:
+        return None
     header = ("corpus", "features", "classifier", "weakest", "strongest", "female", "male", "f - m")
-    notes = ["UAR over the emotions that a speaker has; genders pooled; f - m with its 95 % interval over speakers."]
+    notes = [
+        "UAR over the emotions that a speaker has. Genders are pooled, over the emotions that both have; f - m with "
+        "its 95 % interval, the speakers of each gender jackknifed by themselves.",
+    ]
     return _table("speakers", "By speaker and gender", matrix, header, rows, notes)
 
 
@@ -96,7 +101,9 @@ def text_table(matrix: Matrix) -> Table | None:
     if not rows:
         return None
     header = ("corpus", "features", "classifier", "hardest", "easiest", "sentences")
-    notes = [f"UAR of sentences said with every emotion and at least {SAID_OFTEN} times; these are in training too."]
+    held_out = find_protocol(matrix.variant.protocol).holds_out_texts
+    where = "other speakers' recordings of them are not in training" if held_out else "others say them in training too"
+    notes = [f"UAR of sentences said with every emotion and at least {SAID_OFTEN} times; {where}."]
     return _table("texts", "By sentence", matrix, header, rows, notes)
 
 
@@ -145,7 +152,8 @@ def _seed_table(matrices: Sequence[Matrix]) -> Table:
     for matrix in matrices:
         for place, cell in in_corpus_order(matrix):
             if "nested" in cell.outcomes:
-                values.setdefault(place, []).append(_uar(pool_confusion(cell, cell.outcomes["nested"])))
+                common = matrix.common[place[2]]
+                values.setdefault(place, []).append(_uar(pool_confusion(cell, cell.outcomes["nested"], common)))
     corpora = sorted({place[2] for place in values})
     rows = [
         (Entry(row[0]), Entry(row[1]), *(_mean_entry(values.get((*row, corpus), [])) for corpus in corpora))
@@ -232,7 +240,7 @@ def difference_interval(
 
 def _over_folds(cell: CellOutcomes) -> Entry:
     folds = [uar_of_present(fold) for fold in fold_stack(cell, _headline(cell)).sum(axis=0)]
-    return Entry(f"{np.mean(folds):.3f}", aside=f"± {np.std(folds, ddof=1):.3f}")
+    return Entry(f"{np.mean(folds):.3f}", aside=f"± {np.std(folds, ddof=1):.3f}" if len(folds) > 1 else "")
 
 
 def _lacking(matrix: Matrix) -> Iterator[str]:
@@ -258,25 +266,39 @@ def _named(cell: CellOutcomes, speaker: str, uar: float) -> Entry:
 
 
 def _genders(cell: CellOutcomes, outcome: Outcome) -> tuple[Entry, Entry, Entry]:
-    pools = _confusions_by(cell, outcome, "gender")
-    shown = [Entry(f"{uar_of_present(pools[g]):.3f}") if g in pools else Entry(NOTHING) for g in GENDERS]
+    by_unit = _by_gender_and_unit(cell, outcome)
+    pools = {gender: np.stack(list(units.values())).sum(axis=0) for gender, units in by_unit.items()}
     if not set(GENDERS) <= set(pools):
-        return shown[0], shown[1], Entry(NOTHING)
-    gap = uar_of_present(pools["female"]) - uar_of_present(pools["male"])
-    return shown[0], shown[1], Entry(signed(gap), aside=bracketed(_gap_interval(cell, outcome)))
+        alone = [Entry(f"{uar_of_present(pools[g]):.3f}") if g in pools else Entry(NOTHING) for g in GENDERS]
+        return alone[0], alone[1], Entry(NOTHING)
+    shared = np.logical_and(*(pools[gender].any(axis=1) for gender in GENDERS))
+    female, male = (float(STATISTICS["uar"](pools[gender] * shared[:, None])) for gender in GENDERS)
+    if math.isnan(female):  # no emotion is said by both
+        return Entry(NOTHING), Entry(NOTHING), Entry(NOTHING)
+    interval = _gap_interval(by_unit, shared)
+    return Entry(f"{female:.3f}"), Entry(f"{male:.3f}"), Entry(signed(female - male), aside=bracketed(interval))
 
 
-def _gap_interval(cell: CellOutcomes, outcome: Outcome) -> Interval | None:
-    """Interval of the gap between genders; none where one of them is a single unit, as nothing is left without it."""
-    gender = cell.groups["gender"]
-    pools: dict[str, dict[str, list[str]]] = {}
+def _by_gender_and_unit(cell: CellOutcomes, outcome: Outcome) -> dict[str, dict[str, np.ndarray]]:
+    """Confusion matrices by gender and independent unit."""
+    groups: dict[str, dict[str, list[str]]] = {}
+    known = cell.groups.get("gender", {})
     for utterance in sorted(outcome.predictions):
-        of_unit = pools.setdefault(cell.units[utterance], {})
-        of_unit.setdefault(gender.get(utterance, ""), []).append(utterance)
-    if any(sum(g in of_unit for of_unit in pools.values()) < 2 for g in GENDERS):
+        if utterance in known:
+            of_unit = groups.setdefault(known[utterance], {})
+            of_unit.setdefault(cell.units[utterance], []).append(utterance)
+    return {g: {u: pool_confusion(cell, outcome, us) for u, us in sorted(of.items())} for g, of in groups.items()}
+
+
+def _gap_interval(by_unit: Mapping[str, Mapping[str, np.ndarray]], shared: np.ndarray) -> Interval | None:
+    """Interval of the gap between genders; in sessions of both, each session is left out as a whole."""
+    women, men = (by_unit[gender] for gender in GENDERS)
+    female, male = (np.stack(list(units.values())) * shared[:, None] for units in (women, men))
+    if not set(women) & set(men):
+        return gap_interval(female, male, STATISTICS["uar"], bounds=(-1, 1))
+    if set(women) != set(men):
         return None
-    units = [[pool_confusion(cell, outcome, of_unit.get(g, [])) for g in GENDERS] for of_unit in pools.values()]
-    return jackknife_interval(np.array(units), difference_of(STATISTICS["uar"]), bounds=(-1, 1))
+    return jackknife_interval(np.stack([female, male], axis=1), difference_of(STATISTICS["uar"]), bounds=(-1, 1))
 
 
 def _table(

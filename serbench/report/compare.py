@@ -26,6 +26,7 @@ from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import bracketed
 from serbench.sealed import read_frame
 from serbench.stats import (
+    ALPHA,
     SHARES,
     STATISTICS,
     Comparison,
@@ -300,7 +301,7 @@ def _p_values(stacks: Sequence[np.ndarray], metric: str) -> list[float | None]:
     shares = SHARES[metric]
     corrected = holm([sign_flip_p(shares(stack[:, 0]) - shares(stack[:, 1])) for stack in stacks])
     able = [can_be_tested(len(stack), len(stacks)) for stack in stacks]
-    return [float(p) if is_able else None for p, is_able in zip(corrected, able, strict=True)]
+    return [float(p) if p <= ALPHA or is_able else None for p, is_able in zip(corrected, able, strict=True)]
 
 
 def _interval(stack: np.ndarray, metric: str) -> Interval | None:
@@ -401,7 +402,7 @@ def _row(pair: Pair, metric: str) -> dict[str, Any]:
         "high": interval.high if interval else None,
         "p": found.p if found else None,
         "unit": pair.a.unit,
-        "n_units": len({pair.a.units[u] for u in pair.a.truth}),
+        "n_units": len({pair.a.units[u] for u in set(pair.a.truth) & set(pair.b.truth)}),
         "n_utterances": pair.n_utterances,
         "n_changed": pair.n_changed,
         "n_alone": pair.n_alone,

@@ -141,6 +141,8 @@ def claim_sentence(matrix: Matrix) -> str:
     return (
         f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
         f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
+        if largest > 0
+        else ""
     )
 
 

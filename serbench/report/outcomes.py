@@ -117,8 +117,8 @@ class CellOutcomes:
     def coverage(self) -> str:
         """How many utterances it has, for a table whose columns are scored on those that all cells have."""
         if self.is_outside:
-            return f"{self.cell['classifier']} has predictions of {len(self.truth)}"
-        return f"{self.cell['features']} has features of {len(self.truth)}"
+            return f"{self.cell['classifier']} has predictions of {len(self.truth)} utterances"
+        return f"{self.cell['features']} has features of {len(self.truth)} utterances"
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -58,7 +58,9 @@ def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
 def score_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     """One row per cell, rule and metric; `value` is null where `reason` says why."""
     rows = pd.DataFrame([row for cell in cells for rule in cell.rules for row in _score_rows(cell, rule)])
-    return rows.astype({"n_units": "Int64", "n_speakers": "Int64", "low": float, "high": float})
+    return rows.astype(
+        {"n_units": "Int64", "n_speakers": "Int64", "transductive": "boolean", "low": float, "high": float}
+    )
 
 
 def recall_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
@@ -186,10 +188,10 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "n_missing": cell.n_missing,
         "n_speakers": len({cell.speakers[u] for u in cell.truth}) if cell.has_speakers else None,
         "n_folds": len(cell.folds),
-        "transductive": cell.cell["scaling"] == "speaker",
+        "transductive": None if cell.is_outside else cell.cell["scaling"] == "speaker",
         "notes": "; ".join(cell.notes),
         "unit": cell.unit,
-        "n_incomplete": _n_incomplete(cell),
+        "n_incomplete": n_incomplete(cell),
     }
     for metric, value in (_values(cell, outcome) if outcome else {}).items():
         yield {**cell.fields, "rule": rule, "metric": metric, **value, **common, "reason": ""}
@@ -204,7 +206,7 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         }
 
 
-def _n_incomplete(cell: CellOutcomes) -> int:
+def n_incomplete(cell: CellOutcomes) -> int:
     """Units without which an emotion has no utterance left, so that intervals average over the others there."""
     units_with = {e: {cell.units[u] for u, code in cell.truth.items() if code == e} for e in range(len(cell.emotions))}
     return len({unit for units in units_with.values() if len(units) == 1 for unit in units})
@@ -221,7 +223,10 @@ def _values(cell: CellOutcomes, outcome: Outcome) -> dict[str, Row]:
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
         interval = jackknife_interval(folds, _mean_over_folds(name), bounds=(0, 1))
-        values[name] = {**_value(float(np.mean(each)), interval), "sd": float(np.std(each, ddof=1))}
+        values[name] = {
+            **_value(float(np.mean(each)), interval),
+            "sd": float(np.std(each, ddof=1)) if len(each) > 1 else None,
+        }
     return values
 
 

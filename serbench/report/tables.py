@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, in_corpus_order
 from serbench.report.outcomes import GIVEN, CellOutcomes
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
-from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
+from serbench.report.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
 from serbench.stats import ALPHA, SHARES, Interval
 
 NOTHING = "–"
@@ -157,8 +158,9 @@ def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | No
 
 
 def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
-    nested = [value.number for place, value in values.items() if value and value.is_contender and place[2] == corpus]
-    return max(nested, default=None)
+    """The best of a corpus, if there are two to compare."""
+    found = [value.number for place, value in values.items() if value and value.is_contender and place[2] == corpus]
+    return max(found) if len(found) > 1 else None
 
 
 def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
@@ -195,16 +197,16 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 
 
 def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
-    counts = [len([p for p, v in values.items() if v and v.is_contender and p[2] == c]) for c in matrix.corpora]
-    is_tuned_here = any(not cell.is_outside for cell in matrix.cells.values())
+    contenders = Counter(place[2] for place, value in values.items() if value and value.is_contender)
+    is_tuned_here = any("nested" in cell.outcomes for cell in matrix.cells.values())
     tuning = "Settings are chosen by nested speaker-independent validation; values" if is_tuned_here else "Values"
     yield (
         f"{matrix.variant.description} {tuning} are pooled over all test utterances. "
         "Chance: one emotion at random (UAR), always the most frequent one (WAR)."
     )
-    yield _interval_note(matrix)
-    if max(counts, default=0) > 1:
-        yield f"Bold: the best of {max(counts)} cells per corpus; as that is chosen on test data, it is optimistic."
+    yield from _interval_note(matrix)
+    if max(contenders.values(), default=0) > 1:
+        yield "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic."
     yield from _mark_notes(compared)
     for corpus in matrix.corpora:
         yield _corpus_note(matrix, corpus, compared.get(corpus))
@@ -222,9 +224,10 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
 
 
-def _interval_note(matrix: Matrix) -> str:
+def _interval_note(matrix: Matrix) -> Iterable[str]:
     unit = " or ".join(sorted({f"{cell.unit}s" for cell in matrix.cells.values() if cell.outcomes}))
-    return f"In brackets: 95 % intervals over {unit} (delete-one jackknife with Student's t)."
+    if unit:
+        yield f"In brackets: 95 % intervals over {unit} (delete-one jackknife with Student's t)."
 
 
 def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
@@ -234,7 +237,8 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
         yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
     if len(tested) < len(compared):
-        yield f"{MARKS['untestable']} cannot be tested against the best: too few speakers for so many comparisons."
+        units = " or ".join(sorted({f"{contest.unit}s" for contest in compared.values() if not contest.is_testable}))
+        yield f"{MARKS['untestable']} cannot be tested against the best: too few {units} for so many comparisons."
 
 
 def _rank_notes(matrix: Matrix, metric: str) -> Iterable[str]:
@@ -276,13 +280,28 @@ def _utterances(cells: Sequence[CellOutcomes], common: Sequence[str]) -> str:
 
 def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
     """What every table must say of a corpus."""
-    return sorted({note for cell in cells for note in cell.notes})
+    return sorted({note for cell in cells for note in (*cell.notes, *_alone_with_an_emotion(cell))})
+
+
+def _alone_with_an_emotion(cell: CellOutcomes) -> list[str]:
+    n = n_incomplete(cell) if cell.outcomes else 0
+    many = f"{n} {cell.unit}s have an emotion each" if n > 1 else f"one {cell.unit} has an emotion"
+    return [f"{many} that no other has, so that intervals are over the other emotions there"] if n else []
 
 
 def corpus_remarks(matrix: Matrix) -> list[str]:
-    """What every table must say of the corpora of a matrix."""
-    of = {corpus: _remarks(c for p, c in matrix.cells.items() if p[2] == corpus) for corpus in matrix.corpora}
-    return [f"{corpus}: {'; '.join(remarks)}." for corpus, remarks in of.items() if remarks]
+    """What tables that are not scored on common utterances must say of the corpora of a matrix."""
+    told = []
+    for corpus in matrix.corpora:
+        cells = [cell for place, cell in in_corpus_order(matrix) if place[2] == corpus]
+        remarks = [*_remarks(cells), *dict.fromkeys(cell.coverage for cell in cells if _is_short(cell))]
+        told += [f"{corpus}: {'; '.join(remarks)}."] if remarks else []
+    return told
+
+
+def _is_short(cell: CellOutcomes) -> bool:
+    """Whether a cell lacks utterances that others may have."""
+    return len(cell.truth) < len(cell.record["utterances"]["id"])
 
 
 def mark_of(cell: CellOutcomes) -> str:

@@ -42,7 +42,7 @@ RULE_NAMES = {
 _RULE_SENTENCES = {
     "nested": "Settings are chosen by nested speaker-independent validation",
     "default": "Every classifier has its default setting",
-    "oracle": "Oracle: the one setting that is best on the test data of each cell, so that values are too high",
+    "oracle": "Oracle: the one setting that is best on the test data of each cell, so that most values are too high",
 }
 _VERDICTS = {
     "best": "best of its corpus",
@@ -256,6 +256,8 @@ def _told(score: Score, cell: CellOutcomes | None, more: str) -> str:
 def _why_missing(cell: CellOutcomes | None, rule: str) -> str:
     if cell is None:
         return "missing: not run"
+    if cell.is_outside:
+        return "predictions from outside have no other settings"
     lacking = "the utterances that all cells have lack an emotion"
     return f"missing: {cell.record['refused'] or cell.reasons.get(rule) or lacking}"
 

@@ -210,7 +210,7 @@
   }
 
   function open(key) {
-    const cell = model.cells[key];
+    const cell = Object.hasOwn(model.cells, key) ? model.cells[key] : undefined;
     const dialog = byId("cell");
     if (!cell) return;
     state.cell = key;
