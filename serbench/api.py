@@ -7,7 +7,7 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +113,11 @@ class GridResult:
         return {**self.extracted.refused, **cells}
 
     def scores(self) -> pd.DataFrame:
-        """Scores of all cells in the results folder."""
-        return load_scores(self.workspace)
+        """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
+        import pandas as pd
+
+        planned = pd.DataFrame([asdict(one.cell) for one in self.plan.cells])
+        return load_scores(self.workspace).merge(planned)
 
 
 def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:
@@ -397,7 +400,7 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
     """
-    from serbench.cells import CorpusData, basis, task_index
+    from serbench.cells import CorpusData, basis, check_has_emotions, task_index
     from serbench.protocols import inner_rule, restrict
 
     catalogue = workspace.catalogue()
@@ -407,6 +410,7 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     selected = task_index(data, task)
     if selected.empty:
         raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
+    check_has_emotions(corpus, selected, task)
     whole = protocol.groups(data.index, data.corpus)
     groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
     evaluations = protocol.evaluations(groups, inner_rule(str(request.inner), len(groups)))

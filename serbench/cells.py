@@ -294,14 +294,19 @@ def _members(group: Group) -> list[Any]:
     return [group.name, list(group.utterances), *([sorted(group.texts.items())] if group.texts else [])]
 
 
-def _check_emotions(
-    data: CorpusData, selected: pd.DataFrame, present: pd.DataFrame, source: FeatureSource, task: EmotionTask
-) -> None:
+def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -> None:
+    """Check that a corpus has each emotion of a task; `ProtocolError` says which it has."""
     lacking = sorted(set(task.emotions) - set(selected["emotion"]))
     if lacking:
         there = ",".join(sorted(set(selected["emotion"])))
         todo = f"Use --emotions {there}" if "," in there else ""
-        raise ProtocolError(data.corpus.name, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
+        raise ProtocolError(corpus, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
+
+
+def _check_emotions(
+    data: CorpusData, selected: pd.DataFrame, present: pd.DataFrame, source: FeatureSource, task: EmotionTask
+) -> None:
+    check_has_emotions(data.corpus.name, selected, task)
     bare = sorted(set(task.emotions) - set(present["emotion"]))
     if bare:
         found = f"{source.name} has no features of {listed(bare)} ({len(present)} of {len(selected)} utterances)"

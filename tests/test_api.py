@@ -60,3 +60,19 @@ def test_corpus_never_heard_of_works_from_a_yaml_block_alone(source, tmp_path, w
     nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].iloc[0]
     assert (nested["n_utterances"], nested["n_speakers"]) == (18, 3)
     assert 0 <= nested["value"] <= 1
+
+
+def test_scores_of_a_grid_are_its_own_and_folds_of_absent_emotions_are_refused(
+    make_corpus, make_features, workspace, tmp_path
+):
+    place = workspace(make_corpus(takes=3))
+    make_features(serbench.load_index("toy", place)).to_csv(tmp_path / "blobs.csv", index=False)
+    given = {"features": str(tmp_path / "blobs.csv"), "emotions": "anger,happiness,neutral"}
+    serbench.run_grid(["toy"], serbench.GridRequest(classifiers="knn", **given), place)
+    result = serbench.run_grid(["toy"], serbench.GridRequest(classifiers="dummy", **given), place)
+    assert set(result.scores()["classifier"]) == {"dummy"}
+    assert set(serbench.load_scores(place)["classifier"]) == {"dummy", "knn"}
+    with pytest.raises(
+        serbench.api.SerbenchError, match=r"no utterances of fear, sadness.*Use --emotions anger,happiness,neutral"
+    ):
+        serbench.list_folds("toy", serbench.GridRequest(), place)

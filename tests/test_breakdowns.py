@@ -219,3 +219,36 @@ def test_recalls_have_intervals_and_units_that_alone_have_an_emotion_are_counted
     expected = ttest_1samp(of_speakers, 0).confidence_interval(0.95)
     assert recall.loc["anger", "low"] == pytest.approx(max(0, expected.low))
     assert recall.loc["anger", "high"] == pytest.approx(min(1, expected.high))
+
+
+def test_corpus_of_voices_is_reported_without_speakers(make_corpus, make_features, workspace, tmp_path):
+    path = make_corpus(takes=3, speakers=("f1", "f2", "m1", "m2"))
+    entry = path.read_text().replace("(?P<speaker>", "(?P<voice>") + "  folds: {by: voice}\n"
+    path.write_text(entry)
+    index = api.load_index("toy", workspace(path))
+    assert index["speaker"].isna().all()
+    features = make_features(index.assign(speaker=index["voice"]), noise=2.5)
+    features.to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    result = api.run_grid(["toy"], request, workspace(path))
+    assert not result.refused
+    report = api.make_report(workspace(path))
+    assert not report.of("speakers")
+    assert set(result.scores()["unit"]) == {"voice"}
+    assert "intervals over voices" in " ".join(report.of("table2-uar")[0].notes)
+
+
+def test_gap_between_genders_is_over_emotions_that_both_have(make_corpus, make_features, workspace, tmp_path):
+    path = make_corpus(takes=4, speakers=SPEAKERS)
+    for wav in (path.parent / "toy").glob("f*_neutral_*"):
+        wav.unlink()
+    index = api.load_index("toy", workspace(path))
+    make_features(index, noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    api.run_grid(["toy"], request, workspace(path))
+    shown = row_of(api.make_report(workspace(path)).of("speakers")[0], "knn")
+    rows = of_utterances(Store(tmp_path / "results"), index, "knn")
+    both = [rows[(rows["gender"] == gender) & (rows["emotion"] != "neutral")] for gender in ("female", "male")]
+    expected = [recall_score(of["emotion"], of["prediction"], average="macro", labels=EMOTIONS[:2]) for of in both]
+    assert [entry.text for entry in shown[5:7]] == [f"{value:.3f}" for value in expected]
+    assert shown[7].text == signed(expected[0] - expected[1])

@@ -280,7 +280,10 @@ def test_missing_utterances_are_told_counted_and_left_out_for_all(place, folds, 
     assert "whole folds are without predictions: f1" in scored.notes
     report = api.make_report(place)
     (table,) = report.of("table2-uar")
-    assert any("45 of 54 utterances, those that all cells have (mine has predictions of 45 utterances)" in n for n in table.notes)
+    assert any(
+        "45 of 54 utterances, those that all cells have (mine has predictions of 45 utterances)" in n
+        for n in table.notes
+    )
     assert any("; 5 folds, inner all;" in note for note in table.notes)
     kept = folds[folds["fold"] != "f1"]
     rows = {row[1].text: row[2].text for row in table.rows}

@@ -54,7 +54,7 @@ def report(
     if provenance:
         print_provenance(made)
     else:
-        for table in made.of("table2-uar"):
+        for table in (*made.of("table2-uar"), *made.of("seeds")):
             (print_plain if plain else print_table)(table)
     say_missing(made)
     for command in made.commands:

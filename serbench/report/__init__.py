@@ -114,7 +114,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),
-        "provenance": provenance_table(cells, {key: m.origin.key for m in found for key in m.origin.cells}),
+        "provenance": provenance_table(cells, _standing_in(found)),
     }
     made = [cell.provenance for cell in cells]
     scored = [cell.provenance for cell in cells if cell.outcomes]
@@ -129,6 +129,15 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         compared=tuple(compared),
         indexes=tuple(indexes),
     )
+
+
+def _standing_in(found: Iterable[Matrix]) -> dict[str, list[str]]:
+    """Key of a cell -> keys of the matrices that it stands in."""
+    where: dict[str, list[str]] = {}
+    for matrix in found:
+        for key in matrix.origin.cells:
+            where.setdefault(key, []).append(matrix.origin.key)
+    return where
 
 
 def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from serbench.comparable import again, is_comparable, is_outside
 from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.texts import sentences
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
 from serbench.protocols import independent_units
@@ -180,7 +181,8 @@ class _Index:
         if person not in self._groups:
             unit, units = independent_units(self._frame, person)
             known = [name for name in GROUPED_BY if name in self._frame]
-            rows = self._frame.set_index("utterance")
+            rows = self._frame.assign(**({"text": sentences(self._frame)} if "text" in known else {}))
+            rows = rows.set_index("utterance")
             columns = {name: {str(u): str(v) for u, v in rows[name].dropna().items()} for name in known}
             self._groups[person] = unit, {"unit": units, **columns}
         return self._groups[person]
@@ -204,7 +206,8 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     index = indexes.get(record["cell"]["corpus"])
     if not record["refused"] and (index is None or record["index"] not in index.states):
-        return {**record, "refused": f"{OUTDATED} the corpus has changed since; {again(record)}"}
+        why = "its index is not there" if index is None else "the corpus has changed since"
+        return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"}
     return dict(record)
 
 

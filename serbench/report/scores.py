@@ -6,7 +6,7 @@ own (`uar_folds`, `war_folds`), averaged over the emotions that each fold has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,17 +126,17 @@ def fold_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def provenance_table(cells: Iterable[CellOutcomes], tables: Mapping[str, str]) -> pd.DataFrame:
-    """One row per cell: what made it, the key of the matrix it stands in, and why it is missing where it is.
+def provenance_table(cells: Iterable[CellOutcomes], tables: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """One row per cell: what made it, the keys of the matrices it stands in, and why it is missing where it is.
 
     Parameters
     ----------
-    tables : keys of cells to the key of their matrix.
+    tables : keys of cells to the keys of their matrices; other systems may stand in several.
     """
     rows = [
         {
             "provenance": cell.provenance.key,
-            "table": tables.get(cell.provenance.key, ""),
+            "table": " ".join(tables.get(cell.provenance.key, ())),
             **cell.provenance.row,
             "missing": cell.reason,
         }
