@@ -400,32 +400,13 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
     """
-    from serbench.cells import CorpusData, basis, check_has_emotions, task_index
-    from serbench.protocols import inner_rule, restrict
+    from serbench.cells import CorpusData
+    from serbench.folds import fold_table
 
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
-    protocol = find_protocol(request.protocol)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
-    selected = task_index(data, task)
-    if selected.empty:
-        raise CorpusError([Fault(corpus, f"no utterance of {task.title}", "some")])
-    check_has_emotions(corpus, selected, task)
-    whole = protocol.groups(data.index, data.corpus)
-    groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
-    evaluations = protocol.evaluations(groups, inner_rule(str(request.inner), len(groups)))
-    fold = {u: evaluation.name for evaluation in evaluations for u in evaluation.test}
-    tuning = {e.name: [name for v in e.inner for name in sorted({fold[u] for u in v.test})] for e in evaluations}
-    columns = ["utterance", "file", "start_s", "end_s", "speaker", "emotion"]
-    table = selected[columns].assign(fold=selected["utterance"].map(fold))
-    if protocol.holds_out_texts:
-        of = {u: group for group in groups for u in group.utterances}
-        table = table.assign(
-            speaker_fold=[of[u].name for u in table["utterance"]],
-            text_fold=[of[u].texts[u] for u in table["utterance"]],
-        )
-    table = table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
-    return table.assign(basis=basis(selected, whole, task))
+    return fold_table(data, task, find_protocol(request.protocol), inner=str(request.inner))
 
 
 def score_predictions(

@@ -111,13 +111,14 @@ def record_scores(scored: Sequence[Scored], store: Store) -> list[Scored]:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """The utterances of a task in one corpus: their emotions, people and folds, and the basis of these."""
+    """The utterances of a task in one corpus: emotions, people, folds, their basis, and which cannot be read."""
 
     emotions: Mapping[str, str]
     people: Mapping[str, str]
     folds: Mapping[str, tuple[str, ...]]
     basis: str
     title: str
+    unreadable: Mapping[str, str]
 
     @property
     def fold_of(self) -> dict[str, str]:
@@ -191,7 +192,7 @@ def _predictions(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -
             "speaker": [task.people[u] for u in task.emotions],
             "present": [u in given for u in task.emotions],
         },
-        "missing": {u: "no prediction" for u in task.emotions if u not in given},
+        "missing": {u: task.unreadable.get(u, "no prediction") for u in task.emotions if u not in given},
         "jobs": [],
         "folds": {name: utterances for name, utterances in folds.items() if utterances},
         "predictions": [code[given[u]] if u in given else None for u in task.emotions],
@@ -227,7 +228,9 @@ def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -
     people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
     filled = [g for g in restrict(groups, set(emotions)) if g.utterances]
     folds = {e.name: e.test for e in protocol.evaluations(filled, InnerRule("none"))}
-    return _Task(emotions, people, folds, basis(selected, groups, task), task.title)
+    problems = selected[selected["problem"].notna()]
+    unreadable = {str(u): str(why) for u, why in zip(problems["utterance"], problems["problem"], strict=True)}
+    return _Task(emotions, people, folds, basis(selected, groups, task), task.title, unreadable)
 
 
 def _check_known(rows: Mapping[str, Prediction], data: CorpusData, where: str) -> None:
@@ -276,7 +279,7 @@ def _check_complete(given: Mapping[str, str], task: _Task, where: str, *, allowe
 
     An emotion without any prediction gives no value and is refused always.
     """
-    missing = [u for u in task.emotions if u not in given]
+    missing = [u for u in task.emotions if u not in given and u not in task.unreadable]
     bare = sorted(set(task.emotions.values()) - {task.emotions[u] for u in given})
     if bare:
         raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")

@@ -469,3 +469,18 @@ def rows_or_message(path):
         return read_prediction_file(path).rows, ""
     except SerbenchError as error:
         return None, str(error)
+
+
+def test_recordings_that_cannot_be_read_are_in_no_fold_and_asked_of_nobody(make_corpus, workspace, tmp_path):
+    path = make_corpus(takes=3)
+    (path.parent / "toy" / "f1_anger_0.wav").write_bytes(b"")
+    place = workspace(path)
+    request = api.GridRequest(emotions="anger,happiness,neutral")
+    with pytest.warns(UserWarning, match=r"left out, as they cannot be read: toy/f1_anger_0.wav"):
+        table = api.list_folds("toy", request, place)
+    assert len(table) == 35
+    table.assign(prediction=table["emotion"]).to_csv(tmp_path / "own.csv", index=False)
+    (scored,) = api.score_predictions(tmp_path / "own.csv", request, place)
+    report = api.make_report(place)
+    assert report.scores["n_missing"].tolist() == [1] * len(report.scores)
+    assert "toy/f1_anger_0.wav" in set(report.long["missing"]["name"])
