@@ -21,7 +21,8 @@ def run_tests(session: nox.Session) -> None:
     session.install("-e", ".[dask,remote]", *group("test"))
     session.install(EXAMPLE)
     session.run("pytest", f"{EXAMPLE}/tests")
-    session.run("pytest", *session.posargs)
+    # Two files at a time: much of a test's time is waiting for processes that it has started, killed or stopped.
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
