@@ -26,7 +26,7 @@ MOST_BYTES = 2**28
 """Bytes of a file of predictions."""
 
 _DELIMITERS = ",;\t"
-_TODO = "Start from the table that `serbench folds` writes"
+_START = "Start from the table that `serbench folds` writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,9 @@ def read_prediction_file(path: Path) -> PredictionFile:
     except OSError as error:
         raise ScoreError(where, f"cannot be read ({error.strerror or error})", "a CSV or parquet file") from error
     except (ValueError, csv.Error) as error:
-        raise ScoreError(where, f"cannot be read ({error})", "a CSV file in UTF-8, or parquet", _TODO) from error
+        raise ScoreError(where, f"cannot be read ({error})", "a CSV file in UTF-8, or parquet", _START) from error
     if not rows:
-        raise ScoreError(where, "no predictions", "a row for each utterance", _TODO)
+        raise ScoreError(where, "no predictions", "a row for each utterance", _START)
     _check_once(rows, where)
     return PredictionFile(where, hashlib.sha256(content).hexdigest(), rows)
 
@@ -135,7 +135,7 @@ def _predictions(rows: Iterable[Row], where: str) -> Iterator[Prediction]:
     for place, row in rows:
         utterance = unicodedata.normalize("NFC", row["utterance"])
         if not utterance.strip():
-            raise ScoreError(f"{where}, {place}", "a row without an utterance", "its id", _TODO)
+            raise ScoreError(f"{where}, {place}", "a row without an utterance", "its id", _START)
         yield Prediction(
             utterance, row["prediction"].strip(), row.get("basis", "").strip(), row.get("fold", "").strip()
         )

@@ -7,8 +7,8 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import recall_score
 
 from serbench import api
-from serbench.report.breakdowns import signed
 from serbench.report.outcomes import load_outcomes
+from serbench.report.tables import signed
 from serbench.store import Store
 
 EMOTIONS = ("anger", "happiness", "neutral")

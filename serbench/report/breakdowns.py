@@ -18,7 +18,7 @@ from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
 from serbench.report.outcomes import GROUPED_BY, CellOutcomes, Outcome
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import fold_stack, pool_confusion
-from serbench.report.tables import MARK_NOTES, NOTHING, bracketed, corpus_remarks, mark_of
+from serbench.report.tables import MARK_NOTES, NOTHING, bracketed, corpus_remarks, mark_of, signed
 from serbench.stats import STATISTICS, Interval, difference_of, gap_interval, jackknife_interval
 
 SAID_OFTEN = 10
@@ -173,16 +173,6 @@ def _mean_entry(values: Sequence[float]) -> Entry:
     if len(values) == 1:
         return Entry(f"{values[0]:.3f}", aside="(one seed)")
     return Entry(f"{np.mean(values):.3f}", aside=f"± {np.std(values, ddof=1):.3f}")
-
-
-def signed(difference: float) -> str:
-    """Word a difference; one that rounds to nothing has no sign.
-
-    >>> signed(0.0123), signed(-0.0004)
-    ('+0.012', '0.000')
-    """
-    rounded = round(difference, 3)
-    return f"{rounded:+.3f}" if rounded else "0.000"
 
 
 def _headline(cell: CellOutcomes) -> Outcome:

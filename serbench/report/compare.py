@@ -23,7 +23,7 @@ from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant
 from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes
 from serbench.report.scores import has_all_emotions, unit_stack
-from serbench.report.tables import bracketed
+from serbench.report.tables import bracketed, signed
 from serbench.sealed import read_frame
 from serbench.stats import (
     ALPHA,
@@ -324,7 +324,7 @@ def _entries(pair: Pair) -> Iterator[Entry]:
     difference = pair.value_b - pair.value_a
     found = pair.comparison
     is_different = found is not None and found.is_different
-    yield Entry(f"{difference:+.3f}", is_different, bracketed(found.interval) if found else "")
+    yield Entry(signed(difference), is_different, bracketed(found.interval) if found else "")
     yield Entry("" if found is None else "?" if found.p is None else f"{found.p:.3f}", is_different)
     yield Entry(f"{pair.n_changed}/{pair.n_utterances}")
 

@@ -183,6 +183,16 @@ def bracketed(interval: Interval | None) -> str:
     return f"[{low}, {high}]"
 
 
+def signed(difference: float) -> str:
+    """Word a difference; one that rounds to nothing has no sign.
+
+    >>> signed(0.0123), signed(-0.0004)
+    ('+0.012', '0.000')
+    """
+    rounded = round(difference, 3)
+    return f"{rounded:+.3f}" if rounded else "0.000"
+
+
 def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
     entries = []
     for corpus in matrix.corpora:
