@@ -15,11 +15,11 @@ from serbench import __version__
 from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifier
 from serbench.corpora.catalogue import Catalogue, load_catalogue, root_of, why_absent
 from serbench.corpora.schema import Corpus
-from serbench.corpora.tasks import find_task
+from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES, FEATURE_SETS, find_feature_set
 from serbench.progress import Progress, silent
-from serbench.protocols import find_protocol
+from serbench.protocols import Protocol, find_protocol
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
     from serbench.audit import CorpusAudit
     from serbench.audit.self_check import SelfCheck
-    from serbench.cells import FeatureSource
     from serbench.corpora.check import CorpusCheck
     from serbench.extract import Extraction, Failure
     from serbench.features import FeatureSet
     from serbench.features.own import OwnFeatures
     from serbench.grid import GridPlan, GridRun
+    from serbench.members import CorpusData, FeatureSource
     from serbench.report import Report
     from serbench.report.compare import RunComparison
     from serbench.report.formats import Table
@@ -50,8 +50,10 @@ class GridRequest:
     """What a grid runs; every field has the default of `serbench grid`.
 
     `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task`. `where`: filters such as "style=improvised". `protocol`: "within", or "within-text" to hold
-    out the texts of a fold too. `space`: a file of spaces.
+    the name of a `task`; without either, protocols across corpora take all emotions that these have in common.
+    `where`: filters such as "style=improvised". `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a
+    `partition` of the corpora's entries, "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`:
+    a file of spaces.
     """
 
     features: Names = DEFAULT_FEATURES
@@ -60,6 +62,9 @@ class GridRequest:
     emotions: str | None = None
     where: Names = ()
     protocol: str = "within"
+    partition: str | None = None
+    k: tuple[int, ...] = ()
+    weight: float = 1.0
     scaling: str = "train"
     inner: str = "auto"
     space: Path | str | None = None
@@ -266,24 +271,19 @@ def plan_grid(
     ------
     SerbenchError : a name or option is wrong, or not one corpus could be used.
     """
-    from serbench.protocols import check_inner
-
     catalogue = workspace.catalogue()
     entries = _entries(catalogue, corpora)
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
     classifiers = [find_classifier(name) for name in dict.fromkeys(_names(request.classifiers) or ())]
-    find_protocol(request.protocol)
-    check_inner(str(request.inner))
+    check_request(request, [entry.name for entry in entries])
     registered, own = _sources(_names(request.features) or ())
 
-    from serbench.cells import CorpusData, GridOptions, check_scaling
+    from serbench.cells import GridOptions
     from serbench.classifiers.spaces import read_spaces
     from serbench.extract import count_lacking
     from serbench.grid import plan_grid as lay_out
+    from serbench.members import CorpusData
 
-    check_scaling(request.scaling)
-    if any(seed < 0 for seed in request.seeds):
-        raise ConfigError([Fault("--seed", f"{min(request.seeds)}", "0 or more")])
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [s.name for s in registered]
     extracted = extract_features([c.name for c in entries], wanted, workspace)
@@ -292,10 +292,66 @@ def plan_grid(
     imported = _import_own(own, [d.index for d in data], store)
     sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
     space_file = "" if request.space is None else Path(request.space).name
-    options = GridOptions(task, request.protocol, request.scaling, str(request.inner), tuple(request.seeds), space_file)
+    task = _task_of(request, task, data, catalogue)
+    options = GridOptions(
+        task=task,
+        protocol=request.protocol,
+        scaling=request.scaling,
+        inner=str(request.inner),
+        seeds=tuple(request.seeds),
+        space_file=space_file,
+        partition=request.partition or "",
+        draws=tuple((k, request.weight) for k in request.k),
+        pool="+".join(sorted(d.corpus.name for d in data)),
+    )
     plan = lay_out(data, sources, classifiers, spaces, options, store)
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
     return GridResult(plan, None, replace(extracted, imported=tuple(imported)), workspace, to_extract)
+
+
+def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
+    """Check the options of a grid against each other, before anything is read.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
+    """
+    from serbench.cells import check_scaling
+    from serbench.protocols import check_inner
+
+    protocol = find_protocol(request.protocol)
+    check_inner(str(request.inner))
+    check_scaling(request.scaling)
+    faults = [*_protocol_faults(protocol, request, corpora)]
+    if any(seed < 0 for seed in request.seeds):
+        faults.append(Fault("--seed", f"{min(request.seeds)}", "0 or more"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence[str]) -> Iterator[Fault]:
+    name = f"--protocol {protocol.name}"
+    if protocol.is_across and len(corpora) < 2:
+        yield Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two")
+    if bool(request.partition) != (protocol.needs == "partition"):
+        found = f"--partition {request.partition}" if request.partition else "no --partition"
+        yield Fault(name, found, "--partition NAME with --protocol holdout, and only there")
+    if bool(request.k) != (protocol.needs == "k"):
+        found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
+        yield Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there")
+    if any(k < 1 for k in request.k):
+        yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
+    if not 0 < request.weight < float("inf"):
+        yield Fault("--weight", str(request.weight), "a number above 0")
+
+
+def _task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData], catalogue: Catalogue) -> EmotionTask:
+    """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
+    is_told = task.target != "emotion" or request.task is not None or request.emotions is not None
+    if is_told or not find_protocol(request.protocol).is_across:
+        return task
+    indexes = {d.corpus.name: d.index for d in data}
+    return common_task(catalogue, indexes, where=_names(request.where) or ())
 
 
 def run_planned_grid(planned: GridResult) -> GridResult:
@@ -400,8 +456,8 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
     """
-    from serbench.cells import CorpusData
     from serbench.folds import fold_table
+    from serbench.members import CorpusData
 
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
@@ -431,7 +487,7 @@ def score_predictions(
     ------
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
-    from serbench.cells import CorpusData
+    from serbench.members import CorpusData
     from serbench.predictions import read_prediction_file
     from serbench.score import ScoreOptions, System, check_system, plan_scores, record_scores
 
@@ -543,7 +599,7 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 
 
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
-    from serbench.cells import FeatureSource
+    from serbench.members import FeatureSource
 
     return FeatureSource(
         features.name, features.key, features.n_features, features.versions, features.argument, is_assumed

@@ -8,7 +8,7 @@ them; a cell that cannot be carried out keeps the reason instead.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,27 +17,35 @@ import pandas as pd
 from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.corpora.check import confounded
-from serbench.corpora.duplicates import overlapping_segments
 from serbench.corpora.fingerprint import index_fingerprint
-from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
-from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
 from serbench.keys import digest
-from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap
-from serbench.protocols import Evaluation, Group, InnerRule, find_protocol, inner_rule, restrict
-from serbench.sealed import read_frame
-from serbench.store import Store, stored_rows
+from serbench.members import (
+    SCALING_NEEDS,
+    CorpusData,
+    FeatureSource,
+    Member,
+    check_member,
+    find_member,
+    missing_features,
+    remarks_on,
+    rows_of,
+)
+from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap, scaled_on
+from serbench.protocols import Design, Draw, Evaluation, Group, InnerRule, Protocol
+from serbench.store import Store
 
-SCALINGS = ("train", "speaker", "none")
-SPEAKER_SCALING_NEEDS = 10
-"""Utterances of a speaker below which per-speaker scaling is refused."""
+SCALINGS = ("train", "speaker", "corpus", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The fields that tell one cell from another; all are columns of the scores."""
+    """The fields that tell one cell from another; all are columns of the scores.
+
+    `train` and `corpus` name the corpora that train and that are tested, several joined by +. `options` is what the
+    protocol was given: a partition, or how many utterances to draw.
+    """
 
     protocol: str
     task: str
@@ -50,6 +58,7 @@ class Cell:
     inner: str
     preprocessing: str
     seed: int
+    options: str = ""
 
     @property
     def name(self) -> str:
@@ -59,43 +68,36 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusData:
-    """A corpus as the grid meets it: its entry, its index, and what its copy lacks."""
-
-    corpus: Corpus
-    index: pd.DataFrame
-    partial: str
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSource:
-    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
-
-    `is_assumed` plans as if they had all been extracted.
-    """
-
-    name: str
-    key: str
-    n_features: int
-    versions: Mapping[str, str]
-    argument: str
-    is_assumed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
-    """One combination of the grid."""
+    """One combination of the grid: the corpora that it tests, the others that it trains on, and how."""
 
-    data: CorpusData
+    tested: tuple[CorpusData, ...]
+    others: tuple[CorpusData, ...]
+    protocol: Protocol
     source: FeatureSource
     classifier: Classifier
     space: Space
     seed: int
+    draw: Draw | None = None
+
+    @property
+    def corpora(self) -> tuple[CorpusData, ...]:
+        """All of its corpora."""
+        return (*self.tested, *self.others)
+
+    @property
+    def corpus(self) -> str:
+        """Names of the corpora tested."""
+        return _joined(self.tested)
+
+
+def _joined(corpora: Iterable[CorpusData]) -> str:
+    return "+".join(sorted(data.corpus.name for data in corpora))
 
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """What is asked of every cell; `space_file` is what `--space` was called."""
+    """What is asked of every cell; `space_file` is what `--space` was called, `pool` names all corpora asked for."""
 
     task: EmotionTask
     protocol: str = "within"
@@ -103,6 +105,9 @@ class GridOptions:
     inner: str = "auto"
     seeds: tuple[int, ...] = (0,)
     space_file: str = ""
+    partition: str = ""
+    draws: tuple[tuple[int, float], ...] = ()
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,66 +126,74 @@ def check_scaling(scaling: str) -> None:
         raise UnknownNameError("scaling", scaling, SCALINGS)
 
 
-def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
-    """Return the labelled utterances of a task, but for copies of another speaker's recordings."""
-    selected = task.select(data.index)
-    return selected[selected["duplicate"].isna()].sort_values("utterance", ignore_index=True)
-
-
 def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:
     """Lay out one cell; what cannot be carried out is recorded as refused."""
-    cell, protocol = _cell(choice, options, inner=options.inner), find_protocol(options.protocol)
-    record = {
-        "cell": dataclasses.asdict(cell),
-        "inner_title": options.inner,
-        "refused": "",
-        "task_emotions": list(options.task.emotions),
-        "index": index_fingerprint(choice.data.index, with_texts=protocol.holds_out_texts),
-        "partial": choice.data.partial,
-        "features_argument": choice.source.argument,
-        "space_file": options.space_file,
-        **_made_by(choice),
-    }
+    cell = _cell(choice, options, inner=options.inner)
+    record = {"cell": dataclasses.asdict(cell), "inner_title": options.inner, **_asked(choice, options)}
     try:
-        groups = protocol.groups(choice.data.index, choice.data.corpus)
-        rows = _select(choice, options, store)
-        n_groups = len([g for g in restrict(groups, set(rows.present["utterance"])) if g.utterances])
-        rule = inner_rule(options.inner, n_groups)
-        cell = _cell(choice, options, inner=rule.name)
-        is_auto = rule.name == inner_rule("auto", n_groups).name
-        record |= {"cell": dataclasses.asdict(cell), "inner_title": "auto" if is_auto else rule.name}
-        filled, request = _fill(choice, options, store, rows=rows, groups=groups, rule=rule)
+        _check_options(choice, options)
+        tested, others = _members(choice, options, store)
+        design, title = _design(choice, options, tested, others)
+        cell = _cell(choice, options, inner=design.rule.name)
+        record |= {"cell": dataclasses.asdict(cell), "inner_title": title}
+        filled, request = _fill(choice, options, store, tested, others, design)
     except SerbenchError as error:
         return PlannedCell(cell, {**record, "refused": str(error)}, None, str(error))
     return PlannedCell(cell, {**record, **filled}, request, "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Selected:
-    """Utterances of a task, which of them have features (`here`), and all extracted ones with their fingerprints."""
+def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
+    """Say what was asked for and of which state of the corpora; what a refused cell tells too."""
+    with_texts = choice.protocol.holds_out_texts
+    return {
+        "refused": "",
+        "task_emotions": list(options.task.emotions),
+        "indexes": {d.corpus.name: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
+        "tested": [data.corpus.name for data in choice.tested],
+        "pool": _pool(choice, options),
+        "partial": "; ".join(
+            data.partial if len(choice.tested) == 1 else f"{data.corpus.name} {data.partial}"
+            for data in choice.tested
+            if data.partial
+        ),
+        "features_argument": choice.source.argument,
+        "space_file": options.space_file,
+        **_made_by(choice),
+    }
 
-    selected: pd.DataFrame
-    here: list[bool]
-    extracted: set[tuple[str, str]]
 
-    @property
-    def present(self) -> pd.DataFrame:
-        return self.selected[self.here]
+def _pool(choice: Choice, options: GridOptions) -> str:
+    """Name the corpora that must be asked for together to get this cell, where it is not its own alone."""
+    if not choice.protocol.is_across:
+        return ""
+    return _joined(choice.others) if choice.protocol.is_pairwise else options.pool
 
 
-def _select(choice: Choice, options: GridOptions, store: Store) -> _Selected:
-    selected = task_index(choice.data, options.task)
-    extracted = _extracted(choice.data, choice.source, store)
-    here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
-    return _Selected(selected, here, extracted)
+def _members(choice: Choice, options: GridOptions, store: Store) -> tuple[list[Member], list[Member]]:
+    def find(data: CorpusData) -> Member:
+        return find_member(data, options.task, choice.protocol, options.partition, choice.source, store)
+
+    return [find(data) for data in choice.tested], [find(data) for data in choice.others]
+
+
+def _design(
+    choice: Choice, options: GridOptions, tested: Sequence[Member], others: Sequence[Member]
+) -> tuple[Design, str]:
+    """Return what the protocol divides, and the inner rule as tables call it: `auto` where it is what auto gives."""
+    is_alone = len(choice.corpora) == 1
+    own, beside = (tuple(member.side(is_alone=is_alone) for member in of) for of in (tested, others))
+    design = Design(own, beside, InnerRule("none"), choice.draw)
+    rule = choice.protocol.rule(options.inner, design)
+    is_auto = rule.name == choice.protocol.rule("auto", design).name
+    return dataclasses.replace(design, rule=rule), "auto" if is_auto else rule.name
 
 
 def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
     return Cell(
-        protocol=options.protocol,
+        protocol=choice.protocol.name,
         task=options.task.title,
-        train=choice.data.corpus.name,
-        corpus=choice.data.corpus.name,
+        train=_joined(choice.corpora if choice.protocol.sees_target and not choice.draw else choice.others),
+        corpus=choice.corpus,
         features=choice.source.name,
         classifier=choice.classifier.name,
         space=choice.space.name,
@@ -188,7 +201,14 @@ def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
         inner=inner,
         preprocessing="none",
         seed=choice.seed,
+        options=_options(choice, options),
     )
+
+
+def _options(choice: Choice, options: GridOptions) -> str:
+    if choice.protocol.needs == "partition":
+        return f"partition={options.partition}"
+    return choice.draw.title if choice.draw else ""
 
 
 def _made_by(choice: Choice) -> dict[str, Any]:
@@ -203,67 +223,94 @@ def _made_by(choice: Choice) -> dict[str, Any]:
     }
 
 
+def _check_options(choice: Choice, options: GridOptions) -> None:
+    """Refuse what a classifier or a scaling cannot do."""
+    name = choice.classifier.name
+    if options.scaling == "none" and choice.classifier.needs_scaling:
+        raise ProtocolError(choice.corpus, f"{name} with --scaling none", "--scaling train or speaker")
+    if choice.draw and choice.draw.weight != 1 and not choice.classifier.takes_weights:
+        raise ProtocolError(choice.corpus, f"{name} with --weight {choice.draw.weight:g}", "--weight 1")
+    if choice.draw and options.scaling == "corpus" and choice.draw.k < SCALING_NEEDS:
+        found = f"--scaling corpus with {choice.draw.k} utterances of {choice.corpus}"
+        raise ProtocolError("adapt", found, f"at least {SCALING_NEEDS}", "Use --scaling train, or a larger --k")
+
+
 def _fill(
     choice: Choice,
     options: GridOptions,
     store: Store,
-    *,
-    rows: _Selected,
-    groups: Sequence[Group],
-    rule: InnerRule,
+    tested: Sequence[Member],
+    others: Sequence[Member],
+    design: Design,
 ) -> tuple[dict[str, Any], Request]:
     """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
-    data, source = choice.data, choice.source
-    if options.scaling == "none" and choice.classifier.needs_scaling:
-        raise ProtocolError(
-            data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
-        )
-    present, protocol = rows.present, find_protocol(options.protocol)
-    _check_emotions(data, rows.selected, present, source, options.task)
-    filled = restrict(groups, set(present["utterance"]))
-    evaluations = protocol.evaluations(filled, rule)
-    normalised = _normalised(data, present, rows.extracted) if options.scaling == "speaker" else {}
-    known = _known(present, data, options.task.emotions, with_texts=protocol.holds_out_texts)
+    protocol, task = choice.protocol, options.task
+    _check_emotions(tested, task, choice.source)
+    evaluations = tuple(protocol.evaluations(design))
+    known = rows_of([*tested, *others], task, scaling=options.scaling, with_texts=protocol.holds_out_texts)
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
-    notes = [confounded(rows.selected, data.corpus.person)]
+    notes = remarks_on(tested, others, task, is_across=protocol.is_across)
     if protocol.holds_out_texts:
-        _check_trained_emotions(evaluations, known, data, options.task)
-        notes += _text_notes(evaluations, filled, options.scaling)
-    request = Request(_recipe(choice, options, normalised), known, tuple(evaluations))
+        notes += _text_notes(evaluations, design.own.groups, options.scaling)
+    if protocol.holds_out_texts or protocol.is_across or protocol.needs:
+        _check_trained_emotions(evaluations, known, choice.corpus, task)
+    recipe = _recipe(choice, options)
+    truth = _truth(tested, evaluations)
     record = {
-        "basis": basis(rows.selected, groups, options.task),
-        "no_nested": rule.reason,
-        "notes": [note for note in notes if note],
-        "person": data.corpus.person,
-        "utterances": _columns(rows.selected, rows.here, data.corpus.person),
-        "missing": _missing(rows.selected[[not here for here in rows.here]], source, data, store),
+        "basis": _basis(tested, others, task, evaluations),
+        "no_nested": design.rule.reason,
+        "notes": notes,
+        "transductive": any(scaled_on(recipe, known, e.train.utterances, e.test) for e in evaluations),
+        "person": tested[0].person,
+        "utterances": truth,
+        "sources": _sources(truth["id"], [*tested, *others], evaluations),
+        "missing": {u: why for m in tested for u, why in missing_features(m, choice.source, store).items()},
     }
-    return record, request
+    return record, Request(recipe, known, evaluations, protocol.sees_target)
 
 
-def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tuple[str, str]]:
-    """Utterances with features, each with the fingerprint of its audio."""
-    if source.is_assumed:
-        decoded = data.index[data.index["audio_hash"].notna()]
-        return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return stored_rows(store.features(source.key, data.corpus.name))
+def _check_emotions(tested: Sequence[Member], task: EmotionTask, source: FeatureSource) -> None:
+    """Check that what is tested holds each emotion; several corpora in one cell need them together only."""
+    if len(tested) == 1:
+        check_member(tested[0], task, source)
 
 
-def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str], *, with_texts: bool) -> Rows:
-    code = {emotion: i for i, emotion in enumerate(emotions)}
-    ids = present["utterance"]
-    return Rows(
-        labels={u: code[e] for u, e in zip(ids, present["emotion"], strict=True)},
-        people=dict(zip(ids, present[data.corpus.person], strict=True)),
-        hashes=dict(zip(ids, present["audio_hash"], strict=True)),
-        corpora=dict.fromkeys(ids, data.corpus.name),
-        overlaps=overlapping_segments(present, person=data.corpus.person),
-        texts=dict(zip(ids, sentences(present), strict=True)) if with_texts else {},
-    )
+def _truth(tested: Sequence[Member], evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
+    """Utterances of the task that a cell is asked to predict, with their truth, and whether they have features."""
+    trained = _only_trained(tested)
+    frames = [_columns(m, trained) for m in tested]
+    return {name: [value for frame in frames for value in frame[name]] for name in frames[0]}
 
 
-def _recipe(choice: Choice, options: GridOptions, normalised: Mapping[str, Mapping[str, str]]) -> Recipe:
+def _only_trained(tested: Sequence[Member]) -> set[str]:
+    """Utterances that a partition trains on; where there is none, every group is tested in turn."""
+    return {u for m in tested if m.held_out for group in m.groups for u in group.utterances}
+
+
+def _columns(member: Member, left_out: set[str]) -> dict[str, list[Any]]:
+    rows = member.selected.assign(speaker=member.people(member.selected), present=list(member.here))
+    rows = rows[~rows["utterance"].isin(left_out)]
+    gender = rows["gender"] if "gender" in rows else pd.Series([None] * len(rows))
+    return {
+        "id": rows["utterance"].tolist(),
+        "emotion": rows["emotion"].tolist(),
+        "speaker": rows["speaker"].tolist(),
+        "gender": [None if pd.isna(g) else g for g in gender],
+        "present": [bool(h) for h in rows["present"]],
+    }
+
+
+def _sources(
+    tested: Iterable[str], members: Sequence[Member], evaluations: Sequence[Evaluation]
+) -> dict[str, list[str]]:
+    """Utterances that choose settings but are not tested, with their truth."""
+    validated = {u for e in evaluations for v in e.inner for u in v.test} - set(tested)
+    label = {u: e for m in members for u, e in zip(m.present["utterance"], m.present["emotion"], strict=True)}
+    return {"id": sorted(validated), "emotion": [label[u] for u in sorted(validated)]}
+
+
+def _recipe(choice: Choice, options: GridOptions) -> Recipe:
     return Recipe(
         classifier=choice.classifier.name,
         revision=choice.classifier.revision,
@@ -273,8 +320,18 @@ def _recipe(choice: Choice, options: GridOptions, normalised: Mapping[str, Mappi
         seed=choice.seed,
         emotions=options.task.emotions,
         versions=choice.classifier.versions,
-        normalised=normalised,
     )
+
+
+def _basis(
+    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, evaluations: Sequence[Evaluation]
+) -> str:
+    """Tell apart states of all corpora of a cell; of one alone that is every group's, it is `basis`."""
+    own = [basis(m.selected, (*m.groups, *m.held_out), task) for m in tested]
+    if len(tested) == 1 and not others and not tested[0].held_out:
+        return own[0]
+    trained = [[m.name, basis(m.selected, m.groups, task)] for m in others]
+    return digest([own, trained, [[e.name, list(e.test)] for e in evaluations]])
 
 
 def basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) -> str:
@@ -286,35 +343,16 @@ def basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) ->
     groups : the test groups of the whole corpus.
     """
     truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
-    return digest([list(map(list, truth)), [_members(group) for group in groups], task.merges])
+    return digest([list(map(list, truth)), [_group_key(group) for group in groups], task.merges])
 
 
-def _members(group: Group) -> list[Any]:
+def _group_key(group: Group) -> list[Any]:
     """Name and utterances of a test group, and their texts where these are held out too."""
     return [group.name, list(group.utterances), *([sorted(group.texts.items())] if group.texts else [])]
 
 
-def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -> None:
-    """Check that a corpus has each emotion of a task; `ProtocolError` says which it has."""
-    lacking = sorted(set(task.emotions) - set(selected["emotion"]))
-    if lacking:
-        there = ",".join(sorted(set(selected["emotion"])))
-        todo = f"Use --emotions {there}" if "," in there else ""
-        raise ProtocolError(corpus, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
-
-
-def _check_emotions(
-    data: CorpusData, selected: pd.DataFrame, present: pd.DataFrame, source: FeatureSource, task: EmotionTask
-) -> None:
-    check_has_emotions(data.corpus.name, selected, task)
-    bare = sorted(set(task.emotions) - set(present["emotion"]))
-    if bare:
-        found = f"{source.name} has no features of {listed(bare)} ({len(present)} of {len(selected)} utterances)"
-        raise ProtocolError(data.corpus.name, found, "features of every emotion", "See the failures table")
-
-
-def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, data: CorpusData, task: EmotionTask) -> None:
-    """Check that the texts held out take no emotion out of what a model is trained on, those that validate included."""
+def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, corpus: str, task: EmotionTask) -> None:
+    """Check that what is held out takes no emotion out of what a model is trained on, those that validate included."""
     folds = [(e.train, f"fold {e.name}") for e in evaluations]
     validations = [(v.train, f"fold {e.name}, validation {v.name}") for e in evaluations for v in e.inner]
     for train, name in {**dict(folds), **dict(validations)}.items():
@@ -322,7 +360,7 @@ def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, data:
         if lacking:
             found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(lacking))} to train on"
             todo = "Leave these emotions out with --emotions, or use --protocol within"
-            raise ProtocolError(f"{data.corpus.name}, --text-independent", found, "some of each emotion", todo)
+            raise ProtocolError(corpus, found, "some of each emotion", todo)
 
 
 def _text_notes(evaluations: Sequence[Evaluation], groups: Sequence[Group], scaling: str) -> list[str]:
@@ -336,42 +374,6 @@ def _text_notes(evaluations: Sequence[Evaluation], groups: Sequence[Group], scal
     return notes + (
         ["speakers are scaled on their utterances of the texts held out too"] if scaling == "speaker" else []
     )
-
-
-def _normalised(data: CorpusData, present: pd.DataFrame, extracted: set[tuple[str, str]]) -> dict[str, dict[str, str]]:
-    """All extracted utterances of each speaker, dropped emotions too; refused where a speaker cannot bear it."""
-    person = data.corpus.person
-    decoded = data.index[data.index["audio_hash"].notna()]
-    normalised: dict[str, dict[str, str]] = {}
-    for speaker, rows in decoded.groupby(person, sort=True):
-        if speaker in set(present[person]):
-            places = zip(rows["utterance"], rows["audio_hash"], strict=True)
-            normalised[str(speaker)] = {u: h for u, h in places if (u, h) in extracted}
-    emotions = data.index.groupby(person)["emotion"].nunique()
-    few = [f"{s} ({len(h)} utterances)" for s, h in normalised.items() if len(h) < SPEAKER_SCALING_NEEDS]
-    single = [f"{s} (one emotion)" for s in normalised if emotions[s] < 2]
-    if few or single:
-        need = f"at least {SPEAKER_SCALING_NEEDS} utterances and two emotions per {person}"
-        raise ProtocolError(f"{data.corpus.name}, --scaling speaker", listed(few + single), need, "Use --scaling train")
-    return normalised
-
-
-def _columns(selected: pd.DataFrame, here: Sequence[bool], person: str) -> dict[str, list[Any]]:
-    gender = selected["gender"] if "gender" in selected else pd.Series([None] * len(selected))
-    return {
-        "id": selected["utterance"].tolist(),
-        "emotion": selected["emotion"].tolist(),
-        "speaker": selected[person].tolist(),
-        "gender": [None if pd.isna(g) else g for g in gender],
-        "present": [bool(h) for h in here],
-    }
-
-
-def _missing(absent: pd.DataFrame, source: FeatureSource, data: CorpusData, store: Store) -> dict[str, str]:
-    path = store.failures(source.key, data.corpus.name)
-    known = read_frame(path) if path.is_file() else pd.DataFrame({"utterance": [], "reason": []})
-    reasons = dict(zip(known["utterance"], known["reason"], strict=True))
-    return {u: reasons.get(u, "no features") for u in absent["utterance"]}
 
 
 def with_evaluations(record: Mapping[str, Any], planned: Sequence[PlannedEvaluation]) -> dict[str, Any]:

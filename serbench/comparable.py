@@ -1,8 +1,8 @@
 """What the cells of one column must agree in, whichever machine or release made them.
 
-A column is one protocol, task and corpus. Its cells agree when every fact that two of them have is the same: labels,
-recordings and folds, the release of serbench, versions of packages, features of one name, a classifier's revision and
-its settings. Decision records 0007 and 0010 say which of them stay.
+A column is one protocol with its options, task, preprocessing, training and test corpora. Its cells agree when every
+fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of packages,
+features of one name, a classifier's revision and its settings. Decision records 0007 and 0010 say which of them stay.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ UNKNOWN = "unknown"
 """What such a cell has for the fields of the grid that serbench cannot know."""
 
 Facts = Mapping[str, str]
+Column = tuple[str, ...]
 
 
-def column(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the column that a cell stands in."""
-    return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]
+def column(record: Mapping[str, Any]) -> Column:
+    """Return the column that a cell stands in; what another system did to its audio is no matter."""
+    cell = record["cell"]
+    preprocessing = "none" if is_outside(record) else cell["preprocessing"]
+    return (*(cell[name] for name in ("protocol", "options", "task", "train", "corpus")), preprocessing)
 
 
 def is_comparable(record: Mapping[str, Any]) -> bool:

@@ -10,29 +10,23 @@ import dataclasses
 import itertools
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serbench.cells import (
-    Choice,
-    CorpusData,
-    FeatureSource,
-    GridOptions,
-    PlannedCell,
-    plan_cell,
-    with_evaluations,
-)
+from serbench.cells import Choice, GridOptions, PlannedCell, plan_cell, with_evaluations
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.comparable import BASIS, Facts, again, column, differing, facts, is_comparable
+from serbench.comparable import BASIS, Column, Facts, again, column, differing, facts, is_comparable
 from serbench.errors import StoreError, listed
 from serbench.estimate import Estimate, free_memory, note_seconds
 from serbench.keys import digest
+from serbench.members import CorpusData, FeatureSource
 from serbench.plan import Job, Plan, make_plan
 from serbench.pool import LocalCrew
 from serbench.progress import Progress, silent
+from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
 from serbench.sealed import is_damaged, read_json, write_json
 from serbench.store import OUTDATED, Store, map_features
@@ -102,11 +96,8 @@ def plan_grid(
     ------
     ProtocolError : the plan leaks.
     """
-    choices = itertools.product(corpora, features, classifiers, options.seeds)
-    cells = [
-        plan_cell(Choice(data, source, c, spaces.get(c.name, Space.of(c)), seed), options, store)
-        for data, source, c, seed in choices
-    ]
+    choices = _choices(corpora, features, classifiers, spaces, options)
+    cells = [plan_cell(choice, options, store) for choice in choices]
     plan = make_plan([cell.request for cell in cells if cell.request is not None])
     planned = iter(plan.evaluations)
     whole = tuple(
@@ -119,6 +110,37 @@ def plan_grid(
     estimate = Estimate.of(store, {source.key: source.n_features for source in features})
     longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
     return GridPlan(whole, plan, tuple(longest_first), estimate, tuple(damaged))
+
+
+def _choices(
+    corpora: Sequence[CorpusData],
+    features: Sequence[FeatureSource],
+    classifiers: Sequence[Classifier],
+    spaces: Mapping[str, Space],
+    options: GridOptions,
+) -> Iterator[Choice]:
+    """Yield every combination, with the cells of the diagonal where a protocol has one of its own."""
+    asked = find_protocol(options.protocol)
+    protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
+    for protocol, source, c, seed in itertools.product(protocols, features, classifiers, options.seeds):
+        space = spaces.get(c.name, Space.of(c))
+        for tested, others in _paired(corpora, protocol, options):
+            for draw in _draws(protocol, options, seed):
+                yield Choice(tested, others, protocol, source, c, space, seed, draw)
+
+
+_Paired = tuple[tuple[CorpusData, ...], tuple[CorpusData, ...]]
+
+
+def _paired(corpora: Sequence[CorpusData], protocol: Protocol, options: GridOptions) -> Iterator[_Paired]:
+    """Yield the corpora that cells test, and the others that they train on."""
+    pairings = all_at_once if options.task.target == "language" else protocol.pairings
+    for tested, others in pairings([data.language for data in corpora]):
+        yield tuple(corpora[i] for i in tested), tuple(corpora[i] for i in others)
+
+
+def _draws(protocol: Protocol, options: GridOptions, seed: int) -> list[Draw | None]:
+    return [Draw(k, weight, seed) for k, weight in options.draws] if protocol.needs == "k" else [None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +232,7 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
     They were made of other labels, audio or test groups of the same corpus and task, or with other versions of what
     moves numbers. Running them again replaces them.
     """
-    current: dict[tuple[str, str, str], dict[str, str]] = {}
+    current: dict[Column, dict[str, str]] = {}
     for cell in plan.cells:
         if cell.request is not None:
             current.setdefault(column(cell.record), {}).update(facts(cell.record))

@@ -138,9 +138,13 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Hel
         scaler = StandardScaler().fit(train)
         train, held = scaler.transform(train), scaler.transform(held)
     elif job["scaling"] == "speaker":
-        scalers = _speaker_scalers(job, tables)
-        train = _scaled_by_speaker(train, given["speakers"], scalers)
-        held = _scaled_by_speaker(held, job["evaluated_speakers"], scalers)
+        scalers = _scalers(job, tables)
+        train = _scaled_by(train, given["speakers"], scalers)
+        held = _scaled_by(held, job["evaluated_speakers"], scalers)
+    elif job["scaling"] == "corpus":
+        scalers = {**_scalers(job, tables), **_trained_scalers(train, given["corpora"])}
+        train = _scaled_by(train, given["corpora"], scalers)
+        held = _scaled_by(held, job["evaluated_corpora"], scalers)
     weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
     training = Training(
         X=np.ascontiguousarray(train),
@@ -196,23 +200,33 @@ def _cached_table(folder: Path, names: tuple[str, ...]) -> FeatureTable:
     return map_features(folder)
 
 
-def _speaker_scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler]:
-    """Fit one scaler per speaker on all extracted utterances of the speaker, unlabelled: transductive."""
+def _scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler]:
+    """Fit one scaler per speaker, or per corpus that trains nothing, on all its extracted utterances, unlabelled.
+
+    These are of what is tested, too: transductive.
+    """
     from sklearn.preprocessing import StandardScaler
 
     scalers = {}
-    for speaker, hashes in job["normalised"].items():
+    for unit, hashes in job["normalised"].items():
         rows = _Rows(tables, hashes)
-        scalers[speaker] = StandardScaler().fit(rows.matrix(sorted(hashes)))
+        scalers[unit] = StandardScaler().fit(rows.matrix(sorted(hashes)))
     return scalers
 
 
-def _scaled_by_speaker(
-    matrix: np.ndarray, speakers: Sequence[str], scalers: Mapping[str, StandardScaler]
-) -> np.ndarray:
+def _trained_scalers(train: np.ndarray, corpora: Sequence[str]) -> dict[str, StandardScaler]:
+    """Fit one scaler per corpus on its own training rows."""
+    from sklearn.preprocessing import StandardScaler
+
+    owners = np.asarray(corpora)
+    return {corpus: StandardScaler().fit(train[owners == corpus]) for corpus in sorted(set(corpora))}
+
+
+def _scaled_by(matrix: np.ndarray, units: Sequence[str], scalers: Mapping[str, StandardScaler]) -> np.ndarray:
+    """Scale each row by the scaler of its speaker or corpus."""
     scaled = np.empty_like(matrix)
-    owners = np.asarray(speakers)
-    for speaker in sorted(set(speakers)):
-        own = owners == speaker
-        scaled[own] = scalers[speaker].transform(matrix[own])
+    owners = np.asarray(units)
+    for unit in sorted(set(units)):
+        own = owners == unit
+        scaled[own] = scalers[unit].transform(matrix[own])
     return scaled

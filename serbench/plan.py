@@ -22,7 +22,8 @@ class Rows:
     """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus.
 
     `overlaps` are pairs of utterances that share a stretch of one recording. `texts`, where the protocol holds out
-    texts, is what each utterance says.
+    texts, is what each utterance says. `extracted` are all utterances with features, labelled or not, and their
+    fingerprints, of each speaker or corpus that is scaled by itself.
     """
 
     labels: Mapping[str, int]
@@ -31,14 +32,12 @@ class Rows:
     corpora: Mapping[str, str]
     overlaps: tuple[tuple[str, str], ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    extracted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a cell's jobs have in common: all that decides a model beside its training set.
-
-    `normalised` holds, with per-speaker scaling, all extracted utterances of every speaker (transductive).
-    """
+    """What a cell's jobs have in common: all that decides a model beside its training set."""
 
     classifier: str
     revision: int
@@ -48,7 +47,6 @@ class Recipe:
     seed: int
     emotions: tuple[str, ...]
     versions: Mapping[str, str]
-    normalised: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -62,7 +60,6 @@ class Recipe:
             "seed": self.seed,
             "emotions": list(self.emotions),
             "versions": dict(self.versions),
-            "normalised": {speaker: dict(hashes) for speaker, hashes in self.normalised.items()},
         }
 
 
@@ -87,17 +84,35 @@ class Job:
         used = [*self.train.utterances, *self.evaluated]
         return {
             **self.recipe.json,
+            "normalised": scaled_on(self.recipe, self.rows, self.train.utterances, self.evaluated),
             "training": {
                 "utterances": list(self.train.utterances),
                 "labels": [self.rows.labels[u] for u in self.train.utterances],
                 "weights": None if self.train.weights is None else list(self.train.weights),
                 "speakers": [self.rows.people[u] for u in self.train.utterances],
+                "corpora": [self.rows.corpora[u] for u in self.train.utterances],
             },
             "evaluated": list(self.evaluated),
             "evaluated_speakers": [self.rows.people[u] for u in self.evaluated],
+            "evaluated_corpora": [self.rows.corpora[u] for u in self.evaluated],
             "hashes": {u: self.rows.hashes[u] for u in used},
             "corpora": sorted({self.rows.corpora[u] for u in used}),
         }
+
+
+def scaled_on(recipe: Recipe, rows: Rows, train: Sequence[str], evaluated: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the utterances, with their fingerprints, that a job fits scalers on beyond its training rows.
+
+    Per speaker, all extracted ones of every speaker of the job. Per corpus, all of each corpus without a training row.
+    Both are unlabelled audio of what is tested: transductive.
+    """
+    if recipe.scaling == "speaker":
+        units = {rows.people[u] for u in (*train, *evaluated)}
+    elif recipe.scaling == "corpus":
+        units = {rows.corpora[u] for u in evaluated} - {rows.corpora[u] for u in train}
+    else:
+        return {}
+    return {unit: dict(rows.extracted[unit]) for unit in sorted(units)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +126,12 @@ class PlannedEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A cell as the plan sees it."""
+    """A cell as the plan sees it; `sees_target` says whether utterances of a corpus tested may train."""
 
     recipe: Recipe
     rows: Rows
     evaluations: tuple[Evaluation, ...]
+    sees_target: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,8 @@ def make_plan(requests: Sequence[Request]) -> Plan:
     """
     for request in requests:
         check_no_leak(request.evaluations, request.rows)
+        if not request.sees_target:
+            check_unseen(request.evaluations, request.rows)
     keys = _Keys()
     wanted: dict[_Place, set[str]] = {}
     asked_by: dict[_Place, Request] = {}
@@ -224,6 +242,22 @@ def check_no_overlap(evaluation: Evaluation, rows: Rows) -> None:
         raise ProtocolError(f"plan, {evaluation.name}", f"overlapping segments apart: {listed(shared)}", "none", todo)
 
 
+def check_unseen(evaluations: Iterable[Evaluation], rows: Rows) -> None:
+    """Check that no utterance of a corpus tested trains or validates anything.
+
+    Raises
+    ------
+    ProtocolError : with the evaluation and the corpora.
+    """
+    for evaluation in evaluations:
+        tested = {rows.corpora[u] for u in evaluation.test}
+        trainings = (evaluation.train.utterances, *(v.train.utterances for v in evaluation.inner))
+        seen = {rows.corpora[u] for of in (*trainings, *(v.test for v in evaluation.inner)) for u in of}
+        if tested & seen:
+            found = f"corpora in training and test: {listed(sorted(tested & seen))}"
+            raise ProtocolError(f"plan, {evaluation.name}", found, "none", "This is a leak; the run is stopped")
+
+
 def _trainings(evaluations: Iterable[Evaluation]) -> Iterable[tuple[TrainingSet, tuple[str, ...]]]:
     for evaluation in evaluations:
         yield evaluation.train, evaluation.test
@@ -242,17 +276,27 @@ class _Keys:
         self.trainings: dict[tuple[str, TrainingSet], str] = {}
 
     def places(self, request: Request) -> tuple[str, str]:
-        """Digests of a request's recipe and of its rows: label, person and audio of every id."""
+        """Digests of a request's recipe and of its rows: label, person, audio and corpus of every id."""
         rows = request.rows
-        return digest(request.recipe.json), digest([sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes)])
+        known = [sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes, rows.corpora)]
+        scaled = {unit: sorted(of.items()) for unit, of in rows.extracted.items()}
+        return digest(request.recipe.json), digest([known, scaled])
 
     def job(self, request: Request, place: _Place, evaluated: tuple[str, ...]) -> Job:
-        """Name a job by its recipe, its training rows and its evaluated rows."""
-        recipe, rows_key, train = place
-        rows = request.rows
+        """Name a job by its recipe, what it scales on, its training rows and its evaluated rows."""
+        _, rows_key, train = place
+        rows, recipe = request.rows, _as_scaled(request.recipe, request.rows, train.utterances, evaluated)
         if (rows_key, train) not in self.trainings:
             known = [[u, rows.hashes[u], rows.labels[u], rows.people[u]] for u in train.utterances]
             self.trainings[rows_key, train] = digest([known, train.weights])
         held = [[u, rows.hashes[u], rows.people[u]] for u in evaluated]
-        key = digest([recipe, self.trainings[rows_key, train], held])
-        return Job(key, request.recipe, train, evaluated, rows)
+        scaled = scaled_on(recipe, rows, train.utterances, evaluated)
+        made = digest({**recipe.json, "normalised": scaled})
+        key = digest([made, self.trainings[rows_key, train], held])
+        return Job(key, recipe, train, evaluated, rows)
+
+
+def _as_scaled(recipe: Recipe, rows: Rows, train: Sequence[str], evaluated: Sequence[str]) -> Recipe:
+    """Return the recipe of a job; in one corpus alone, scaling per corpus is scaling on the training rows."""
+    is_one = len({rows.corpora[u] for u in (*train, *evaluated)}) == 1
+    return replace(recipe, scaling="train") if recipe.scaling == "corpus" and is_one else recipe

@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 
 from serbench import __version__
-from serbench.cells import Cell, CorpusData, basis, task_index
+from serbench.cells import Cell, basis
 from serbench.classifiers import has_classifier
 from serbench.comparable import OUTSIDE, UNKNOWN
 from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ScoreError, did_you_mean, listed
+from serbench.folds import check_has_folds, design_of
+from serbench.members import CorpusData, task_index
 from serbench.metrics import confusion_matrix, uar
 from serbench.predictions import Prediction, PredictionFile
 from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
@@ -130,6 +132,7 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     where = f"{file.name}, {corpus}"
     rows = file.by_corpus[corpus]
     protocol = find_protocol(options.protocol)
+    check_has_folds(protocol)
     task = _task(data, options.task, protocol, where)
     _check_known(rows, data, where)
     of_task = {u: rows[u] for u in task.emotions if u in rows}
@@ -173,7 +176,11 @@ def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[
         "inner_title": UNKNOWN,
         "refused": "",
         "task_emotions": list(task.emotions),
-        "index": index_fingerprint(data.index, with_texts=protocol.holds_out_texts),
+        "indexes": {data.corpus.name: index_fingerprint(data.index, with_texts=protocol.holds_out_texts)},
+        "tested": [data.corpus.name],
+        "pool": "",
+        "transductive": False,
+        "sources": {"id": [], "emotion": []},
         "partial": data.partial,
         "notes": [note] if note else [],
         "person": data.corpus.person,
@@ -227,7 +234,8 @@ def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -
     emotions = dict(zip(selected["utterance"], selected["emotion"], strict=True))
     people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
     filled = [g for g in restrict(groups, set(emotions)) if g.utterances]
-    folds = {e.name: e.test for e in protocol.evaluations(filled, InnerRule("none"))}
+    evaluations = protocol.evaluations(design_of(data, filled, InnerRule("none")))
+    folds = {e.name: e.test for e in evaluations}
     problems = selected[selected["problem"].notna()]
     unreadable = {str(u): str(why) for u, why in zip(problems["utterance"], problems["problem"], strict=True)}
     return _Task(emotions, people, folds, basis(selected, groups, task), task.title, unreadable)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.audit.setup import shuffled
-from serbench.cells import CorpusData, FeatureSource, GridOptions
+from serbench.cells import GridOptions
 from serbench.classifiers import CLASSIFIERS
 from serbench.classifiers.spaces import Space
 from serbench.corpora.schema import Corpus
@@ -28,6 +28,7 @@ from serbench.corpora.tasks import EmotionTask
 from serbench.errors import SerbenchError
 from serbench.grid import plan_grid
 from serbench.jobs import run_job
+from serbench.members import CorpusData, FeatureSource
 from serbench.metrics import confusion_matrix, uar
 from serbench.progress import Progress, silent
 from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes

@@ -26,6 +26,7 @@ from serbench.cli.options import (
     results_option,
     workspace_of,
 )
+from serbench.protocols import PROTOCOLS
 from serbench.terminal import print_plan, print_table, say_failures, say_grid
 
 
@@ -76,10 +77,23 @@ def grid(
     emotions: Emotions = None,
     where: Where = None,
     protocol: Annotated[
-        str | None, typer.Option("--protocol", help="within (default) or within-text.", metavar="NAME")
+        str | None, typer.Option("--protocol", help=f"{', '.join(PROTOCOLS)}. Default: within.", metavar="NAME")
     ] = None,
     text_independent: TextIndependent = False,
-    scaling: Annotated[str, typer.Option("--scaling", help="train, speaker (transductive) or none.")] = "train",
+    partition: Annotated[
+        str | None,
+        typer.Option("--partition", help="With holdout: a partition of the corpora's entries.", metavar="NAME"),
+    ] = None,
+    k: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--k", help="With adapt: utterances of the test corpus to train on; may be repeated.", metavar="N"
+        ),
+    ] = None,
+    weight: Annotated[float, typer.Option("--weight", help="With adapt: how much each of these counts.")] = 1.0,
+    scaling: Annotated[
+        str, typer.Option("--scaling", help="train, corpus, none, or speaker (transductive, as corpus may be).")
+    ] = "train",
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number of groups, or none.")
     ] = "auto",
@@ -122,6 +136,9 @@ def grid(
         emotions=emotions,
         where=tuple(where or ()),
         protocol=protocol_named(protocol, text_independent=text_independent),
+        partition=partition,
+        k=tuple(dict.fromkeys(k or ())),
+        weight=weight,
         scaling=scaling,
         inner=inner,
         space=space,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ class EmotionTask:
     name: str
     merges: tuple[tuple[str, tuple[str, ...]], ...]
     where: tuple[tuple[str, str], ...] = ()
+    target: str = "emotion"
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -67,6 +68,22 @@ def find_task(catalogue: Catalogue, *, task: str | None, emotions: str | None, w
     if wanted not in catalogue.tasks:
         raise UnknownNameError("task", wanted, catalogue.tasks)
     return EmotionTask(wanted, _merges(catalogue.tasks[wanted].emotions, where=f"tasks.{wanted}"), filters)
+
+
+def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:
+    """Return the task of all emotions that every corpus has, by the name of a preset where it is one.
+
+    Raises
+    ------
+    ConfigError : they have fewer than two in common.
+    """
+    there = {name: set(index["emotion"].dropna()) for name, index in indexes.items()}
+    shared = sorted(set.intersection(*there.values()))
+    if len(shared) < 2:
+        has = "; ".join(f"{name}: {listed(sorted(of)) or 'none'}" for name, of in there.items())
+        found = f"{listed(shared) or 'none'} in common ({has})"
+        raise ConfigError([Fault("--emotions", found, "at least two emotions", "Choose with --emotions or --target")])
+    return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
 def _merges(texts: Sequence[str], *, where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serbench.comparable import BASIS, INCOMPARABLE, Facts, again, agreed, agreeing, column, differing, facts
+from serbench.comparable import BASIS, INCOMPARABLE, Column, Facts, again, agreed, agreeing, column, differing, facts
 from serbench.errors import listed
 from serbench.report.outcomes import CellOutcomes, without_outcomes
 
@@ -17,7 +17,7 @@ def keep_comparable(cells: Sequence[CellOutcomes]) -> list[CellOutcomes]:
 
     Predictions of other systems have none where the grid has cells: they must fit these.
     """
-    of_column: dict[tuple[str, str, str], list[int]] = {}
+    of_column: dict[Column, list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.outcomes:
             of_column.setdefault(column(cell.record), []).append(i)

@@ -186,7 +186,14 @@ def _by_fields(cells: Iterable[CellOutcomes]) -> dict[tuple[tuple[str, Any], ...
 def _title(cell: CellOutcomes) -> str:
     """The fields of a cell in words, short for those that have the usual values."""
     fields = cell.cell
-    usual = {"protocol": "within", "space": "standard", "scaling": "train", "preprocessing": "none", "seed": 0}
+    usual = {
+        "protocol": "within",
+        "space": "standard",
+        "scaling": "train",
+        "preprocessing": "none",
+        "seed": 0,
+        "options": "",
+    }
     more = [f"{name} {fields[name]}" for name, value in usual.items() if not cell.is_outside and fields[name] != value]
     inner = [] if cell.is_outside else [f"inner {fields['inner']}"]
     return (

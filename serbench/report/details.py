@@ -14,6 +14,7 @@ from serbench.report.matrices import Place
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.provenance import Line, origin_of
 from serbench.report.scores import setting_title
+from serbench.report.tables import transductive_note
 from serbench.report.views import Score, read_scores
 
 Json = dict[str, Any]
@@ -48,8 +49,8 @@ def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame, *, n_common:
 def cell_notes(cell: CellOutcomes, n_common: int) -> list[str]:
     """What must be said of a cell: that it is partial, transductive, or lacks utterances."""
     notes = [f"{note[0].upper()}{note[1:]}." for note in cell.notes]
-    if cell.cell["scaling"] == "speaker":
-        notes.append("Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too.")
+    if cell.is_transductive:
+        notes.append(transductive_note(cell.cell["scaling"]))
     if cell.n_missing:
         notes.append(f"{cell.n_missing} utterances have no features and take no part; missing.csv names them.")
     if cell.outcomes and len(cell.truth) != n_common:

@@ -11,7 +11,7 @@ from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
-from serbench.protocols import find_protocol
+from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
@@ -21,7 +21,10 @@ Place = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What all cells of one Table 2 share."""
+    """What all cells of one Table 2 share.
+
+    `pool` names the corpora that train, or that meet, where a protocol has several; `options` what it was given.
+    """
 
     protocol: str
     task: str
@@ -30,28 +33,61 @@ class Variant:
     preprocessing: str
     seed: int
     emotions: tuple[str, ...]
+    pool: str = ""
+    options: str = ""
+    target: str = "emotion"
 
     @staticmethod
     def of(cell: CellOutcomes) -> Variant:
         """Return the variant that a cell belongs to."""
         f = cell.cell
         task = f["protocol"], f["task"], f["scaling"], cell.inner_title, f["preprocessing"], f["seed"]
-        return Variant(*task, tuple(cell.record["task_emotions"]))
+        record = cell.record
+        target = record.get("target", "emotion")
+        return Variant(*task, tuple(record["task_emotions"]), record["pool"], f["options"], target)
 
     @property
     def question(self) -> tuple[object, ...]:
         """What is asked of any system, however it was trained."""
-        return self.protocol, self.task, self.emotions
+        return self.protocol, self.options, self.pool, self.task, self.emotions
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether scaling has seen unlabelled audio of what is tested."""
+        seen = self.inner == UNKNOWN or find_protocol(self.protocol).sees_target
+        return self.scaling == "speaker" or (self.scaling == "corpus" and not seen)
+
+    @property
+    def scaling_title(self) -> str:
+        """The scaling in words."""
+        by_itself = {"speaker": "scaling per speaker", "corpus": "scaling per corpus"}
+        return by_itself.get(self.scaling, f"scaling {self.scaling}") + (
+            ", transductive" if self.is_transductive else ""
+        )
+
+    @property
+    def protocol_title(self) -> str:
+        """The protocol with the corpora that meet and what it was given."""
+        protocol = find_protocol(self.protocol)
+        words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
+        pool = f" {'from' if protocol.is_pairwise else 'over'} {self.pool}" if self.pool else ""
+        return f"{self.protocol}{words}{pool}{f' ({self.options})' if self.options else ''}"
 
     @property
     def title(self) -> str:
         """The variant in words."""
         if self.inner == UNKNOWN:
             return f"{self.protocol}, {self.task}"
-        scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
-        protocol = find_protocol(self.protocol)
-        words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
-        return f"{self.protocol}{words}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
+        pieces = [] if self.preprocessing == "none" else [self.preprocessing]
+        words = [
+            self.protocol_title,
+            self.task,
+            *pieces,
+            self.scaling_title,
+            f"inner {self.inner}",
+            f"seed {self.seed}",
+        ]
+        return ", ".join(words)
 
     @property
     def description(self) -> str:
@@ -61,25 +97,50 @@ class Variant:
         only = f", only where {filters}" if filters else ""
         protocol = find_protocol(self.protocol)
         what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
-        return f"{what}; emotions: {name}{emotions}{only}."
+        kind = "emotions" if self.target == "emotion" else "target"
+        return f"{what}; {kind}: {name}{emotions}{only}."
 
     @property
-    def order(self) -> tuple[bool, bool, bool, bool, str]:
+    def order(self) -> tuple[bool, bool, bool, int, str]:
         """Place among variants: the default task, inner rule, scaling and protocol come first."""
-        is_optional = bool(find_protocol(self.protocol).option)
-        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", is_optional, self.title
+        place = list(PROTOCOLS).index(self.protocol)
+        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", place, self.title
 
     @property
-    def options(self) -> str:
+    def command(self) -> str:
+        """Corpora beside the one that is tested, for the command that leads to it."""
+        return " ".join(self.pool.split("+")) if self.pool else ""
+
+    @property
+    def options_of_grid(self) -> str:
         """Options of `serbench grid` that lead to it, beyond the defaults."""
-        name, _, filters = self.task.partition(" where ")
-        given = [option] if (option := find_protocol(self.protocol).option) else []
-        given += [] if name == DEFAULT_TASK else [f"--emotions {name}" if "," in name else f"--task {name}"]
-        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+        given = [f"--protocol {self.protocol}"] if self.protocol != "within" else []
+        given += _protocol_options(self.options)
+        given += self._task_options()
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []
         given += [f"--seed {self.seed}"] if self.seed else []
         return "".join(f" {option}" for option in given)
+
+    def _task_options(self) -> list[str]:
+        """The task; across corpora it must be named, as others may have other emotions in common."""
+        name, _, filters = self.task.partition(" where ")
+        if self.target != "emotion":
+            given = [f"--target {self.target}"]
+        elif name == DEFAULT_TASK and not self.pool:
+            given = []
+        else:
+            given = [f"--emotions {name}" if "," in name else f"--task {name}"]
+        return given + [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+
+
+def _protocol_options(options: str) -> list[str]:
+    """Options of `serbench grid` of what a protocol was given.
+
+    >>> _protocol_options("k=20 weight=0.5")
+    ['--k 20', '--weight 0.5']
+    """
+    return [f"--{name} {value}" for name, _, value in (option.partition("=") for option in options.split())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +200,10 @@ def fill_commands(matrix: Matrix) -> list[str]:
             absent = [c for c in of_grid if _is_absent(matrix, (features, c, corpus))]
             for space, names in _by_space(matrix, absent).items():
                 classifiers = "".join(f" --classifier {name}" for name in names)
-                options = f"{space}{matrix.variant.options}{_partial_option(matrix, corpus)}"
+                options = f"{space}{matrix.variant.options_of_grid}{_partial_option(matrix, corpus)}"
                 argument = shlex.quote(_argument(matrix, features))
-                commands.append(f"serbench grid {corpus} --features {argument}{classifiers}{options}")
+                corpora = " ".join(dict.fromkeys([*matrix.variant.command.split(), *corpus.split("+")]))
+                commands.append(f"serbench grid {corpora} --features {argument}{classifiers}{options}")
     return commands
 
 

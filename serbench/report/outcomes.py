@@ -95,6 +95,11 @@ class CellOutcomes:
         return is_outside(self.record)
 
     @property
+    def is_transductive(self) -> bool:
+        """Whether scaling has seen unlabelled audio of what is tested."""
+        return bool(self.record.get("transductive"))
+
+    @property
     def rules(self) -> tuple[str, ...]:
         """Rules that a cell of its kind has a value by, or a reason for having none."""
         return (GIVEN,) if self.is_outside else RULES
@@ -200,15 +205,25 @@ def _sound_records(store: Store, indexes: Mapping[str, _Index]) -> Iterator[dict
 def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_json(path)
-    if not isinstance(record, dict) or not {"cell", "refused", "index", "inner_title", "task_emotions"} <= set(record):
+    if not isinstance(record, dict) or not {"cell", "refused", "indexes", "inner_title", "task_emotions"} <= set(
+        record
+    ):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
         return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
-    index = indexes.get(record["cell"]["corpus"])
-    if not record["refused"] and (index is None or record["index"] not in index.states):
-        why = "its index is not there" if index is None else "the corpus has changed since"
-        return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"}
-    return dict(record)
+    why = "" if record["refused"] else _changed(record, indexes)
+    return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else dict(record)
+
+
+def _changed(record: Mapping[str, Any], indexes: Mapping[str, _Index]) -> str:
+    """Say why a cell is not of the corpora as they are now, or nothing."""
+    for corpus, state in record["indexes"].items():
+        name = "the corpus" if len(record["indexes"]) == 1 else corpus
+        if corpus not in indexes:
+            return f"the index of {name} is not there"
+        if state not in indexes[corpus].states:
+            return f"{name} has changed since"
+    return ""
 
 
 def without_outcomes(record: Mapping[str, Any], reason: str) -> CellOutcomes:
@@ -235,11 +250,22 @@ def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index
     truth = {
         u: code[e] for u, e, here in zip(columns["id"], columns["emotion"], columns["present"], strict=True) if here
     }
-    outcomes = _given(record) if is_outside(record) else _by_rule(_Jobs(store, record, truth), record)
+    sources = {u: code[e] for u, e in zip(record["sources"]["id"], record["sources"]["emotion"], strict=True)}
+    outcomes = _given(record) if is_outside(record) else _by_rule(_Jobs(store, record, {**truth, **sources}), record)
     reasons = {"nested": record["no_nested"]} if "nested" not in outcomes and not is_outside(record) else {}
     speakers = dict(zip(columns["id"], columns["speaker"], strict=True))
-    unit, groups = indexes[record["cell"]["corpus"]].groups(record.get("person", "speaker"))
+    unit, groups = _grouped([indexes[name] for name in record["tested"]], record.get("person", "speaker"))
     return CellOutcomes(record["cell"], record, unit, truth, speakers, _folds(record), groups, outcomes, reasons)
+
+
+def _grouped(indexes: Sequence[_Index], person: str) -> tuple[str, Groups]:
+    """Join the groups of several corpora; units of different kinds count as speakers."""
+    units, groups = zip(*(index.groups(person) for index in indexes), strict=True)
+    joined: dict[str, dict[str, str]] = {}
+    for of_corpus in groups:
+        for name, group_of in of_corpus.items():
+            joined.setdefault(name, {}).update(group_of)
+    return units[0] if len(set(units)) == 1 else "speaker", joined
 
 
 def _folds(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -347,7 +373,7 @@ def _other_origin(metadata: Mapping[str, Any], record: Mapping[str, Any]) -> dic
         "classifier": cell["classifier"],
         "revision": record["revision"],
         "features": record["feature_key"],
-        "scaling": cell["scaling"],
+        "scaling": metadata.get("scaling") if _is_same_scaling(metadata, cell) else cell["scaling"],
         "seed": cell["seed"],
         **record["versions"],
     }
@@ -357,3 +383,8 @@ def _other_origin(metadata: Mapping[str, Any], record: Mapping[str, Any]) -> dic
     if metadata.get("settings") != record["settings"]:
         other["other settings"] = f"{len(record['settings'])} settings of {cell['space']}"
     return other
+
+
+def _is_same_scaling(metadata: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
+    """Whether a job was scaled as its cell says: one of a single corpus is scaled per corpus on its training rows."""
+    return (metadata.get("scaling"), cell["scaling"]) == ("train", "corpus")

@@ -44,7 +44,7 @@ def render_page(report: Report) -> str:
         report=report,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
-        is_transductive=any(of[0].matrix.variant.scaling == "speaker" for of in of_matrix),
+        is_transductive=any(of[0].matrix.variant.is_transductive for of in of_matrix),
         has_outside=any(of[0].matrix.is_outside(row) for of in of_matrix for row in of[0].matrix.rows),
         first=report.of("table1")[0],
         table1=_balanced(report.of("table1")[0], report.indexes),

@@ -50,7 +50,7 @@ class Provenance:
             emotions=tuple(record["task_emotions"]),
             serbench=record["serbench"],
             versions=record["versions"],
-            index=record["index"],
+            index=worded(record["indexes"]) if len(record["indexes"]) > 1 else "".join(record["indexes"].values()),
             basis=record.get("basis", ""),
             partial=record["partial"],
             feature_key=record["feature_key"],

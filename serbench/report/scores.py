@@ -171,6 +171,7 @@ _FIELDS = (
     "inner",
     "preprocessing",
     "seed",
+    "options",
     "provenance",
 )
 
@@ -188,7 +189,7 @@ def _score_rows(cell: CellOutcomes, rule: str) -> Iterator[Row]:
         "n_missing": cell.n_missing,
         "n_speakers": len({cell.speakers[u] for u in cell.truth}) if cell.has_speakers else None,
         "n_folds": len(cell.folds),
-        "transductive": None if cell.is_outside else cell.cell["scaling"] == "speaker",
+        "transductive": None if cell.is_outside else cell.is_transductive,
         "notes": "; ".join(cell.notes),
         "unit": cell.unit,
         "n_incomplete": n_incomplete(cell),

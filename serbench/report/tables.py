@@ -220,8 +220,8 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
     yield from _mark_notes(compared)
     for corpus in matrix.corpora:
         yield _corpus_note(matrix, corpus, compared.get(corpus))
-    if matrix.variant.scaling == "speaker":
-        yield "Transductive: features are scaled per speaker on the unlabelled audio of the test speakers too."
+    if matrix.variant.is_transductive:
+        yield transductive_note(matrix.variant.scaling)
     if any(map(matrix.is_outside, matrix.rows)):
         yield MARK_NOTES[OUTSIDE_MARK]
     if any(v and not v.is_contender for v in values.values()):
@@ -232,6 +232,12 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         reason = cell.record["refused"] or cell.reason
         if reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
+
+
+def transductive_note(scaling: str) -> str:
+    """Say what scaling has heard of what is tested."""
+    what = {"speaker": "speakers", "corpus": "corpus"}[scaling]
+    return f"Transductive: features are scaled per {scaling} on the unlabelled audio of the test {what} too."
 
 
 def _interval_note(matrix: Matrix) -> Iterable[str]:

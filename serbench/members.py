@@ -1,0 +1,248 @@
+"""A corpus as a cell meets it: its utterances of the task, which of them have features, and its test groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from serbench.corpora.check import confounded
+from serbench.corpora.duplicates import overlapping_segments
+from serbench.corpora.schema import Corpus
+from serbench.corpora.tasks import EmotionTask
+from serbench.corpora.texts import sentences
+from serbench.errors import ProtocolError, listed
+from serbench.plan import Rows
+from serbench.protocols import Group, Protocol, Side, restrict
+from serbench.sealed import read_frame
+from serbench.store import Store, stored_rows
+
+SCALING_NEEDS = 10
+"""Utterances below which a speaker or a corpus is not scaled by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusData:
+    """A corpus as the grid meets it: its entry, its index, and what its copy lacks."""
+
+    corpus: Corpus
+    index: pd.DataFrame
+    partial: str
+
+    @property
+    def language(self) -> str:
+        """Its language without the region: en of en-US."""
+        return self.corpus.language.partition("-")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
+
+    `is_assumed` plans as if they had all been extracted.
+    """
+
+    name: str
+    key: str
+    n_features: int
+    versions: Mapping[str, str]
+    argument: str
+    is_assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A corpus of a cell.
+
+    `groups` and `held_out` are whole, dropped emotions included. `selected` are the utterances of the task, of which
+    those that are `here` have features; `extracted` are all that have, with their fingerprints.
+    """
+
+    data: CorpusData
+    groups: tuple[Group, ...]
+    held_out: tuple[Group, ...]
+    selected: pd.DataFrame
+    here: Sequence[bool]
+    extracted: frozenset[tuple[str, str]]
+
+    @property
+    def name(self) -> str:
+        """Name of the corpus."""
+        return self.data.corpus.name
+
+    @property
+    def person(self) -> str:
+        """Field that keeps its people apart."""
+        return self.data.corpus.person
+
+    @property
+    def present(self) -> pd.DataFrame:
+        """Utterances of the task that have features."""
+        return self.selected[self.here]
+
+    @property
+    def absent(self) -> pd.DataFrame:
+        """Utterances of the task that have none."""
+        return self.selected[[not here for here in self.here]]
+
+    def people(self, rows: pd.DataFrame) -> list[str]:
+        """Who speaks in rows of the index; a speaker's name holds the corpus already, that of a voice does not."""
+        names = rows[self.person].astype(str).tolist()
+        return names if self.person == "speaker" else [f"{self.name}/{name}" for name in names]
+
+    def side(self, *, is_alone: bool) -> Side:
+        """Return what a protocol sees of it; beside other corpora, groups are named with the corpus."""
+        present = self.present
+        there = set(present["utterance"])
+        prefix = "" if is_alone else f"{self.name}/"
+        named = [[replace(g, name=f"{prefix}{g.name}") for g in of] for of in (self.groups, self.held_out)]
+        groups, held_out = (tuple(restrict(of, there)) for of in named)
+        labels = dict(zip(present["utterance"], present["emotion"], strict=True))
+        return Side(self.name, self.data.language, groups, labels, held_out)
+
+
+def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
+    """Return the labelled utterances of a task, but for copies of another speaker's recordings."""
+    selected = task.select(data.index)
+    return selected[selected["duplicate"].isna()].sort_values("utterance", ignore_index=True)
+
+
+def find_member(
+    data: CorpusData, task: EmotionTask, protocol: Protocol, partition: str, source: FeatureSource, store: Store
+) -> Member:
+    """Look up what a cell may use of a corpus.
+
+    Raises
+    ------
+    ProtocolError : it cannot be divided as the protocol asks.
+    CorpusError : it lacks what the task asks for.
+    """
+    groups, held_out = divided(data, protocol, partition)
+    members = {u for group in (*groups, *held_out) for u in group.utterances}
+    selected = task_index(data, task)
+    selected = selected[selected["utterance"].isin(members)].reset_index(drop=True)
+    extracted = _extracted(data, source, store)
+    here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
+    return Member(data, tuple(groups), tuple(held_out), selected, here, frozenset(extracted))
+
+
+def divided(data: CorpusData, protocol: Protocol, partition: str) -> tuple[list[Group], list[Group]]:
+    """Divide a whole corpus into its groups and, by a partition, into those that train and those that are tested."""
+    if protocol.needs != "partition":
+        return protocol.groups(data.index, data.corpus), []
+    from serbench.corpora.partitions import partition_of
+
+    train, test = partition_of(data.index, data.corpus, partition)
+    parts = [data.index[data.index["utterance"].isin(ids)] for ids in (train, test)]
+    groups, held_out = (protocol.groups(part, data.corpus) for part in parts)
+    return groups, held_out
+
+
+def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tuple[str, str]]:
+    """Utterances with features, each with the fingerprint of its audio."""
+    if source.is_assumed:
+        decoded = data.index[data.index["audio_hash"].notna()]
+        return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return stored_rows(store.features(source.key, data.corpus.name))
+
+
+def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -> None:
+    """Check that a corpus has each emotion of a task; `ProtocolError` says which it has."""
+    lacking = sorted(set(task.emotions) - set(selected["emotion"]))
+    if lacking:
+        there = ",".join(sorted(set(selected["emotion"])))
+        todo = f"Use --emotions {there}" if "," in there else ""
+        raise ProtocolError(corpus, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
+
+
+def check_member(member: Member, task: EmotionTask, source: FeatureSource) -> None:
+    """Check that a corpus that is tested has each emotion, and features of some of each."""
+    check_has_emotions(member.name, member.selected, task)
+    bare = sorted(set(task.emotions) - set(member.present["emotion"]))
+    if bare:
+        n, n_all = len(member.present), len(member.selected)
+        found = f"{source.name} has no features of {listed(bare)} ({n} of {n_all} utterances)"
+        raise ProtocolError(member.name, found, "features of every emotion", "See the failures table")
+
+
+def rows_of(members: Sequence[Member], task: EmotionTask, *, scaling: str, with_texts: bool) -> Rows:
+    """Collect what is known of the utterances of a cell that have features."""
+    code = {emotion: i for i, emotion in enumerate(task.emotions)}
+    labels: dict[str, int] = {}
+    people: dict[str, str] = {}
+    hashes: dict[str, str] = {}
+    corpora: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    overlaps: list[tuple[str, str]] = []
+    for member in members:
+        present = member.present
+        ids = present["utterance"]
+        labels |= {u: code[e] for u, e in zip(ids, present["emotion"], strict=True)}
+        people |= dict(zip(ids, member.people(present), strict=True))
+        hashes |= dict(zip(ids, present["audio_hash"], strict=True))
+        corpora |= dict.fromkeys(ids, member.name)
+        texts |= dict(zip(ids, sentences(present), strict=True)) if with_texts else {}
+        overlaps += overlapping_segments(present, person=member.person)
+    scaled = {"speaker": _speakers, "corpus": _corpus}.get(scaling)
+    extracted = {} if scaled is None else {unit: of for member in members for unit, of in scaled(member).items()}
+    return Rows(labels, people, hashes, corpora, tuple(overlaps), texts, extracted)
+
+
+Extracted = dict[str, dict[str, str]]
+"""Unit that is scaled by itself -> its extracted utterances, labelled or not, with their fingerprints."""
+
+
+def _speakers(member: Member) -> Extracted:
+    """All extracted utterances of each speaker, dropped emotions too; refused where a speaker cannot bear it."""
+    person, index = member.person, member.data.index
+    decoded = index[index["audio_hash"].notna()]
+    there = sorted(set(member.people(member.present)))
+    owners = pd.Series(member.people(decoded), index=decoded.index)
+    speakers = {speaker: _with_features(decoded[owners == speaker], member) for speaker in there}
+    labels = index if index["emotion"].notna().any() else member.selected
+    emotions = labels.groupby(member.people(labels))["emotion"].nunique()
+    few = [f"{s} ({len(h)} utterances)" for s, h in speakers.items() if len(h) < SCALING_NEEDS]
+    single = [f"{s} (one emotion)" for s in speakers if emotions[s] < 2]
+    if few or single:
+        need = f"at least {SCALING_NEEDS} utterances and two emotions per {person}"
+        raise ProtocolError(f"{member.name}, --scaling speaker", listed(few + single), need, "Use --scaling train")
+    return speakers
+
+
+def _corpus(member: Member) -> Extracted:
+    """All extracted utterances of a corpus, dropped emotions too."""
+    decoded = member.data.index[member.data.index["audio_hash"].notna()]
+    return {member.name: _with_features(decoded, member)}
+
+
+def _with_features(rows: pd.DataFrame, member: Member) -> dict[str, str]:
+    places = zip(rows["utterance"], rows["audio_hash"], strict=True)
+    return {u: h for u, h in places if (u, h) in member.extracted}
+
+
+def missing_features(member: Member, source: FeatureSource, store: Store) -> dict[str, str]:
+    """Return the utterances of the task without features, with the reason."""
+    path = store.failures(source.key, member.name)
+    known = read_frame(path) if path.is_file() else pd.DataFrame({"utterance": [], "reason": []})
+    reasons = dict(zip(known["utterance"], known["reason"], strict=True))
+    return {u: reasons.get(u, "no features") for u in member.absent["utterance"]}
+
+
+def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, *, is_across: bool) -> list[str]:
+    """Word what every table must say of the corpora of a cell, beside what its test corpus lacks."""
+    told = [confounded(m.selected, m.person) for m in tested]
+    if is_across:
+        told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
+    told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]
+    told += [
+        f"{len(m.absent)} utterances of {m.name} have no features and do not train" for m in others if len(m.absent)
+    ]
+    return [note for note in told if note]
+
+
+def _dropped(member: Member, task: EmotionTask) -> str:
+    """Emotions of a corpus that the task leaves out, with their number of utterances."""
+    used = {source for _, sources in task.merges for source in sources}
+    counts = member.data.index["emotion"].value_counts()
+    return listed((f"{e} ({n})" for e, n in sorted(counts.items()) if e not in used)) if used else ""
