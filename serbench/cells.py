@@ -254,7 +254,7 @@ def _fill(
     if protocol.holds_out_texts:
         notes += _text_notes(evaluations, design.own.groups, options.scaling)
     if protocol.holds_out_texts or protocol.is_across or protocol.needs:
-        _check_trained_emotions(evaluations, known, choice.corpus, task)
+        _check_trained_emotions(evaluations, known, f"{choice.corpus}, --protocol {protocol.name}", task)
     recipe = _recipe(choice, options)
     truth = _truth(tested, evaluations)
     record = {
@@ -351,7 +351,7 @@ def _group_key(group: Group) -> list[Any]:
     return [group.name, list(group.utterances), *([sorted(group.texts.items())] if group.texts else [])]
 
 
-def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, corpus: str, task: EmotionTask) -> None:
+def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, where: str, task: EmotionTask) -> None:
     """Check that what is held out takes no emotion out of what a model is trained on, those that validate included."""
     folds = [(e.train, f"fold {e.name}") for e in evaluations]
     validations = [(v.train, f"fold {e.name}, validation {v.name}") for e in evaluations for v in e.inner]
@@ -360,7 +360,7 @@ def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, corpu
         if lacking:
             found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(lacking))} to train on"
             todo = "Leave these emotions out with --emotions, or use --protocol within"
-            raise ProtocolError(corpus, found, "some of each emotion", todo)
+            raise ProtocolError(where, found, "some of each emotion", todo)
 
 
 def _text_notes(evaluations: Sequence[Evaluation], groups: Sequence[Group], scaling: str) -> list[str]:

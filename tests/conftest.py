@@ -96,12 +96,13 @@ def make_corpus(tmp_path: Path, write_wav: Callable[..., Path]) -> Callable[...,
         takes: int = 2,
         extra: str = "",
         folder: Path | None = None,
+        seed: int = 0,
     ) -> Path:
         place = folder or tmp_path
         for s, speaker in enumerate(speakers):
             for e, emotion in enumerate(emotions):
                 for take in range(takes):
-                    write_wav(place / name / f"{speaker}_{emotion}_{take}.wav", seed=100 * s + 10 * e + take)
+                    write_wav(place / name / f"{speaker}_{emotion}_{take}.wav", seed=seed + 100 * s + 10 * e + take)
         path = place / "corpora.yaml"
         before = path.read_text() if path.exists() else ""
         path.write_text(before + ENTRY.format(name=name) + extra)

@@ -2,13 +2,13 @@ import dataclasses
 from itertools import combinations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.schema import Folds
 from serbench.errors import ProtocolError
-from serbench.protocols import PROTOCOLS, Group, groups_with_texts, inner_rule, ring, test_groups, within, within_text
+from serbench.protocols import Group, groups_with_texts, inner_rule, ring, test_groups, within, within_text
 
 test_groups.__test__ = False  # pytest takes the name for a test
 EMODB = load_catalogue().corpus("emodb")
@@ -128,26 +128,6 @@ def test_validating_on_ring_neighbours_is_symmetric(n, k):
     chosen = {e.name: [inner.name for inner in e.inner] for e in within(groups_of(n), inner_rule(str(k), n))}
     assert all(len(set(neighbours)) == k for neighbours in chosen.values())
     assert all(outer in chosen[inner] for outer, neighbours in chosen.items() for inner in neighbours)
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
-def test_protocol_never_shares_a_speaker_and_tests_each_utterance_once(name, data):
-    n = data.draw(st.integers(2, 9))
-    rule = inner_rule(data.draw(st.sampled_from(["all", "none", "2", "4", "auto"])), n)
-    groups = groups_of(n)
-    of = {u: group.name for group in groups for u in group.utterances}
-    evaluations = PROTOCOLS[name].evaluations(groups, rule)
-    tested = [u for e in evaluations for u in e.test]
-    assert sorted(tested) == sorted(of)
-    for evaluation in evaluations:
-        train, test = ({of[u] for u in ids} for ids in (evaluation.train.utterances, evaluation.test))
-        assert not train & test
-        for inner in evaluation.inner:
-            inner_train = {of[u] for u in inner.train.utterances}
-            assert not inner_train & ({of[u] for u in inner.test} | test)
-            assert not {of[u] for u in inner.test} & test
 
 
 def test_within_trains_on_all_that_it_does_not_test():

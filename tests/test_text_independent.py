@@ -100,10 +100,12 @@ def test_report_sets_within_before_within_text(toy):
 
 
 def test_planted_leak_of_a_text_stops_the_run(toy, monkeypatch):
-    def leaky(groups, rule):
-        evaluations = protocols.within_text(groups, rule)
+    def leaky(design):
+        evaluations = protocols.within_text(design.own.groups, design.rule)
         first, *others = evaluations
-        said = next(u for g in groups for u in g.utterances if not first.name.startswith(g.name) and u[-5] == "0")
+        said = next(
+            u for g in design.own.groups for u in g.utterances if not first.name.startswith(g.name) and u[-5] == "0"
+        )
         train = dataclasses.replace(first.train, utterances=(*first.train.utterances, said))
         return [dataclasses.replace(first, train=train), *others]
 
@@ -130,8 +132,8 @@ def test_emotion_that_the_texts_held_out_take_along_refuses_the_cell(toy):
         path.unlink()
     (reason,) = run().refused.values()
     assert reason == (
-        "toy, --text-independent: fold f1/texts1: no utterance of anger to train on. Expected some of each emotion. "
-        "Leave these emotions out with --emotions, or use --protocol within."
+        "toy, --protocol within-text: fold f1/texts1: no utterance of anger to train on. Expected some of each "
+        "emotion. Leave these emotions out with --emotions, or use --protocol within."
     )
 
 
@@ -153,7 +155,7 @@ def test_texts_told_anew_make_cells_that_hold_them_out_outdated_and_no_others(to
     assert reasons["within"] == {}
     run()
     (command,) = api.make_report(run.place).commands
-    asked = "--classifier knn --text-independent --emotions anger,happiness,neutral"
+    asked = "--classifier knn --protocol within-text --emotions anger,happiness,neutral"
     assert command == f"serbench grid toy --features blobs.csv {asked}"
 
 

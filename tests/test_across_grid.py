@@ -1,0 +1,204 @@
+"""Grids across corpora, end to end on blobs: against plain scikit-learn, and what users see."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serbench import api
+from serbench.protocols import Draw, Group, Side
+from serbench.protocols.across import drawn
+from serbench.report.outcomes import load_outcomes
+
+sys.path.insert(0, str(Path(__file__).parent / "independent"))
+import across
+
+SPEAKERS = {"aa": ("f1", "m1", "m2"), "bb": ("f1", "f2", "m1", "m2"), "cc": ("f1", "m1", "f2")}
+LANGUAGE = {"aa": "de", "bb": "en-US", "cc": "en-GB"}
+PARTITION = "  partitions: {half: {test: {speaker: [f1]}}}\n"
+
+
+@pytest.fixture
+def three(make_corpus, make_features, workspace, tmp_path):
+    """Three corpora in two languages with a file of features, and a function for grids over them."""
+
+    def make(*, noise=3.0, emotions=("anger", "happiness", "neutral"), partition=False):
+        for name, speakers in SPEAKERS.items():
+            extra = PARTITION if partition else ""
+            path = make_corpus(
+                name=name, speakers=speakers, emotions=emotions, takes=4, extra=extra, seed=10_000 * int(name, 16)
+            )
+        text = path.read_text()
+        for name, language in LANGUAGE.items():
+            text = text.replace(
+                f"{name}:\n  title: Toy corpus\n  language: en", f"{name}:\n  title: T\n  language: {language}"
+            )
+        path.write_text(text)
+        place = workspace(path)
+        indexes = [api.load_index(name, place) for name in SPEAKERS]
+        whole = pd.concat(indexes, ignore_index=True)
+        features = make_features(whole, noise=noise, n_features=5)
+        shift = whole["corpus"].map({"aa": 0.0, "bb": 4.0, "cc": -3.0}).to_numpy()
+        columns = [c for c in features if c != "utterance"]
+        features[columns] += shift[:, None]  # corpora are recorded differently, or scaling would not matter
+        features = features.astype(dict.fromkeys(columns, np.float32))
+        features.to_csv(tmp_path / "blobs.csv", index=False)
+
+        def run(*corpora, **request):
+            asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "logistic", **request}
+            return api.run_grid(corpora or None, api.GridRequest(**asked), place)
+
+        run.place, run.path = place, path
+        table = features.merge(whole[["utterance", "emotion", "speaker", "corpus"]], on="utterance")
+        table["language"] = table["corpus"].map({"aa": "de", "bb": "en", "cc": "en"})
+        run.table = table.sort_values("utterance", ignore_index=True)
+        return run
+
+    return make
+
+
+def predicted(run, protocol, corpus, train=None):
+    """Predictions of a cell by rule, as emotions in the order of the table; "" where it has none."""
+    cells = load_outcomes(run.place.store())
+    wanted = [c for c in cells if (c.cell["protocol"], c.cell["corpus"]) == (protocol, corpus)]
+    (cell,) = [c for c in wanted if train in (None, c.cell["train"])]
+    names = np.array([*cell.emotions, ""])
+    return {
+        rule: [str(names[cell.outcomes[rule].predictions.get(u, -1)]) for u in run.table["utterance"]]
+        for rule in ("nested", "default")
+    }
+
+
+def assert_same(run, protocol, corpus, expected, train=None):
+    own = predicted(run, protocol, corpus, train)
+    assert len(set(own["nested"])) > 2  # something was told apart
+    assert own == {"nested": list(map(str, expected[0])), "default": list(map(str, expected[1]))}
+
+
+@pytest.mark.parametrize("scaling", ["train", "speaker", "corpus"])
+def test_cross_predicts_what_a_plain_loop_does(three, scaling):
+    run = three()
+    assert not run(protocol="cross", scaling=scaling).refused
+    for source, target in (("aa", "bb"), ("bb", "aa"), ("cc", "aa")):
+        expected = across.predict(run.table, across.cross(run.table, target, source), "logistic", scaling=scaling)
+        assert_same(run, "cross", target, expected, train=source)
+
+
+@pytest.mark.parametrize("protocol", ["loco", "lolo", "pooled"])
+@pytest.mark.parametrize("scaling", ["train", "corpus"])
+def test_training_on_several_corpora_predicts_what_a_plain_loop_does(three, protocol, scaling):
+    run = three()
+    assert not run(protocol=protocol, scaling=scaling).refused
+    for target in ("aa", "bb"):
+        evaluations = getattr(across, protocol)(run.table, target)
+        assert_same(run, protocol, target, across.predict(run.table, evaluations, "logistic", scaling=scaling))
+
+
+def test_adapt_predicts_what_a_plain_loop_with_weights_does(three):
+    run = three()
+    assert not run("aa", "bb", protocol="adapt", k=(6,), weight=2.5).refused
+    rows = run.table[run.table["corpus"] == "bb"]
+    groups = tuple(Group(f"bb/{who[3:]}", "", tuple(of["utterance"])) for who, of in rows.groupby("speaker"))
+    side = Side("bb", "en", groups, dict(zip(rows["utterance"], rows["emotion"], strict=True)))
+    added = {f"bb/{g.name[3:]}": drawn(side, g.name, Draw(6, 2.5)) for g in groups}
+    for tested, train, inner in across.adapt(run.table, "bb", "aa", added):
+        weights = np.where(run.table["corpus"] == "bb", 2.5, 1.0)
+        expected = across.predict(run.table, [(tested, train, inner)], "logistic", weights=weights)
+        own = predicted(run, "adapt", "bb")
+        for rule, values in zip(("nested", "default"), expected, strict=True):
+            assert list(np.array(own[rule])[tested]) == list(values[tested])
+
+
+def test_holdout_predicts_what_a_plain_loop_does(three):
+    run = three(partition=True)
+    assert not run("bb", protocol="holdout", partition="half").refused
+    evaluations = across.holdout(run.table, ["bb/f2", "bb/m1", "bb/m2"], ["bb/f1"])
+    assert_same(run, "holdout", "bb", across.predict(run.table, evaluations, "logistic"))
+
+
+def test_cross_brings_the_diagonal_and_fits_one_model_for_each_pair_beside_it(three):
+    run = three()
+    told = {"emotions": "anger,happiness,neutral"}
+    alone = {name: len(run(name, **told).plan.plan.jobs) for name in SPEAKERS}
+    both = run(protocol="cross", **told)
+    assert len(both.plan.cells) == 3 + 6
+    assert len(both.plan.plan.jobs) == sum(alone.values()) + 6
+    assert len(both.plan.todo) == 6
+
+
+def test_scaling_per_corpus_within_one_corpus_is_scaling_on_its_training_rows(three):
+    run = three()
+    run("aa")
+    again = run("aa", scaling="corpus")
+    assert not again.plan.todo
+    values = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'").set_index("scaling")["value"]
+    assert values["train"] == values["corpus"]
+
+
+def test_transductive_is_stamped_where_a_corpus_is_scaled_unseen_and_only_there(three):
+    run = three()
+    for protocol in ("cross", "pooled", "loco"):
+        run(protocol=protocol, scaling="corpus")
+    scores = api.load_scores(run.place)
+    stamped = scores.groupby("protocol")["transductive"].unique().map(list).to_dict()
+    assert stamped == {"within": [False], "cross": [True], "pooled": [False], "loco": [True]}
+
+
+def test_emotions_are_those_that_all_corpora_have_and_the_report_names_the_others(three, make_corpus):
+    run = three(emotions=("anger", "happiness", "neutral"))
+    make_corpus(name="dd", speakers=("f1", "m1"), emotions=("anger", "neutral", "fear"), takes=2, seed=7)
+    table = run.table.assign(utterance=run.table["utterance"])
+    more = api.load_index("dd", run.place)
+    columns = [c for c in table if c.startswith("x")]
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(len(more), 5)), columns=columns)
+    both = pd.concat([table[["utterance", *columns]], rows.assign(utterance=more["utterance"])])
+    both.to_csv(run.path.parent / "blobs.csv", index=False)
+    result = run("aa", "dd", protocol="cross", inner="none")
+    assert not result.refused
+    (cell, _) = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "cross"]
+    assert cell.emotions == ("anger", "neutral")
+    assert {"aa dropped happiness (12)", "dd dropped fear (4)"} <= set(cell.notes)
+
+
+def test_cells_across_corpora_are_outdated_when_a_training_corpus_changes(three):
+    run = three()
+    run("aa", "bb", protocol="cross")
+    (run.path.parent / "aa" / "f1_anger_0.wav").unlink()
+    api.load_index("aa", run.place)
+    scores = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")
+    reasons = scores.set_index(["train", "corpus"])["reason"]
+    assert "aa has changed since" in reasons["aa", "bb"]
+    assert "the corpus has changed since" in reasons["aa", "aa"]
+    assert not reasons["bb", "bb"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"protocol": "cross"}, r"--protocol cross: 1 corpus \(aa\)\. Expected at least two"),
+        ({"protocol": "adapt"}, r"no --k\. Expected --k N"),
+        ({"protocol": "within", "k": (3,)}, r"--k 3\. Expected --k N .* only there"),
+        ({"protocol": "holdout"}, r"no --partition\. Expected --partition NAME"),
+        ({"protocol": "crosss"}, r"Did you mean 'cross'"),
+        ({"scaling": "corpora"}, r"Did you mean 'corpus'"),
+    ],
+)
+def test_requests_that_cannot_be_meant_say_what_to_give(three, request_, message):
+    run = three()
+    with pytest.raises(api.SerbenchError, match=message):
+        run("aa", **request_)
+
+
+def test_ring_of_neighbours_is_refused_where_there_is_none(three):
+    run = three()
+    (reason, _) = run("aa", "bb", protocol="loco", inner="4").refused.values()
+    assert "--inner: 4, for training data that is not tested. Expected auto, all or none" in reason
+
+
+def test_weights_are_refused_for_a_classifier_that_cannot_weigh(three):
+    run = three()
+    refused = run("aa", "bb", protocol="adapt", k=(4,), weight=2.0, classifiers="knn").refused
+    assert all("knn with --weight 2. Expected --weight 1" in reason for reason in refused.values())
+    assert not run("aa", "bb", protocol="adapt", k=(4,), classifiers="knn").refused
