@@ -545,9 +545,8 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
     from serbench.cells import FeatureSource
 
-    return FeatureSource(
-        features.name, features.key, features.n_features, features.versions, features.argument, is_assumed
-    )
+    about = features.name, features.key, features.n_features, features.versions, features.argument
+    return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)
 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:

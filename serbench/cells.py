@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from serbench import __version__
-from serbench.classifiers import Classifier
+from serbench.classifiers import Classifier, Input
 from serbench.classifiers.spaces import Space
 from serbench.corpora.check import confounded
 from serbench.corpora.duplicates import overlapping_segments
@@ -71,7 +71,8 @@ class CorpusData:
 class FeatureSource:
     """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
 
-    `is_assumed` plans as if they had all been extracted.
+    `is_assumed` plans as if they had all been extracted. `hop_s`: seconds from one frame to the next of a framewise
+    set, None where there is one row per recording.
     """
 
     name: str
@@ -80,6 +81,19 @@ class FeatureSource:
     versions: Mapping[str, str]
     argument: str
     is_assumed: bool = False
+    hop_s: float | None = None
+
+    @property
+    def gives(self) -> Input:
+        """What a classifier must take to go with them."""
+        return "rows" if self.hop_s is None else "frames"
+
+    def numbers(self, corpora: Sequence[CorpusData]) -> int:
+        """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
+        if self.hop_s is None:
+            return self.n_features
+        duration_s = pd.concat([data.index["duration_s"] for data in corpora]).mean()
+        return self.n_features * max(1, round(float(0 if pd.isna(duration_s) else duration_s) / self.hop_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +228,7 @@ def _fill(
 ) -> tuple[dict[str, Any], Request]:
     """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
     data, source = choice.data, choice.source
+    check_input(source, choice.classifier)
     if options.scaling == "none" and choice.classifier.needs_scaling:
         raise ProtocolError(
             data.corpus.name, f"{choice.classifier.name} with --scaling none", "--scaling train or speaker"
@@ -224,6 +239,7 @@ def _fill(
     evaluations = protocol.evaluations(filled, rule)
     normalised = _normalised(data, present, rows.extracted) if options.scaling == "speaker" else {}
     known = _known(present, data, options.task.emotions, with_texts=protocol.holds_out_texts)
+    known = dataclasses.replace(known, auxiliary=auxiliary_labels(present, data.corpus, choice.classifier))
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
     notes = [confounded(rows.selected, data.corpus.person)]
@@ -261,6 +277,42 @@ def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str], *, 
         overlaps=overlapping_segments(present, person=data.corpus.person),
         texts=dict(zip(ids, sentences(present), strict=True)) if with_texts else {},
     )
+
+
+def check_input(source: FeatureSource, classifier: Classifier) -> None:
+    """Check that a classifier takes what the features are: rows or frames.
+
+    Raises
+    ------
+    ProtocolError : it takes the other.
+    """
+    if source.gives != classifier.input:
+        found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
+        what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
+        raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", _LISTS)
+
+
+_LISTS = "`serbench features list` and `serbench classifiers list` tell which go together"
+
+
+def auxiliary_labels(rows: pd.DataFrame, corpus: Corpus, classifier: Classifier) -> dict[str, dict[str, str]]:
+    """Return the labels that a classifier declares beside the emotion, by name and utterance.
+
+    The language of a corpus without a column of that name is the one of its entry.
+
+    Raises
+    ------
+    ProtocolError : the corpus lacks one, or has it for a part of its utterances only.
+    """
+    told = rows if "language" in rows else rows.assign(language=corpus.language)
+    for name in classifier.auxiliary:
+        values = told[name] if name in told else pd.Series([None] * len(told))
+        lacking = told["utterance"][[not isinstance(value, str) for value in values]]
+        if len(lacking):
+            found = f"{len(lacking)} of {len(told)} utterances without a label of '{name}' (first {lacking.iloc[0]})"
+            todo = f"Give the corpus' entry a field '{name}', or leave {classifier.name} out"
+            raise ProtocolError(f"{corpus.name} with {classifier.name}", found, "one for each, as text", todo)
+    return {name: dict(zip(told["utterance"], told[name], strict=True)) for name in classifier.auxiliary}
 
 
 def _recipe(choice: Choice, options: GridOptions, normalised: Mapping[str, Mapping[str, str]]) -> Recipe:

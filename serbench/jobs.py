@@ -17,6 +17,7 @@ import numpy as np
 
 from serbench.classifiers import Held, Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
+from serbench.ragged import Ragged, Rows, flat, for_each_row, with_flat
 from serbench.store import FeatureTable, Store, map_features, write_predictions
 
 if TYPE_CHECKING:
@@ -135,21 +136,21 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Hel
     rows = _Rows(tables, job["hashes"])
     train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
     if job["scaling"] == "train":
-        scaler = StandardScaler().fit(train)
-        train, held = scaler.transform(train), scaler.transform(held)
+        scaler = StandardScaler().fit(flat(train))
+        train, held = (with_flat(rows, scaler.transform(flat(rows))) for rows in (train, held))
     elif job["scaling"] == "speaker":
         scalers = _speaker_scalers(job, tables)
         train = _scaled_by_speaker(train, given["speakers"], scalers)
         held = _scaled_by_speaker(held, job["evaluated_speakers"], scalers)
     weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
     training = Training(
-        X=np.ascontiguousarray(train),
+        X=train,
         labels=np.asarray(given["labels"], dtype=np.int64),
         weights=weights,
         speakers=np.asarray(given["speakers"]),
-        auxiliary={},
+        auxiliary={name: np.asarray(labels) for name, labels in given.get("auxiliary", {}).items()},
     )
-    return training, Held(np.ascontiguousarray(held))
+    return training, Held(held)
 
 
 class _Rows:
@@ -159,12 +160,16 @@ class _Rows:
         self.hashes = hashes
         self.tables = [_located(table) for table in tables.values()]
 
-    def matrix(self, utterances: Sequence[str]) -> np.ndarray:
-        """Return float64 rows, shape (n_utterances, n_features), in the order of the ids."""
-        found = [self._row(utterance) for utterance in utterances]
-        lost = [u for u, row in zip(utterances, found, strict=True) if row is None]
+    def matrix(self, utterances: Sequence[str]) -> Rows:
+        """Return float64 rows, shape (n_utterances, n_features), or frames as float32, in the order of the ids."""
+        rows = [self._row(utterance) for utterance in utterances]
+        lost = [u for u, row in zip(utterances, rows, strict=True) if row is None]
         if lost:
             raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
+        found = [row for row in rows if row is not None]
+        framewise = next((table for _, table in self.tables if isinstance(table.matrix, Ragged)), None)
+        if framewise is not None:
+            return Ragged.of(found, n_features=len(framewise.columns))
         return np.asarray(found, dtype=np.float64)
 
     def _row(self, utterance: str) -> np.ndarray | None:
@@ -203,16 +208,14 @@ def _speaker_scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, Standa
     scalers = {}
     for speaker, hashes in job["normalised"].items():
         rows = _Rows(tables, hashes)
-        scalers[speaker] = StandardScaler().fit(rows.matrix(sorted(hashes)))
+        scalers[speaker] = StandardScaler().fit(flat(rows.matrix(sorted(hashes))))
     return scalers
 
 
-def _scaled_by_speaker(
-    matrix: np.ndarray, speakers: Sequence[str], scalers: Mapping[str, StandardScaler]
-) -> np.ndarray:
+def _scaled_by_speaker(rows: Rows, speakers: Sequence[str], scalers: Mapping[str, StandardScaler]) -> Rows:
+    matrix, owners = flat(rows), for_each_row(rows, np.asarray(speakers))
     scaled = np.empty_like(matrix)
-    owners = np.asarray(speakers)
     for speaker in sorted(set(speakers)):
         own = owners == speaker
         scaled[own] = scalers[speaker].transform(matrix[own])
-    return scaled
+    return with_flat(rows, scaled)

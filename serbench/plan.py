@@ -22,7 +22,7 @@ class Rows:
     """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus.
 
     `overlaps` are pairs of utterances that share a stretch of one recording. `texts`, where the protocol holds out
-    texts, is what each utterance says.
+    texts, is what each utterance says. `auxiliary` are the labels, by name and utterance, that the classifier declares.
     """
 
     labels: Mapping[str, int]
@@ -31,6 +31,12 @@ class Rows:
     corpora: Mapping[str, str]
     overlaps: tuple[tuple[str, str], ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    auxiliary: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def auxiliary_of(self, utterances: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """Auxiliary labels of utterances as a field of JSON; no field where the classifier declares none."""
+        labels = {name: [of[u] for u in utterances] for name, of in sorted(self.auxiliary.items())}
+        return {"auxiliary": labels} if labels else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Job:
                 "labels": [self.rows.labels[u] for u in self.train.utterances],
                 "weights": None if self.train.weights is None else list(self.train.weights),
                 "speakers": [self.rows.people[u] for u in self.train.utterances],
+                **self.rows.auxiliary_of(self.train.utterances),
             },
             "evaluated": list(self.evaluated),
             "evaluated_speakers": [self.rows.people[u] for u in self.evaluated],
@@ -244,7 +251,9 @@ class _Keys:
     def places(self, request: Request) -> tuple[str, str]:
         """Digests of a request's recipe and of its rows: label, person and audio of every id."""
         rows = request.rows
-        return digest(request.recipe.json), digest([sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes)])
+        told = [sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes)]
+        auxiliary = [rows.auxiliary] if rows.auxiliary else []
+        return digest(request.recipe.json), digest([*told, *auxiliary])
 
     def job(self, request: Request, place: _Place, evaluated: tuple[str, ...]) -> Job:
         """Name a job by its recipe, its training rows and its evaluated rows."""
@@ -252,7 +261,8 @@ class _Keys:
         rows = request.rows
         if (rows_key, train) not in self.trainings:
             known = [[u, rows.hashes[u], rows.labels[u], rows.people[u]] for u in train.utterances]
-            self.trainings[rows_key, train] = digest([known, train.weights])
+            auxiliary = rows.auxiliary_of(train.utterances).values()
+            self.trainings[rows_key, train] = digest([known, train.weights, *auxiliary])
         held = [[u, rows.hashes[u], rows.people[u]] for u in evaluated]
         key = digest([recipe, self.trainings[rows_key, train], held])
         return Job(key, request.recipe, train, evaluated, rows)
