@@ -234,7 +234,8 @@ def load_features(corpus: str, features: str, workspace: Workspace = HERE) -> pd
 
     Returns
     -------
-    float32, one row per utterance (the index), one column per feature. Utterances that failed are absent.
+    float32, one row per utterance (the index), one column per feature; of a framewise set one row per frame, the index
+    (utterance, frame), frames from 0. Utterances that failed are absent.
     """
     from serbench.extract import read_corpus_features
 
@@ -276,12 +277,13 @@ def plan_grid(
     check_inner(str(request.inner))
     registered, own = _sources(_names(request.features) or ())
 
-    from serbench.cells import CorpusData, GridOptions, check_scaling
+    from serbench.cells import CorpusData, GridOptions, check_inputs, check_scaling
     from serbench.classifiers.spaces import read_spaces
     from serbench.extract import count_lacking
     from serbench.grid import plan_grid as lay_out
 
     check_scaling(request.scaling)
+    check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
     if any(seed < 0 for seed in request.seeds):
         raise ConfigError([Fault("--seed", f"{min(request.seeds)}", "0 or more")])
     spaces = {} if request.space is None else read_spaces(Path(request.space))
@@ -453,6 +455,7 @@ def score_predictions(
 def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
     """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it.
 
+    Of a framewise set each frame is a row; the column `frame` counts them from 0.
     The metadata of a parquet file (`serbench`, as JSON) says what made it; a CSV holds utterances and numbers only.
     """
     import pandas as pd
@@ -466,7 +469,8 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
     extracted = extract_features(corpora, [features], workspace)
     store, about = workspace.store(), find_feature_set(features)
-    table = pd.concat([read_corpus_features(e.index, about.key, store).frame() for e in extracted.done]).reset_index()
+    tables = [read_corpus_features(e.index, about.key, store) for e in extracted.done]
+    table = pd.concat([t.frame() for t in tables if t.utterances] or [tables[-1].frame()]).reset_index()
 
     if target.suffix == ".csv":
         write_text(target, frame_to_csv(table))

@@ -8,6 +8,7 @@ them; a cell that cannot be carried out keeps the reason instead.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -290,6 +291,14 @@ def check_input(source: FeatureSource, classifier: Classifier) -> None:
         found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
         what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
         raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", _LISTS)
+
+
+def check_inputs(sources: Sequence[FeatureSource], classifiers: Sequence[Classifier]) -> None:
+    """Check that one combination goes together at least, before anything is extracted; see `check_input`."""
+    pairs = list(itertools.product(sources, classifiers))
+    if not any(source.gives == classifier.input for source, classifier in pairs):
+        for source, classifier in pairs:
+            check_input(source, classifier)
 
 
 _LISTS = "`serbench features list` and `serbench classifiers list` tell which go together"

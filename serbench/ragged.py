@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +27,8 @@ class Ragged:
     @staticmethod
     def of(frames: Sequence[np.ndarray], *, n_features: int) -> Ragged:
         """Copy matrices of shape (n_frames, n_features) into one block of float32."""
+        import numpy as np
+
         offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
         none = np.empty((0, n_features), dtype=np.float32)
         return Ragged(offsets, np.concatenate([none, *frames], dtype=np.float32))
@@ -33,6 +36,8 @@ class Ragged:
     @property
     def lengths(self) -> np.ndarray:
         """Number of frames of every recording: int64, shape (n_recordings,)."""
+        import numpy as np
+
         return np.diff(self.offsets)
 
     @property
@@ -61,7 +66,7 @@ class Ragged:
         return frames
 
 
-Rows: TypeAlias = np.ndarray | Ragged
+Rows: TypeAlias = "np.ndarray | Ragged"
 """A matrix of one row per recording, or the frames of each."""
 
 
@@ -77,4 +82,4 @@ def with_flat(rows: Rows, matrix: np.ndarray) -> Rows:
 
 def for_each_row(rows: Rows, values: np.ndarray) -> np.ndarray:
     """Return what is known of recordings for every row of `flat`: shape (n_rows,)."""
-    return np.repeat(values, rows.lengths) if isinstance(rows, Ragged) else values
+    return values.repeat(rows.lengths) if isinstance(rows, Ragged) else values

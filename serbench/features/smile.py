@@ -69,7 +69,7 @@ class EngineExtractor:
         try:
             engine = self._ready()
             engine.external_sink_set_callback_ex(
-                config.EXTERNAL_OUTPUT_COMPONENT, lambda data, meta: frames.append(data.T.copy())
+                config.EXTERNAL_OUTPUT_COMPONENT, lambda data, meta: frames.append(data.copy())
             )
             if not engine.external_audio_source_write_data(config.EXTERNAL_SOURCE_COMPONENT, samples.tobytes()):
                 raise RuntimeError("openSMILE took no samples")
