@@ -5,17 +5,19 @@ import importlib
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from serbench import api, pool
-from serbench.cells import CorpusData, FeatureSource
+from serbench.cells import CorpusData, FeatureSource, auxiliary_labels
 from serbench.classifiers import CLASSIFIERS, find_classifier
 from serbench.classifiers.record import problems
-from serbench.errors import PluginError, ProtocolError
+from serbench.errors import FeatureError, PluginError, ProtocolError
 from serbench.features import FEATURE_SETS, find_feature_set
+from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
 from serbench.plugins import forget_plugins
 from serbench.report.outcomes import load_outcomes
@@ -199,6 +201,17 @@ def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_class
     )
 
 
+def test_label_that_some_utterances_lack_refuses_the_cell(toy_classifier, make_index):
+    index = make_index()
+    index.loc[3, "gender"] = None
+    corpus = SimpleNamespace(name="toy", language="en")
+    with pytest.raises(ProtocolError, match=r"1 of 24 utterances without a label of 'gender' \(first toy/f1_happ"):
+        auxiliary_labels(index, corpus, toy_classifier)
+    told = auxiliary_labels(index.drop(index=3).assign(language="de"), corpus, toy_classifier)
+    assert set(told["language"].values()) == {"de"}  # of each utterance, where the index has it
+    assert len(told["gender"]) == 23
+
+
 def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(toy_classifier, recordings, workspace):
     result = planned(recordings, workspace, features=("mfcc", "logmel26"), classifiers=("knn", "centroid"))
     assert len(result.plan.cells) == 4
@@ -275,6 +288,8 @@ def test_frames_are_exported_one_a_row(recordings, workspace, tmp_path, cli, end
     expected = api.load_features("toy", "logmel26", workspace(recordings)).reset_index()
     pd.testing.assert_frame_equal(back, expected, check_dtype=False, rtol=1e-6)
     assert list(back.columns[:3]) == ["utterance", "frame", "logmel0"]
+    with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/f1_anger_0\.wav"):
+        read_own_features(target)  # a user's own table has rows, not frames
 
 
 def test_commands_tell_frames_from_rows(recordings, tmp_path, cli):
@@ -282,7 +297,7 @@ def test_commands_tell_frames_from_rows(recordings, tmp_path, cli):
     code, out, err = cli("extract", "toy", "-f", "logmel26", *options)
     assert code == 0, err
     assert "48" in out
-    assert "26 log-mel bands in dB of every frame, every 10 ms" in cli("features", "list")[1]
+    assert "26 log-mel bands in dB of each frame, one every 10 ms" in cli("features", "list")[1]
     code, out, err = cli("grid", "toy", "-f", "logmel26", "-c", "knn", *options)
     assert code == 1
     assert "knn takes rows, and logmel26 gives frames" in err

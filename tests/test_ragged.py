@@ -1,5 +1,7 @@
 """Ragged arrays hold what was put into them, without padding and without copies."""
 
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -93,6 +95,15 @@ def test_mapped_frames_lie_in_the_file_and_not_in_memory(tmp_path):
     mapped = map_features(tmp_path)
     assert mapped.matrix.matrix.nbytes == 8_000_000
     assert pa.total_allocated_bytes() - before < 100_000
+
+
+def test_frames_survive_the_way_to_another_process(tmp_path):
+    write_part(tmp_path, table_of(frames_of([3, 1])))
+    mapped = map_features(tmp_path)
+    there = pickle.loads(pickle.dumps(mapped))
+    assert there.utterances == mapped.utterances
+    for one, other in zip(there.matrix, mapped.matrix, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_wanted_frames_are_read_sorted_and_those_of_earlier_audio_passed_over(tmp_path):

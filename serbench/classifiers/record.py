@@ -120,10 +120,10 @@ class Classifier:
 
     `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
     (n_training, n_features, n_settings) until the store knows better; `memory` bounds the bytes that a sweep takes,
-    from (n_training, n_evaluation, n_features). `input` "frames" goes with framewise feature sets alone; `n_features`
-    then counts the numbers of a mean recording. `auxiliary` names labels of the training rows that the sweep is given
-    beside the emotions: speaker, gender, language, or another field of text in a corpus' index. `package` is filled in
-    for a plug-in: what brings it.
+    from (n_training, n_evaluation, n_features). `input` "frames" goes with framewise feature sets alone; `seconds` and
+    `memory` are then given, as n_features, the numbers of a recording of mean length. `auxiliary` names labels of the
+    training rows that the sweep is given beside the emotions: speaker, gender, language, or another field of text in a
+    corpus' index. `package` is filled in for a plug-in: what brings it.
     """
 
     name: str

@@ -25,7 +25,7 @@ def features_list() -> None:
     known = known_feature_sets()
     width = max(map(len, known.records))
     for one in known.records.values():
-        frames = f", every {one.hop_s * 1000:g} ms" if one.hop_s else ""
+        frames = f", one every {one.hop_s * 1000:g} ms" if one.hop_s else ""
         print(f"{one.name:{width}} {one.n_features:5}  {one.title}{frames} ({one.citation}){_brought_by(one.package)}")
     _say_faults(known)
 

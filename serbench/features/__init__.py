@@ -77,7 +77,7 @@ _SETS = (
     ),
     smile_frames(
         "IS09",
-        "16 low-level descriptors of IS09, of every frame",
+        "16 low-level descriptors of IS09 of each frame",
         "Schuller et al., INTERSPEECH 2009",
         n_features=16,
         shortest_s=0.025,

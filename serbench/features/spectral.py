@@ -159,7 +159,7 @@ _DCT = ("dct", "n_mfcc", "lifter")
 
 MFCC_FRAMES = _spectral_set(
     name="mfcc-frames",
-    title="13 MFCCs of every frame",
+    title="13 MFCCs of each frame",
     citation="Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015",
     n_features=N_MFCC,
     open=functools.partial(_open_every_frame, "mfcc", N_MFCC, every_mfcc_frame),
@@ -168,7 +168,7 @@ MFCC_FRAMES = _spectral_set(
 )
 LOGMEL26 = _spectral_set(
     name="logmel26",
-    title="26 log-mel bands in dB of every frame",
+    title="26 log-mel bands in dB of each frame",
     citation="McFee et al., librosa, SciPy 2015",
     n_features=N_MELS,
     open=functools.partial(_open_every_frame, "logmel", N_MELS, every_log_mel_frame),
