@@ -239,7 +239,8 @@ def load_features(corpus: str, features: str, workspace: Workspace = HERE) -> pd
 
     Returns
     -------
-    float32, one row per utterance (the index), one column per feature. Utterances that failed are absent.
+    float32, one row per utterance (the index), one column per feature; of a framewise set one row per frame, the index
+    (utterance, frame), frames from 0. Utterances that failed are absent.
     """
     from serbench.extract import read_corpus_features
 
@@ -278,12 +279,13 @@ def plan_grid(
     check_request(request, [entry.name for entry in entries])
     registered, own = _sources(_names(request.features) or ())
 
-    from serbench.cells import GridOptions
+    from serbench.cells import GridOptions, check_inputs
     from serbench.classifiers.spaces import read_spaces
     from serbench.extract import count_lacking
     from serbench.grid import plan_grid as lay_out
     from serbench.members import CorpusData
 
+    check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [s.name for s in registered]
     extracted = extract_features([c.name for c in entries], wanted, workspace)
@@ -509,6 +511,7 @@ def score_predictions(
 def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
     """Write a feature set of corpora as one CSV or parquet file; utterances that failed are not in it.
 
+    Of a framewise set each frame is a row; the column `frame` counts them from 0.
     The metadata of a parquet file (`serbench`, as JSON) says what made it; a CSV holds utterances and numbers only.
     """
     import pandas as pd
@@ -522,7 +525,8 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
     extracted = extract_features(corpora, [features], workspace)
     store, about = workspace.store(), find_feature_set(features)
-    table = pd.concat([read_corpus_features(e.index, about.key, store).frame() for e in extracted.done]).reset_index()
+    tables = [read_corpus_features(e.index, about.key, store) for e in extracted.done]
+    table = pd.concat([t.frame() for t in tables if t.utterances] or [tables[-1].frame()]).reset_index()
 
     if target.suffix == ".csv":
         write_text(target, frame_to_csv(table))
@@ -601,9 +605,8 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
     from serbench.members import FeatureSource
 
-    return FeatureSource(
-        features.name, features.key, features.n_features, features.versions, features.argument, is_assumed
-    )
+    about = features.name, features.key, features.n_features, features.versions, features.argument
+    return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)
 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:

@@ -8,6 +8,7 @@ them; a cell that cannot be carried out keeps the reason instead.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from serbench.members import (
     CorpusData,
     FeatureSource,
     Member,
+    auxiliary_labels,
     check_member,
     find_member,
     missing_features,
@@ -225,6 +227,7 @@ def _made_by(choice: Choice) -> dict[str, Any]:
 
 def _check_options(choice: Choice, options: GridOptions) -> None:
     """Refuse what a classifier or a scaling cannot do."""
+    check_input(choice.source, choice.classifier)
     name = choice.classifier.name
     if options.scaling == "none" and choice.classifier.needs_scaling:
         raise ProtocolError(choice.corpus, f"{name} with --scaling none", "--scaling train or speaker")
@@ -248,6 +251,7 @@ def _fill(
     _check_emotions(tested, task, choice.source)
     evaluations = tuple(protocol.evaluations(design))
     known = rows_of([*tested, *others], task, scaling=options.scaling, with_texts=protocol.holds_out_texts)
+    known = dataclasses.replace(known, auxiliary=_auxiliary([*tested, *others], choice.classifier))
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
     notes = remarks_on(tested, others, task, is_across=protocol.is_across)
@@ -308,6 +312,36 @@ def _sources(
     validated = {u for e in evaluations for v in e.inner for u in v.test} - set(tested)
     label = {u: e for m in members for u, e in zip(m.present["utterance"], m.present["emotion"], strict=True)}
     return {"id": sorted(validated), "emotion": [label[u] for u in sorted(validated)]}
+
+
+def check_input(source: FeatureSource, classifier: Classifier) -> None:
+    """Check that a classifier takes what the features are: rows or frames.
+
+    Raises
+    ------
+    ProtocolError : it takes the other.
+    """
+    if source.gives != classifier.input:
+        found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
+        what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
+        raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", _LISTS)
+
+
+def check_inputs(sources: Sequence[FeatureSource], classifiers: Sequence[Classifier]) -> None:
+    """Check that one combination goes together at least, before anything is extracted; see `check_input`."""
+    pairs = list(itertools.product(sources, classifiers))
+    if not any(source.gives == classifier.input for source, classifier in pairs):
+        for source, classifier in pairs:
+            check_input(source, classifier)
+
+
+def _auxiliary(members: Sequence[Member], classifier: Classifier) -> dict[str, dict[str, str]]:
+    """Labels that a classifier declares beside the emotion, by name and utterance."""
+    told = [auxiliary_labels(member, classifier) for member in members]
+    return {name: {u: label for of in told for u, label in of[name].items()} for name in classifier.auxiliary}
+
+
+_LISTS = "`serbench features list` and `serbench classifiers list` tell which go together"
 
 
 def _recipe(choice: Choice, options: GridOptions) -> Recipe:

@@ -36,7 +36,7 @@ class Estimate:
 
     @staticmethod
     def of(store: Store, n_features: Mapping[str, int]) -> Estimate:
-        """Learn from the store's past jobs; `n_features` is by feature key."""
+        """Learn from the store's past jobs; `n_features`, the numbers of a mean utterance, is by feature key."""
         ratios: dict[str, list[float]] = defaultdict(list)
         lines = (
             store.timings.read_text(encoding="utf-8", errors="replace").splitlines() if store.timings.is_file() else []

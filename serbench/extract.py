@@ -29,6 +29,7 @@ from serbench.errors import AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
 from serbench.progress import Progress, silent
+from serbench.ragged import Ragged
 from serbench.recordings import FileState, Measured, add_measured, read_measured, replace_measured
 from serbench.sealed import read_columns, write_columns, write_json
 from serbench.store import FeatureTable, Store, read_features, remove_damaged_parts, stored_rows, write_part
@@ -50,7 +51,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """Features of one utterance, shape (n_features,), and their names."""
+    """Features of one utterance, shape (n_features,) or (n_frames, n_features), and their names."""
 
     row: np.ndarray
     columns: tuple[str, ...]
@@ -316,23 +317,23 @@ class _Worker:
         return Measured(utterance, start_s, end_s, *facts, None, state), recording
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
-        """Return a row of features, or the reason why there is none."""
+        """Return a row of features (or of a framewise set one for each frame), or the reason why there is none."""
         try:
             extractor = self._extractor(feature_set)
             names = extractor.columns
             row = np.asarray(extractor(to_mono(recording, feature_set.sampling_rate)), np.float32)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
-        if row.shape != (feature_set.n_features,) or row.shape != (len(names),):
+        if row.ndim != 1 + feature_set.is_framewise or not row.shape[-1] == len(names) == feature_set.n_features:
             shapes = f"{row.shape}, {len(names)} names for {feature_set.n_features} features"
-            return f"{feature_set.name} failed: a row of shape {shapes}"
+            return f"{feature_set.name} failed: {'frames' if feature_set.is_framewise else 'a row'} of shape {shapes}"
         n_bad = int((~np.isfinite(row)).sum())
-        if not n_bad:
+        if row.size and not n_bad:
             return row
         if recording.duration_s < feature_set.shortest_s:
             found = f"too short: {recording.duration_s * 1000:.0f} ms"
             return f"{found}, {feature_set.name} needs {feature_set.shortest_s * 1000:.0f} ms"
-        return f"{n_bad} of {len(row)} features are not finite"
+        return f"{n_bad} of {row.size} features are not finite" if row.size else "no frames"
 
     def _extractor(self, feature_set: FeatureSet) -> Extractor:
         opened: dict[str, Extractor] = self._local.__dict__
@@ -370,8 +371,9 @@ class _Writer:
         if rows:
             ids = tuple(measured.utterance for measured, _ in rows)
             hashes = tuple(str(measured.audio_hash) for measured, _ in rows)
-            matrix = np.stack([computed.row for _, computed in rows])
-            write_part(folder, FeatureTable(ids, hashes, rows[0][1].columns, matrix))
+            columns, found = rows[0][1].columns, [computed.row for _, computed in rows]
+            matrix = np.stack(found) if found[0].ndim == 1 else Ragged.of(found, n_features=len(columns))
+            write_part(folder, FeatureTable(ids, hashes, columns, matrix))
 
 
 def _in_order(threads: ThreadPoolExecutor, worker: _Worker, rows: Iterable[Record], *, ahead: int) -> Iterator[Result]:

@@ -107,7 +107,7 @@ def plan_grid(
     absent = [job for job in plan.jobs.values() if not store.has_job(job.key)]
     damaged = [job for job in plan.jobs.values() if is_damaged(store.job(job.key))]
     todo = absent + damaged
-    estimate = Estimate.of(store, {source.key: source.n_features for source in features})
+    estimate = Estimate.of(store, {source.key: source.numbers(corpora) for source in features})
     longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
     return GridPlan(whole, plan, tuple(longest_first), estimate, tuple(damaged))
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from serbench.classifiers import Held, Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
+from serbench.ragged import Ragged, Rows, flat, for_each_row, with_flat
 from serbench.store import FeatureTable, Store, map_features, write_predictions
 
 if TYPE_CHECKING:
@@ -135,8 +136,8 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Hel
     rows = _Rows(tables, job["hashes"])
     train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
     if job["scaling"] == "train":
-        scaler = StandardScaler().fit(train)
-        train, held = scaler.transform(train), scaler.transform(held)
+        scaler = StandardScaler().fit(flat(train))
+        train, held = (with_flat(rows, scaler.transform(flat(rows))) for rows in (train, held))
     elif job["scaling"] == "speaker":
         scalers = _scalers(job, tables)
         train = _scaled_by(train, given["speakers"], scalers)
@@ -147,13 +148,13 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Hel
         held = _scaled_by(held, job["evaluated_corpora"], scalers)
     weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
     training = Training(
-        X=np.ascontiguousarray(train),
+        X=train,
         labels=np.asarray(given["labels"], dtype=np.int64),
         weights=weights,
         speakers=np.asarray(given["speakers"]),
-        auxiliary={},
+        auxiliary={name: np.asarray(labels) for name, labels in given.get("auxiliary", {}).items()},
     )
-    return training, Held(np.ascontiguousarray(held))
+    return training, Held(held)
 
 
 class _Rows:
@@ -163,12 +164,16 @@ class _Rows:
         self.hashes = hashes
         self.tables = [_located(table) for table in tables.values()]
 
-    def matrix(self, utterances: Sequence[str]) -> np.ndarray:
-        """Return float64 rows, shape (n_utterances, n_features), in the order of the ids."""
-        found = [self._row(utterance) for utterance in utterances]
-        lost = [u for u, row in zip(utterances, found, strict=True) if row is None]
+    def matrix(self, utterances: Sequence[str]) -> Rows:
+        """Return float64 rows, shape (n_utterances, n_features), or frames as float32, in the order of the ids."""
+        rows = [self._row(utterance) for utterance in utterances]
+        lost = [u for u, row in zip(utterances, rows, strict=True) if row is None]
         if lost:
             raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
+        found = [row for row in rows if row is not None]
+        framewise = next((table for _, table in self.tables if isinstance(table.matrix, Ragged)), None)
+        if framewise is not None:
+            return Ragged.of(found, n_features=len(framewise.columns))
         return np.asarray(found, dtype=np.float64)
 
     def _row(self, utterance: str) -> np.ndarray | None:
@@ -210,23 +215,23 @@ def _scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler
     scalers = {}
     for unit, hashes in job["normalised"].items():
         rows = _Rows(tables, hashes)
-        scalers[unit] = StandardScaler().fit(rows.matrix(sorted(hashes)))
+        scalers[unit] = StandardScaler().fit(flat(rows.matrix(sorted(hashes))))
     return scalers
 
 
-def _trained_scalers(train: np.ndarray, corpora: Sequence[str]) -> dict[str, StandardScaler]:
+def _trained_scalers(train: Rows, corpora: Sequence[str]) -> dict[str, StandardScaler]:
     """Fit one scaler per corpus on its own training rows."""
     from sklearn.preprocessing import StandardScaler
 
-    owners = np.asarray(corpora)
-    return {corpus: StandardScaler().fit(train[owners == corpus]) for corpus in sorted(set(corpora))}
+    matrix, owners = flat(train), for_each_row(train, np.asarray(corpora))
+    return {corpus: StandardScaler().fit(matrix[owners == corpus]) for corpus in sorted(set(corpora))}
 
 
-def _scaled_by(matrix: np.ndarray, units: Sequence[str], scalers: Mapping[str, StandardScaler]) -> np.ndarray:
+def _scaled_by(rows: Rows, units: Sequence[str], scalers: Mapping[str, StandardScaler]) -> Rows:
     """Scale each row by the scaler of its speaker or corpus."""
+    matrix, owners = flat(rows), for_each_row(rows, np.asarray(units))
     scaled = np.empty_like(matrix)
-    owners = np.asarray(units)
     for unit in sorted(set(units)):
         own = owners == unit
         scaled[own] = scalers[unit].transform(matrix[own])
-    return scaled
+    return with_flat(rows, scaled)

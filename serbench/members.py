@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
 from serbench.corpora.duplicates import overlapping_segments
 from serbench.corpora.schema import Corpus
@@ -40,7 +41,8 @@ class CorpusData:
 class FeatureSource:
     """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
 
-    `is_assumed` plans as if they had all been extracted.
+    `is_assumed` plans as if they had all been extracted. `hop_s`: seconds from one frame to the next of a framewise
+    set, None where there is one row per recording.
     """
 
     name: str
@@ -49,6 +51,19 @@ class FeatureSource:
     versions: Mapping[str, str]
     argument: str
     is_assumed: bool = False
+    hop_s: float | None = None
+
+    @property
+    def gives(self) -> Input:
+        """What a classifier must take to go with them."""
+        return "rows" if self.hop_s is None else "frames"
+
+    def numbers(self, corpora: Sequence[CorpusData]) -> int:
+        """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
+        if self.hop_s is None:
+            return self.n_features
+        duration_s = pd.concat([data.index["duration_s"] for data in corpora]).mean()
+        return self.n_features * max(1, round(float(0 if pd.isna(duration_s) else duration_s) / self.hop_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +234,27 @@ def _corpus(member: Member) -> Extracted:
 def _with_features(rows: pd.DataFrame, member: Member) -> dict[str, str]:
     places = zip(rows["utterance"], rows["audio_hash"], strict=True)
     return {u: h for u, h in places if (u, h) in member.extracted}
+
+
+def auxiliary_labels(member: Member, classifier: Classifier) -> dict[str, dict[str, str]]:
+    """Return the labels that a classifier declares beside the emotion, by name and utterance.
+
+    The language of a corpus without a column of that name is the one of its entry.
+
+    Raises
+    ------
+    ProtocolError : the corpus lacks one, or has it for a part of its utterances only.
+    """
+    rows = member.present
+    told = rows if "language" in rows else rows.assign(language=member.data.language)
+    for name in classifier.auxiliary:
+        values = told[name] if name in told else pd.Series([None] * len(told))
+        lacking = told["utterance"][[not isinstance(value, str) for value in values]]
+        if len(lacking):
+            found = f"{len(lacking)} of {len(told)} utterances without a label of '{name}' (first {lacking.iloc[0]})"
+            todo = f"Give the corpus' entry a field '{name}', or leave {classifier.name} out"
+            raise ProtocolError(f"{member.name} with {classifier.name}", found, "one for each, as text", todo)
+    return {name: dict(zip(told["utterance"], told[name], strict=True)) for name in classifier.auxiliary}
 
 
 def missing_features(member: Member, source: FeatureSource, store: Store) -> dict[str, str]:

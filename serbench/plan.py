@@ -23,7 +23,8 @@ class Rows:
 
     `overlaps` are pairs of utterances that share a stretch of one recording. `texts`, where the protocol holds out
     texts, is what each utterance says. `extracted` are all utterances with features, labelled or not, and their
-    fingerprints, of each speaker or corpus that is scaled by itself.
+    fingerprints, of each speaker or corpus that is scaled by itself. `auxiliary` are the labels, by name and utterance,
+    that the classifier declares.
     """
 
     labels: Mapping[str, int]
@@ -33,6 +34,12 @@ class Rows:
     overlaps: tuple[tuple[str, str], ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     extracted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    auxiliary: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def auxiliary_of(self, utterances: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+        """Auxiliary labels of utterances as a field of JSON; no field where the classifier declares none."""
+        labels = {name: [of[u] for u in utterances] for name, of in sorted(self.auxiliary.items())}
+        return {"auxiliary": labels} if labels else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Job:
                 "weights": None if self.train.weights is None else list(self.train.weights),
                 "speakers": [self.rows.people[u] for u in self.train.utterances],
                 "corpora": [self.rows.corpora[u] for u in self.train.utterances],
+                **self.rows.auxiliary_of(self.train.utterances),
             },
             "evaluated": list(self.evaluated),
             "evaluated_speakers": [self.rows.people[u] for u in self.evaluated],
@@ -280,7 +288,7 @@ class _Keys:
         rows = request.rows
         known = [sorted(m.items()) for m in (rows.labels, rows.people, rows.hashes, rows.corpora)]
         scaled = {unit: sorted(of.items()) for unit, of in rows.extracted.items()}
-        return digest(request.recipe.json), digest([known, scaled])
+        return digest(request.recipe.json), digest([known, scaled, rows.auxiliary])
 
     def job(self, request: Request, place: _Place, evaluated: tuple[str, ...]) -> Job:
         """Name a job by its recipe, what it scales on, its training rows and its evaluated rows."""
@@ -288,7 +296,8 @@ class _Keys:
         rows, recipe = request.rows, _as_scaled(request.recipe, request.rows, train.utterances, evaluated)
         if (rows_key, train) not in self.trainings:
             known = [[u, rows.hashes[u], rows.labels[u], rows.people[u]] for u in train.utterances]
-            self.trainings[rows_key, train] = digest([known, train.weights])
+            auxiliary = rows.auxiliary_of(train.utterances).values()
+            self.trainings[rows_key, train] = digest([known, train.weights, *auxiliary])
         held = [[u, rows.hashes[u], rows.people[u]] for u in evaluated]
         scaled = scaled_on(recipe, rows, train.utterances, evaluated)
         made = digest({**recipe.json, "normalised": scaled})

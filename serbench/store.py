@@ -25,6 +25,7 @@ import pyarrow.ipc
 from serbench.claims import Claims
 from serbench.errors import DamagedError, DiskError, StoreError
 from serbench.keys import digest
+from serbench.ragged import Ragged, Rows, flat
 from serbench.sealed import (
     TEMPORARY,
     metadata_of,
@@ -46,19 +47,31 @@ OUTDATED = "outdated:"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
-    """Features of utterances: `matrix` is float32, shape (n_utterances, n_features), rows in the order of the ids."""
+    """Features of utterances, in the order of the ids.
+
+    `matrix` is float32, shape (n_utterances, n_features), or of a framewise set the frames of each.
+    """
 
     utterances: tuple[str, ...]
     audio_hashes: tuple[str, ...]
     columns: tuple[str, ...]
-    matrix: np.ndarray
+    matrix: Rows
 
     def frame(self) -> pd.DataFrame:
-        """Return the table with utterances as index and one column per feature."""
+        """Return the table with utterances (and the frames of each, from 0) as index and one column per feature."""
         import pandas as pd
 
-        index = pd.Index(self.utterances, name="utterance")
-        return pd.DataFrame(self.matrix, index=index, columns=list(self.columns))
+        return pd.DataFrame(flat(self.matrix), index=self._rows(), columns=list(self.columns))
+
+    def _rows(self) -> pd.Index:
+        import pandas as pd
+
+        if not isinstance(self.matrix, Ragged):
+            return pd.Index(self.utterances, name="utterance")
+        lengths = self.matrix.lengths
+        frames = [np.arange(length) for length in lengths]
+        ids = np.repeat(np.asarray(self.utterances, dtype=object), lengths)
+        return pd.MultiIndex.from_arrays([ids, np.concatenate([[], *frames]).astype(int)], names=["utterance", "frame"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +208,14 @@ def _read_all_parts(paths: Iterable[Path]) -> FeatureTable:
         tuple(u for part in parts for u in part.utterances),
         tuple(h for part in parts for h in part.audio_hashes),
         parts[-1].columns,
-        np.concatenate([part.matrix for part in parts]),
+        _one_below_the_other([part.matrix for part in parts]),
     )
+
+
+def _one_below_the_other(matrices: Sequence[Rows]) -> Rows:
+    if any(isinstance(one, Ragged) for one in matrices):
+        return Ragged.of([frames for one in matrices for frames in one], n_features=matrices[-1].shape[1])
+    return np.concatenate([flat(one) for one in matrices])
 
 
 def map_features(folder: Path) -> FeatureTable:
@@ -292,22 +311,37 @@ def _feature_table(arrow: pa.Table) -> FeatureTable:
         tuple(arrow["utterance"].to_pylist()),
         tuple(arrow["audio_hash"].to_pylist()),
         tuple(metadata_of(arrow.schema)["columns"]),
-        _matrix(arrow["features"], np.float32),
+        _features(arrow["features"]),
     )
 
 
+def _features(column: pa.ChunkedArray) -> Rows:
+    """Return the rows of a column, or its frames where it is one of lists; both are views of a column of one chunk."""
+    if not pa.types.is_large_list(column.type):
+        return _matrix(column, np.float32)
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    first, last = whole.offsets[0].as_py(), whole.offsets[-1].as_py()
+    frames = pa.chunked_array([whole.values.slice(first, last - first)])
+    return Ragged(np.asarray(whole.offsets, dtype=np.int64) - first, _matrix(frames, np.float32))
+
+
 def _content(table: FeatureTable) -> str:
-    """Digest of a table's ids, fingerprints and numbers."""
-    matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
-    return digest([list(table.utterances), list(table.audio_hashes), hashlib.sha256(matrix.data).hexdigest()])
+    """Digest of a table's ids, fingerprints and numbers, and of how many frames each has."""
+    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
+    lengths = [table.matrix.lengths.tolist()] if isinstance(table.matrix, Ragged) else []
+    numbers = hashlib.sha256(matrix.data).hexdigest()
+    return digest([list(table.utterances), list(table.audio_hashes), numbers, *lengths])
 
 
 def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
-    matrix = np.ascontiguousarray(table.matrix, dtype=np.float32)
+    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    if isinstance(table.matrix, Ragged):
+        rows = pa.LargeListArray.from_arrays(pa.array(table.matrix.offsets), rows)
     columns = {
         "utterance": pa.array(table.utterances, pa.string()),
         "audio_hash": pa.array(table.audio_hashes, pa.string()),
-        "features": pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1]),
+        "features": rows,
     }
     return with_metadata(pa.table(columns), metadata)
 

@@ -11,6 +11,7 @@ corpus is needed.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
 from serbench.plugins import check_record
+from serbench.ragged import Ragged, Rows, flat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,15 +60,19 @@ def check_fields_of_feature_set(feature_set: FeatureSet) -> None:
 
 
 def check_row(feature_set: FeatureSet) -> None:
-    """A second of noise gives finite float32 of the promised number, with distinct names, and stays as it was."""
+    """A second of noise gives finite float32 of the promised shape, with distinct names, and stays as it was."""
     import numpy as np
 
     extractor = feature_set.open()
     mono = noise(feature_set.sampling_rate)
     row = extractor(mono)
     found = f"{type(row).__name__} of shape {np.shape(row)} and type {getattr(row, 'dtype', 'unknown')}"
-    right = isinstance(row, np.ndarray) and row.shape == (feature_set.n_features,) and row.dtype == np.float32
-    _hold(right, feature_set, found, f"an array of shape ({feature_set.n_features},) and type float32")
+    n = feature_set.n_features
+    n_frames = len(row) if feature_set.is_framewise and np.ndim(row) == 2 else 0
+    shape = (max(1, n_frames), n) if feature_set.is_framewise else (n,)
+    right = isinstance(row, np.ndarray) and row.shape == shape and row.dtype == np.float32
+    promised = f"(n_frames, {n})" if feature_set.is_framewise else f"({n},)"
+    _hold(right, feature_set, found, f"an array of shape {promised} and type float32")
     n_bad = int((~np.isfinite(row)).sum())
     _hold(n_bad == 0, feature_set, f"{n_bad} features of a second of noise that are not finite", "numbers")
     names = list(extractor.columns)
@@ -81,19 +87,17 @@ def check_row(feature_set: FeatureSet) -> None:
 
 def check_shortest_duration(feature_set: FeatureSet) -> None:
     """`shortest_s` gives numbers, and 10 ms less give NaN rather than an exception."""
-    import numpy as np
-
     extractor = feature_set.open()
     n = round(feature_set.shortest_s * feature_set.sampling_rate)
     if n:
         row = extractor(noise(n))
         found = f"features that are not finite for {feature_set.shortest_s} s of noise, its shortest_s"
-        _hold(bool(np.isfinite(row).all()), feature_set, found, "numbers, or a higher shortest_s")
+        _hold(_has_numbers(row), feature_set, found, "numbers, or a higher shortest_s")
     shorter = n - round(STEP_S * feature_set.sampling_rate)
     if shorter > 0:
         row = extractor(noise(shorter))
         found = f"numbers for {STEP_S} s less than shortest_s"
-        _hold(not np.isfinite(row).all(), feature_set, found, "NaN, or a lower shortest_s")
+        _hold(not _has_numbers(row), feature_set, found, "NaN, or a lower shortest_s")
 
 
 def check_order_and_threads(feature_set: FeatureSet) -> None:
@@ -129,8 +133,11 @@ def check_fields_of_classifier(classifier: Classifier) -> None:
 
 def check_sweep(classifier: Classifier) -> None:
     """A sweep of the whole space predicts, label for label, what single fits of scikit-learn's calls predict."""
-    training, held = blobs()
+    training, held = as_taken(classifier, *blobs())
     swept = classifier.sweep(classifier, classifier.space, training, held, seed=3).predictions
+    _hold_shape(classifier, swept, (len(classifier.space), len(held.X)))
+    if classifier.auxiliary:  # which single fits are not given
+        return
     single = single_fits(classifier, classifier.space, training, held, seed=3)
     looped = loop_sweep(classifier, classifier.space, training, held, seed=3).predictions
     for others in (single, looped):
@@ -141,10 +148,13 @@ def check_sweep_of_real_size(classifier: Classifier) -> None:
     """The same of features as wide as IS09 and five emotions that overlap; of two settings where they share nothing."""
     import numpy as np
 
+    if classifier.auxiliary:
+        return
     rng = np.random.default_rng(11)
     labels = np.sort(rng.integers(0, 5, 150))
     x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
     training, held = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {}), Held(x[150:].copy())
+    training, held = as_taken(classifier, training, held)
     settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:2]
     swept = classifier.sweep(classifier, settings, training, held, seed=0).predictions
     looped = loop_sweep(classifier, settings, training, held, seed=0).predictions
@@ -155,12 +165,12 @@ def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
     """The same of rows with weights, where they are taken. Weights of 0 too: libsvm leaves such rows out."""
     import numpy as np
 
-    if not classifier.takes_weights:
+    if not classifier.takes_weights or classifier.auxiliary:
         return
-    training, held = blobs(n=90)
+    training, held = as_taken(classifier, *blobs(n=90))
     for least in (0.0, 0.1):
         weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
-        weighted = Training(training.X, training.labels, weights, training.speakers, {})
+        weighted = dataclasses.replace(training, weights=weights)
         settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
         swept = classifier.sweep(classifier, settings, weighted, held, seed=0).predictions
         looped = loop_sweep(classifier, settings, weighted, held, seed=0).predictions
@@ -174,10 +184,10 @@ def check_weights_matter(classifier: Classifier) -> None:
     if not classifier.takes_weights:
         return
     training, held = blobs(n=60, seed=2)
-    mixed_up = np.random.default_rng(7).permutation(training.X)  # labels that the features do not tell
-    plain = Training(mixed_up, training.labels, None, training.speakers, {})
+    mixed_up = np.random.default_rng(7).permutation(flat(training.X))  # labels that the features do not tell
+    plain, held = as_taken(classifier, dataclasses.replace(training, X=mixed_up), held)
     heavy = np.where(np.arange(60) % 2, 1000.0, 1e-3)  # within each emotion: balancing may undo weights across them
-    weighted = Training(mixed_up, training.labels, heavy, training.speakers, {})
+    weighted = dataclasses.replace(plain, weights=heavy)
     of_plain = classifier.sweep(classifier, classifier.space, plain, held, seed=0).predictions
     of_weighted = classifier.sweep(classifier, classifier.space, weighted, held, seed=0).predictions
     found = "the same predictions whatever the weights of the rows"
@@ -188,12 +198,12 @@ def check_sweep_alters_nothing(classifier: Classifier) -> None:
     """A sweep leaves what it is given as it was, and says the same a second time."""
     import numpy as np
 
-    training, held = blobs()
-    before = training.X.copy(), training.labels.copy(), held.X.copy()
+    training, held = as_taken(classifier, *blobs())
+    before = flat(training.X).copy(), training.labels.copy(), flat(held.X).copy()
     first = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
     again = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
     _hold(np.array_equal(first, again), classifier, "other predictions at a second sweep", "the same for the same seed")
-    after = training.X, training.labels, held.X
+    after = flat(training.X), training.labels, flat(held.X)
     kept = all(np.array_equal(array, same) for array, same in zip(after, before, strict=True))
     _hold(kept, classifier, "training or held-out rows altered by the sweep", "rows as they were")
 
@@ -234,6 +244,20 @@ def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Held]:
     return training, Held(centres[np.arange(30) % 3] + rng.normal(size=(30, d)))
 
 
+def as_taken(classifier: Classifier, training: Training, held: Held) -> tuple[Training, Held]:
+    """Put rows as a classifier takes them: as one to three frames each, and with the labels that it declares."""
+    import numpy as np
+
+    def frames(rows: Rows) -> Rows:
+        own = [np.repeat(row[np.newaxis], 1 + i % 3, axis=0) for i, row in enumerate(flat(rows))]
+        return Ragged.of(own, n_features=rows.shape[1])
+
+    if classifier.input == "frames":
+        training, held = dataclasses.replace(training, X=frames(training.X)), Held(frames(held.X))
+    words = np.resize(["one", "other"], len(training.labels))
+    return dataclasses.replace(training, auxiliary=dict.fromkeys(classifier.auxiliary, words)), held
+
+
 def single_fits(
     classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
 ) -> np.ndarray:
@@ -254,6 +278,12 @@ def single_fits(
     return np.array(predictions)
 
 
+def _has_numbers(row: np.ndarray) -> bool:
+    import numpy as np
+
+    return row.size > 0 and bool(np.isfinite(row).all())
+
+
 def _same(rows: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
     import numpy as np
 
@@ -261,11 +291,15 @@ def _same(rows: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
 
 
 def _hold_same(classifier: Classifier, swept: np.ndarray, others: np.ndarray, data: str) -> None:
-    found = f"predictions of shape {swept.shape}" if swept.shape != others.shape else ""
-    _hold(not found, classifier, found, f"one per setting and held-out row: shape {others.shape}")
+    _hold_shape(classifier, swept, others.shape)
     n = int((swept != others).sum())
     found = f"{n} of {swept.size} predictions unlike those of single fits ({data})"
     _hold(n == 0, classifier, found, "the same labels: a faster sweep may not change one")
+
+
+def _hold_shape(classifier: Classifier, swept: np.ndarray, shape: tuple[int, ...]) -> None:
+    found = f"predictions of shape {swept.shape}"
+    _hold(swept.shape == shape, classifier, found, f"one per setting and held-out row: shape {shape}")
 
 
 def _hold(kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:

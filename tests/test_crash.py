@@ -65,10 +65,10 @@ def places_of(results, pattern):
     return {path: (told.st_ino, told.st_mtime_ns) for path, told in found.items()}
 
 
-def features_of(results, corpora_file):
+def features_of(results, corpora_file, names=("mfcc", "IS09")):
     """Features as bytes, by set."""
     place = api.Workspace(results=results, corpora_file=corpora_file)
-    matrices = {name: api.load_features("toy", name, place) for name in ("mfcc", "IS09")}
+    matrices = {name: api.load_features("toy", name, place) for name in names}
     return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}
 
 
@@ -177,6 +177,17 @@ def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_
     tally("extract: parts in place before a kill", in_place)
     tally("extract: parts computed again", again)
     assert again == 0
+
+
+def test_killed_extraction_of_frames_ends_with_the_same_bytes_and_computes_nothing_twice(make_corpus, tmp_path):
+    extract = Bench(["extract", "toy", "-f", "logmel26"], make_corpus(takes=20), before=SMALL_CHUNKS)
+    extract.run(tmp_path / "calm")
+    calm = features_of(tmp_path / "calm", extract.corpora_file, ["logmel26"])
+    for results, before in kill_again_and_again(extract, tmp_path, kills=4, pattern=PARTS):
+        assert features_of(results, extract.corpora_file, ["logmel26"]) == calm
+        now = places_of(results, PARTS)
+        assert sum(len(read_columns(path, ["utterance"])) for path in now) == 240
+        assert {path: now.get(path) for path in before} == before
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 import gc
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from serbench.audio import decode, to_mono
 from serbench.errors import FeatureError, UnknownNameError
 from serbench.features import FEATURE_SETS, find_feature_set, smile
 from serbench.features.own import read_own_features
@@ -23,16 +26,21 @@ SECONDS = (0.02, 1.0, 0.05, 3.1, 0.2, 0.02, 2.5, 0.06)
 """Lengths in an order that puts too short ones and long ones after each other in one engine."""
 
 
+def opensmile_of(name):
+    import opensmile
+
+    level = FEATURE_SETS[name].options["level"]
+    return opensmile.Smile(opensmile.FeatureSet[name.removesuffix("-lld")], opensmile.FeatureLevel[level])
+
+
 @pytest.mark.parametrize("name", SMILE_SETS)
 def test_opensmile_sets_are_what_opensmile_itself_gives(name):
     """Bit for bit, in both directions through one engine that is kept, and in two threads with one engine each."""
-    import opensmile
-
-    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
+    smile = opensmile_of(name)
     signals = [speech(seconds, seed=i) for i, seconds in enumerate(SECONDS)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Segment too short")
-        direct = [smile.process_signal(signal, 16000).to_numpy(dtype=np.float32)[0] for signal in signals]
+        direct = [smile.process_signal(signal, 16000).to_numpy(dtype=np.float32) for signal in signals]
     extractor = find_feature_set(name).open()
     assert list(extractor.columns) == smile.feature_names
 
@@ -44,7 +52,37 @@ def test_opensmile_sets_are_what_opensmile_itself_gives(name):
     backwards = [extractor(signal) for signal in reversed(signals)][::-1]
     with ThreadPoolExecutor(2) as pool:
         for rows in (forwards, backwards, *pool.map(in_thread, range(2))):
-            np.testing.assert_array_equal(rows, direct)
+            for row, expected in zip(rows, direct, strict=True):
+                np.testing.assert_array_equal(np.atleast_2d(row), expected)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
+def test_opensmile_sets_are_what_opensmile_itself_gives_of_a_real_recording(name):
+    recording = decode(Path(os.environ["SERBENCH_DATA"]) / "emodb" / "wav" / "03a01Fa.wav")
+    mono = to_mono(recording, 16000)
+    expected = opensmile_of(name).process_signal(mono, 16000).to_numpy(dtype=np.float32)
+    found = find_feature_set(name).open()(mono)
+    np.testing.assert_array_equal(np.atleast_2d(found), expected)
+    assert len(expected) == (1 if name == "IS09" else 189)
+
+
+def test_frames_of_a_framewise_opensmile_set_are_too_few_below_its_shortest_duration_and_never_a_row():
+    extractor = find_feature_set("IS09-lld").open()
+    assert np.isnan(extractor(speech(0.02))).all()
+    assert extractor(speech(0.02)).shape == (1, 16)
+    assert extractor(speech(1.0)).shape == (99, 16)
+
+
+@pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
+def test_functionals_and_descriptors_are_driven_by_an_untested_opensmile_alike(monkeypatch, name):
+    expected = find_feature_set(name).open()(speech())
+    monkeypatch.setattr(smile, "DRIVEN", frozenset())
+    smile._drives_well.cache_clear()
+    extractor = find_feature_set(name).open()
+    plain = smile.SmileExtractor(extractor.smile)(speech())
+    np.testing.assert_array_equal(plain, expected)
+    np.testing.assert_array_equal(extractor(speech()), expected)
 
 
 def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch):
@@ -104,14 +142,20 @@ def test_opensmile_gives_float32_so_that_storing_it_loses_nothing():
     np.testing.assert_array_equal(values, values.astype(np.float32).astype(np.float64))
 
 
-def librosa_mfcc(y):
+def librosa_log_mel(y):
     import librosa
 
     mel = librosa.feature.melspectrogram(
         y=y, sr=16000, n_fft=512, hop_length=160, win_length=400, window="hamming", center=False,
         n_mels=26, fmin=0.0, fmax=8000.0, htk=False, norm="slaney",
     )  # fmt: skip
-    return librosa.feature.mfcc(S=librosa.power_to_db(mel, ref=1, amin=1e-10, top_db=None), n_mfcc=13, lifter=0)
+    return librosa.power_to_db(mel, ref=1, amin=1e-10, top_db=None)
+
+
+def librosa_mfcc(y):
+    import librosa
+
+    return librosa.feature.mfcc(S=librosa_log_mel(y), n_mfcc=13, lifter=0)
 
 
 def test_mfcc_equals_a_direct_librosa_computation_to_the_last_bit():
@@ -142,6 +186,28 @@ def test_mfcc120_is_the_first_120_frames_padded_with_zeros(seconds):
     n = min(120, static.shape[1])
     np.testing.assert_array_equal(frames[:n], static.T[:n])
     assert not frames[n:].any()
+
+
+@pytest.mark.parametrize(("name", "direct"), [("logmel26", librosa_log_mel), ("mfcc-frames", librosa_mfcc)])
+def test_spectral_frames_equal_a_direct_librosa_computation_to_the_last_bit(name, direct):
+    for seconds in (0.032, 0.5, 1.3):
+        y = speech(seconds)
+        frames = find_feature_set(name).open()(y)
+        assert frames.shape == (1 + (len(y) - 512) // 160, FEATURE_SETS[name].n_features)
+        np.testing.assert_array_equal(frames, direct(y).T)
+
+
+def test_spectral_frames_of_too_short_a_recording_are_none():
+    assert find_feature_set("logmel26").open()(speech(0.03)).shape == (0, 26)
+
+
+def test_every_framewise_set_says_how_far_its_frames_are_apart():
+    """Twice as long a signal has so many more frames as its hop tells."""
+    framewise = [one for one in FEATURE_SETS.values() if one.is_framewise]
+    assert {one.name for one in framewise} == {"IS09-lld", "logmel26", "mfcc-frames"}
+    for one in framewise:
+        extractor = one.open()
+        assert len(extractor(speech(2.0))) - len(extractor(speech(1.0))) == round(1 / one.hop_s)
 
 
 def test_aliases_of_old_versions_are_not_offered():

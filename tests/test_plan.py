@@ -4,6 +4,7 @@ import json
 import pytest
 
 from serbench.errors import ProtocolError
+from serbench.keys import digest
 from serbench.plan import Recipe, Request, Rows, make_plan
 from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within, within_text
 
@@ -70,6 +71,29 @@ def test_job_for_a_pair_predicts_both_groups():
     pair = next(job for job in plan.jobs.values() if job.n_training == 4)
     assert len(pair.evaluated) == 4
     assert not set(pair.evaluated) & set(pair.train.utterances)
+
+
+def test_keys_and_json_of_jobs_without_auxiliary_labels_are_those_of_earlier_stores():
+    """Digests of what was written before there were any: a store of then is not computed again."""
+    jobs = make_plan([request_of(3)]).jobs
+    assert digest(sorted(jobs)) == "ff5e382f2942c5e1044cc9be"
+    assert digest([jobs[key].json for key in sorted(jobs)]) == "95728719945e6356f7dc0e03"
+
+
+def test_auxiliary_labels_of_training_rows_make_other_jobs_and_those_of_held_rows_do_not():
+    request = request_of(3)
+    words = {u: "en" for u in request.rows.labels}
+
+    def jobs_with(labels):
+        rows = dataclasses.replace(request.rows, auxiliary={"language": labels})
+        return make_plan([dataclasses.replace(request, rows=rows)]).jobs
+
+    plain, told, other = make_plan([request]).jobs, jobs_with(words), jobs_with({**words, "u0a": "de"})
+    assert not set(plain) & set(told)
+    assert {job.json["training"]["auxiliary"]["language"][0] for job in told.values()} == {"en"}
+    kept = {key for key, job in told.items() if "u0a" not in job.train.utterances}
+    assert set(told) & set(other) == kept
+    assert kept
 
 
 def test_equal_requests_share_their_jobs_and_other_seeds_do_not():

@@ -6,7 +6,7 @@ import dataclasses
 
 from serbench.classifiers.forest import FOREST
 from serbench.classifiers.mlp import MLP
-from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, problems
+from serbench.classifiers.record import Classifier, Held, Input, Setting, Swept, Training, loop_sweep, problems
 from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
 from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
 from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
@@ -54,6 +54,7 @@ __all__ = [
     "DEFAULT_CLASSIFIERS",
     "Classifier",
     "Held",
+    "Input",
     "Setting",
     "Swept",
     "Training",

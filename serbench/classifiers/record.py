@@ -10,13 +10,18 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from serbench.keys import package_versions
 from serbench.plugins import Package, Problem
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from serbench.ragged import Rows
+
+Input = Literal["rows", "frames"]
+"""What a classifier takes of each recording: one row of features, or one for every frame."""
 
 Scalar = str | int | float
 Setting = Mapping[str, Scalar]
@@ -27,12 +32,13 @@ Setting = Mapping[str, Scalar]
 class Training:
     """Training rows, sorted by utterance id.
 
-    `X`: float64, C order, shape (n_training, n_features), scaled. `labels`: codes into the sorted emotions, shape
-    (n_training,). `weights`: shape (n_training,), or None when every row counts the same. `speakers` and `auxiliary`
-    (further labels by name) have shape (n_training,) each.
+    `X`: float64, C order, shape (n_training, n_features), scaled; for a classifier of frames a `Ragged` of float32.
+    `labels`: codes into the sorted emotions, shape (n_training,). `weights`: shape (n_training,), or None when every
+    row counts the same. `speakers` and `auxiliary` (the further labels that the classifier declares, by name: text)
+    have shape (n_training,) each.
     """
 
-    X: np.ndarray
+    X: Rows
     labels: np.ndarray
     weights: np.ndarray | None
     speakers: np.ndarray
@@ -41,9 +47,9 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Rows held out, sorted by utterance id: float64, shape (n_evaluation, n_features), scaled."""
+    """Rows held out, sorted by utterance id: `X` as in `Training`, shape (n_evaluation, n_features), scaled."""
 
-    X: np.ndarray
+    X: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,10 @@ class Classifier:
 
     `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
     (n_training, n_features, n_settings) until the store knows better; `memory` bounds the bytes that a sweep takes,
-    from (n_training, n_evaluation, n_features). `package` is filled in for a plug-in: what brings it.
+    from (n_training, n_evaluation, n_features). `input` "frames" goes with framewise feature sets alone; `seconds` and
+    `memory` are then given, as n_features, the numbers of a recording of mean length. `auxiliary` names labels of the
+    training rows that the sweep is given beside the emotions: speaker, gender, language, or another field of text in a
+    corpus' index. `package` is filled in for a plug-in: what brings it.
     """
 
     name: str
@@ -131,6 +140,8 @@ class Classifier:
     sweep: Sweep = loop_sweep
     fit_weights: FitWeights = given_weights
     packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
+    input: Input = "rows"
+    auxiliary: tuple[str, ...] = ()
     package: Package | None = None
 
     @property
@@ -160,6 +171,12 @@ def problems(classifier: Classifier) -> Iterator[Problem]:
     for name in ("estimator", "sweep", "fit_weights"):
         if not callable(getattr(classifier, name)):
             yield f"{name} {getattr(classifier, name)!r}", "a function"
+    if classifier.input not in get_args(Input):
+        yield f"input {classifier.input!r}", " or ".join(get_args(Input))
+    if not isinstance(classifier.auxiliary, tuple) or not all(isinstance(name, str) for name in classifier.auxiliary):
+        yield f"auxiliary {classifier.auxiliary!r}", "a tuple of names of labels"
+    elif classifier.auxiliary and classifier.sweep is loop_sweep:
+        yield f"auxiliary {classifier.auxiliary!r} with the default sweep, which passes none on", "a sweep of its own"
     guesses = {"seconds": classifier.seconds(100, 10, 1), "memory": classifier.memory(100, 10, 10)}
     for name, guess in guesses.items():
         if not 0 < guess < math.inf:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, rows_alone
+from serbench.ragged import flat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ def sweep_svc(
     classes = np.unique(training.labels)
     balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
     weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
-    for gamma, (train, test) in _kernels(shared, training.X, held.X):
+    for gamma, (train, test) in _kernels(shared, flat(training.X), flat(held.X)):
         for i in shared[gamma]:
             svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
             svc.fit(train, training.labels, sample_weight=training.weights)

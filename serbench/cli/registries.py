@@ -25,7 +25,8 @@ def features_list() -> None:
     known = known_feature_sets()
     width = max(map(len, known.records))
     for one in known.records.values():
-        print(f"{one.name:{width}} {one.n_features:5}  {one.title} ({one.citation}){_brought_by(one.package)}")
+        frames = f", one every {one.hop_s * 1000:g} ms" if one.hop_s else ""
+        print(f"{one.name:{width}} {one.n_features:5}  {one.title}{frames} ({one.citation}){_brought_by(one.package)}")
     _say_faults(known)
 
 
@@ -37,7 +38,8 @@ def classifiers_list() -> None:
     known = known_classifiers()
     width = max(map(len, known.records))
     for one in known.records.values():
-        print(f"{one.name:{width}} {len(one.space):5}  {one.title}{_brought_by(one.package)}")
+        takes = ", takes frames" if one.input == "frames" else ""
+        print(f"{one.name:{width}} {len(one.space):5}  {one.title}{takes}{_brought_by(one.package)}")
     _say_faults(known)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from serbench.features.record import Extractor, FeatureSet, problems
-from serbench.features.smile import smile_set
-from serbench.features.spectral import MFCC, MFCC120
+from serbench.features.smile import smile_frames, smile_set
+from serbench.features.spectral import LOGMEL26, MFCC, MFCC120, MFCC_FRAMES
 from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
 
 _SETS = (
@@ -75,6 +75,15 @@ _SETS = (
         n_features=988,
         shortest_s=0.04,
     ),
+    smile_frames(
+        "IS09",
+        "16 low-level descriptors of IS09 of each frame",
+        "Schuller et al., INTERSPEECH 2009",
+        n_features=16,
+        shortest_s=0.025,
+    ),
+    LOGMEL26,
+    MFCC_FRAMES,
 )
 
 FEATURE_SETS: dict[str, FeatureSet] = {feature_set.name: feature_set for feature_set in _SETS}

@@ -46,6 +46,10 @@ class OwnFeatures:
         return len(self.columns)
 
     @property
+    def hop_s(self) -> None:
+        """None: a table has one row per recording."""
+
+    @property
     def versions(self) -> dict[str, str]:
         """Package versions that decide the numbers: unknown to serbench, so none."""
         return {}

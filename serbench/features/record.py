@@ -32,7 +32,8 @@ class Extractor(Protocol):
 
         Returns
         -------
-        float32, shape (n_features,). NaN where the recording is too short; the caller makes that a failure.
+        float32, shape (n_features,), of a framewise set (n_frames, n_features). NaN (or no frames) where the recording
+        is too short; the caller makes that a failure.
         """
         ...
 
@@ -42,8 +43,9 @@ class FeatureSet:
     """A named, versioned feature set.
 
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
-    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds. `package` is filled in
-    for a plug-in: what brings it.
+    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds. `is_framewise`: the
+    extractor gives one row per frame; the option `hop_s` then says how far frames are apart, in seconds. `package` is
+    filled in for a plug-in: what brings it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class FeatureSet:
     options: Mapping[str, Option]
     revision: int = 1
     resampler: str = "soxr HQ"
+    is_framewise: bool = False
     package: Package | None = None
 
     @property
@@ -73,6 +76,7 @@ class FeatureSet:
     @property
     def description(self) -> dict[str, object]:
         """Everything that decides the numbers; the key is its digest."""
+        frames = {"is_framewise": True} if self.is_framewise else {}
         return {
             "name": self.name,
             "revision": self.revision,
@@ -80,7 +84,14 @@ class FeatureSet:
             "resampler": self.resampler,
             "options": dict(self.options),
             "versions": self.versions,
+            **frames,
         }
+
+    @property
+    def hop_s(self) -> float | None:
+        """Seconds from one frame to the next; None where there is one row per recording."""
+        hop = self.options.get("hop_s") if self.is_framewise else None
+        return float(hop) if isinstance(hop, int | float) else None
 
     @property
     def key(self) -> str:
@@ -96,6 +107,8 @@ def problems(feature_set: FeatureSet) -> Iterator[Problem]:
             yield f"{name} {number!r}", "a whole number, 1 or more"
     if not isinstance(feature_set.shortest_s, int | float) or not 0 <= feature_set.shortest_s < float("inf"):
         yield f"shortest_s {feature_set.shortest_s!r}", "seconds, 0 or more"
+    if feature_set.is_framewise and not 0 < (feature_set.hop_s or 0) < float("inf"):
+        yield "frames without the option 'hop_s'", "seconds from one frame to the next, more than 0"
     if not callable(feature_set.open):
         yield f"open {feature_set.open!r}", "a function that returns an extractor"
     try:

@@ -1,4 +1,4 @@
-"""openSMILE's functionals, through the opensmile package. openSMILE is free for research only.
+"""openSMILE's functionals and low-level descriptors, through opensmile. openSMILE is free for research only.
 
 Names are versioned ones: `eGeMAPS` and `GeMAPS` alone are aliases of superseded versions and are not offered.
 
@@ -13,6 +13,7 @@ import functools
 import os
 import warnings
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ from serbench.features.record import Extractor, FeatureSet
 SAMPLING_RATE = 16000
 DRIVEN = frozenset({"2.6.0"})
 """Releases of opensmile whose numbers the driver was held to, bit for bit."""
+
+FUNCTIONALS, DESCRIPTORS = "Functionals", "LowLevelDescriptors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,9 @@ class SmileExtractor:
         return tuple(self.smile.feature_names)
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute the functionals; a row of NaN where the recording is too short."""
-        values = self.smile(mono, SAMPLING_RATE)
-        return np.asarray(values, dtype=np.float32).reshape(-1)
+        """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
+        values: np.ndarray = self.smile(mono, SAMPLING_RATE)[0].T  # of the only channel
+        return _shaped([np.asarray(values, dtype=np.float32)], self.smile)
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -58,7 +61,7 @@ class EngineExtractor:
         return tuple(self.smile.feature_names)
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute the functionals; a row of NaN where the recording is too short."""
+        """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
         from opensmile import config
 
         samples = (mono * np.float32(32768)).astype(np.int16)  # towards zero, as `Smile` does
@@ -76,8 +79,8 @@ class EngineExtractor:
             self._discard()
             raise
         if not frames:
-            return np.full(self.smile.num_features, np.nan, dtype=np.float32)
-        return frames[0].astype(np.float32, copy=False).reshape(-1)
+            frames = [np.full((1, self.smile.num_features), np.nan)]
+        return _shaped(frames, self.smile)
 
     def _ready(self) -> Any:
         """Return the engine as if it were new."""
@@ -98,7 +101,7 @@ class EngineExtractor:
             "sampleRate": SAMPLING_RATE,
             "nBits": 16,
             "sink": os.path.join(root, config.EXTERNAL_OUTPUT_SINGLE_CONFIG),
-            "sinkLevel": "func",
+            "sinkLevel": self.smile.feature_level.value,
             "bufferModeRbConf": os.path.join(root, "shared/BufferModeRb.conf.inc"),
             "frameModeFunctionalsConf": os.path.join(root, "shared/FrameModeFunctionals.conf.inc"),
         }
@@ -113,24 +116,30 @@ class EngineExtractor:
             self.engine = None
 
 
-def open_smile(name: str) -> Extractor:
-    """Make the extractor of an openSMILE feature set, functionals level."""
+def _shaped(frames: Sequence[np.ndarray], smile: Any) -> np.ndarray:
+    """Return the one row of functionals, shape (n_features,), or the rows of all frames: float32."""
+    rows = np.concatenate(frames).astype(np.float32, copy=False)
+    return rows[0] if smile.feature_level.name == FUNCTIONALS else rows
+
+
+def open_smile(name: str, level: str = FUNCTIONALS) -> Extractor:
+    """Make the extractor of an openSMILE feature set at one of the levels of `opensmile.FeatureLevel`."""
     import opensmile
 
     # opensmile only warns of a recording that is too short; here it becomes a row of the failures table.
     warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)
-    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
-    if opensmile.__version__ in DRIVEN or _drives_well(name):
+    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel[level])
+    if opensmile.__version__ in DRIVEN or _drives_well(name, level):
         return EngineExtractor(smile)
     return SmileExtractor(smile)
 
 
 @functools.cache
-def _drives_well(name: str) -> bool:
+def _drives_well(name: str, level: str) -> bool:
     """Hold the driver to `Smile` under a release it was not tested with; say so where it fails."""
     import opensmile
 
-    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel.Functionals)
+    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel[level])
     rng = np.random.default_rng(0)
     signals = [rng.uniform(-0.5, 0.5, n).astype(np.float32) for n in (48000, 4000, 100, 20000, 48000)]
     plain, driven = SmileExtractor(smile), EngineExtractor(smile)
@@ -155,5 +164,21 @@ def smile_set(name: str, title: str, citation: str, *, n_features: int, shortest
         shortest_s=shortest_s,
         packages=("opensmile",),
         open=functools.partial(open_smile, name),
-        options={"level": "Functionals"},
+        options={"level": FUNCTIONALS},
+    )
+
+
+def smile_frames(name: str, title: str, citation: str, *, n_features: int, shortest_s: float) -> FeatureSet:
+    """Describe the low-level descriptors of an openSMILE feature set whose frames are 25 ms every 10 ms."""
+    return FeatureSet(
+        name=f"{name}-lld",
+        title=title,
+        citation=citation,
+        n_features=n_features,
+        sampling_rate=SAMPLING_RATE,
+        shortest_s=shortest_s,
+        packages=("opensmile",),
+        open=functools.partial(open_smile, name, DESCRIPTORS),
+        options={"level": DESCRIPTORS, "hop_s": 0.01, "window_s": 0.025},
+        is_framewise=True,
     )
