@@ -320,7 +320,10 @@ class _Worker:
         try:
             extractor = self._extractor(feature_set)
             names = extractor.columns
-            row = np.asarray(extractor(to_mono(recording, feature_set.sampling_rate)), np.float32)
+            mono = to_mono(recording, feature_set.sampling_rate, resampler=feature_set.resampler)
+            row = np.asarray(extractor(mono), np.float32)
+        except AudioError as error:
+            return str(error)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
         if row.shape != (feature_set.n_features,) or row.shape != (len(names),):
@@ -329,10 +332,8 @@ class _Worker:
         n_bad = int((~np.isfinite(row)).sum())
         if not n_bad:
             return row
-        if recording.duration_s < feature_set.shortest_s:
-            found = f"too short: {recording.duration_s * 1000:.0f} ms"
-            return f"{found}, {feature_set.name} needs {feature_set.shortest_s * 1000:.0f} ms"
-        return f"{n_bad} of {len(row)} features are not finite"
+        fault = feature_set.length_fault(recording.duration_s)
+        return fault or f"{n_bad} of {len(row)} features are not finite"
 
     def _extractor(self, feature_set: FeatureSet) -> Extractor:
         opened: dict[str, Extractor] = self._local.__dict__
