@@ -21,6 +21,7 @@ from serbench.corpora.check import confounded
 from serbench.corpora.duplicates import overlapping_segments
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import Corpus
+from serbench.corpora.segments import name_in_store, segment_title
 from serbench.corpora.tasks import EmotionTask
 from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
@@ -60,11 +61,17 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CorpusData:
-    """A corpus as the grid meets it: its entry, its index, and what its copy lacks."""
+    """A corpus as the grid meets it: its entry, its index, what its copy lacks, what else tables must tell of it."""
 
     corpus: Corpus
     index: pd.DataFrame
     partial: str
+    note: str = ""
+
+    @property
+    def stored(self) -> str:
+        """Its name in the store: another than its own where its utterances were cut into pieces."""
+        return name_in_store(self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """What is asked of every cell; `space_file` is what `--space` was called."""
+    """What is asked of every cell; `space_file` is what `--space` was called, `segment` the seconds of pieces."""
 
     task: EmotionTask
     protocol: str = "within"
@@ -103,6 +110,7 @@ class GridOptions:
     inner: str = "auto"
     seeds: tuple[int, ...] = (0,)
     space_file: str = ""
+    segment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,7 @@ def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell
         "partial": choice.data.partial,
         "features_argument": choice.source.argument,
         "space_file": options.space_file,
+        **({} if choice.data.stored == choice.data.corpus.name else {"stored": choice.data.stored}),
         **_made_by(choice),
     }
     try:
@@ -186,7 +195,7 @@ def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
         space=choice.space.name,
         scaling=options.scaling,
         inner=inner,
-        preprocessing="none",
+        preprocessing=segment_title(options.segment),
         seed=choice.seed,
     )
 
@@ -226,7 +235,7 @@ def _fill(
     known = _known(present, data, options.task.emotions, with_texts=protocol.holds_out_texts)
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
-    notes = [confounded(rows.selected, data.corpus.person)]
+    notes = [data.note, confounded(rows.selected, data.corpus.person)]
     if protocol.holds_out_texts:
         _check_trained_emotions(evaluations, known, data, options.task)
         notes += _text_notes(evaluations, filled, options.scaling)
@@ -247,7 +256,7 @@ def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tup
     if source.is_assumed:
         decoded = data.index[data.index["audio_hash"].notna()]
         return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return stored_rows(store.features(source.key, data.corpus.name))
+    return stored_rows(store.features(source.key, data.stored))
 
 
 def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str], *, with_texts: bool) -> Rows:
@@ -257,7 +266,7 @@ def _known(present: pd.DataFrame, data: CorpusData, emotions: Sequence[str], *, 
         labels={u: code[e] for u, e in zip(ids, present["emotion"], strict=True)},
         people=dict(zip(ids, present[data.corpus.person], strict=True)),
         hashes=dict(zip(ids, present["audio_hash"], strict=True)),
-        corpora=dict.fromkeys(ids, data.corpus.name),
+        corpora=dict.fromkeys(ids, data.stored),
         overlaps=overlapping_segments(present, person=data.corpus.person),
         texts=dict(zip(ids, sentences(present), strict=True)) if with_texts else {},
     )
@@ -368,7 +377,7 @@ def _columns(selected: pd.DataFrame, here: Sequence[bool], person: str) -> dict[
 
 
 def _missing(absent: pd.DataFrame, source: FeatureSource, data: CorpusData, store: Store) -> dict[str, str]:
-    path = store.failures(source.key, data.corpus.name)
+    path = store.failures(source.key, data.stored)
     known = read_frame(path) if path.is_file() else pd.DataFrame({"utterance": [], "reason": []})
     reasons = dict(zip(known["utterance"], known["reason"], strict=True))
     return {u: reasons.get(u, "no features") for u in absent["utterance"]}

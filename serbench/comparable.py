@@ -33,7 +33,12 @@ Facts = Mapping[str, str]
 
 def column(record: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the column that a cell stands in."""
-    return record["cell"]["protocol"], record["cell"]["task"], record["cell"]["corpus"]
+    return record["cell"]["protocol"], record["cell"]["task"], stored_name(record)
+
+
+def stored_name(record: Mapping[str, Any]) -> str:
+    """Return what the store calls the corpus that a cell is tested on: another name where its utterances were cut."""
+    return str(record.get("stored", record["cell"]["corpus"]))
 
 
 def is_comparable(record: Mapping[str, Any]) -> bool:

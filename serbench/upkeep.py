@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serbench.cells import Cell
+from serbench.comparable import stored_name
 from serbench.errors import SerbenchError, StoreError
 from serbench.features import find_feature_set
 from serbench.sealed import is_damaged, read_json, read_metadata
@@ -70,7 +71,7 @@ def find_litter(store: Store) -> Litter:
     cells = {path: read_json(path) for path in store.cells}
     planned = [record for record in cells.values() if "jobs" in record]
     jobs = {key for record in planned for key in record["jobs"]}
-    used = {(record["feature_key"], record["cell"]["corpus"]) for record in planned}
+    used = {(record["feature_key"], stored_name(record)) for record in planned}
     found = {
         "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
