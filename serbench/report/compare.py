@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.comparable import OUTSIDE
+from serbench.comparable import OUTSIDE, stored_name
 from serbench.errors import UnknownNameError, listed
 from serbench.metrics import BOUNDS, METRICS
 from serbench.report.formats import Entry, Table
@@ -231,7 +231,7 @@ def _other_basis(a: CellOutcomes, b: CellOutcomes, hashes: tuple[_Hashes, _Hashe
     """Count what differs between two states of a corpus under one name."""
     one, other = _emotions(a), _emotions(b)
     both = [u for u in one if u in other]
-    corpus = a.cell["corpus"]
+    corpus = stored_name(a.record)
     audio_a, audio_b = (of.of(corpus) for of in hashes)
     folds_a, folds_b = _fold_of(a), _fold_of(b)
     counts = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serbench.comparable import INCOMPARABLE, UNKNOWN
+from serbench.corpora.segments import is_majority, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
@@ -40,8 +41,8 @@ class Variant:
 
     @property
     def question(self) -> tuple[object, ...]:
-        """What is asked of any system, however it was trained."""
-        return self.protocol, self.task, self.emotions
+        """What is asked of any system, however it was trained: that others are asked for pieces is not known."""
+        return self.protocol, self.task, self.emotions, seconds_of(self.preprocessing)
 
     @property
     def title(self) -> str:
@@ -51,7 +52,8 @@ class Variant:
         scaling = "scaling per speaker, transductive" if self.scaling == "speaker" else f"scaling {self.scaling}"
         protocol = find_protocol(self.protocol)
         words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
-        return f"{self.protocol}{words}, {self.task}, {scaling}, inner {self.inner}, seed {self.seed}"
+        cut = f", {self.preprocessing}" if seconds_of(self.preprocessing) else ""
+        return f"{self.protocol}{words}, {self.task}, {scaling}, inner {self.inner}{cut}, seed {self.seed}"
 
     @property
     def description(self) -> str:
@@ -61,13 +63,14 @@ class Variant:
         only = f", only where {filters}" if filters else ""
         protocol = find_protocol(self.protocol)
         what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
-        return f"{what}; emotions: {name}{emotions}{only}."
+        return f"{what}; emotions: {name}{emotions}{only}.{_cut(self.preprocessing)}"
 
     @property
-    def order(self) -> tuple[bool, bool, bool, bool, str]:
-        """Place among variants: the default task, inner rule, scaling and protocol come first."""
+    def order(self) -> tuple[bool | str, ...]:
+        """Place among variants: the default task, inner rule, scaling and protocol, and whole utterances come first."""
         is_optional = bool(find_protocol(self.protocol).option)
-        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", is_optional, self.title
+        others = self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", is_optional
+        return *others, bool(seconds_of(self.preprocessing)), is_majority(self.preprocessing), self.title
 
     @property
     def options(self) -> str:
@@ -78,8 +81,22 @@ class Variant:
         given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []
+        given += [f"--segment {seconds}"] if (seconds := seconds_of(self.preprocessing)) else []
         given += [f"--seed {self.seed}"] if self.seed else []
         return "".join(f" {option}" for option in given)
+
+
+def _cut(preprocessing: str) -> str:
+    """Say what was cut, and what is scored, in a sentence; nothing where nothing was cut."""
+    seconds = seconds_of(preprocessing)
+    if not seconds:
+        return ""
+    scored = (
+        "an utterance is given the emotion that most of its pieces were, of as many the one that comes first"
+        if is_majority(preprocessing)
+        else "each is scored, and called an utterance below"
+    )
+    return f" Utterances are cut into pieces of {seconds} s, the remainder dropped; {scored}."
 
 
 @dataclass(frozen=True, slots=True)
