@@ -1,8 +1,8 @@
 """What the cells of one column must agree in, whichever machine or release made them.
 
-A column is one protocol, task and corpus. Its cells agree when every fact that two of them have is the same: labels,
-recordings and folds, the release of serbench, versions of packages, features of one name, a classifier's revision and
-its settings. Decision records 0007 and 0010 say which of them stay.
+A column is one protocol, task and corpus as the store has it, pieces apart from utterances. Its cells agree when every
+fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of packages,
+features of one name, a classifier's revision and its settings. Decision records 0007 and 0010 say which of them stay.
 """
 
 from __future__ import annotations

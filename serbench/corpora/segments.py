@@ -72,8 +72,8 @@ def seconds_of(preprocessing: str) -> str:
     >>> seconds_of("segment 0.5 s, majority")
     '0.5'
     """
-    first, *rest = preprocessing.split()
-    return rest[0] if first == _TITLE.split()[0] else ""
+    kind, _, rest = preprocessing.partition(" ")
+    return rest.partition(" ")[0] if kind == _TITLE.partition(" ")[0] else ""
 
 
 def name_in_store(index: pd.DataFrame) -> str:
