@@ -1,5 +1,6 @@
 """The feature set of Schiavone against a plain script, and what becomes of recordings that it is not made for."""
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import serbench.api as api
 from serbench.audio import CLIP_MAX, Recording, decode, to_mono
 from serbench.errors import AudioError
 from serbench.features import find_feature_set
+from serbench.features.record import problems
 
 
 def by_script(piece, rate):
@@ -85,6 +87,11 @@ def test_resampler_is_part_of_the_key():
     description = find_feature_set("schiavone").description
     assert description["resampler"] == "scipy decimate"
     assert find_feature_set("IS09").description["resampler"] == "soxr HQ"
+
+
+def test_unknown_resampler_is_refused_where_records_are_checked():
+    unknown = dataclasses.replace(find_feature_set("mfcc"), resampler="soxr VHQ")
+    assert list(problems(unknown)) == [("resampler 'soxr VHQ'", "one of soxr HQ, scipy decimate")]
 
 
 def test_whole_recordings_fail_and_name_the_option(make_corpus, workspace):
