@@ -53,7 +53,7 @@ class GridRequest:
     the name of a `task`; without either, protocols across corpora take all emotions that these have in common.
     `where`: filters such as "style=improvised". `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a
     `partition` of the corpora's entries, "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`:
-    a file of spaces.
+    a file of spaces. `segment`: seconds of the pieces that utterances are cut into, or None.
     """
 
     features: Names = DEFAULT_FEATURES
@@ -69,6 +69,7 @@ class GridRequest:
     inner: str = "auto"
     space: Path | str | None = None
     seeds: tuple[int, ...] = (0,)
+    segment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,10 @@ class GridResult:
         """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
         import pandas as pd
 
-        planned = pd.DataFrame([asdict(one.cell) for one in self.plan.cells])
+        from serbench.corpora.segments import shown_as
+
+        cells = [asdict(one.cell) for one in self.plan.cells]
+        planned = pd.DataFrame([{**c, "preprocessing": shown} for c in cells for shown in shown_as(c["preprocessing"])])
         return load_scores(self.workspace).merge(planned)
 
 
@@ -190,6 +194,8 @@ def extract_features(
     corpora: Names = None,
     features: Names = DEFAULT_FEATURES,
     workspace: Workspace = HERE,
+    *,
+    segment: float | None = None,
 ) -> Extracted:
     """Index corpora and compute the feature sets that the store lacks.
 
@@ -197,6 +203,7 @@ def extract_features(
     ----------
     corpora : names; None for every corpus that is on disk.
     features : names of feature sets; none to make the index only.
+    segment : seconds of the pieces that every utterance is cut into, or None; what remains at its end is dropped.
 
     Raises
     ------
@@ -207,16 +214,20 @@ def extract_features(
     sets = [find_feature_set(name) for name in dict.fromkeys(_names(features) or ())]
 
     from serbench.corpora.labels import scan_corpus
+    from serbench.corpora.segments import check_segment, segmented
     from serbench.extract import extract_corpus
 
+    if segment is not None:
+        check_segment(segment)
     store = workspace.store()
     store.prepare()
 
     with workspace.saving():
 
         def one(corpus: Corpus) -> Extraction:
+            scan = scan_corpus(corpus, partial=workspace.partial)
             return extract_corpus(
-                scan_corpus(corpus, partial=workspace.partial),
+                scan if segment is None else segmented(scan, segment),
                 sets,
                 store,
                 jobs=workspace.workers,
@@ -229,13 +240,18 @@ def extract_features(
     return Extracted(tuple(done), refused)
 
 
-def load_index(corpus: str, workspace: Workspace = HERE) -> pd.DataFrame:
-    """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises."""
-    return extract_features([corpus], (), workspace).done[0].index
+def load_index(corpus: str, workspace: Workspace = HERE, *, segment: float | None = None) -> pd.DataFrame:
+    """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises.
+
+    With `segment` (seconds) it has one row per piece, and the column `whole` names the utterance of each.
+    """
+    return extract_features([corpus], (), workspace, segment=segment).done[0].index
 
 
-def load_features(corpus: str, features: str, workspace: Workspace = HERE) -> pd.DataFrame:
-    """Return a feature set of a corpus, extracting what is missing.
+def load_features(
+    corpus: str, features: str, workspace: Workspace = HERE, *, segment: float | None = None
+) -> pd.DataFrame:
+    """Return a feature set of a corpus, or of its pieces of `segment` seconds, extracting what is missing.
 
     Returns
     -------
@@ -245,7 +261,7 @@ def load_features(corpus: str, features: str, workspace: Workspace = HERE) -> pd
     from serbench.extract import read_corpus_features
 
     feature_set = find_feature_set(features)
-    index = extract_features([corpus], [features], workspace).done[0].index
+    index = extract_features([corpus], [features], workspace, segment=segment).done[0].index
     return read_corpus_features(index, feature_set.key, workspace.store()).frame()
 
 
@@ -288,9 +304,9 @@ def plan_grid(
     check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [s.name for s in registered]
-    extracted = extract_features([c.name for c in entries], wanted, workspace)
+    extracted = extract_features([c.name for c in entries], wanted, workspace, segment=request.segment)
     store = workspace.store()
-    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
     imported = _import_own(own, [d.index for d in data], store)
     sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
     space_file = "" if request.space is None else Path(request.space).name
@@ -305,6 +321,7 @@ def plan_grid(
         partition=request.partition or "",
         draws=tuple((k, request.weight) for k in request.k),
         pool="+".join(sorted(d.corpus.name for d in data)),
+        segment=request.segment,
     )
     plan = lay_out(data, sources, classifiers, spaces, options, store)
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
@@ -461,6 +478,7 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
     from serbench.folds import fold_table
     from serbench.members import CorpusData
 
+    _check_whole(request)
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
@@ -495,6 +513,7 @@ def score_predictions(
 
     system = System(Path(path).stem if name is None else name, features)
     check_system(system)
+    _check_whole(request)
     find_protocol(request.protocol)
     catalogue = workspace.catalogue()
     task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
@@ -547,6 +566,13 @@ def run_demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, p
     if result.refused:
         raise StoreError(str(place), f"the demo failed: {next(iter(result.refused.values()))}")
     return make_report(workspace)
+
+
+def _check_whole(request: GridRequest) -> None:
+    """Refuse pieces where other systems meet serbench: they are told whole utterances, and predict these."""
+    if request.segment is not None:
+        todo = "Cut the utterances in your own program, and let their pieces vote"
+        raise ConfigError([Fault("segment", f"{request.segment:g} s", "none: folds are of whole utterances", todo)])
 
 
 def _names(value: Names) -> tuple[str, ...] | None:

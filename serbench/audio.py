@@ -1,4 +1,4 @@
-"""Decode recordings: to float32, mean of the channels, soxr to a rate, clip.
+"""Decode recordings: to float32, mean of the channels, resampled to a rate, clip.
 
 Samples are float32 in [-1, 1], shape (n_frames,) once downmixed; `sampling_rate` is in Hz, times in seconds. Errors
 are `AudioError`s whose text names what the file really is (a git-lfs pointer, an HTML page, a cut WAV), because that
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +36,9 @@ MOST_SAMPLES = 2**28
 
 LOUDEST = 2.0**40
 """Largest magnitude of a sample. Full scale is 1; the integers of 32 bit, taken as they are, are well below."""
+
+LARGEST_FACTOR = 13
+"""Factor that `scipy.signal.decimate` takes in one step, at most: its filter is not to be trusted beyond."""
 
 _BLOCK = 2**22
 """Samples over all channels that are read at once."""
@@ -99,6 +102,17 @@ def read_header(path: Path) -> Header:
         return _header(file)
 
 
+def read_span(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> tuple[int, int, int]:
+    """Return what `decode` would read: the sampling rate in Hz, the first frame, and the one after the last.
+
+    Raises
+    ------
+    AudioError : see `read_header`; also a segment outside the recording.
+    """
+    header = read_header(path)
+    return header.sampling_rate, *_frames(path, header, start_s=start_s, end_s=end_s)
+
+
 def read_header_text(path: Path) -> dict[str, str]:
     """Read what a header says beside rate and format: text such as `software`, and the chunks of a WAV.
 
@@ -152,20 +166,55 @@ def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def to_mono(recording: Recording, sampling_rate: int) -> np.ndarray:
-    """Downmix, resample with soxr HQ and clip.
+def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr HQ") -> np.ndarray:
+    """Downmix, resample and clip.
 
     The clip matters: resampling overshoots, and openSMILE's 16-bit conversion turns +1.0 into -32768.
+
+    Parameters
+    ----------
+    resampler : one of `RESAMPLERS`.
 
     Returns
     -------
     float32, shape (n_frames,), in [-1, 1 - 2**-15].
+
+    Raises
+    ------
+    AudioError : the resampler cannot lead from the recording's rate to this one.
     """
     mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
     if recording.sampling_rate != sampling_rate:
-        mono = soxr.resample(mono, recording.sampling_rate, sampling_rate, quality="HQ")
+        mono = RESAMPLERS[resampler](mono, recording.sampling_rate, sampling_rate)
     clipped: np.ndarray = np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
     return clipped
+
+
+def _soxr(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    resampled: np.ndarray = soxr.resample(mono, rate, wanted, quality="HQ")
+    return resampled
+
+
+def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Keep one sample of so many behind `scipy.signal.decimate`'s own filter: Chebyshev I of order 8, zero phase.
+
+    In float64: scipy computes in the type it is given, and so steep a filter loses bits in float32.
+    """
+    from scipy.signal import decimate  # brings much, and few feature sets ask for it
+
+    factor, rest = divmod(rate, wanted)
+    if rest or factor > LARGEST_FACTOR:
+        multiple = f"a whole multiple of {wanted} Hz, {LARGEST_FACTOR} times at most"
+        raise AudioError("decimation", f"a sampling rate of {rate} Hz", multiple, "Use another feature set")
+    kept: np.ndarray = decimate(mono.astype(np.float64), factor)
+    return kept
+
+
+RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "soxr HQ": _soxr,
+    "scipy decimate": _decimated,
+}
+"""What leads from a recording's rate to that of a feature set, by the name that is part of the set's key."""
 
 
 def _open(path: Path) -> soundfile.SoundFile:

@@ -19,6 +19,7 @@ from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.segments import segment_title
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
 from serbench.keys import digest
@@ -99,7 +100,10 @@ def _joined(corpora: Iterable[CorpusData]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GridOptions:
-    """What is asked of every cell; `space_file` is what `--space` was called, `pool` names all corpora asked for."""
+    """What is asked of every cell.
+
+    `space_file` is what `--space` was called, `pool` names all corpora asked for, `segment` the seconds of pieces.
+    """
 
     task: EmotionTask
     protocol: str = "within"
@@ -110,6 +114,7 @@ class GridOptions:
     partition: str = ""
     draws: tuple[tuple[int, float], ...] = ()
     pool: str = ""
+    segment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +155,8 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
     return {
         "refused": "",
         "task_emotions": list(options.task.emotions),
-        "indexes": {d.corpus.name: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
-        "tested": [data.corpus.name for data in choice.tested],
+        "indexes": {d.stored: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
+        "tested": [data.stored for data in choice.tested],
         "pool": _pool(choice, options),
         "partial": "; ".join(
             data.partial if len(choice.tested) == 1 else f"{data.corpus.name} {data.partial}"
@@ -201,7 +206,7 @@ def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
         space=choice.space.name,
         scaling=options.scaling,
         inner=inner,
-        preprocessing="none",
+        preprocessing=segment_title(options.segment),
         seed=choice.seed,
         options=_options(choice, options),
     )

@@ -25,6 +25,7 @@ import numpy as np
 
 from serbench.audio import Recording, decode, to_mono
 from serbench.corpora.labels import Record, Scan
+from serbench.corpora.segments import name_in_store
 from serbench.errors import AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
@@ -83,7 +84,8 @@ class Failure:
 class Extraction:
     """What one corpus gave: counts per feature set, and what failed; the index is read when it is asked for.
 
-    `partial` says what the copy lacks of a complete one, or is empty.
+    `partial` says what the copy lacks of a complete one, `note` what else tables must tell of it; both may be empty.
+    `name` is what the store calls the corpus.
     """
 
     corpus: str
@@ -93,6 +95,8 @@ class Extraction:
     computed: Mapping[str, int]
     stored: Mapping[str, int]
     failed: tuple[Failure, ...]
+    name: str
+    note: str
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
@@ -102,12 +106,12 @@ class Extraction:
         ------
         StoreError : another index has been written since.
         """
-        return read_index(self.store, self.corpus, made_of=self.made_of)
+        return read_index(self.store, self.name, made_of=self.made_of)
 
     @property
     def copies(self) -> dict[str, str]:
         """Utterances that take no part, being copies of another speaker's, with the reason."""
-        rows = read_columns(self.store.index(self.corpus), ["utterance", "duplicate"])
+        rows = read_columns(self.store.index(self.name), ["utterance", "duplicate"])
         return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
 
 
@@ -132,7 +136,7 @@ def extract_corpus(
     CorpusError : the sampling rate is not the expected one and `partial` is not given.
     StoreError : the store cannot be written.
     """
-    corpus = scan.corpus.name
+    corpus = scan.stored
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
     for part in (part for s in feature_sets for part in remove_damaged_parts(store.features(s.key, corpus))):
@@ -153,7 +157,7 @@ def extract_corpus(
         replace_measured(store, corpus, measured)
     made_of = write_index(scan, measured, store, note=note)
     computed, there, failed = _counts(scan, feature_sets, store, results)
-    return Extraction(corpus, store, made_of, note, computed, there, failed)
+    return Extraction(scan.corpus.name, store, made_of, note, computed, there, failed, corpus, scan.note)
 
 
 Stored = Mapping[str, set[tuple[str, str]]]
@@ -192,7 +196,7 @@ class _Pass:
     ) -> None:
         self.scan, self.feature_sets, self.store = scan, feature_sets, store
         self.jobs, self.rehash = jobs, rehash
-        self.writer = _Writer(store, feature_sets, scan.corpus.name)
+        self.writer = _Writer(store, feature_sets, scan.stored)
         self.claims = store.claims()
         self.threads = ThreadPoolExecutor(max_workers=jobs)
         self.local = threading.local()
@@ -223,12 +227,12 @@ class _Pass:
         place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
         chunks: dict[str, list[Record]] = {}
         for row in todo:
-            chunks.setdefault(f"{self.scan.corpus.name}-{place[row['utterance']]}", []).append(row)
+            chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
         return chunks
 
     def _chunk(self, rows: Sequence[Record]) -> Iterator[Result]:
         """Yield what other processes have done of a chunk meanwhile, then what is computed of the rest."""
-        corpus = self.scan.corpus.name
+        corpus = self.scan.stored
         known = {} if self.rehash else read_measured(self.store, corpus)
         stored = _stored(self.feature_sets, self.store, corpus)
         done, todo = _split(rows, self.scan, known, stored)
@@ -243,14 +247,14 @@ def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) ->
     """Read a corpus' features from the store: those of the recordings as they are now, sorted by utterance."""
     decoded = index[index["audio_hash"].notna()]
     wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return read_features(store.features(feature_key, str(index["corpus"].iloc[0])), wanted)
+    return read_features(store.features(feature_key, name_in_store(index)), wanted)
 
 
 def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
     """Count the rows of features that the store lacks of a corpus."""
     decoded = index[index["audio_hash"].notna()]
     places = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    folders = [store.features(s.key, str(index["corpus"].iloc[0])) for s in feature_sets]
+    folders = [store.features(s.key, name_in_store(index)) for s in feature_sets]
     return sum(len(places - stored_rows(folder)) for folder in folders)
 
 
@@ -261,7 +265,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     ------
     FeatureError : the table holds no utterance of the corpus.
     """
-    corpus = str(index["corpus"].iloc[0])
+    corpus = name_in_store(index)
     place = store.failures(own.key, corpus)
     hashes = dict(zip(index["utterance"], index["audio_hash"], strict=True))
     rows = [(u, i) for i, u in enumerate(own.utterances) if hashes.get(u)]
@@ -321,7 +325,10 @@ class _Worker:
         try:
             extractor = self._extractor(feature_set)
             names = extractor.columns
-            row = np.asarray(extractor(to_mono(recording, feature_set.sampling_rate)), np.float32)
+            mono = to_mono(recording, feature_set.sampling_rate, resampler=feature_set.resampler)
+            row = np.asarray(extractor(mono), np.float32)
+        except AudioError as error:
+            return str(error)
         except Exception as error:
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
         if row.ndim != 1 + feature_set.is_framewise or not row.shape[-1] == len(names) == feature_set.n_features:
@@ -330,10 +337,8 @@ class _Worker:
         n_bad = int((~np.isfinite(row)).sum())
         if row.size and not n_bad:
             return row
-        if recording.duration_s < feature_set.shortest_s:
-            found = f"too short: {recording.duration_s * 1000:.0f} ms"
-            return f"{found}, {feature_set.name} needs {feature_set.shortest_s * 1000:.0f} ms"
-        return f"{n_bad} of {row.size} features are not finite" if row.size else "no frames"
+        fault = feature_set.length_fault(recording.duration_s)
+        return fault or (f"{n_bad} of {row.size} features are not finite" if row.size else "no frames")
 
     def _extractor(self, feature_set: FeatureSet) -> Extractor:
         opened: dict[str, Extractor] = self._local.__dict__
@@ -397,7 +402,7 @@ def _counts(
     for s in feature_sets:
         own = [Failure(r.measured.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
         stored[s.name] = len(results) - computed[s.name] - len(own)
-        failed += write_failures(own, store.failures(s.key, scan.corpus.name))
+        failed += write_failures(own, store.failures(s.key, scan.stored))
     if not feature_sets:
         problems = [(r.measured.utterance, r.measured.problem) for r in results]
         failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems) if problem]

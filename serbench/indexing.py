@@ -36,7 +36,7 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
     ------
     StoreError : it cannot be written.
     """
-    path = store.index(scan.corpus.name)
+    path = store.index(scan.stored)
     metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
     facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
     made_of = digest([metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])

@@ -11,6 +11,7 @@ from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
 from serbench.corpora.duplicates import overlapping_segments
 from serbench.corpora.schema import Corpus
+from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
 from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, listed
@@ -25,11 +26,17 @@ SCALING_NEEDS = 10
 
 @dataclass(frozen=True, slots=True)
 class CorpusData:
-    """A corpus as the grid meets it: its entry, its index, and what its copy lacks."""
+    """A corpus as the grid meets it: its entry, its index, what its copy lacks, what else tables must tell of it."""
 
     corpus: Corpus
     index: pd.DataFrame
     partial: str
+    note: str = ""
+
+    @property
+    def stored(self) -> str:
+        """Its name in the store: another than its own where its utterances were cut into pieces."""
+        return name_in_store(self.index)
 
     @property
     def language(self) -> str:
@@ -159,7 +166,7 @@ def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tup
     if source.is_assumed:
         decoded = data.index[data.index["audio_hash"].notna()]
         return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return stored_rows(store.features(source.key, data.corpus.name))
+    return stored_rows(store.features(source.key, data.stored))
 
 
 def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -> None:
@@ -196,7 +203,7 @@ def rows_of(members: Sequence[Member], task: EmotionTask, *, scaling: str, with_
         labels |= {u: code[e] for u, e in zip(ids, present["emotion"], strict=True)}
         people |= dict(zip(ids, member.people(present), strict=True))
         hashes |= dict(zip(ids, present["audio_hash"], strict=True))
-        corpora |= dict.fromkeys(ids, member.name)
+        corpora |= dict.fromkeys(ids, member.data.stored)
         texts |= dict(zip(ids, sentences(present), strict=True)) if with_texts else {}
         overlaps += overlapping_segments(present, person=member.person)
     scaled = {"speaker": _speakers, "corpus": _corpus}.get(scaling)
@@ -228,7 +235,7 @@ def _speakers(member: Member) -> Extracted:
 def _corpus(member: Member) -> Extracted:
     """All extracted utterances of a corpus, dropped emotions too."""
     decoded = member.data.index[member.data.index["audio_hash"].notna()]
-    return {member.name: _with_features(decoded, member)}
+    return {member.data.stored: _with_features(decoded, member)}
 
 
 def _with_features(rows: pd.DataFrame, member: Member) -> dict[str, str]:
@@ -259,7 +266,7 @@ def auxiliary_labels(member: Member, classifier: Classifier) -> dict[str, dict[s
 
 def missing_features(member: Member, source: FeatureSource, store: Store) -> dict[str, str]:
     """Return the utterances of the task without features, with the reason."""
-    path = store.failures(source.key, member.name)
+    path = store.failures(source.key, member.data.stored)
     known = read_frame(path) if path.is_file() else pd.DataFrame({"utterance": [], "reason": []})
     reasons = dict(zip(known["utterance"], known["reason"], strict=True))
     return {u: reasons.get(u, "no features") for u in member.absent["utterance"]}
@@ -267,7 +274,7 @@ def missing_features(member: Member, source: FeatureSource, store: Store) -> dic
 
 def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, *, is_across: bool) -> list[str]:
     """Word what every table must say of the corpora of a cell, beside what its test corpus lacks."""
-    told = [confounded(m.selected, m.person) for m in tested]
+    told = [note for m in tested for note in (m.data.note, confounded(m.selected, m.person))]
     if is_across:
         told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
     told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]

@@ -46,6 +46,14 @@ TextIndependent = Annotated[
     bool,
     typer.Option("--text-independent", help="Hold out the sentences of a fold too, where the corpus knows its texts."),
 ]
+Segment = Annotated[
+    float | None,
+    typer.Option(
+        "--segment",
+        help="Cut every utterance into pieces of so many seconds; the remainder is dropped.",
+        metavar="SECONDS",
+    ),
+]
 
 DEFAULT_RESULTS = "results"
 PROGRESS = ProgressLine()

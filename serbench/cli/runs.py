@@ -19,6 +19,7 @@ from serbench.cli.options import (
     Jobs,
     Partial,
     Results,
+    Segment,
     Task,
     TextIndependent,
     Where,
@@ -36,6 +37,7 @@ def extract(
     rehash: Annotated[
         bool, typer.Option("--rehash", help="Read every recording again, also where its file is as it was.")
     ] = False,
+    segment: Segment = None,
     partial: Partial = False,
     results: Results = DEFAULT_RESULTS,
     jobs: Jobs = None,
@@ -45,11 +47,13 @@ def extract(
     import serbench.api as api
 
     workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs, rehash=rehash)
-    extracted = api.extract_features(corpora, tuple(features or api.DEFAULT_FEATURES), workspace)
+    extracted = api.extract_features(corpora, tuple(features or api.DEFAULT_FEATURES), workspace, segment=segment)
     for done in extracted.done:
         for name, n in done.computed.items():
             failed = sum(failure.features == name for failure in done.failed)
-            print(f"{done.corpus} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
+            print(f"{done.name} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
+        if done.note:
+            print(f"  {done.note}")
         for utterance, reason in done.copies.items():
             print(f"  {utterance} takes no part: {reason}")
     if say_failures(extracted):
@@ -118,6 +122,7 @@ def grid(
             metavar="tcp://HOST:PORT",
         ),
     ] = None,
+    segment: Segment = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
     ] = False,
@@ -143,10 +148,14 @@ def grid(
         inner=inner,
         space=space,
         seeds=tuple(dict.fromkeys(seed or (0,))),
+        segment=segment,
     )
     workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
     workspace = replace(workspace, job_timeout_s=job_timeout, scheduler=scheduler)
     result = api.plan_grid(corpora, request, workspace, dry_run=dry_run)
+    for done in result.extracted.done:
+        if done.note:
+            print(f"{done.corpus}: {done.note}")
     print_plan(result.plan, workspace, cell_by_cell=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)

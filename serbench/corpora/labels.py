@@ -42,7 +42,7 @@ class Scan:
 
     `rows`, one per utterance and sorted by it, have the fields utterance, corpus, file, start_s, end_s (None for a
     whole recording), speaker, raw_label, emotion and the entry's other fields; `partial` says what lacks of a
-    complete copy, or is empty.
+    complete copy, or is empty. `stored` names the corpus in a results folder; `note` says what tables must tell of it.
     """
 
     corpus: Corpus
@@ -50,6 +50,8 @@ class Scan:
     rows: tuple[Record, ...]
     partial: str
     odd_names: Mapping[str, str]
+    stored: str
+    note: str = ""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -98,7 +100,8 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     if short and not partial:
         raise CorpusError(short)
     odd_names = {printable(file): file for file in files if printable(file) != file}
-    return Scan(corpus, root, records, _partial_title(len(records), short, n_labelled=n_labelled), odd_names)
+    title = _partial_title(len(records), short, n_labelled=n_labelled)
+    return Scan(corpus, root, records, title, odd_names, corpus.name)
 
 
 def _recordings(corpus: Corpus, folder: Folder) -> list[str]:

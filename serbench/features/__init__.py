@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from serbench.features.record import Extractor, FeatureSet, problems
+from serbench.features.schiavone import SCHIAVONE
 from serbench.features.smile import smile_frames, smile_set
 from serbench.features.spectral import LOGMEL26, MFCC, MFCC120, MFCC_FRAMES
 from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
@@ -19,6 +20,7 @@ _SETS = (
     ),
     MFCC,
     MFCC120,
+    SCHIAVONE,
     smile_set(
         "eGeMAPSv02",
         "extended Geneva minimalistic acoustic parameters",

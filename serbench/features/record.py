@@ -43,9 +43,10 @@ class FeatureSet:
     """A named, versioned feature set.
 
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
-    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds. `is_framewise`: the
-    extractor gives one row per frame; the option `hop_s` then says how far frames are apart, in seconds. `package` is
-    filled in for a plug-in: what brings it.
+    are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
+    where recordings must be cut into pieces first. `is_framewise`: the extractor gives one row per frame; the option
+    `hop_s` then says how far frames are apart, in seconds. `resampler` is one of `serbench.audio.RESAMPLERS`.
+    `package` is filled in for a plug-in: what brings it.
     """
 
     name: str
@@ -61,11 +62,20 @@ class FeatureSet:
     resampler: str = "soxr HQ"
     is_framewise: bool = False
     package: Package | None = None
+    piece_s: float | None = None
 
     @property
     def argument(self) -> str:
         """What `--features` calls it."""
         return self.name
+
+    def length_fault(self, duration_s: float) -> str:
+        """Say why a recording of this duration gives no numbers; empty where it is not for its duration."""
+        if self.piece_s is not None and duration_s != self.piece_s:
+            return f"{self.name} needs pieces of {self.piece_s:g} s: --segment {self.piece_s:g}"
+        if duration_s < self.shortest_s:
+            return f"too short: {duration_s * 1000:.0f} ms, {self.name} needs {self.shortest_s * 1000:.0f} ms"
+        return ""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -109,9 +119,17 @@ def problems(feature_set: FeatureSet) -> Iterator[Problem]:
         yield f"shortest_s {feature_set.shortest_s!r}", "seconds, 0 or more"
     if feature_set.is_framewise and not 0 < (feature_set.hop_s or 0) < float("inf"):
         yield "frames without the option 'hop_s'", "seconds from one frame to the next, more than 0"
+    if feature_set.resampler not in (known := _resamplers()):
+        yield f"resampler {feature_set.resampler!r}", f"one of {', '.join(known)}"
     if not callable(feature_set.open):
         yield f"open {feature_set.open!r}", "a function that returns an extractor"
     try:
         digest(feature_set.description)
     except (TypeError, ValueError) as error:
         yield f"options that cannot be part of a key ({error})", "text, finite numbers or None by name"
+
+
+def _resamplers() -> list[str]:
+    from serbench.audio import RESAMPLERS  # brings the decoder, which lists of feature sets do without
+
+    return list(RESAMPLERS)

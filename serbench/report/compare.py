@@ -171,8 +171,11 @@ class _Hashes:
         self._store = store
         self._known: dict[str, dict[str, str]] = {}
 
-    def of(self, corpus: str) -> dict[str, str]:
+    def of(self, corpora: Iterable[str]) -> dict[str, str]:
         """Utterance -> fingerprint of its samples."""
+        return {u: known for corpus in corpora for u, known in self._of_corpus(corpus).items()}
+
+    def _of_corpus(self, corpus: str) -> dict[str, str]:
         if corpus not in self._known:
             frame = read_frame(self._store.index(corpus))
             self._known[corpus] = dict(zip(frame["utterance"], frame["audio_hash"].fillna(""), strict=True))
@@ -238,8 +241,7 @@ def _other_basis(a: CellOutcomes, b: CellOutcomes, hashes: tuple[_Hashes, _Hashe
     """Count what differs between two states of a corpus under one name."""
     one, other = _emotions(a), _emotions(b)
     both = [u for u in one if u in other]
-    corpus = a.cell["corpus"]
-    audio_a, audio_b = (of.of(corpus) for of in hashes)
+    audio_a, audio_b = (of.of(a.record["tested"]) for of in hashes)
     folds_a, folds_b = _fold_of(a), _fold_of(b)
     counts = {
         "utterances only in A": len(one) - len(both),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serbench.comparable import INCOMPARABLE, UNKNOWN
+from serbench.corpora.segments import is_majority, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
@@ -48,8 +49,8 @@ class Variant:
 
     @property
     def question(self) -> tuple[object, ...]:
-        """What is asked of any system, however it was trained."""
-        return self.protocol, self.options, self.pool, self.task, self.emotions
+        """What is asked of any system, however it was trained: that others are asked for pieces is not known."""
+        return self.protocol, self.options, self.pool, self.task, self.emotions, seconds_of(self.preprocessing)
 
     @property
     def is_transductive(self) -> bool:
@@ -61,9 +62,8 @@ class Variant:
     def scaling_title(self) -> str:
         """The scaling in words."""
         by_itself = {"speaker": "scaling per speaker", "corpus": "scaling per corpus"}
-        return by_itself.get(self.scaling, f"scaling {self.scaling}") + (
-            ", transductive" if self.is_transductive else ""
-        )
+        title = by_itself.get(self.scaling, f"scaling {self.scaling}")
+        return f"{title}, transductive" if self.is_transductive else title
 
     @property
     def protocol_title(self) -> str:
@@ -78,16 +78,9 @@ class Variant:
         """The variant in words."""
         if self.inner == UNKNOWN:
             return f"{self.protocol}, {self.task}"
-        pieces = [] if self.preprocessing == "none" else [self.preprocessing]
-        words = [
-            self.protocol_title,
-            self.task,
-            *pieces,
-            self.scaling_title,
-            f"inner {self.inner}",
-            f"seed {self.seed}",
-        ]
-        return ", ".join(words)
+        cut = f", {self.preprocessing}" if seconds_of(self.preprocessing) else ""
+        asked = f"{self.protocol_title}, {self.task}, {self.scaling_title}"
+        return f"{asked}, inner {self.inner}{cut}, seed {self.seed}"
 
     @property
     def description(self) -> str:
@@ -98,13 +91,14 @@ class Variant:
         protocol = find_protocol(self.protocol)
         what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
         kind = "emotions" if self.target == "emotion" else "target"
-        return f"{what}; {kind}: {name}{emotions}{only}."
+        return f"{what}; {kind}: {name}{emotions}{only}.{_cut(self.preprocessing)}"
 
     @property
-    def order(self) -> tuple[bool, bool, bool, int, str]:
-        """Place among variants: the default task, inner rule, scaling and protocol come first."""
-        place = list(PROTOCOLS).index(self.protocol)
-        return self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train", place, self.title
+    def order(self) -> tuple[bool | int | str, ...]:
+        """Place among variants: the default task, inner rule, scaling and protocol, and whole utterances come first."""
+        others = self.task != DEFAULT_TASK, self.inner != "auto", self.scaling != "train"
+        place = list(PROTOCOLS).index(self.protocol), bool(seconds_of(self.preprocessing))
+        return *others, *place, is_majority(self.preprocessing), self.title
 
     @property
     def command(self) -> str:
@@ -119,6 +113,7 @@ class Variant:
         given += self._task_options()
         given += [f"--scaling {self.scaling}"] if self.scaling != "train" else []
         given += [f"--inner {self.inner}"] if self.inner != "auto" else []
+        given += [f"--segment {seconds}"] if (seconds := seconds_of(self.preprocessing)) else []
         given += [f"--seed {self.seed}"] if self.seed else []
         return "".join(f" {option}" for option in given)
 
@@ -141,6 +136,19 @@ def _protocol_options(options: str) -> list[str]:
     ['--k 20', '--weight 0.5']
     """
     return [f"--{name} {value}" for name, _, value in (option.partition("=") for option in options.split())]
+
+
+def _cut(preprocessing: str) -> str:
+    """Say what was cut, and what is scored, in a sentence; nothing where nothing was cut."""
+    seconds = seconds_of(preprocessing)
+    if not seconds:
+        return ""
+    scored = (
+        "an utterance is given the emotion that most of its pieces were, of as many the one that comes first"
+        if is_majority(preprocessing)
+        else "each is scored, and called an utterance below"
+    )
+    return f" Utterances are cut into pieces of {seconds} s, the remainder dropped; {scored}."
 
 
 @dataclass(frozen=True, slots=True)

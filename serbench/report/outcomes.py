@@ -21,10 +21,12 @@ import pandas as pd
 
 from serbench.comparable import again, is_comparable, is_outside
 from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.segments import pieces_of, seconds_of
 from serbench.corpora.texts import sentences
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.metrics import exact_uar
 from serbench.protocols import independent_units
+from serbench.report.majority import by_majority
 from serbench.report.provenance import Provenance
 from serbench.sealed import read_frame, read_json
 from serbench.store import OUTDATED, Store, read_predictions
@@ -167,7 +169,8 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
     indexes = {path.stem: _Index(read_frame(path)) for path in store.indexes}
-    return [_outcomes_or_reason(record, store, indexes) for record in _sound_records(store, indexes)]
+    cells = [_outcomes_or_reason(record, store, indexes) for record in _sound_records(store, indexes)]
+    return [shown for cell in cells for shown in _as_shown(cell, indexes)]
 
 
 class _Index:
@@ -180,6 +183,11 @@ class _Index:
         self._frame = frame
         self.states = frozenset(index_fingerprint(frame, with_texts=with_texts) for with_texts in (False, True))
         self._groups: dict[str, tuple[str, Groups]] = {}
+
+    @functools.cached_property
+    def pieces(self) -> dict[str, tuple[str, ...]]:
+        """The pieces of each utterance, where they were cut."""
+        return pieces_of(self._frame) if "whole" in self._frame else {}
 
     def groups(self, person: str) -> tuple[str, Groups]:
         """The name of the independent unit, and the groups that utterances belong to."""
@@ -230,6 +238,14 @@ def without_outcomes(record: Mapping[str, Any], reason: str) -> CellOutcomes:
     """Return a cell that has no value, by any rule, for a reason."""
     cell = CellOutcomes(record["cell"], record)
     return replace(cell, reasons=dict.fromkeys(cell.rules, reason))
+
+
+def _as_shown(cell: CellOutcomes, indexes: Mapping[str, _Index]) -> list[CellOutcomes]:
+    """Show a cell of pieces as these, and as the utterances that they vote on."""
+    if not seconds_of(cell.cell["preprocessing"]):
+        return [cell]
+    there = [indexes[name] for name in cell.record["tested"] if name in indexes]
+    return [cell, by_majority(cell, {whole: pieces for index in there for whole, pieces in index.pieces.items()})]
 
 
 def _outcomes_or_reason(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from serbench import __version__
 from serbench.comparable import OUTSIDE, settings_key
+from serbench.corpora.segments import seconds_of
 from serbench.keys import digest
 
 Line = tuple[str, str]
@@ -114,6 +115,7 @@ def origin_of(cells: Iterable[Provenance]) -> Origin:
         ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({', '.join(p.emotions)})")),
         ("protocol", _by_corpus(of_grid or made, lambda p: f"{p.cell['protocol']}, inner {p.cell['inner']}")),
         ("scaling", _by_corpus(of_grid, lambda p: p.cell["scaling"])),
+        ("preprocessing", _by_corpus([p for p in of_grid if _is_cut(p)], lambda p: p.cell["preprocessing"])),
         ("seed", _by_corpus(of_grid, lambda p: str(p.cell["seed"]))),
         ("features", _by_corpus(of_grid, lambda p: p.feature_key)),
     ]
@@ -172,6 +174,10 @@ def _outside(p: Provenance) -> str:
     """What is known of predictions from outside; their packages, settings and training are not."""
     name = f"{p.cell['classifier']} ({p.cell['features']}) on {p.cell['corpus']}"
     return f"{name}, predictions in {p.outside['file']}, SHA-256 {p.outside['sha256']}"
+
+
+def _is_cut(p: Provenance) -> bool:
+    return bool(seconds_of(p.cell["preprocessing"]))
 
 
 def _corpus(p: Provenance) -> str:
