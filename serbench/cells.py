@@ -253,7 +253,7 @@ def _fill(
 ) -> tuple[dict[str, Any], Request]:
     """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
     protocol, task = choice.protocol, options.task
-    _check_emotions(tested, task, choice.source)
+    _check_emotions(tested, others, task, choice.source)
     evaluations = tuple(protocol.evaluations(design))
     known = rows_of([*tested, *others], task, scaling=options.scaling, with_texts=protocol.holds_out_texts)
     known = dataclasses.replace(known, auxiliary=_auxiliary([*tested, *others], choice.classifier))
@@ -279,10 +279,19 @@ def _fill(
     return record, Request(recipe, known, evaluations, protocol.sees_target)
 
 
-def _check_emotions(tested: Sequence[Member], task: EmotionTask, source: FeatureSource) -> None:
-    """Check that what is tested holds each emotion; several corpora in one cell need them together only."""
+def _check_emotions(
+    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, source: FeatureSource
+) -> None:
+    """Check that a corpus tested holds each emotion, and that every other one has something to train on.
+
+    Several corpora that one cell tests need to hold each emotion together only.
+    """
     if len(tested) == 1:
         check_member(tested[0], task, source)
+    for member in (*tested, *others):
+        if member.present.empty:
+            found = f"no utterance of {task.title} with features of {source.name}"
+            raise ProtocolError(member.name, found, "some", "Leave this corpus out, or extract its features")
 
 
 def _truth(tested: Sequence[Member], evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:

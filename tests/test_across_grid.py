@@ -48,7 +48,7 @@ def three(make_corpus, make_features, workspace, tmp_path):
 
         def run(*corpora, **request):
             asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "logistic", **request}
-            return api.run_grid(corpora or None, api.GridRequest(**asked), place)
+            return api.run_grid(corpora or tuple(SPEAKERS), api.GridRequest(**asked), place)
 
         run.place, run.path = place, path
         table = features.merge(whole[["utterance", "emotion", "speaker", "corpus"]], on="utterance")

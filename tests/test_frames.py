@@ -189,7 +189,7 @@ def test_auxiliary_labels_are_part_of_the_key_of_a_job(toy_classifier, recording
 def test_job_of_a_classifier_that_declares_no_labels_has_no_new_field(recordings, workspace):
     plan = planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.plan
     for job in plan.jobs.values():
-        assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers"}
+        assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers", "corpora"}
 
 
 def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_classifier, recordings, workspace):
@@ -202,12 +202,15 @@ def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_class
 
 
 def test_label_that_some_utterances_lack_refuses_the_cell(toy_classifier, make_index):
+    def labels(present):
+        member = SimpleNamespace(name="toy", present=present, data=SimpleNamespace(language="en"))
+        return auxiliary_labels(member, toy_classifier)
+
     index = make_index()
     index.loc[3, "gender"] = None
-    corpus = SimpleNamespace(name="toy", language="en")
     with pytest.raises(ProtocolError, match=r"1 of 24 utterances without a label of 'gender' \(first toy/f1_happ"):
-        auxiliary_labels(index, corpus, toy_classifier)
-    told = auxiliary_labels(index.drop(index=3).assign(language="de"), corpus, toy_classifier)
+        labels(index)
+    told = labels(index.drop(index=3).assign(language="de"))
     assert set(told["language"].values()) == {"de"}  # of each utterance, where the index has it
     assert len(told["gender"]) == 23
 

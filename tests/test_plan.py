@@ -73,11 +73,9 @@ def test_job_for_a_pair_predicts_both_groups():
     assert not set(pair.evaluated) & set(pair.train.utterances)
 
 
-def test_keys_and_json_of_jobs_without_auxiliary_labels_are_those_of_earlier_stores():
-    """Digests of what was written before there were any: a store of then is not computed again."""
-    jobs = make_plan([request_of(3)]).jobs
-    assert digest(sorted(jobs)) == "ff5e382f2942c5e1044cc9be"
-    assert digest([jobs[key].json for key in sorted(jobs)]) == "95728719945e6356f7dc0e03"
+def test_keys_of_jobs_on_one_corpus_are_those_of_earlier_stores():
+    """A digest of what was written before corpora met in a job: a store of then is not computed again."""
+    assert digest(sorted(make_plan([request_of(3)]).jobs)) == "ff5e382f2942c5e1044cc9be"
 
 
 def test_auxiliary_labels_of_training_rows_make_other_jobs_and_those_of_held_rows_do_not():

@@ -243,9 +243,8 @@ def test_record_of_a_cell_says_where_its_features_are(toy):
     api.run_grid(["toy"], request(), toy)
     api.run_grid(["toy"], request(segment=None), toy)
     records = [read_json(path) for path in toy.store().cells]
-    assert {(r["cell"]["corpus"], r["cell"]["preprocessing"], r.get("stored")) for r in records} == {
-        ("toy", "segment 0.2 s", "toy@0.2s"), ("toy", "none", None),
-    }  # fmt: skip
+    told = {(r["cell"]["corpus"], r["cell"]["preprocessing"], *r["tested"], *r["indexes"]) for r in records}
+    assert told == {("toy", "segment 0.2 s", "toy@0.2s", "toy@0.2s"), ("toy", "none", "toy", "toy")}
 
 
 def test_changed_labels_outdate_the_pieces_and_running_again_mends_them(make_corpus, workspace, tmp_path):
