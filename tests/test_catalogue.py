@@ -37,7 +37,7 @@ def faults_of(tmp_path, text):
 def test_all_fifteen_corpora_and_the_presets_are_there():
     catalogue = load_catalogue()
     assert len(catalogue.corpora) == 15
-    assert set(catalogue.tasks) == {"paper5", "big6", "iemocap4"}
+    assert set(catalogue.tasks) == {"paper5", "big6", "iemocap4", "arousal", "valence"}
     assert not catalogue.corpora["masc"].verified
     assert not catalogue.corpora["recola"].verified
 

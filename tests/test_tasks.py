@@ -10,6 +10,11 @@ def catalogue():
     return load_catalogue()
 
 
+def toy(catalogue):
+    """An entry without targets, genders or dimensions of its own."""
+    return catalogue.corpus("emodb").model_copy(update={"name": "toy"})
+
+
 def test_default_task_is_the_papers_five_emotions(catalogue):
     task = find_task(catalogue, task=None, emotions=None, where=())
     assert task.name == "paper5"
@@ -19,8 +24,8 @@ def test_default_task_is_the_papers_five_emotions(catalogue):
 def test_iemocap4_merges_excitement_into_happiness(catalogue, make_index):
     task = find_task(catalogue, task="iemocap4", emotions=None, where=())
     index = make_index(emotions=("happiness", "excitement", "fear"))
-    assert set(task.select(index)["emotion"]) == {"happiness"}
-    assert len(task.select(index)) == 16
+    assert set(task.select(index, toy(catalogue))["emotion"]) == {"happiness"}
+    assert len(task.select(index, toy(catalogue))) == 16
 
 
 def test_emotions_that_spell_a_preset_get_its_name(catalogue):
@@ -30,7 +35,7 @@ def test_emotions_that_spell_a_preset_get_its_name(catalogue):
 
 def test_where_keeps_only_matching_utterances(catalogue, make_index):
     task = find_task(catalogue, task=None, emotions="anger,neutral", where=("gender=female", "speaker=f1"))
-    selected = task.select(make_index())
+    selected = task.select(make_index(), toy(catalogue))
     assert set(selected["speaker"]) == {"toy/f1"}
     assert task.title == "anger,neutral where gender=female, speaker=f1"
 
@@ -58,4 +63,4 @@ def test_malformed_filter_is_an_error(catalogue):
 def test_field_that_the_corpus_lacks_is_an_error(catalogue, make_index):
     task = find_task(catalogue, task=None, emotions="anger,neutral", where=("style=improvised",))
     with pytest.raises(ConfigError, match=r"toy has no 'style'"):
-        task.select(make_index())
+        task.select(make_index(), toy(catalogue))

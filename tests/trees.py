@@ -272,7 +272,7 @@ def write_recola(
 def _trace(values: Sequence[float], *, duration_s: float, rng: np.random.Generator) -> str:
     """Write what six raters, each with a bias, draw along the utterances of one recording."""
     bias = rng.normal(0, 0.05, len(RECOLA_RATERS))
-    lines = ["time;" + ";".join(RECOLA_RATERS)]
+    lines = ["time;" + " ;".join(RECOLA_RATERS)]  # blanks before each but the first semicolon, as there
     for step in range(round(2 * duration_s * len(values) / _STEP_S)):
         time_s = step * _STEP_S
         value = values[min(int(time_s / (2 * duration_s)), len(values) - 1)]

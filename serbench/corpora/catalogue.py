@@ -7,6 +7,7 @@ the working directory) adds entries or overrides them, top-level field by field.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections import Counter
@@ -18,7 +19,22 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serbench.corpora.schema import EMOTIONS, FIELDS, GENDERS, PLACES, Corpus, LineLabels, TableLabels, Task, names_in
+from serbench.corpora.intervals import parse_interval
+from serbench.corpora.schema import (
+    DIMENSION_TARGETS,
+    DIMENSIONS,
+    EMOTIONS,
+    FIELDS,
+    GENDERS,
+    PLACES,
+    TARGET_LABELS,
+    Corpus,
+    LineLabels,
+    Partition,
+    TableLabels,
+    Task,
+    names_in,
+)
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
 from serbench.files import read_whole
 
@@ -294,7 +310,15 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
             if source not in EMOTIONS:
                 where = merged.where(f"{TASKS}.{name}", ("emotions",))
                 faults.append(Fault(where, f"'{source}'", "a canonical emotion", did_you_mean(source, EMOTIONS)))
+    given = tuple(sorted(emotion.partition("=")[0].strip() for emotion in task.emotions))
+    if name in DIMENSION_TARGETS and given != TARGET_LABELS[name]:
+        where, expected = merged.where(f"{TASKS}.{name}", ("emotions",)), _and(TARGET_LABELS[name])
+        faults.append(Fault(where, f"labels {_and(given)}", f"{expected}: {name} is a target, mapped from emotions"))
     return task
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
 
 
 _UNION_TAGS = {"path", "table", "lines"}
@@ -358,6 +382,10 @@ def _contradictions(corpus: Corpus) -> Iterator[Contradiction]:
     """Faults between the fields of one entry, each with its place."""
     yield from _label_contradictions(corpus)
     yield from _value_contradictions(corpus)
+    yield from _trace_contradictions(corpus)
+    yield from _target_contradictions(corpus)
+    for name, partition in corpus.partitions.items():
+        yield from _partition_contradictions(corpus, name, partition)
     if not _LANGUAGE.fullmatch(corpus.language):
         yield ("language",), f"'{corpus.language}'", "a BCP 47 tag such as de or en-US", ""
 
@@ -378,6 +406,7 @@ def _label_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
     yield from _template_contradictions(corpus, known)
     used = {name for template in _templates(corpus).values() for name in names_in(template)}
     used |= {name for join in corpus.join for name in join.match}
+    used |= {name for trace in corpus.traces.values() for name in names_in(trace.files)}
     for name in known:
         if name not in FIELDS and name not in PLACES and name not in used:
             yield ("labels",), f"the name '{name}' is no field and no template uses it", "", _nearest(name, FIELDS)
@@ -432,3 +461,76 @@ def _value_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
     genders = [*corpus.genders, *corpus.values.get("gender", {}).values()]
     for gender in sorted(set(genders) - set(GENDERS)):
         yield ("genders",), f"'{gender}'", f"one of {', '.join(GENDERS)}", did_you_mean(gender, GENDERS)
+
+
+def _trace_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
+    known = (*corpus.labels.names, *(name for join in corpus.join for name in join.columns))
+    for dimension, trace in corpus.traces.items():
+        place = ("traces", dimension)
+        if dimension not in DIMENSIONS:
+            todo = did_you_mean(dimension, DIMENSIONS)
+            yield place, f"'{dimension}'", f"a dimension ({', '.join(DIMENSIONS)})", todo
+        if dimension in (*known, *corpus.compose):
+            yield place, f"'{dimension}', which a group or column gives already", "one of the two", ""
+        for name in names_in(trace.files):
+            if name not in (*known, *corpus.compose, "file", "stem"):
+                yield (*place, "files"), f"'{{{name}}}', which no group or column gives", "", _nearest(name, known)
+
+
+def _target_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of the ranges of targets: another target or label, a dimension that nothing gives, ranges that overlap."""
+    for target, ranges in corpus.targets.items():
+        place = ("targets", target)
+        if target not in DIMENSION_TARGETS:
+            todo = did_you_mean(target, DIMENSION_TARGETS)
+            yield place, f"'{target}'", f"a target with ranges ({', '.join(DIMENSION_TARGETS)})", todo
+            continue
+        if target not in corpus.provided:
+            yield place, f"nothing gives '{target}'", f"a group, column or trace named {target}", ""
+        if tuple(sorted(ranges)) != TARGET_LABELS[target]:
+            odd = next((label for label in ranges if label not in TARGET_LABELS[target]), "")
+            todo = did_you_mean(odd, TARGET_LABELS[target]) if odd else ""
+            yield place, f"labels {_and(sorted(ranges)) or 'none'}", _and(TARGET_LABELS[target]), todo
+        parsed = [(label, parse_interval(text)) for label, text in ranges.items()]
+        for (one, left), (other, right) in itertools.combinations(parsed, 2):
+            if left.overlaps(right):
+                found = f"{one} {ranges[one]} and {other} {ranges[other]} overlap"
+                yield place, found, "each number in one of them", "Write ( or ) where an end is not counted"
+
+
+def _partition_contradictions(corpus: Corpus, name: str, partition: Partition) -> Iterator[Contradiction]:
+    """Faults of a partition that are seen without recordings."""
+    place = ("partitions", name)
+    if not _NAME.fullmatch(name):
+        yield place, f"the name '{_short(name)}'", "lower-case letters, digits, - and _", ""
+    for side, fields in (("test", partition.test), ("train", partition.train)):
+        for key, values in fields.items():
+            if key not in corpus.fields or key in DIMENSIONS:
+                known = [field for field in corpus.fields if field not in DIMENSIONS]
+                todo = did_you_mean(key, known) or f"It provides {', '.join(known)}"
+                yield (*place, side, key), f"'{key}'", "a field that this entry provides", todo
+            elif not values:
+                yield (*place, side, key), "no value", "the values of this side", ""
+            else:
+                yield from _odd_values(corpus, key, values, (*place, side, key))
+    for key in partition.test.keys() & partition.train.keys() if len(partition.train) == 1 else ():
+        both = sorted(set(partition.test[key]) & set(partition.train[key]))
+        if both and len(partition.test) == 1:
+            yield place, f"{key} {', '.join(both)} is on both sides", "one of the two", ""
+
+
+def _odd_values(corpus: Corpus, key: str, values: Iterable[str], place: Place) -> Iterator[Contradiction]:
+    """Values that no utterance can have, as the entry's own lists tell."""
+    renamed = corpus.values.get(key, {})
+    listed_speakers = [speaker for speakers in corpus.genders.values() for speaker in speakers]
+    for value in values:
+        if value in renamed and value not in renamed.values():
+            yield place, f"'{value}', which becomes '{renamed[value]}'", "values as they are renamed", ""
+        elif key == "gender" and value not in GENDERS:
+            yield place, f"'{value}'", f"one of {', '.join(GENDERS)}", did_you_mean(value, GENDERS)
+        elif key == "emotion" and value not in corpus.emotions.values():
+            known = sorted(set(corpus.emotions.values()))
+            yield place, f"'{value}'", "an emotion that `emotions` maps to", did_you_mean(value, known)
+        elif key == "speaker" and listed_speakers and value not in listed_speakers:
+            todo = did_you_mean(value, listed_speakers)
+            yield place, f"speaker '{value}', who is not under `genders`", "a speaker of the corpus, unprefixed", todo
