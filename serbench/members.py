@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -207,8 +206,7 @@ def rows_of(members: Sequence[Member], task: EmotionTask, *, scaling: str, with_
         corpora |= dict.fromkeys(ids, member.data.stored)
         texts |= dict(zip(ids, sentences(present), strict=True)) if with_texts else {}
         overlaps += overlapping_segments(present, person=member.person)
-    scaled = {"speaker": functools.partial(_speakers, task=task), "corpus": _corpus}.get(scaling)
-    extracted = {} if scaled is None else {unit: of for member in members for unit, of in scaled(member).items()}
+    extracted = {unit: of for member in members for unit, of in _scaled_alone(member, task, scaling).items()}
     return Rows(labels, people, hashes, corpora, tuple(overlaps), texts, extracted)
 
 
@@ -216,7 +214,14 @@ Extracted = dict[str, dict[str, str]]
 """Unit that is scaled by itself -> its extracted utterances, labelled or not, with their fingerprints."""
 
 
-def _speakers(member: Member, *, task: EmotionTask) -> Extracted:
+def _scaled_alone(member: Member, task: EmotionTask, scaling: str) -> Extracted:
+    """Return what a scaling looks at beside training rows: nothing, each speaker's utterances, or the corpus'."""
+    if scaling == "speaker":
+        return _speakers(member, task)
+    return _corpus(member) if scaling == "corpus" else {}
+
+
+def _speakers(member: Member, task: EmotionTask) -> Extracted:
     """All extracted utterances of each speaker, dropped emotions too; refused where a speaker cannot bear it."""
     person, index = member.person, member.data.index
     decoded = index[index["audio_hash"].notna()]

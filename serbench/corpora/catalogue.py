@@ -370,7 +370,8 @@ def _step(schema: dict[str, Any], part: str | int, definitions: dict[str, Any]) 
     elif isinstance(part, int):
         inner = schema.get("items", {})
     else:
-        inner = schema.get("properties", {}).get(part, {})
+        others = schema.get("additionalProperties")  # blocks by name, as in `partitions`
+        inner = schema.get("properties", {}).get(part, others if isinstance(others, dict) else {})
     reference = inner.get("$ref", "").rpartition("/")[2]
     return dict(definitions.get(reference, inner))
 

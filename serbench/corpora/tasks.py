@@ -15,7 +15,7 @@ from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.intervals import parse_interval
 from serbench.corpora.languages import primary
 from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, FIELDS, TARGET_LABELS, Corpus
-from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
+from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,10 +101,20 @@ class TargetTask(EmotionTask):
         return self.labels
 
     def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
-        """Return the task with the labels that these corpora give it: the languages, where that is the target."""
+        """Return the task with the labels that these corpora give it: the languages, where that is the target.
+
+        Raises
+        ------
+        ProtocolError : corpora of one language only.
+        """
         if self.target != "language":
             return self
-        return dataclasses.replace(self, labels=tuple(sorted({primary(corpus.language) for corpus in corpora})))
+        languages = tuple(sorted({primary(corpus.language) for corpus in corpora}))
+        if len(languages) < 2:
+            raise ProtocolError(
+                "--target language", f"corpora of one language ({languages[0]})", "two or more languages"
+            )
+        return dataclasses.replace(self, labels=languages)
 
     def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
         """Word how many utterances got no label, and why."""

@@ -67,7 +67,9 @@ def traced(corpus: Corpus, folder: Folder, rows: Sequence[Names], faults: list[F
 
 def _read(trace: Trace, folder: Folder, files: Iterable[str], *, where: str, faults: list[Fault]) -> dict[str, Drawn]:
     """Read the traces of each recording that has some; the others become faults."""
-    drawn, absent = {}, []
+    drawn: dict[str, Drawn] = {}
+    absent: list[str] = []
+    broken: dict[str, list[str]] = {}  # one fault for all tables of one fault
     for file in files:
         path = folder.file(file, key="traces")
         try:
@@ -75,10 +77,11 @@ def _read(trace: Trace, folder: Folder, files: Iterable[str], *, where: str, fau
         except FileNotFoundError:
             absent.append(printable(file))
         except OSError as error:
-            found = f"'{printable(file)}' cannot be read ({error.strerror or error})"
-            faults.append(Fault(where, found, "a readable table"))
+            broken.setdefault(f"cannot be read ({error.strerror or error})", []).append(printable(file))
         except (ValueError, csv.Error) as error:
-            faults.append(Fault(where, f"'{printable(file)}': {error}", "a table of numbers with a header"))
+            broken.setdefault(str(error), []).append(printable(file))
+    for reason, named in broken.items():
+        faults.append(Fault(where, f"{listed(named)}: {reason}", "tables of numbers with a header"))
     if absent:
         found = f"{len(absent)} tables are not in {folder.root} ({listed(absent)})"
         faults.append(Fault(where, found, "one for each recording", "Complete the copy, or correct `files`"))
