@@ -57,6 +57,24 @@ def test_recola_is_tested_in_the_five_folds_of_its_paper(run):
     assert len(cell.record["evaluations"]) == 5
 
 
+def test_folds_of_recola_are_balanced_in_sex_where_a_user_says_who_is_who(run, trees):
+    people = [f"P{n}" for n in range(16, 26)]
+    genders = f"{{female: [{', '.join(people[:5])}], male: [{', '.join(people[5:])}]}}"
+    (trees / "mine.yaml").write_text(f"recola:\n  genders: {genders}\n")
+    workspace = api.Workspace(trees / "results", trees / "mine.yaml", partial=True)
+    folds = api.list_folds("recola", api.GridRequest(target="valence"), workspace)
+    women = folds["speaker"].isin({f"recola/{person}" for person in people[:5]})
+    assert folds["speaker"].groupby(folds["fold"]).nunique().tolist() == [2] * 5
+    assert folds["speaker"][women].groupby(folds["fold"][women]).nunique().tolist() == [1] * 5
+
+
+def test_a_corpus_of_dimensions_is_audited_by_its_first_target(trees):
+    (audit,) = api.audit_corpora(["recola"], api.Workspace(trees / "results", partial=True))
+    assert [finding for finding in audit.findings if finding.kind == "folds"] == []  # tones look like copies, too
+    assert audit.baseline is not None
+    assert audit.baseline.emotions == ("high", "low")
+
+
 def test_what_lies_in_no_range_is_left_out_and_noted(run, trees):
     path = next((trees / "iemocap").glob("Session1/dialog/EmoEvaluation/*.txt"))
     text = path.read_text()
