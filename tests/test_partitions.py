@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import EMODB_SPEAKERS, WRITERS
 
+from serbench import api
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.labels import scan_corpus
 from serbench.corpora.partitions import partition_notes, partition_of
@@ -109,3 +110,18 @@ def test_unknown_partition_is_suggested(make_index):
     emodb = load_catalogue().corpus("emodb")
     with pytest.raises(UnknownNameError, match=r"Unknown partition of emodb 'schiavonne'. Did you mean 'schiavone'"):
         partition_of(make_index(speakers=tuple(EMODB_SPEAKERS)), emodb, "schiavonne")
+
+
+def test_a_cell_of_a_partition_says_what_is_not_the_papers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    WRITERS["cremad"](tmp_path / "cremad", actors=range(1001, 1013), duration_s=0.2)
+    request = api.GridRequest(
+        features="mfcc", classifiers="logistic", emotions="anger,sadness", protocol="holdout", partition="schrama-like"
+    )
+    result = api.run_grid(["cremad"], request, api.Workspace(tmp_path / "results", partial=True, jobs=2))
+    (cell,) = result.plan.cells
+    assert cell.refused == ""
+    assert {speaker[-4:] for speaker in cell.record["utterances"]["speaker"]} == {"1001", "1004", "1008", "1012"}
+    notes = [note for note in cell.record["notes"] if note.startswith("partition schrama-like")]
+    assert "not the same, which are not published" in notes[0]
+    assert notes[1].startswith("partition schrama-like: no utterance of speaker 1016, 1019, 1023")

@@ -103,6 +103,27 @@ def test_scaling_by_speaker_is_refused_where_a_speaker_has_one_label(run):
     assert "one label" in reason
 
 
+def test_arousal_of_one_corpus_is_predicted_from_ratings_of_the_other(run):
+    result = run(["iemocap", "recola"], target="arousal", protocol="cross")
+    assert result.refused == {}
+    beside = [c for c in result.plan.cells if c.cell.protocol == "cross"]
+    assert {(c.cell.train, c.cell.corpus) for c in beside} == {("iemocap", "recola"), ("recola", "iemocap")}
+    assert {label for c in beside for label in c.record["utterances"]["emotion"]} == {"high", "low"}
+    scores = result.scores()
+    told = scores[(scores["protocol"] == "cross") & (scores["metric"] == "uar") & (scores["rule"] == "default")]
+    assert told["value"].min() > 0.5
+
+
+def test_language_is_told_over_corpora_in_one_cell(run):
+    (cell,) = run(["iemocap", "recola"], target="language", protocol="pooled").plan.cells
+    assert cell.refused == ""
+    truth = dict(zip(cell.record["utterances"]["id"], cell.record["utterances"]["emotion"], strict=True))
+    expected = {"iemocap": "en", "recola": "fr"}
+    assert truth == {utterance: expected[utterance.split("/")[0]] for utterance in truth}
+    assert set(truth.values()) == {"en", "fr"}
+    assert not [note for note in cell.record["notes"] if "confounded" in note]
+
+
 def test_language_needs_corpora_of_two(run):
     with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
         run(["iemocap"], target="language")
