@@ -50,16 +50,18 @@ class GridRequest:
     """What a grid runs; every field has the default of `serbench grid`.
 
     `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task`; without either, protocols across corpora take all emotions that these have in common.
-    `where`: filters such as "style=improvised". `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a
-    `partition` of the corpora's entries, "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`:
-    a file of spaces. `segment`: seconds of the pieces that utterances are cut into, or None.
+    the name of a `task`, or instead a `target`: "arousal", "valence", "gender" or "language"; without any of them,
+    protocols across corpora take all emotions that these have in common. `where`: filters such as "style=improvised".
+    `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a `partition` of the corpora's entries,
+    "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`: a file of spaces. `segment`: seconds
+    of the pieces that utterances are cut into, or None.
     """
 
     features: Names = DEFAULT_FEATURES
     classifiers: Names = DEFAULT_CLASSIFIERS
     task: str | None = None
     emotions: str | None = None
+    target: str | None = None
     where: Names = ()
     protocol: str = "within"
     partition: str | None = None
@@ -290,7 +292,7 @@ def plan_grid(
     """
     catalogue = workspace.catalogue()
     entries = _entries(catalogue, corpora)
-    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    task = _asked_task(catalogue, request)
     classifiers = [find_classifier(name) for name in dict.fromkeys(_names(request.classifiers) or ())]
     check_request(request, [entry.name for entry in entries])
     registered, own = _sources(_names(request.features) or ())
@@ -368,7 +370,7 @@ def _task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData]
     """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
     is_told = task.target != "emotion" or request.task is not None or request.emotions is not None
     if is_told or not find_protocol(request.protocol).is_across:
-        return task
+        return task.for_corpora([d.corpus for d in data])
     indexes = {d.corpus.name: d.index for d in data}
     return common_task(catalogue, indexes, where=_names(request.where) or ())
 
@@ -480,8 +482,9 @@ def list_folds(corpus: str, request: GridRequest = GridRequest(), workspace: Wor
 
     _check_whole(request)
     catalogue = workspace.catalogue()
-    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    task = _asked_task(catalogue, request)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
+    task = task.for_corpora([data.corpus])
     return fold_table(data, task, find_protocol(request.protocol), inner=str(request.inner))
 
 
@@ -516,12 +519,13 @@ def score_predictions(
     _check_whole(request)
     find_protocol(request.protocol)
     catalogue = workspace.catalogue()
-    task = find_task(catalogue, task=request.task, emotions=request.emotions, where=_names(request.where) or ())
+    task = _asked_task(catalogue, request)
     file = read_prediction_file(Path(path))
     extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
     if extracted.refused:
         raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
     data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
+    task = task.for_corpora([d.corpus for d in data])
     scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
     with workspace.saving():
         return record_scores(scored, workspace.store())
@@ -585,6 +589,12 @@ def _score(workspace: Workspace) -> Report:
 
     # Those of plug-ins and a user's own follow by name.
     return make(workspace.store(), row_order=[*FEATURE_SETS, *CLASSIFIERS])
+
+
+def _asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
+    """Resolve what a request tells apart."""
+    where = _names(request.where) or ()
+    return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)
 
 
 def _entries(catalogue: Catalogue, given: Names) -> list[Corpus]:

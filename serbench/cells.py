@@ -19,6 +19,7 @@ from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.partitions import partition_notes
 from serbench.corpora.segments import segment_title
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
@@ -260,6 +261,8 @@ def _fill(
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
     notes = remarks_on(tested, others, task, is_across=protocol.is_across)
+    if protocol.needs == "partition":
+        notes += [n for m in tested for n in partition_notes(m.data.index, m.data.corpus, options.partition)]
     if protocol.holds_out_texts:
         notes += _text_notes(evaluations, design.own.groups, options.scaling)
     if protocol.holds_out_texts or protocol.is_across or protocol.needs:

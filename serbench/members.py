@@ -126,7 +126,7 @@ class Member:
 
 def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
     """Return the labelled utterances of a task, but for copies of another speaker's recordings."""
-    selected = task.select(data.index)
+    selected = task.select(data.index, data.corpus)
     return selected[selected["duplicate"].isna()].sort_values("utterance", ignore_index=True)
 
 
@@ -174,7 +174,7 @@ def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -
     lacking = sorted(set(task.emotions) - set(selected["emotion"]))
     if lacking:
         there = ",".join(sorted(set(selected["emotion"])))
-        todo = f"Use --emotions {there}" if "," in there else ""
+        todo = f"Use --emotions {there}" if "," in there and task.target == "emotion" else ""
         raise ProtocolError(corpus, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
 
 
@@ -206,8 +206,7 @@ def rows_of(members: Sequence[Member], task: EmotionTask, *, scaling: str, with_
         corpora |= dict.fromkeys(ids, member.data.stored)
         texts |= dict(zip(ids, sentences(present), strict=True)) if with_texts else {}
         overlaps += overlapping_segments(present, person=member.person)
-    scaled = {"speaker": _speakers, "corpus": _corpus}.get(scaling)
-    extracted = {} if scaled is None else {unit: of for member in members for unit, of in scaled(member).items()}
+    extracted = {unit: of for member in members for unit, of in _scaled_alone(member, task, scaling).items()}
     return Rows(labels, people, hashes, corpora, tuple(overlaps), texts, extracted)
 
 
@@ -215,19 +214,27 @@ Extracted = dict[str, dict[str, str]]
 """Unit that is scaled by itself -> its extracted utterances, labelled or not, with their fingerprints."""
 
 
-def _speakers(member: Member) -> Extracted:
+def _scaled_alone(member: Member, task: EmotionTask, scaling: str) -> Extracted:
+    """Return what a scaling looks at beside training rows: nothing, each speaker's utterances, or the corpus'."""
+    if scaling == "speaker":
+        return _speakers(member, task)
+    return _corpus(member) if scaling == "corpus" else {}
+
+
+def _speakers(member: Member, task: EmotionTask) -> Extracted:
     """All extracted utterances of each speaker, dropped emotions too; refused where a speaker cannot bear it."""
     person, index = member.person, member.data.index
     decoded = index[index["audio_hash"].notna()]
     there = sorted(set(member.people(member.present)))
     owners = pd.Series(member.people(decoded), index=decoded.index)
     speakers = {speaker: _with_features(decoded[owners == speaker], member) for speaker in there}
-    labels = index if index["emotion"].notna().any() else member.selected
-    emotions = labels.groupby(member.people(labels))["emotion"].nunique()
+    # What a speaker's scaling needs is variety: of all emotions, or of the labels where these are another target's.
+    kind, labelled = ("emotion", index) if task.target == "emotion" else ("label", member.selected)
+    n_labels = labelled.groupby(member.people(labelled))["emotion"].nunique()
     few = [f"{s} ({len(h)} utterances)" for s, h in speakers.items() if len(h) < SCALING_NEEDS]
-    single = [f"{s} (one emotion)" for s in speakers if emotions[s] < 2]
+    single = [f"{s} (one {kind})" for s in speakers if n_labels[s] < 2]
     if few or single:
-        need = f"at least {SCALING_NEEDS} utterances and two emotions per {person}"
+        need = f"at least {SCALING_NEEDS} utterances and two {kind}s per {person}"
         raise ProtocolError(f"{member.name}, --scaling speaker", listed(few + single), need, "Use --scaling train")
     return speakers
 
@@ -274,8 +281,11 @@ def missing_features(member: Member, source: FeatureSource, store: Store) -> dic
 
 def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, *, is_across: bool) -> list[str]:
     """Word what every table must say of the corpora of a cell, beside what its test corpus lacks."""
-    told = [note for m in tested for note in (m.data.note, confounded(m.selected, m.person))]
-    if is_across:
+    told = [note for m in tested for note in (m.data.note, "" if task.is_of_people else confounded(m.selected, m.person))]
+    for member in (*tested, *others):
+        notes = task.notes(member.data.index, member.data.corpus)
+        told += [f"{member.name}: {note}" for note in notes] if len(tested) + len(others) > 1 else notes
+    if is_across and task.target == "emotion":
         told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
     told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]
     told += [

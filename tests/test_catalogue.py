@@ -37,7 +37,7 @@ def faults_of(tmp_path, text):
 def test_all_fifteen_corpora_and_the_presets_are_there():
     catalogue = load_catalogue()
     assert len(catalogue.corpora) == 15
-    assert set(catalogue.tasks) == {"paper5", "big6", "iemocap4"}
+    assert set(catalogue.tasks) == {"paper5", "big6", "iemocap4", "arousal", "valence"}
     assert not catalogue.corpora["masc"].verified
     assert not catalogue.corpora["recola"].verified
 
@@ -91,6 +91,24 @@ FAULTS = {
     "format tricks": ("  emotions:", "  compose: {gender: '{speaker!r:>9}'}\n  emotions:", r"with a plain name in each pair"),
     "speaker of two genders": ("  emotions:", "  genders: {male: ['01'], female: ['01']}\n  emotions:", r"speaker '01' twice"),
     "field and leave_out": ("  emotions:", "  folds: {by: emotion, leave_out: 2}\n  emotions:", r"by: emotion together with"),
+    "partition by another field": ("  emotions:", "  partitions: {mine: {test: {speker: ['01']}}}\n  emotions:", r"toy.partitions.mine.test.speker .*'speker'. Expected a field that this entry provides. Did you mean 'speaker'"),
+    "partition that tests nothing": ("  emotions:", "  partitions: {mine: {test: {}}}\n  emotions:", r"toy.partitions.mine.test .*at least 1 item"),
+    "partition without values": ("  emotions:", "  partitions: {mine: {test: {speaker: }}}\n  emotions:", r"toy.partitions.mine.test.speaker .*no value"),
+    "misspelt side": ("  emotions:", "  partitions: {mine: {tests: {speaker: ['01']}}}\n  emotions:", r"toy.partitions.mine.tests .*unknown key 'tests'. Did you mean 'test'"),
+    "speaker on both sides": ("  emotions:", "  partitions: {mine: {test: {speaker: ['01']}, train: {speaker: ['01', '02']}}}\n  emotions:", r"toy.partitions.mine .*speaker 01 is on both sides"),
+    "value as written": ("  emotions:", "  values: {speaker: {'01': a}}\n  partitions: {mine: {test: {speaker: ['01']}}}\n  emotions:", r"'01', which becomes 'a'"),
+    "speaker nobody knows": ("  emotions:", "  genders: {male: ['01', '02']}\n  partitions: {mine: {test: {speaker: ['03']}}}\n  emotions:", r"speaker '03', who is not under `genders`"),
+    "emotion nobody has": ("  emotions:", "  partitions: {mine: {test: {emotion: [angr]}}}\n  emotions:", r"partitions.mine.test.emotion .*'angr'. .*Did you mean 'anger'"),
+    "target without a dimension": ("  emotions:", "  targets: {arousal: {low: '[0, 1]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal .*nothing gives 'arousal'"),
+    "target that has no ranges": ("  emotions:", "  targets: {arousel: {low: '[0, 1]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousel .*Did you mean 'arousal'"),
+    "label of no target": ("  emotions:", "  targets: {valence: {negativ: '[0, 1]', positive: '(1, 2]'}}\n  emotions:", r"labels negativ and positive. Expected negative and positive. Did you mean 'negative'"),
+    "no range": ("  emotions:", "  targets: {arousal: {low: 'to 1', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal.low .*'to 1' is not a range such as"),
+    "range the wrong way round": ("  emotions:", "  targets: {arousal: {low: '[1, 0]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal.low .*the smaller one first"),
+    "ranges that overlap": ("  emotions:", "  targets: {arousal: {low: '[0, 1]', high: '[1, 2]'}}\n  emotions:", r"low \[0, 1\] and high \[1, 2\] overlap"),
+    "trace of no dimension": ("  emotions:", "  traces: {arousl: {files: '{stem}.csv'}}\n  emotions:", r"toy.traces.arousl .*a dimension \(arousal, valence, dominance\). Did you mean 'arousal'"),
+    "trace of nothing": ("  emotions:", "  traces: {arousal: {files: '{steam}.csv'}}\n  emotions:", r"toy.traces.arousal.files .*'\{steam\}', which no group"),
+    "separator of two": ("  emotions:", "  traces: {arousal: {files: '{stem}.csv', separator: '; '}}\n  emotions:", r"toy.traces.arousal.separator .*at most 1 character"),
+    "trace of what is known": ("  emotions:", "  compose: {arousal: '{speaker}'}\n  traces: {arousal: {files: '{stem}.csv'}}\n  emotions:", r"'arousal', which a group or column gives already"),
     "block that is none": ("toy:\n", "other: 3\ntoy:\n", r"other .*: '3'. Expected a block"),
 }  # fmt: skip
 
@@ -116,6 +134,7 @@ HOSTILE = {
     "a text": (b"toy", r"no block of corpora"),
     "an empty block": (b"toy: {}\n", r"toy.title .*: not there"),
     "an empty task": (b"tasks: {mine: {}}\n", r"tasks.mine.emotions .*: not there"),
+    "a target with other labels": (b"tasks: {arousal: {emotions: [high=anger, calm]}}\n", r"tasks.arousal.emotions .*labels calm and high. Expected high and low"),
     "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
     "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
     "a million bytes": (b"#" * (2**20 + 1), r"1048577 bytes, at most 1048576 are read"),

@@ -193,10 +193,15 @@ def test_masc_reads_a_table_of_the_users_own(tmp_path, scan):
 
 def test_recola_reads_segments_of_recordings(tmp_path, scan):
     root = tmp_path / "recola"
-    touch(root, "P16.wav")
+    touch(root, "RECOLA-Audio-recordings/P16.wav")
     (root / "segments.csv").write_text("file,start,end,speaker\nP16.wav,0.5,2.25,P16\nP16.wav,3,4.125,P16\n")
+    for dimension in ("arousal", "valence"):
+        trace = root / "RECOLA-Annotation/emotional_behaviour" / dimension / "P16.csv"
+        trace.parent.mkdir(parents=True)
+        trace.write_text("time;FM1 ;FF1 \n" + "".join(f"{n / 25:.2f};{n / 250};{n / 500}\n" for n in range(125)))
     table = scan("recola").table
-    assert table["utterance"].tolist() == ["recola/P16.wav#0.5-2.25", "recola/P16.wav#3.0-4.125"]
+    recording = "recola/RECOLA-Audio-recordings/P16.wav"
+    assert table["utterance"].tolist() == [f"{recording}#0.5-2.25", f"{recording}#3.0-4.125"]
     assert table["emotion"].isna().all()
 
 
@@ -336,7 +341,7 @@ def test_contradictions_about_a_speaker_are_named(tmp_path, scan):
 
 @pytest.mark.parametrize("time", ["nan", "inf", "1e400", "soon"])
 def test_times_that_are_no_finite_numbers_are_named(tmp_path, scan, time):
-    touch(tmp_path / "recola", "P16.wav")
+    touch(tmp_path / "recola", "RECOLA-Audio-recordings/P16.wav")
     (tmp_path / "recola" / "segments.csv").write_text(f"file,start,end,speaker\nP16.wav,0,{time},P16\n")
     with pytest.raises(CorpusError, match=r"1 values of end are no numbers"):
         scan("recola")

@@ -14,6 +14,7 @@ from serbench.audio import decode, to_mono
 from serbench.cells import CorpusData
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.labels import scan_corpus
+from serbench.corpora.partitions import partition_notes, partition_of
 from serbench.corpora.texts import text_groups
 from serbench.protocols import test_groups
 from serbench.report.outcomes import load_outcomes
@@ -60,6 +61,16 @@ def test_texts_are_known_and_dealt_into_even_groups(name, n_texts, n_groups, pla
     sizes = index["utterance"].map(text_groups(index, name)).value_counts()
     assert len(sizes) == n_groups
     assert sizes.max() - sizes.min() < len(index) / n_texts
+
+
+@pytest.mark.parametrize(("name", "n_train", "n_test"), [("emodb", 428, 107), ("ravdess", 480, 240)])
+def test_published_partitions_divide_the_recordings_by_speakers(name, n_train, n_test, place):
+    if name not in load_catalogue().on_disk():
+        pytest.skip(f"{name} is not in SERBENCH_DATA")
+    corpus, index = load_catalogue().corpus(name), api.load_index(name, place)
+    train, test = partition_of(index, corpus, "schiavone")
+    assert (len(train), len(test)) == (n_train, n_test)
+    assert partition_notes(index, corpus, "schiavone") == []
 
 
 def test_the_duplicate_pair_of_ravdess_actor_07_is_found():

@@ -20,8 +20,8 @@ from serbench.audit.recordings import Heard, hear_all
 from serbench.audit.setup import TOGETHER, GivenAway, Labels, give_away, varying
 from serbench.corpora.check import Finding, check_copy, copy_findings, damage_findings, silence_findings
 from serbench.corpora.labels import Scan, scan_corpus
-from serbench.corpora.schema import Corpus
-from serbench.corpora.tasks import EmotionTask
+from serbench.corpora.schema import TARGET_LABELS, Corpus
+from serbench.corpora.tasks import EmotionTask, TargetTask
 from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.extract import extract_corpus
 from serbench.progress import Progress, silent
@@ -157,6 +157,7 @@ def _by_groups(
         group_of = {u: group.name for group in test_groups(index, corpus) for u in group.utterances}
     except ProtocolError as error:
         return [Finding("error", "folds", str(error))], None
+    index = _with_labels(index, corpus)
     rows = index[index["emotion"].notna() & index["duplicate"].isna() & index["utterance"].isin(set(heard))]
     rows = rows.assign(group=rows["utterance"].map(group_of))
     if rows["group"].nunique() < 2 or rows["emotion"].nunique() < 2:
@@ -168,6 +169,14 @@ def _by_groups(
         rows = rows.assign(emotion=mapped)[mapped.notna()]
     cues = np.stack([heard[u].cues for u in rows["utterance"]])
     return findings, simple_cue_baseline(cues, _labels(rows, corpus.person))
+
+
+def _with_labels(index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+    """Give the utterances of a corpus without emotions the labels of its first target, e.g. high and low arousal."""
+    if corpus.emotions or not corpus.targets:
+        return index
+    target = next(iter(corpus.targets))
+    return TargetTask(target, (), (), target, TARGET_LABELS[target]).select(index, corpus)
 
 
 def _missing_emotions(rows: pd.DataFrame, corpus: Corpus) -> Iterator[Finding]:

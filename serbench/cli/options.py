@@ -38,6 +38,10 @@ Task = Annotated[str | None, typer.Option("--task", help="Preset of emotions. De
 Emotions = Annotated[
     str | None, typer.Option("--emotions", help="Emotions, e.g. anger,happiness=happiness+excitement.")
 ]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Instead of emotions: arousal, valence, gender or language.", metavar="NAME"),
+]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Only utterances with FIELD=VALUE; may be repeated.", metavar="FIELD=VALUE"),

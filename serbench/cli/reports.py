@@ -14,6 +14,7 @@ from serbench.cli.options import (
     Emotions,
     Partial,
     Results,
+    Target,
     Task,
     TextIndependent,
     Where,
@@ -101,6 +102,7 @@ def score(
     features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
     task: Task = None,
     emotions: Emotions = None,
+    target: Target = None,
     where: Where = None,
     text_independent: TextIndependent = False,
     allow_missing: Annotated[
@@ -114,7 +116,8 @@ def score(
     import serbench.api as api
 
     protocol = protocol_named(None, text_independent=text_independent)
-    request = api.GridRequest(task=task, emotions=emotions, where=tuple(where or ()), protocol=protocol)
+    filters = tuple(where or ())
+    request = api.GridRequest(task=task, emotions=emotions, target=target, where=filters, protocol=protocol)
     workspace = workspace_of(results, corpora_file, partial=partial)
     scored = api.score_predictions(
         predictions, request, workspace, name=name, features=features, allow_missing=allow_missing

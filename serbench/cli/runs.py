@@ -20,6 +20,7 @@ from serbench.cli.options import (
     Partial,
     Results,
     Segment,
+    Target,
     Task,
     TextIndependent,
     Where,
@@ -79,6 +80,7 @@ def grid(
     ] = None,
     task: Task = None,
     emotions: Emotions = None,
+    target: Target = None,
     where: Where = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", help=f"{', '.join(PROTOCOLS)}. Default: within.", metavar="NAME")
@@ -139,6 +141,7 @@ def grid(
         classifiers=tuple(classifier or api.DEFAULT_CLASSIFIERS),
         task=task,
         emotions=emotions,
+        target=target,
         where=tuple(where or ()),
         protocol=protocol_named(protocol, text_independent=text_independent),
         partition=partition,
@@ -171,6 +174,7 @@ def folds(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
     task: Task = None,
     emotions: Emotions = None,
+    target: Target = None,
     where: Where = None,
     inner: Annotated[
         str, typer.Option("--inner", help="Inner validation: auto, all, an even number, or none.")
@@ -188,6 +192,7 @@ def folds(
     request = api.GridRequest(
         task=task,
         emotions=emotions,
+        target=target,
         where=tuple(where or ()),
         protocol=protocol_named(None, text_independent=text_independent),
         inner=inner,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serbench.corpora.schema import EMOTIONS, FIELDS, GENDERS, PLACES, Corpus, LineLabels, TableLabels, Task, names_in
+from serbench.corpora.contradictions import NAME, Place, contradictions
+from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
 from serbench.files import read_whole
 
@@ -33,15 +33,11 @@ MOST_VALUES = 20_000
 DEEPEST = 20
 """Blocks within blocks; a corpus' entry needs four."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 # Tabs and line ends may stand in text; other control characters and halves of characters end in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _BUILT_IN = "corpora.yaml"
-
-Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +259,7 @@ def _yaml_problem(error: Exception) -> str:
 
 
 def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[Fault]) -> BaseModel | None:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         faults.append(Fault(merged.where(name, ()), f"the name '{name}'", "lower-case letters, digits, - and _"))
     if "name" in merged.fields:
         faults.append(
@@ -278,7 +274,7 @@ def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[F
     if isinstance(parsed, Corpus):
         faults.extend(
             Fault(merged.where(name, place), found, expected, todo)
-            for place, found, expected, todo in _contradictions(parsed)
+            for place, found, expected, todo in contradictions(parsed)
         )
     return parsed
 
@@ -294,6 +290,11 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
             if source not in EMOTIONS:
                 where = merged.where(f"{TASKS}.{name}", ("emotions",))
                 faults.append(Fault(where, f"'{source}'", "a canonical emotion", did_you_mean(source, EMOTIONS)))
+    given = tuple(sorted(emotion.partition("=")[0].strip() for emotion in task.emotions))
+    if name in DIMENSION_TARGETS and given != TARGET_LABELS[name]:
+        where = merged.where(f"{TASKS}.{name}", ("emotions",))
+        expected = f"{' and '.join(TARGET_LABELS[name])}: {name} is a target, mapped from emotions"
+        faults.append(Fault(where, f"labels {' and '.join(given)}", expected))
     return task
 
 
@@ -346,89 +347,7 @@ def _step(schema: dict[str, Any], part: str | int, definitions: dict[str, Any]) 
     elif isinstance(part, int):
         inner = schema.get("items", {})
     else:
-        inner = schema.get("properties", {}).get(part, {})
+        others = schema.get("additionalProperties")  # blocks by name, as in `partitions`
+        inner = schema.get("properties", {}).get(part, others if isinstance(others, dict) else {})
     reference = inner.get("$ref", "").rpartition("/")[2]
     return dict(definitions.get(reference, inner))
-
-
-Contradiction = tuple[Place, str, str, str]
-
-
-def _contradictions(corpus: Corpus) -> Iterator[Contradiction]:
-    """Faults between the fields of one entry, each with its place."""
-    yield from _label_contradictions(corpus)
-    yield from _value_contradictions(corpus)
-    if not _LANGUAGE.fullmatch(corpus.language):
-        yield ("language",), f"'{corpus.language}'", "a BCP 47 tag such as de or en-US", ""
-
-
-def _label_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
-    known = (*corpus.labels.names, *(name for join in corpus.join for name in join.columns))
-    if corpus.emotions and "emotion" not in corpus.provided:
-        yield ("labels",), "nothing gives 'emotion'", "a group or column named emotion", _nearest("emotion", known)
-    if isinstance(corpus.labels, TableLabels) and "file" not in known:
-        yield ("labels", "columns"), "nothing gives 'file'", "the column with the recordings' names", ""
-    if corpus.folds.by not in corpus.provided:
-        found = f"nothing gives '{corpus.folds.by}'; folds that share no speaker need it"
-        todo = _nearest(corpus.folds.by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
-        yield ("folds",), found, "a field that keeps people apart", todo
-    if corpus.folds.by != "speaker" and ("leave_out" in corpus.folds.model_fields_set or corpus.folds.groups):
-        found = f"by: {corpus.folds.by} together with leave_out or groups"
-        yield ("folds",), found, "one of the three: each value of a field is a test group of its own", ""
-    yield from _template_contradictions(corpus, known)
-    used = {name for template in _templates(corpus).values() for name in names_in(template)}
-    used |= {name for join in corpus.join for name in join.match}
-    for name in known:
-        if name not in FIELDS and name not in PLACES and name not in used:
-            yield ("labels",), f"the name '{name}' is no field and no template uses it", "", _nearest(name, FIELDS)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    return did_you_mean(name, known)
-
-
-def _templates(corpus: Corpus) -> dict[Place, str]:
-    templates: dict[Place, str] = {("compose", key): text for key, text in corpus.compose.items()}
-    if isinstance(corpus.labels, TableLabels | LineLabels):
-        templates["labels", "path"] = corpus.labels.path
-    return templates
-
-
-def _template_contradictions(corpus: Corpus, known: tuple[str, ...]) -> Iterator[Contradiction]:
-    for place, template in _templates(corpus).items():
-        for name in names_in(template):
-            if name not in known:
-                yield place, f"'{{{name}}}', which no group or column gives", "", _nearest(name, known)
-    for key in corpus.compose:
-        if key not in FIELDS:
-            yield ("compose", key), f"'{key}'", "a field of the index", did_you_mean(key, FIELDS)
-    for i, join in enumerate(corpus.join):
-        for name in join.match:
-            if name not in known and name not in corpus.compose:
-                yield ("join", i, "match", name), f"'{name}', which no group or column gives", "", ""
-        for name in join.columns:
-            if name not in FIELDS:
-                yield ("join", i, "columns", name), f"'{name}'", "a field of the index", did_you_mean(name, FIELDS)
-
-
-def _value_contradictions(corpus: Corpus) -> Iterator[Contradiction]:
-    for raw, emotion in corpus.emotions.items():
-        if emotion not in EMOTIONS:
-            todo = did_you_mean(emotion, EMOTIONS) or f"Known: {', '.join(EMOTIONS)}"
-            yield ("emotions", raw), f"'{emotion}'", "a canonical emotion", todo
-        if raw in corpus.drop:
-            yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
-    for emotion in corpus.expect.emotions:
-        if emotion not in corpus.emotions.values():
-            todo = did_you_mean(emotion, corpus.emotions.values())
-            yield ("expect", "emotions", emotion), f"'{emotion}'", "an emotion that `emotions` maps to", todo
-    provided = corpus.provided
-    for key in corpus.values:
-        if key not in provided:
-            yield ("values", key), f"'{key}', which nothing gives", "a field", did_you_mean(key, provided)
-    named = [speaker for speakers in corpus.genders.values() for speaker in speakers]
-    for speaker in sorted(speaker for speaker, n in Counter(named).items() if n > 1):
-        yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
-    genders = [*corpus.genders, *corpus.values.get("gender", {}).values()]
-    for gender in sorted(set(genders) - set(GENDERS)):
-        yield ("genders",), f"'{gender}'", f"one of {', '.join(GENDERS)}", did_you_mean(gender, GENDERS)

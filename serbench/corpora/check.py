@@ -150,7 +150,8 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
     person = scan.corpus.person
     labelled = scan.table[scan.table["emotion"].notna()]
     if labelled.empty:
-        yield Finding("warning", "emotions", "no utterance has an emotion")
+        level = "warning" if scan.corpus.emotions else "note"  # a corpus of dimensions has none
+        yield Finding(level, "emotions", "no utterance has an emotion")
         return
     text = confounded(labelled, person)
     if text:

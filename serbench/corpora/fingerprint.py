@@ -6,7 +6,10 @@ import pandas as pd
 
 from serbench.keys import digest
 
-_DECISIVE = ("utterance", "audio_hash", "speaker", "raw_label", "emotion", "gender", "session", "voice", "duplicate")
+_DECISIVE = (
+    *("utterance", "audio_hash", "speaker", "raw_label", "emotion", "gender", "session", "voice", "duplicate"),
+    *("arousal", "valence", "language"),
+)
 
 
 def index_fingerprint(index: pd.DataFrame, *, with_texts: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A corpus on disk -> its utterances with their labels, from paths, tables or lines. No audio is opened here.
 
 Names are what labels write; fields are the columns they become. Order: names from the source, `join`, `compose`,
-then `values` renames, then `genders` and `emotions`.
+then `values` renames, then `genders`, `traces` and `emotions`.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     _check_labels(corpus, rows, faults)
     if faults:
         raise CorpusError(faults)
+    rows = _traced(corpus, folder, rows)
     records = _records(corpus, rows)
     short = _differences(corpus, records)
     if short and not partial:
@@ -267,6 +268,18 @@ def _composed(corpus: Corpus, row: Names) -> Names:
     """Fill the templates whose names are known already: some may come from a join that is still to be made."""
     ready = {field: template for field, template in corpus.compose.items() if set(names_in(template)) <= set(row)}
     return {**row, **{field: template.format_map(row) for field, template in ready.items()}}
+
+
+def _traced(corpus: Corpus, folder: Folder, rows: list[Names]) -> list[Names]:
+    if not corpus.traces:
+        return rows
+    from serbench.corpora.traces import traced  # brings numpy, which labels do without
+
+    faults: list[Fault] = []
+    told = traced(corpus, folder, rows, faults)
+    if faults:
+        raise CorpusError(faults)
+    return told
 
 
 def _renamed(corpus: Corpus, row: Names) -> Names:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from serbench.corpora.intervals import parse_interval
 from serbench.corpora.patterns import compile_pattern
 
 EMOTIONS = (
@@ -52,6 +53,12 @@ DIMENSIONS = ("arousal", "valence", "dominance")
 PLACES = ("file", "start", "end")
 GENDERS = ("female", "male", "child", "other")
 
+TARGET_LABELS = {"arousal": ("high", "low"), "valence": ("negative", "positive"), "gender": ("female", "male")}
+"""Labels of each target beside the emotions, sorted; those of `language` are the languages of the corpora."""
+
+DIMENSION_TARGETS = ("arousal", "valence")
+"""Targets that `targets` of an entry may give ranges for, and `tasks` of a file emotions."""
+
 
 def _compiles(pattern: str) -> str:
     try:
@@ -87,6 +94,11 @@ def _is_encoding(name: str) -> str:
     return name
 
 
+def _is_interval(text: str) -> str:
+    parse_interval(text)
+    return text
+
+
 def _as_list(value: Any) -> Any:
     """An empty YAML value (`drop:`) stands for an empty list."""
     return [] if value == "" else value
@@ -95,6 +107,7 @@ def _as_list(value: Any) -> Any:
 Pattern = Annotated[str, AfterValidator(_compiles)]
 Template = Annotated[str, AfterValidator(_is_template)]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Range = Annotated[str, AfterValidator(_is_interval)]
 
 
 def groups_of(pattern: str) -> tuple[str, ...]:
@@ -166,6 +179,24 @@ class Join(Strict):
     columns: dict[str, str] = Field(description="Name -> column of this table.")
 
 
+class Trace(Strict):
+    """What raters drew along each recording: one table a recording, one line a moment."""
+
+    files: Template = Field(description="Path of the table below the root, from the labels' names and {stem}.")
+    time: str = Field("time", description="Column of the moments, in seconds from the start of the recording.")
+    raters: Strings = Field((), description="Columns of the raters; none means every column but the time.")
+    separator: str = Field(",", min_length=1, max_length=1, description="What stands between the columns.")
+
+
+class Partition(Strict):
+    """A published division: each side has the utterances with one of its values of each field."""
+
+    test: dict[str, Strings] = Field(min_length=1, description="Field -> values that are tested.")
+    train: dict[str, Strings] = Field({}, description="Field -> values that are trained on; none: all not tested.")
+    note: str = ""
+    citation: str = ""
+
+
 class Folds(Strict):
     """Which utterances are tested together."""
 
@@ -208,12 +239,17 @@ class Corpus(Strict):
     )
     labels: Labels
     join: tuple[Join, ...] = ()
+    traces: dict[str, Trace] = Field({}, description="Dimension -> traces of raters, averaged over each utterance.")
     compose: dict[str, Template] = Field({}, description="Field -> template over the labels' names.")
     values: dict[str, dict[str, str]] = Field({}, description="Field -> {written value: value}; others stay.")
     genders: dict[str, Strings] = Field({}, description="Speakers by gender, where the labels do not tell.")
     emotions: dict[str, str] = Field(description="Raw label -> canonical emotion.")
     drop: Strings = Field((), description="Raw labels that belong to no emotion.")
+    targets: dict[str, dict[str, Range]] = Field(
+        {}, description="Target (arousal, valence) -> {label: range of the dimension, e.g. '(2.5, 5]'}."
+    )
     folds: Folds = Folds()
+    partitions: dict[str, Partition] = Field({}, description="Published divisions into training and test, by name.")
     expect: Expect = Expect()
 
     @property
@@ -223,10 +259,10 @@ class Corpus(Strict):
 
     @property
     def provided(self) -> tuple[str, ...]:
-        """Names that labels, joins and compositions provide, once each."""
+        """Names that labels, joins, traces and compositions provide, once each."""
         joined = [name for join in self.join for name in join.columns]
         genders = ["gender"] if self.genders else []
-        return tuple(dict.fromkeys([*self.labels.names, *joined, *self.compose, *genders]))
+        return tuple(dict.fromkeys([*self.labels.names, *joined, *self.traces, *self.compose, *genders]))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -243,6 +279,7 @@ class Task(Strict):
     """A named choice of emotions; `happiness=happiness+excitement` merges."""
 
     title: str = ""
+    citation: str = ""
     emotions: Strings = Field(min_length=2)
 
 

@@ -1,34 +1,49 @@
-"""Tasks: which emotions a cell tells apart, how they merge, and which utterances it looks at."""
+"""Tasks: which labels a cell tells apart, from what they come, and which utterances it looks at.
+
+The labels are emotions (`EmotionTask`) or those of another target (`TargetTask`): arousal, valence, gender, language.
+`select` puts them into the column `emotion` of an index, whatever they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue
-from serbench.corpora.schema import EMOTIONS, FIELDS
-from serbench.errors import ConfigError, Fault, UnknownNameError, did_you_mean, listed
+from serbench.corpora.intervals import parse_interval
+from serbench.corpora.languages import primary
+from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, FIELDS, TARGET_LABELS, Corpus
+from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_TASK = "paper5"
 
+TARGETS = ("arousal", "gender", "language", "valence")
+"""What `--target` may name; without it a task tells emotions apart."""
+
+OF_PEOPLE = ("gender", "language")
+"""Targets that all utterances of a speaker share."""
+
+Merges = tuple[tuple[str, tuple[str, ...]], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class EmotionTask:
-    """Emotions to tell apart: target -> the canonical emotions merged into it; `where` keeps field -> value."""
+    """Emotions to tell apart: label -> the canonical emotions merged into it; `where` keeps field -> value."""
 
     name: str
-    merges: tuple[tuple[str, tuple[str, ...]], ...]
+    merges: Merges
     where: tuple[tuple[str, str], ...] = ()
     target: str = "emotion"
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """Targets, sorted; label codes are positions in it."""
-        return tuple(sorted(target for target, _ in self.merges))
+        """Labels, sorted; label codes are positions in it."""
+        return tuple(sorted(label for label, _ in self.merges))
 
     @property
     def title(self) -> str:
@@ -36,10 +51,24 @@ class EmotionTask:
         filters = ", ".join(f"{field}={value}" for field, value in self.where)
         return f"{self.name} where {filters}" if filters else self.name
 
-    def select(self, index: pd.DataFrame) -> pd.DataFrame:
-        """Return the utterances of this task, their `emotion` column holding the targets."""
-        target = {source: target for target, sources in self.merges for source in sources}
-        kept = index.assign(emotion=index["emotion"].map(target))
+    @property
+    def is_of_people(self) -> bool:
+        """Whether all utterances of a speaker have one label, whatever they say."""
+        return self.target in OF_PEOPLE
+
+    def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
+        """Return the task with the labels that these corpora give it, where labels depend on corpora."""
+        return self
+
+    def select(self, index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+        """Return the utterances of this task, their `emotion` column holding the labels.
+
+        Raises
+        ------
+        CorpusError : the corpus has not what the labels come from.
+        ConfigError : a filter names a field that the corpus lacks, or a value that no utterance has.
+        """
+        kept = index.assign(emotion=self._labels(index, corpus))
         for field, value in self.where:
             values = _column(kept, field)
             if not (values == value).any():
@@ -48,26 +77,107 @@ class EmotionTask:
             kept = kept[values == value]
         return kept[kept["emotion"].notna()]
 
+    def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
+        """Word what a table must tell of utterances that got no label."""
+        return []
 
-def find_task(catalogue: Catalogue, *, task: str | None, emotions: str | None, where: Sequence[str]) -> EmotionTask:
-    """Resolve `--task NAME` or `--emotions a,b=c+d`, and the `--where field=value` filters.
+    def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
+        return _mapped(index, self.merges)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTask(EmotionTask):
+    """Another target than the emotion; its labels follow a rule of each corpus.
+
+    Arousal and valence: the ranges of the entry's `targets`, or else `merges`, the map from emotions. Gender: that of
+    the index. Language: that of the utterance or else of the corpus, without its region.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Labels, sorted; those of `language` are there once `for_corpora` has told them."""
+        return self.labels
+
+    def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
+        """Return the task with the labels that these corpora give it: the languages, where that is the target.
+
+        Raises
+        ------
+        ProtocolError : corpora of one language only.
+        """
+        if self.target != "language":
+            return self
+        languages = tuple(sorted({primary(corpus.language) for corpus in corpora}))
+        if len(languages) < 2:
+            raise ProtocolError(
+                "--target language", f"corpora of one language ({languages[0]})", "two or more languages"
+            )
+        return dataclasses.replace(self, labels=languages)
+
+    def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
+        """Word how many utterances got no label, and why."""
+        n = int(self._labels(index, corpus).isna().sum())
+        if not n:
+            return []
+        ranges = corpus.targets.get(self.target, {})
+        if ranges:
+            why = f"{self.target} in none of {', '.join(f'{label} {text}' for label, text in ranges.items())}"
+        elif self.target in DIMENSION_TARGETS:
+            mapped = {emotion for _, emotions in self.merges for emotion in emotions}
+            beyond = sorted(set(index["emotion"].dropna()) - mapped)
+            why = f"emotions without a place ({listed(beyond)}) or no emotion" if beyond else "no emotion"
+        else:
+            why = f"another {self.target} than {', '.join(self.labels)}, or none known"
+        return [f"{n} utterances have no label: {why}"]
+
+    def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
+        if self.target == "gender":
+            return _of_gender(index, corpus)
+        if self.target == "language":
+            languages = _of_language(index, corpus)
+            return languages.where(languages.isin(self.labels), None)
+        if self.target in corpus.targets:
+            return _in_ranges(index, corpus, self.target)
+        if not corpus.emotions or not self.merges:
+            where, found = f"{corpus.name}.targets", f"neither ranges of {self.target} nor emotions to map"
+            todo = f"Add `targets: {{{self.target}: {{LABEL: RANGE, ...}}}}` to its entry, with a column {self.target}"
+            raise CorpusError([Fault(where, found, f"one of the two for --target {self.target}", todo)])
+        return _mapped(index, self.merges)
+
+
+def find_task(
+    catalogue: Catalogue, *, task: str | None, emotions: str | None, where: Sequence[str], target: str | None = None
+) -> EmotionTask:
+    """Resolve `--task NAME`, `--emotions a,b=c+d` or `--target NAME`, and the `--where field=value` filters.
 
     Raises
     ------
-    UnknownNameError : no such task, emotion or field.
-    ConfigError : both a task and emotions, fewer than two emotions, an emotion used twice, a malformed filter.
+    UnknownNameError : no such task, emotion, target or field.
+    ConfigError : two of task, emotions and target, fewer than two emotions, an emotion used twice, a malformed filter,
+        the speaker as a target.
     """
     filters = tuple(sorted(_filter(text) for text in where))
+    for option, given in (("--task", task), ("--emotions", emotions)):
+        if target is not None and given is not None:
+            raise ConfigError([Fault("--target", f"given together with {option}", "one of the two")])
+    if target is not None:
+        return _target_task(catalogue, target, filters)
+    presets = {name: preset for name, preset in catalogue.tasks.items() if name not in DIMENSION_TARGETS}
     if task is not None and emotions is not None:
         raise ConfigError([Fault("--emotions", "given together with --task", "one of the two")])
     if emotions is not None:
         merges = _merges(emotions.split(","), where="--emotions")
-        name = next((n for n, t in catalogue.tasks.items() if _merges(t.emotions, where=n) == merges), None)
+        name = next((n for n, t in presets.items() if _merges(t.emotions, where=n) == merges), None)
         return EmotionTask(name or ",".join(_spelt(merge) for merge in merges), merges, filters)
     wanted = task or DEFAULT_TASK
-    if wanted not in catalogue.tasks:
-        raise UnknownNameError("task", wanted, catalogue.tasks)
-    return EmotionTask(wanted, _merges(catalogue.tasks[wanted].emotions, where=f"tasks.{wanted}"), filters)
+    if wanted in TARGETS:
+        todo = f"Use --target {wanted}"
+        raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
+    if wanted not in presets:
+        raise UnknownNameError("task", wanted, presets)
+    return EmotionTask(wanted, _merges(presets[wanted].emotions, where=f"tasks.{wanted}"), filters)
 
 
 def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:
@@ -86,7 +196,49 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
-def _merges(texts: Sequence[str], *, where: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _target_task(catalogue: Catalogue, target: str, filters: tuple[tuple[str, str], ...]) -> TargetTask:
+    if target == "speaker":
+        found = "folds that share no speaker cannot test it: each speaker tested is one that training has not heard"
+        raise ConfigError([Fault("--target speaker", found, f"one of {', '.join(TARGETS)}")])
+    if target not in TARGETS:
+        raise UnknownNameError("target", target, TARGETS)
+    merges: Merges = ()
+    if target in DIMENSION_TARGETS and target in catalogue.tasks:
+        merges = _merges(catalogue.tasks[target].emotions, where=f"tasks.{target}")
+    return TargetTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
+
+
+def _mapped(index: pd.DataFrame, merges: Merges) -> pd.Series:
+    label_of = {emotion: label for label, emotions in merges for emotion in emotions}
+    return index["emotion"].map(label_of).astype("object")
+
+
+def _in_ranges(index: pd.DataFrame, corpus: Corpus, target: str) -> pd.Series:
+    """Label each utterance by the range that its dimension lies in; None in none of them."""
+    if target not in index:
+        todo = "Index it again: the table was made by an entry without it"
+        raise CorpusError([Fault(corpus.name, f"its index has no '{target}'", f"the column of {target}", todo)])
+    ranges = [(label, parse_interval(text)) for label, text in corpus.targets[target].items()]
+    label_of = {v: next((label for label, r in ranges if v in r), None) for v in index[target].dropna().unique()}
+    return index[target].map(label_of).astype("object")
+
+
+def _of_gender(index: pd.DataFrame, corpus: Corpus) -> pd.Series:
+    if "gender" not in index:
+        todo = "Name a group or column gender, or list the speakers of each under `genders`"
+        found = "nothing tells the speakers' gender"
+        raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
+    genders = index["gender"].astype("object")
+    return genders.where(genders.isin(TARGET_LABELS["gender"]), None)
+
+
+def _of_language(index: pd.DataFrame, corpus: Corpus) -> pd.Series:
+    """Primary subtag of each utterance's language, where the corpus tells it, or else of the corpus'."""
+    languages = index["language"] if "language" in index else index["corpus"].map(lambda _: None)
+    return languages.fillna(corpus.language).map(primary).astype("object")
+
+
+def _merges(texts: Sequence[str], *, where: str) -> Merges:
     merges: list[tuple[str, tuple[str, ...]]] = []
     for text in texts:
         target, _, right = text.strip().partition("=")

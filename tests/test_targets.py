@@ -1,0 +1,154 @@
+"""Targets beside the emotion, from synthetic trees of the corpora to the scores."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from trees import write_iemocap, write_recola
+
+from serbench import api
+from serbench.corpora.catalogue import load_catalogue
+
+
+@pytest.fixture
+def trees(tmp_path, monkeypatch):
+    """Small trees of IEMOCAP and RECOLA where the catalogue looks for them."""
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    turns = {"neu": 3, "ang": 2, "sad": 2, "hap": 1, "exc": 1, "xxx": 1}
+    write_iemocap(tmp_path / "iemocap", turns=turns, duration_s=0.2)
+    write_recola(tmp_path / "recola", people=[f"P{n}" for n in range(16, 26)], utterances=4, duration_s=0.2, rate=8000)
+    return tmp_path
+
+
+@pytest.fixture
+def run(trees) -> Callable[..., api.GridResult]:
+    """Run a grid of the trees with one cheap classifier."""
+
+    def grid(corpora, **request) -> api.GridResult:
+        asked = api.GridRequest(features="mfcc", classifiers="logistic", **request)
+        return api.run_grid(corpora, asked, api.Workspace(trees / "results", partial=True, jobs=2))
+
+    return grid
+
+
+def truth_of(result: api.GridResult, corpus: str) -> dict[str, str]:
+    (record,) = (c.record for c in result.plan.cells if c.cell.corpus == corpus)
+    return dict(zip(record["utterances"]["id"], record["utterances"]["emotion"], strict=True))
+
+
+@pytest.mark.parametrize(("target", "low", "high"), [("arousal", "low", "high"), ("valence", "negative", "positive")])
+def test_dimensions_of_iemocap_and_recola_go_through_the_grid(run, trees, target, low, high):
+    result = run(["iemocap", "recola"], target=target)
+    assert result.refused == {}
+    for corpus, edge in (("iemocap", 2.5), ("recola", 0.0)):
+        index = api.load_index(corpus, api.Workspace(trees / "results", partial=True)).set_index("utterance")
+        expected = np.where(index[target] <= edge, low, high)
+        assert truth_of(result, corpus) == dict(zip(index.index, expected, strict=True))
+    scores = result.scores()
+    uar = scores[(scores["metric"] == "uar") & (scores["rule"] == "nested")].set_index("corpus")["value"]
+    assert set(uar.index) == {"iemocap", "recola"}
+    assert uar.min() > 0.6  # chance is 0.5; the tones of the trees follow both dimensions
+    assert set(scores["task"]) == {target}
+
+
+def test_recola_is_tested_in_the_five_folds_of_its_paper(run):
+    (cell,) = run(["recola"], target="arousal").plan.cells
+    assert len(cell.record["evaluations"]) == 5
+
+
+def test_folds_of_recola_are_balanced_in_sex_where_a_user_says_who_is_who(run, trees):
+    people = [f"P{n}" for n in range(16, 26)]
+    genders = f"{{female: [{', '.join(people[:5])}], male: [{', '.join(people[5:])}]}}"
+    (trees / "mine.yaml").write_text(f"recola:\n  genders: {genders}\n")
+    workspace = api.Workspace(trees / "results", trees / "mine.yaml", partial=True)
+    folds = api.list_folds("recola", api.GridRequest(target="valence"), workspace)
+    women = folds["speaker"].isin({f"recola/{person}" for person in people[:5]})
+    assert folds["speaker"].groupby(folds["fold"]).nunique().tolist() == [2] * 5
+    assert folds["speaker"][women].groupby(folds["fold"][women]).nunique().tolist() == [1] * 5
+
+
+def test_a_corpus_of_dimensions_is_audited_by_its_first_target(trees):
+    (audit,) = api.audit_corpora(["recola"], api.Workspace(trees / "results", partial=True))
+    assert [finding for finding in audit.findings if finding.kind == "folds"] == []  # tones look like copies, too
+    assert audit.baseline is not None
+    assert audit.baseline.emotions == ("high", "low")
+
+
+def test_what_lies_in_no_range_is_left_out_and_noted(run, trees):
+    path = next((trees / "iemocap").glob("Session1/dialog/EmoEvaluation/*.txt"))
+    text = path.read_text()
+    value = text.split("\t[")[1].split("]")[0]
+    path.write_text(text.replace(value, "2.5000, 5.5000, 2.5000", 1))
+    result = run(["iemocap"], target="arousal")
+    assert len(truth_of(result, "iemocap")) == 99
+    (cell,) = result.plan.cells
+    assert "1 utterances have no label: arousal in none of low [1, 2.5], high (2.5, 5]" in cell.record["notes"]
+
+
+def test_gender_is_told_across_speakers(run):
+    result = run(["iemocap", "recola"], target="gender")
+    assert set(truth_of(result, "iemocap").values()) == {"female", "male"}
+    (reason,) = result.refused.values()
+    assert reason.startswith("recola.genders: nothing tells the speakers' gender")
+    scores = result.scores()
+    told = scores[(scores["corpus"] == "iemocap") & (scores["metric"] == "uar") & (scores["rule"] == "nested")]
+    assert told["value"].item() > 0.8  # an octave lies between them
+    (cell,) = (c for c in result.plan.cells if not c.refused)
+    assert cell.record["notes"] == []  # that speaker and gender go together is no confound
+
+
+def test_scaling_by_speaker_is_refused_where_a_speaker_has_one_label(run):
+    (reason,) = run(["iemocap"], target="gender", scaling="speaker").refused.values()
+    assert "one label" in reason
+
+
+def test_arousal_of_one_corpus_is_predicted_from_ratings_of_the_other(run):
+    result = run(["iemocap", "recola"], target="arousal", protocol="cross")
+    assert result.refused == {}
+    beside = [c for c in result.plan.cells if c.cell.protocol == "cross"]
+    assert {(c.cell.train, c.cell.corpus) for c in beside} == {("iemocap", "recola"), ("recola", "iemocap")}
+    assert {label for c in beside for label in c.record["utterances"]["emotion"]} == {"high", "low"}
+    scores = result.scores()
+    told = scores[(scores["protocol"] == "cross") & (scores["metric"] == "uar") & (scores["rule"] == "default")]
+    assert told["value"].min() > 0.5
+
+
+def test_language_is_told_over_corpora_in_one_cell(run):
+    (cell,) = run(["iemocap", "recola"], target="language", protocol="pooled").plan.cells
+    assert cell.refused == ""
+    truth = dict(zip(cell.record["utterances"]["id"], cell.record["utterances"]["emotion"], strict=True))
+    expected = {"iemocap": "en", "recola": "fr"}
+    assert truth == {utterance: expected[utterance.split("/")[0]] for utterance in truth}
+    assert set(truth.values()) == {"en", "fr"}
+    assert not [note for note in cell.record["notes"] if "confounded" in note]
+
+
+def test_language_needs_corpora_of_two(run):
+    with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
+        run(["iemocap"], target="language")
+
+
+def test_index_whose_ratings_changed_is_another_state(trees):
+    from serbench.corpora.fingerprint import index_fingerprint
+
+    index = api.load_index("iemocap", api.Workspace(trees / "results", partial=True))
+    assert index_fingerprint(index) != index_fingerprint(index.assign(valence=index["valence"] + 0.5))
+
+
+def test_command_line_knows_the_target(cli, trees):
+    options = ("--partial", "--results", trees / "results")
+    table = trees / "folds.csv"
+    code, out, err = cli("folds", "iemocap", "--target", "valence", "-o", table, *options)
+    assert code == 0, err
+    assert set(pd.read_csv(table)["emotion"]) == {"negative", "positive"}
+    code, out, err = cli("grid", "iemocap", "--target", "arousel", *options)
+    assert (code, "Did you mean 'arousal'" in err) == (1, True)
+    chosen = ("--target", "arousal", "-c", "logistic", "-f", "mfcc")
+    code, out, err = cli("grid", "iemocap", *chosen, "--dry-run", *options)
+    assert code == 0, err
+
+
+def test_every_corpus_of_the_catalogue_has_a_way_to_arousal_and_valence():
+    for corpus in load_catalogue().corpora.values():
+        assert corpus.emotions or set(corpus.targets) == {"arousal", "valence"}
