@@ -360,6 +360,9 @@ def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence
     if bool(request.k) != (protocol.needs == "k"):
         found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
         yield Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there")
+    if request.target == "language" and protocol.name != "pooled":
+        todo = "Only corpora of several languages together can be told apart by it"
+        yield Fault("--target language", name, "--protocol pooled", todo)
     if any(k < 1 for k in request.k):
         yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
     if not 0 < request.weight < float("inf"):

@@ -156,14 +156,12 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
     return {
         "refused": "",
         "task_emotions": list(options.task.emotions),
+        "target": options.task.target,
         "indexes": {d.stored: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
         "tested": [data.stored for data in choice.tested],
         "pool": _pool(choice, options),
-        "partial": "; ".join(
-            data.partial if len(choice.tested) == 1 else f"{data.corpus.name} {data.partial}"
-            for data in choice.tested
-            if data.partial
-        ),
+        "partial": "; ".join(data.partial for data in choice.tested if data.partial),
+        "partials": {data.stored: data.partial for data in choice.corpora if data.partial},
         "features_argument": choice.source.argument,
         "space_file": options.space_file,
         **_made_by(choice),

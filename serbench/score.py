@@ -182,6 +182,7 @@ def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[
         "transductive": False,
         "sources": {"id": [], "emotion": []},
         "partial": data.partial,
+        "partials": {data.corpus.name: data.partial} if data.partial else {},
         "notes": [note] if note else [],
         "person": data.corpus.person,
     }

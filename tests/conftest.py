@@ -226,6 +226,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         "task_emotions": emotions,
         "index": index_fingerprint(index),
         "partial": "",
+        "partials": {},
         "basis": "made up",
         "serbench": "0.1.0",
         "versions": {"numpy": "2.4"},

@@ -245,8 +245,7 @@ def test_json_holds_versions_seed_corpus_features_classifier_and_settings(store)
     for path in store.cells:
         record = read_json(path)
         (made,) = [c for c in whole["cells"].values() if all(c[k] == v for k, v in record["cell"].items())]
-        assert made["index"] == record["indexes"][record["cell"]["corpus"]]
-        same = ("serbench", "versions", "basis", "partial", "feature_key", "revision")
+        same = ("serbench", "versions", "indexes", "basis", "partials", "feature_key", "revision")
         assert {name: made[name] for name in same} == {name: record[name] for name in same}
         assert whole["settings"][made["settings"]] == {k: record[k] for k in ("settings", "default")}
         assert made["settings"] == settings_key(record)

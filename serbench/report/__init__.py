@@ -32,10 +32,14 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
+from serbench.report.transfer import Crossing, Curve, crossings, curves, transfer_tables
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
 
-STEMS = ("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds")
+STEMS = (
+    *("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds"),
+    *("transfer", "scalings", "languages", "curves", "protocols"),
+)
 """Kinds of tables that a report has or has not."""
 
 
@@ -43,8 +47,8 @@ STEMS = ("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", 
 class Report:
     """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing.
 
-    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line. `compared`
-    and `indexes` are what the tables were made from, for figures and the page.
+    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line.
+    `compared`, `indexes`, `crossed` and `curves` are what the tables were made from, for figures and the page.
     """
 
     tables: tuple[Table, ...]
@@ -55,6 +59,8 @@ class Report:
     made_with: str
     compared: tuple[tuple[Matrix, Contests], ...]
     indexes: tuple[Indexed, ...]
+    crossed: tuple[Crossing, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -96,7 +102,11 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     """
     cells = keep_comparable(load_outcomes(store))
     places = {name: i for i, name in enumerate(row_order)}
-    found = matrices(cells, lambda name: places.get(name, len(places)))
+
+    def order(name: str) -> int:
+        return places.get(name, len(places))
+
+    found = matrices(cells, order)
     indexes = read_indexes(store)
     tables = [data_table(indexes)]
     compared = [(matrix, contests(matrix)) for matrix in found]
@@ -104,6 +114,9 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     tables += [recall_matrix(matrix) for matrix in found]
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]
+    pairs = crossings(cells, order)
+    drawn = curves(cells, pairs, order)
+    tables += transfer_tables(cells, pairs, drawn, {corpus.name: corpus.language for corpus in indexes}, order)
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {
@@ -128,6 +141,8 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         made_with=made_with(scored),
         compared=tuple(compared),
         indexes=tuple(indexes),
+        crossed=tuple(pairs),
+        curves=tuple(drawn),
     )
 
 

@@ -273,8 +273,8 @@ def _changes(a: CellOutcomes, b: CellOutcomes) -> Iterator[Change]:
         (f"{a.cell['features']} features", one.feature_key, other.feature_key),
         (f"{a.cell['classifier']} revision", str(one.revision), str(other.revision)),
         (f"{a.cell['classifier']} settings", one.settings, other.settings),
-        (f"index of {a.cell['corpus']}", one.index, other.index),
-        (f"completeness of {a.cell['corpus']}", one.partial or "whole", other.partial or "whole"),
+        ("indexes", worded(one.indexes), worded(other.indexes)),
+        ("completeness", worded(one.partials) or "whole", worded(other.partials) or "whole"),
         (f"predictions of {a.cell['classifier']}", _file(a), _file(b)),
     ]
     yield from (fact for fact in facts if fact[1] != fact[2])

@@ -51,13 +51,15 @@ class Entry:
     """The text of one place in a table; `best` is set in bold.
 
     `aside` is what readers see behind it (an interval, a mark); CSV has the text alone, a number.
-    `verdict`: see `Contest.verdict`.
+    `verdict`: see `Contest.verdict`. `step`: its colour where a page shows the table as a heat map, one of
+    `colours.scale`.
     """
 
     text: str
     best: bool = False
     aside: str = ""
     verdict: str = ""
+    step: int | None = None
 
     @property
     def whole(self) -> str:

@@ -172,9 +172,14 @@ class Matrix:
 
 
 def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:
-    """Sort cells into one matrix per variant that has predictions; `order` places feature sets and classifiers."""
+    """Sort cells into one matrix per variant that has predictions; `order` places feature sets and classifiers.
+
+    Protocols of pairs of corpora have tables of their own; see `transfer.py`.
+    """
     by_variant: dict[Variant, list[CellOutcomes]] = {}
     for cell in cells:
+        if find_protocol(cell.cell["protocol"]).is_pairwise:
+            continue
         by_variant.setdefault(Variant.of(cell), []).append(cell)
     by_variant = _beside_grid(by_variant)
     ordered = sorted(by_variant.items(), key=lambda item: item[0].order)
@@ -265,7 +270,7 @@ def _placed(variant: Variant, cells: Iterable[CellOutcomes]) -> dict[Place, Cell
     """Put cells into their places; one that was refused gives way to one with predictions."""
     placed: dict[Place, CellOutcomes] = {}
     for cell in sorted(cells, key=lambda cell: bool(cell.outcomes)):
-        place = cell.cell["features"], _row_name(cell), cell.cell["corpus"]
+        place = cell.cell["features"], row_name(cell), cell.cell["corpus"]
         if place in placed and placed[place].outcomes:
             found = f"two cells for one place of '{variant.title}'"
             raise StoreError("cells", found, "one", "Delete one and run it again")
@@ -287,7 +292,8 @@ def _partial_option(matrix: Matrix, corpus: str) -> str:
     return " --partial" if any(c.record.get("partial") for p, c in matrix.cells.items() if p[2] == corpus) else ""
 
 
-def _row_name(cell: CellOutcomes) -> str:
+def row_name(cell: CellOutcomes) -> str:
+    """Name the classifier of a cell, with its space where that is another than the standard one."""
     space = cell.cell["space"]
     name = str(cell.cell["classifier"])
     return name if space == "standard" or cell.is_outside else f"{name} ({space})"

@@ -36,6 +36,7 @@ GIVEN = "given"
 
 _UNKNOWN: dict[str, Any] = {
     "partial": "",
+    "partials": {},
     "basis": "",
     "serbench": "",
     "versions": {},

@@ -8,7 +8,7 @@ the same whole, with the settings and the feature sets. There are no times, host
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,9 @@ from serbench.keys import digest
 
 Line = tuple[str, str]
 """A word and what it stands for, e.g. ("packages", "numpy 2.4, scipy 1.17")."""
+
+
+_BY_CORPUS = ("indexes", "partials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ class Provenance:
     emotions: tuple[str, ...]
     serbench: str
     versions: Mapping[str, str]
-    index: str
+    indexes: Mapping[str, str]
     basis: str
-    partial: str
+    partials: Mapping[str, str]
     feature_key: str
     revision: int
     settings: str
@@ -51,9 +54,9 @@ class Provenance:
             emotions=tuple(record["task_emotions"]),
             serbench=record["serbench"],
             versions=record["versions"],
-            index=worded(record["indexes"]) if len(record["indexes"]) > 1 else "".join(record["indexes"].values()),
+            indexes=record["indexes"],
             basis=record.get("basis", ""),
-            partial=record["partial"],
+            partials=record["partials"],
             feature_key=record["feature_key"],
             revision=record["revision"],
             settings=settings_key(record),
@@ -74,12 +77,14 @@ class Provenance:
         nested = ("cell", "space", OUTSIDE)
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in nested}
         outside = {f"{OUTSIDE}_{name}": value for name, value in self.outside.items()}
-        return {**self.cell, **own, "emotions": list(self.emotions), "versions": dict(self.versions), **outside}
+        plain = {"emotions": list(self.emotions), **{name: dict(own[name]) for name in ("versions", *_BY_CORPUS)}}
+        return {**self.cell, **own, **plain, **outside}
 
     @property
     def row(self) -> dict[str, Any]:
         """All of it as a row of a table."""
-        return {**self.json, "emotions": ", ".join(self.emotions), "versions": worded(self.versions)}
+        by_corpus = {name: worded(getattr(self, name)) for name in ("versions", *_BY_CORPUS)}
+        return {**self.json, "emotions": ", ".join(self.emotions), **by_corpus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ def origin_of(cells: Iterable[Provenance]) -> Origin:
         *(line for line in known if line[1]),
         *_distinct(of_grid, lambda p: ("classifier", _classifier(p))),
         *_distinct((p for p in made if p.outside), lambda p: (OUTSIDE, _outside(p))),
-        *_distinct(made, lambda p: ("corpus", _corpus(p))),
+        *sorted({line for p in made for line in _corpora(p)}),
         ("provenance", f"{digest(list(keys))[:12]}, {len(made)} cells of provenance.csv"),
     ]
     return Origin(digest(list(keys))[:12], tuple(lines), keys)
@@ -180,8 +185,10 @@ def _is_cut(p: Provenance) -> bool:
     return bool(seconds_of(p.cell["preprocessing"]))
 
 
-def _corpus(p: Provenance) -> str:
-    return _index(p.cell["corpus"], p.index, p.partial)
+def _corpora(p: Provenance) -> Iterator[Line]:
+    """Name the corpora that a cell trains on and tests, in the states that it has seen."""
+    for name, state in sorted(p.indexes.items()):
+        yield "corpus", _index(name, state, p.partials.get(name, ""))
 
 
 def _index(name: str, index: str, partial: str) -> str:

@@ -1,0 +1,429 @@
+"""Cells across corpora -> tables: who trains whom, what scaling does, how near languages are, what k utterances add.
+
+Values are UAR by the headline rule over all utterances that a cell predicts, with their intervals over its speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serbench.corpora.languages import family, primary
+from serbench.metrics import METRICS
+from serbench.protocols import PROTOCOLS, find_protocol
+from serbench.report.breakdowns import difference_interval
+from serbench.report.colours import step_of
+from serbench.report.formats import Entry, Table
+from serbench.report.matrices import Variant, row_name
+from serbench.report.outcomes import CellOutcomes
+from serbench.report.provenance import Origin, origin_of
+from serbench.report.scores import metric_interval, pool_confusion, unit_stack
+from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed, signed, transductive_note
+from serbench.stats import Interval
+
+Row = tuple[str, str]
+"""Feature set and classifier."""
+Pair = tuple[str, str]
+"""Corpus that trains, corpus that is tested."""
+Order = Callable[[str], int]
+
+SCALINGS = ("train", "speaker", "corpus", "none")
+DIAGONAL_NOTE = "Bold: the diagonal, each corpus by itself (within)."
+MARKS = {"chance": "c", "below": "b"}
+MARK_NOTES = {
+    "c": "c: cannot be told from chance, as the interval holds it.",
+    "b": "b: below chance, the whole interval.",
+}
+
+
+def mark_notes(values: Iterable[Value | None]) -> list[str]:
+    """Say what the marks of values mean."""
+    shown = [value for value in values if value]
+    told = [note for mark, note in MARK_NOTES.items() if any(value.mark == mark for value in shown)]
+    is_default = any(not value.cell.contender for value in shown)
+    return told + ([f"{DEFAULT_MARK} default setting, as there is no nested one."] if is_default else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all cells of a table across corpora share."""
+
+    task: str
+    scaling: str
+    preprocessing: str
+    seed: int
+    emotions: tuple[str, ...]
+
+    @staticmethod
+    def of(cell: CellOutcomes) -> Setup:
+        """Return the setup of a cell."""
+        v = Variant.of(cell)
+        return Setup(v.task, v.scaling, v.preprocessing, v.seed, v.emotions)
+
+    @property
+    def title(self) -> str:
+        """The setup in words."""
+        pieces = [] if self.preprocessing == "none" else [self.preprocessing]
+        scaling = f"scaling per {self.scaling}" if self.scaling in ("speaker", "corpus") else f"scaling {self.scaling}"
+        return ", ".join([self.task, *pieces, scaling, f"seed {self.seed}"])
+
+    @property
+    def chance(self) -> float:
+        """UAR of guessing."""
+        return 1 / len(self.emotions)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The UAR of a cell with its interval, against chance."""
+
+    cell: CellOutcomes
+    uar: float
+    interval: Interval | None
+
+    @staticmethod
+    def of(cell: CellOutcomes) -> Value | None:
+        """Score a cell; None where it has no predictions, or lacks an emotion."""
+        if cell.headline is None:
+            return None
+        stack = unit_stack(cell, cell.headline)
+        whole = stack.sum(axis=0)
+        if not whole.sum(axis=1).all():
+            return None
+        return Value(cell, METRICS["uar"](whole), metric_interval(stack, "uar"))
+
+    @property
+    def chance(self) -> float:
+        """UAR of guessing."""
+        return 1 / len(self.cell.emotions)
+
+    @property
+    def mark(self) -> str:
+        """How it stands to chance, by its interval; nothing where it is above."""
+        if self.interval is None or self.interval.low > self.chance:
+            return ""
+        return MARKS["below" if self.interval.high < self.chance else "chance"]
+
+    @property
+    def reason_below(self) -> str:
+        """What a model did that came out below chance: which emotion it said most, where it should have been 1 in n."""
+        assert self.cell.headline is not None
+        predicted = pool_confusion(self.cell, self.cell.headline).sum(axis=0)
+        most = int(predicted.argmax())
+        share = predicted[most] / predicted.sum()
+        return f"{share:.0%} of its predictions are {self.cell.emotions[most]}"
+
+    def entry(self, *, low: float, high: float, is_diagonal: bool = False) -> Entry:
+        """Return it as a place of a heat map."""
+        default = "" if self.cell.contender else DEFAULT_MARK
+        aside = f"{bracketed(self.interval)} {self.mark}".strip()
+        return Entry(f"{self.uar:.3f}{default}", is_diagonal, aside, step=step_of(self.uar, low, high))
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """All pairs of corpora of one setup, by feature set and classifier; a corpus with itself is from `within`."""
+
+    setup: Setup
+    corpora: tuple[str, ...]
+    rows: tuple[Row, ...]
+    values: Mapping[tuple[Row, Pair], Value]
+    refused: Mapping[tuple[Row, Pair], str]
+    cells: tuple[CellOutcomes, ...]
+
+    @property
+    def origin(self) -> Origin:
+        """What made its values."""
+        return origin_of(cell.provenance for cell in self.cells if cell.outcomes)
+
+    def of(self, row: Row, pair: Pair) -> Value | None:
+        """Return the value of a pair, where there is one."""
+        return self.values.get((row, pair))
+
+
+def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
+    """Put cells of `cross` and those of `within` that belong to them together, setup by setup."""
+    by_setup: dict[Setup, list[CellOutcomes]] = {}
+    for cell in cells:
+        if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
+            by_setup.setdefault(Setup.of(cell), []).append(cell)
+    wanted = {s: of for s, of in by_setup.items() if any(c.cell["protocol"] == "cross" and c.outcomes for c in of)}
+    in_order = sorted(wanted, key=lambda s: (s.task, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
+    return [_crossing(setup, wanted[setup], order) for setup in in_order]
+
+
+def _crossing(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -> Crossing:
+    across = [cell for cell in cells if cell.cell["protocol"] == "cross"]
+    corpora = sorted({name for cell in across for name in (cell.cell["train"], cell.cell["corpus"])})
+    rows = in_row_order({row_of(cell) for cell in across}, order)
+    members = [c for c in cells if c.cell["corpus"] in corpora and row_of(c) in rows]
+    placed = {(row_of(cell), (cell.cell["train"], cell.cell["corpus"])): cell for cell in members}
+    values = {place: value for place, cell in placed.items() if (value := Value.of(cell))}
+    refused = {place: cell.reason for place, cell in placed.items() if cell.reason}
+    return Crossing(setup, tuple(corpora), rows, values, refused, tuple(members))
+
+
+def row_of(cell: CellOutcomes) -> Row:
+    """Feature set and classifier of a cell."""
+    return cell.cell["features"], row_name(cell)
+
+
+def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
+    """Sort rows as in Table 2."""
+    return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
+
+
+def transfer_table(crossing: Crossing) -> Table:
+    """Who trains (rows) whom (columns); the diagonal is each corpus by itself."""
+    shown = [value.uar for value in crossing.values.values()]
+    low, high = crossing.setup.chance, max(shown, default=1.0)
+    rows = []
+    for row in crossing.rows:
+        for source in crossing.corpora:
+            values = [(crossing.of(row, (source, target)), source == target) for target in crossing.corpora]
+            entries = [v.entry(low=low, high=high, is_diagonal=d) if v else Entry(NOTHING) for v, d in values]
+            rows.append((Entry(row[0]), Entry(row[1]), Entry(source), *entries))
+    header = ("features", "classifier", "trained on", *crossing.corpora)
+    title = f"Across corpora, UAR: {crossing.setup.title}"
+    return Table("transfer", title, header, tuple(rows), tuple(_transfer_notes(crossing)), 3, crossing.origin)
+
+
+def _transfer_notes(crossing: Crossing) -> Iterator[str]:
+    yield f"Rows train, columns are tested. {DIAGONAL_NOTE} Settings are chosen on the corpus that trains."
+    yield f"In brackets: 95 % intervals over the speakers tested. Chance: {crossing.setup.chance:.3f}."
+    yield from mark_notes(crossing.values.values())
+    if crossing.setup.scaling in ("speaker", "corpus"):
+        yield transductive_note(crossing.setup.scaling)
+    for (row, pair), value in crossing.values.items():
+        if value.uar < value.chance:
+            yield f"{pair[0]} -> {pair[1]}, {' '.join(row)}: {value.uar:.3f} is below chance; {value.reason_below}."
+    yield from sorted({f"{note}." for cell in crossing.cells for note in cell.record.get("notes", ())})
+    for (row, pair), reason in crossing.refused.items():
+        yield f"{NOTHING} {pair[0]} -> {pair[1]}, {' '.join(row)}: {reason}"
+
+
+def scaling_tables(found: Sequence[Crossing]) -> list[Table]:
+    """What each scaling does to the same pairs, for what was run with more than one."""
+    alike: dict[tuple[object, ...], list[Crossing]] = {}
+    for crossing in found:
+        s = crossing.setup
+        alike.setdefault((s.task, s.preprocessing, s.seed, s.emotions), []).append(crossing)
+    return [_scaling_table(of) for of in alike.values() if len(of) > 1]
+
+
+def _scaling_table(found: Sequence[Crossing]) -> Table:
+    first, *others = found
+    rows = []
+    for row in first.rows:
+        pairs = [(a, b) for a in first.corpora for b in first.corpora]
+        for pair in sorted(pairs, key=lambda pair: pair[0] == pair[1]):
+            base = first.of(row, pair)
+            if base is not None:
+                rows.append((*_labels(row, pair), Entry(f"{base.uar:.3f}"), *_differences(base, others, row, pair)))
+        rows += _means(first, others, row)
+    base_name = first.setup.scaling
+    header = ("features", "classifier", "pair", base_name, *(f"{c.setup.scaling} - {base_name}" for c in others))
+    notes = (
+        f"UAR with --scaling {base_name}, and what the others add to it on the same utterances, with 95 % intervals "
+        "over the speakers tested. Means are over all pairs of different corpora.",
+        "Per speaker, and per corpus for one that does not train, scaling sees unlabelled audio of the test: "
+        "transductive.",
+    )
+    title = f"What scaling does across corpora: {first.setup.task}, seed {first.setup.seed}"
+    made = [cell.provenance for crossing in found for cell in crossing.cells if cell.outcomes]
+    return Table("scalings", title, header, tuple(rows), notes, 3, origin_of(made))
+
+
+def _labels(row: Row, pair: Pair) -> tuple[Entry, Entry, Entry]:
+    return Entry(row[0]), Entry(row[1]), Entry(f"{pair[0]} -> {pair[1]}" if pair[0] != pair[1] else f"{pair[0]} within")
+
+
+def _differences(base: Value, others: Sequence[Crossing], row: Row, pair: Pair) -> Iterator[Entry]:
+    for crossing in others:
+        value = crossing.of(row, pair)
+        if value is None or value.cell.headline is None or base.cell.headline is None:
+            yield Entry(NOTHING)
+            continue
+        interval = difference_interval(value.cell, value.cell.headline, base.cell, base.cell.headline)
+        yield Entry(signed(value.uar - base.uar), aside=bracketed(interval))
+
+
+def _means(first: Crossing, others: Sequence[Crossing], row: Row) -> list[tuple[Entry, ...]]:
+    """Return the mean over pairs that all scalings have."""
+    pairs = [(a, b) for a in first.corpora for b in first.corpora if a != b]
+    whole = [p for p in pairs if all(c.of(row, p) for c in (first, *others))]
+    if len(whole) < 2:
+        return []
+    means = [_mean(crossing, row, whole) for crossing in (first, *others)]
+    added = [Entry(signed(mean - means[0])) for mean in means[1:]]
+    return [(Entry(row[0]), Entry(row[1]), Entry(f"mean of {len(whole)}"), Entry(f"{means[0]:.3f}", True), *added)]
+
+
+def _mean(crossing: Crossing, row: Row, pairs: Sequence[Pair]) -> float:
+    return float(np.mean([value.uar for pair in pairs if (value := crossing.of(row, pair))]))
+
+
+RELATIONS = ("same corpus", "same language", "same family", "other family", "unknown family")
+
+
+def relation_of(one: str, other: str) -> str:
+    """How near the languages of two different corpora are, by their tags.
+
+    >>> relation_of("en-US", "en-GB"), relation_of("de", "en"), relation_of("de", "pl")
+    ('same language', 'same family', 'other family')
+    """
+    if primary(one) == primary(other):
+        return "same language"
+    families = family(one), family(other)
+    if None in families:
+        return "unknown family"
+    return "same family" if families[0] == families[1] else "other family"
+
+
+def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | None:
+    """Mean UAR by how near the language of the training corpus is; None for fewer than two relations of pairs."""
+    relation = {
+        (a, b): "same corpus" if a == b else relation_of(languages[a], languages[b])
+        for a in crossing.corpora
+        for b in crossing.corpora
+    }
+    there = [name for name in RELATIONS if name in relation.values()]
+    if len(set(there) - {"same corpus"}) < 2:
+        return None
+    rows = []
+    for row in crossing.rows:
+        entries = []
+        for name in there:
+            of = [value.uar for pair, r in relation.items() if r == name and (value := crossing.of(row, pair))]
+            entries.append(Entry(f"{np.mean(of):.3f}", aside=f"({len(of)})") if of else Entry(NOTHING))
+        rows.append((Entry(row[0]), Entry(row[1]), *entries))
+    families = {corpus: family(languages[corpus]) or "unknown" for corpus in crossing.corpora}
+    spoken = "; ".join(f"{corpus}: {languages[corpus]}, {families[corpus]}" for corpus in crossing.corpora)
+    notes = (
+        "Mean UAR over pairs of corpora, and in brackets how many. Corpora differ in more than their language (who "
+        "speaks, how emotions were brought about, the recording), so that a difference need not be the language's.",
+        f"Languages and their branch of a family: {spoken}.",
+    )
+    title = f"By language: {crossing.setup.title}"
+    return Table("languages", title, ("features", "classifier", *there), tuple(rows), notes, 2, crossing.origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """UAR over the number k of utterances of the test corpus that train too; k = 0 is `cross`."""
+
+    setup: Setup
+    row: Row
+    pair: Pair
+    weight: str
+    points: Mapping[int, Value]
+    within: Value | None
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        return f"{' '.join(self.row)}, {self.pair[0]} -> {self.pair[1]}{self.weight}"
+
+
+def curves(cells: Sequence[CellOutcomes], found: Sequence[Crossing], order: Order) -> list[Curve]:
+    """Learning curves of the cells of `adapt`."""
+    by_curve: dict[tuple[Setup, Row, Pair, str], dict[int, Value]] = {}
+    for cell in cells:
+        value = Value.of(cell) if cell.cell["protocol"] == "adapt" else None
+        if value is not None:
+            given = dict(option.split("=") for option in cell.cell["options"].split())
+            weight = f", weight {given['weight']}" if "weight" in given else ""
+            key = Setup.of(cell), row_of(cell), (cell.cell["train"], cell.cell["corpus"]), weight
+            by_curve.setdefault(key, {})[int(given["k"])] = value
+    of_setup = {crossing.setup: crossing for crossing in found}
+    made = []
+    for (setup, row, pair, weight), points in by_curve.items():
+        crossing = of_setup.get(setup)
+        start = crossing.of(row, pair) if crossing else None
+        whole = {**({0: start} if start else {}), **points}
+        within = crossing.of(row, (pair[1], pair[1])) if crossing else None
+        made.append(Curve(setup, row, pair, weight, dict(sorted(whole.items())), within))
+    places = {row: i for i, row in enumerate(in_row_order({curve.row for curve in made}, order))}
+    return sorted(made, key=lambda c: (c.setup.title, places[c.row], c.pair, c.weight))
+
+
+def curve_tables(found: Sequence[Curve]) -> list[Table]:
+    """One table per setup: UAR over k."""
+    by_setup: dict[Setup, list[Curve]] = {}
+    for curve in found:
+        by_setup.setdefault(curve.setup, []).append(curve)
+    return [_curve_table(setup, of) for setup, of in by_setup.items()]
+
+
+def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
+    numbers = sorted({k for curve in found for k in curve.points})
+    values = [value.uar for curve in found for value in (*curve.points.values(), curve.within) if value]
+    low, high = setup.chance, max(values)
+    rows = []
+    for curve in found:
+        shown = [*(curve.points.get(k) for k in numbers), curve.within]
+        entries = [value.entry(low=low, high=high) if value else Entry(NOTHING) for value in shown]
+        pair = f"{curve.pair[0]} -> {curve.pair[1]}{curve.weight}"
+        rows.append((Entry(curve.row[0]), Entry(curve.row[1]), Entry(pair), *entries))
+    header = ("features", "classifier", "pair", *(f"k={k}" for k in numbers), "within")
+    notes = [
+        "UAR when k utterances of the test corpus, of others than the people tested, train too; k=0 is cross. They "
+        "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones; settings are "
+        "those of cross. within trains on all other people of the test corpus and nothing else.",
+        "One draw per seed: --seed shows how much values depend on it.",
+        f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}.",
+    ]
+    notes += mark_notes(value for curve in found for value in curve.points.values())
+    made = [value.cell.provenance for curve in found for value in (*curve.points.values(), curve.within) if value]
+    return Table("curves", f"Learning curves: {setup.title}", header, tuple(rows), tuple(notes), 3, origin_of(made))
+
+
+def protocol_tables(cells: Sequence[CellOutcomes], order: Order) -> list[Table]:
+    """Protocols side by side, setup by setup, where corpora meet in some of them."""
+    by_setup: dict[Setup, list[CellOutcomes]] = {}
+    for cell in cells:
+        if not cell.is_outside and cell.outcomes:
+            by_setup.setdefault(Setup.of(cell), []).append(cell)
+    across = {s: of for s, of in by_setup.items() if any(find_protocol(c.cell["protocol"]).is_across for c in of)}
+    tables = [_protocol_table(setup, of, order) for setup, of in across.items()]
+    return sorted(tables, key=lambda table: table.title)
+
+
+def _protocol_table(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -> Table:
+    corpora = sorted({cell.cell["corpus"] for cell in cells})
+    kinds: dict[tuple[int, str], None] = {}
+    placed: dict[tuple[Row, str, str], Value] = {}
+    for cell in cells:
+        variant, value = Variant.of(cell), Value.of(cell)
+        kinds[list(PROTOCOLS).index(variant.protocol), variant.protocol_title] = None
+        if value is not None:
+            placed[row_of(cell), variant.protocol_title, cell.cell["corpus"]] = value
+    low, high = setup.chance, max((v.uar for v in placed.values()), default=1.0)
+    rows = []
+    for row in in_row_order({row_of(cell) for cell in cells}, order):
+        for _, kind in sorted(kinds):
+            found = [placed.get((row, kind, corpus)) for corpus in corpora]
+            if any(found):
+                entries = [value.entry(low=low, high=high) if value else Entry(NOTHING) for value in found]
+                rows.append((Entry(row[0]), Entry(row[1]), Entry(kind), *entries))
+    notes = [f"UAR over all utterances tested, with 95 % intervals over speakers. Chance: {setup.chance:.3f}."]
+    notes += mark_notes(placed.values())
+    origin = origin_of(cell.provenance for cell in cells)
+    header = ("features", "classifier", "protocol", *corpora)
+    return Table("protocols", f"Protocols side by side: {setup.title}", header, tuple(rows), tuple(notes), 3, origin)
+
+
+def transfer_tables(
+    cells: Sequence[CellOutcomes],
+    found: Sequence[Crossing],
+    drawn: Sequence[Curve],
+    languages: Mapping[str, str],
+    order: Order,
+) -> list[Table]:
+    """All tables of what was trained and tested across corpora."""
+    tables = [transfer_table(crossing) for crossing in found]
+    tables += scaling_tables(found)
+    tables += [table for crossing in found if (table := language_table(crossing, languages))]
+    return [*tables, *curve_tables(drawn), *protocol_tables(cells, order)]
