@@ -281,7 +281,8 @@ def missing_features(member: Member, source: FeatureSource, store: Store) -> dic
 
 def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, *, is_across: bool) -> list[str]:
     """Word what every table must say of the corpora of a cell, beside what its test corpus lacks."""
-    told = [note for m in tested for note in (m.data.note, "" if task.is_of_people else confounded(m.selected, m.person))]
+    told = [m.data.note for m in tested]
+    told += [] if task.is_of_people else [confounded(m.selected, m.person) for m in tested]
     for member in (*tested, *others):
         notes = task.notes(member.data.index, member.data.corpus)
         told += [f"{member.name}: {note}" for note in notes] if len(tested) + len(others) > 1 else notes
