@@ -460,14 +460,13 @@ def run_experiment(
     for grid in described.experiment.grids:
         names = [name for name in grid.corpora or described.experiment.corpora if name in present]
         if len(names) < grid.fewest_corpora:
-            n = grid.fewest_corpora
-            skipped[grid.title] = f"needs {n} corpora at least, and {', '.join(names) or 'none'} of its own is here"
+            skipped[grid.title] = f"needs {grid.fewest_corpora} corpora, here: {', '.join(names) or 'none'}"
             continue
         try:
             planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
             on_plan(planned)
             grids.append(planned if dry_run else run_planned_grid(planned))
-        except (CorpusError, ProtocolError) as error:
+        except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
             failed[grid.title] = str(error)
     result = ExperimentResult(described, tuple(present), absent, skipped, failed, earlier, tuple(grids), None)
     if dry_run or not grids:
@@ -490,10 +489,11 @@ def _here(
         if wanted is not None and name not in wanted:
             absent[name] = "not asked for"
         elif reason := why_absent(corpus):
-            absent[name] = f"not on this disk ({reason}); get it: {corpus.homepage or corpus.licence}"
+            absent[name] = f"not on this disk: {reason}"
     present = [name for name in of_experiment if name not in absent]
     if not present:
-        raise CorpusError([Fault(name, why, "at least one corpus of the experiment") for name, why in absent.items()])
+        expected = "at least one corpus of the experiment"
+        raise CorpusError([Fault(name, why, expected, _LIST) for name, why in absent.items()])
     return present, absent
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +20,7 @@ from serbench.cli.options import (
 from serbench.terminal import print_plan, print_table, prose, say, say_grid
 
 if TYPE_CHECKING:
-    from serbench.api import ExperimentResult, GridResult, Workspace
+    from serbench.api import Corpus, ExperimentResult, GridResult, Workspace
 
 experiments_app = typer.Typer(help="Whole tables of papers, to run and to hold against ours.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ def run(
     for table in result.tables:
         print_table(table)
         print()
-    _say_left_out(result)
+    _say_left_out(result, api.list_corpora(workspace))
     if result.report is not None:
         print(f"Open {results}/report/index.html; more tables: serbench report{results_option(results)}")
     if has_failed or result.failed:
@@ -87,13 +87,13 @@ def _plan_printer(workspace: Workspace, *, cell_by_cell: bool) -> Callable[[Grid
     return show
 
 
-def _say_left_out(result: ExperimentResult) -> None:
+def _say_left_out(result: ExperimentResult, known: Mapping[str, tuple[Corpus, str | None]]) -> None:
     """Say what is missing on this disk, which grids that leaves out, and whether the description has changed."""
     n = len(result.absent) + len(result.present)
     if result.absent:
         say(f"{len(result.absent)} of {n} corpora of {result.described.name} took no part:")
     for name, reason in result.absent.items():
-        say(f"  {name}: {reason}")
+        say(f"  {name}: {reason}; get it: {known[name][0].homepage or known[name][0].licence}")
     for title, reason in result.skipped.items():
         say(prose(f"Left out, {title}: {reason}"))
     for title, reason in result.failed.items():

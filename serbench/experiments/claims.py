@@ -81,11 +81,11 @@ class Judgement:
         if not self.rulings:
             return ""
         told = [f"{_prefix(r.column)}{r.words} ({r.state})" for r in self.rulings if r.state != "missing"]
-        reasons: dict[str, list[str]] = {}
+        columns: dict[str, list[str]] = {}
         for ruling in self.rulings:
             if ruling.state == "missing":
-                reasons.setdefault(ruling.words, []).append(ruling.column)
-        told += [f"{_prefix(', '.join(filter(None, columns)))}no value, {why}" for why, columns in reasons.items()]
+                columns.setdefault(ruling.words, []).append(ruling.column)
+        told += [f"{_prefix(', '.join(filter(None, of)))}no value, {why}" for why, of in columns.items()]
         return f"{self._counted}{'; '.join(told)}"
 
     @property
@@ -158,7 +158,7 @@ def _compare(test: Trial, book: Book, where: Selection, here: list[Measured], me
         state = "undecided"
     deciding = _deciding(test, gaps, states, state)
     words = _difference_words(deciding, metric)
-    more = f", as of {len(pairs)} comparisons the one that decides" if len(pairs) > 1 else ""
+    more = f", which decides among {len(pairs)} comparisons" if len(pairs) > 1 else ""
     lost = f"; others have no value: {'; '.join(dict.fromkeys(lacking))}" if lacking else ""
     return state, f"{words}{more}{lost}"
 
@@ -232,7 +232,7 @@ def _hold_to_number(test: Trial, book: Book, where: Selection, here: list[Measur
         state = "undecided"
     of_state = [m for m, own in zip(here, states, strict=True) if own == state] or here
     worst = max(of_state, key=lambda m: m.value) if test.side == "below" else min(of_state, key=lambda m: m.value)
-    more = f", as of {len(here)} cells the one that decides" if len(here) > 1 else ""
+    more = f", which decides among {len(here)} cells" if len(here) > 1 else ""
     return state, f"{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}{more}"
 
 

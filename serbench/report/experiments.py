@@ -50,11 +50,21 @@ class Recorded:
         return self.described.experiment
 
     @property
+    def left_out(self) -> str:
+        """Corpora that took no part, by reason."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.absent.items():
+            reasons.setdefault(why, []).append(name)
+        return "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+
+    @property
     def note(self) -> str:
         """What it is, and which state of it."""
         name, digest = self.described.name, self.described.digest
+        absent = f" Took no part: {self.left_out}." if self.absent else ""
         changed = "; serbench brings another description under this name now, run it again" if self.is_changed else ""
-        return f"{self.experiment.title}. {self.experiment.citation} Experiment {name}, frozen as {digest}{changed}."
+        frozen = f"Experiment {name}, frozen as {digest}{changed}."
+        return f"{self.experiment.title}. {self.experiment.citation} {frozen}{absent}"
 
 
 def read_recorded(store: Store) -> list[Recorded]:
@@ -105,8 +115,8 @@ class CellBook:
         if matching:
             return [why for cell in matching if (why := _why_none(cell))]
         named = {name for column in ("corpus", "train") for value in where.get(column, ()) for name in value.split("+")}
-        absent = [f"{name}: {why}" for name, why in self.recorded.absent.items() if name in named]
-        return absent or [why for grid, why in self.recorded.skipped.items() if _is_of(grid, where)]
+        absent = {why for name, why in self.recorded.absent.items() if name in named}
+        return sorted(absent) or [why for grid, why in self.recorded.skipped.items() if _is_of(grid, where)]
 
     def gap(self, a: Measured, b: Measured, n_comparisons: int) -> tuple[float, Interval | None]:
         """Return a less b, with an interval that holds together with those of so many other comparisons.
