@@ -464,10 +464,11 @@ def run_experiment(
             continue
         try:
             planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
-            on_plan(planned)
-            grids.append(planned if dry_run else run_planned_grid(planned))
         except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
             failed[grid.title] = str(error)
+            continue
+        on_plan(planned)
+        grids.append(planned if dry_run else run_planned_grid(planned))
     result = ExperimentResult(described, tuple(present), absent, skipped, failed, earlier, tuple(grids), None)
     if dry_run or not grids:
         return result

@@ -21,7 +21,7 @@ from serbench.report.experiments import CellBook, Recorded, claim_table, judgeme
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.scores import unit_stack
 from serbench.report.tables import bracketed
-from serbench.sealed import read_json
+from serbench.sealed import read_json, write_json
 from serbench.stats import Interval, against_best
 
 AWAITED = {*ACROSS, "holdout"} - set(PROTOCOLS)
@@ -233,6 +233,25 @@ def test_a_changed_description_is_told_and_the_recorded_one_is_kept(experiment, 
     assert str(tmp_path) not in json.dumps(record["cells"])
 
 
+def test_a_record_that_cannot_be_used_is_told_and_stops_no_report(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    place = workspace(corpora)
+    run_experiment(str(file), place)
+    path = tmp_path / "results" / "experiments" / "mine.json"
+    write_json(path, {**read_json(path), "text": TEXT.replace("kind: best", "kind: top")})
+    with pytest.warns(UserWarning, match=r"mine\.json: the record of an experiment cannot be used"):
+        assert not make_report(place).of("claims")
+    path.write_text("{}")
+    with pytest.warns(UserWarning, match="left out; run it again"):
+        assert not make_report(place).of("claims")
+
+
+def test_a_newer_description_that_comes_with_serbench_is_told_in_the_report(book):
+    assert "run it again" not in book.recorded.note
+    changed = dataclasses.replace(book.recorded, is_changed=True)
+    assert "serbench brings another description under this name now, run it again" in changed.note
+
+
 def _values(report):
     (table,) = report.of("experiment")
     return table
@@ -279,6 +298,8 @@ def test_run_prints_tables_within_80_columns_and_ends_well_with_corpora_missing(
     assert "1 of 3 corpora of mine took no part:" in err
     assert "gone: not on this disk: no such folder; get it: CC0-1.0" in err
     assert max(len(line) for line in out.splitlines() if not line.startswith("Open ")) <= 80
+    code, out, err = cli("report", "--results", tmp_path / "results")
+    assert (code, "Claims: mine" in out) == (0, True), err
     code, out, err = cli("store", "check", "--results", tmp_path / "results")
     assert (code, "1 experiments" in out) == (0, True), err
 

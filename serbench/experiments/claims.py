@@ -12,7 +12,7 @@ contradicted once more than m - n fail; until then nobody can tell. Columns with
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -113,54 +113,51 @@ def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
 
 
 def _rulings(test: Trial, book: Book, metric: str) -> Iterator[Ruling]:
-    rule = _compare if test.than or test.kind == "best" else _hold_to_number
+    rule = _rule_on_differences if test.than or test.kind == "best" else _rule_on_values
     for values in itertools.product(*test.each.values()):
-        column = dict(zip(test.each, ((value,) for value in values), strict=True))
-        name = " ".join(values)
-        where = {**test.where, **column}
+        where = {**test.where, **{name: (value,) for name, value in zip(test.each, values, strict=True)}}
         here = _found(book, {**where, **test.this}, metric)
-        if not here:
-            yield Ruling(name, "missing", _why({**where, **test.this}, book))
+        if here:
+            yield Ruling(" ".join(values), *rule(test, book, where, here, metric))
         else:
-            state, words = rule(test, book, where, here, metric)
-            yield Ruling(name, state, words)
+            why = book.lacking(_cells_of({**where, **test.this}))
+            yield Ruling(" ".join(values), "missing", _joined(why) or "not run")
 
 
 def _found(book: Book, where: Selection, metric: str) -> list[Measured]:
     names = where.get("metric", (metric,))
-    cells = {column: values for column, values in where.items() if column != "metric"}
-    return [measured for name in names for measured in book.select(cells, name)]
+    return [measured for name in names for measured in book.select(_cells_of(where), name)]
 
 
-def _why(where: Selection, book: Book) -> str:
-    cells = {column: values for column, values in where.items() if column != "metric"}
-    return "; ".join(dict.fromkeys(book.lacking(cells))) or "not run"
+def _joined(reasons: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
 
 
-def _compare(test: Trial, book: Book, where: Selection, here: list[Measured], metric: str) -> tuple[str, str]:
-    """Rule on differences: every one must lie on the side that the test names."""
-    others = {**where} if test.kind == "best" else {}
-    if test.kind == "best":
-        rivals = [m for m in _found(book, others, metric) if m not in here]
-        pairs = [(a, b) for a in here for b in rivals]
-        lacking = book.lacking(others)
-    else:
-        named = {*test.ignoring, "inner", *test.this, *(column for than in test.than for column in than)}
-        rivals = [m for than in test.than for m in _found(book, {**where, **than}, metric)]
-        pairs = [(a, b) for a in here for b in rivals if a is not b and _agree(a, b, named)]
-        lacking = [why for than in test.than for why in book.lacking(_cells_of({**where, **than}))]
+def _rule_on_differences(
+    test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
+) -> tuple[str, str]:
+    """Return the state of a column and its words: every difference must lie on the side that the test names."""
+    against = [where] if test.kind == "best" else [{**where, **than} for than in test.than]
+    rivals = [rival for other in against for rival in _found(book, other, metric) if rival not in here]
+    lacking = [why for other in against for why in book.lacking(_cells_of(other))]
+    pairs = [(a, b) for a in here for b in rivals if test.kind == "best" or _agree(a, b, _named(test))]
     if not pairs:
-        return "missing", "; ".join(dict.fromkeys(lacking)) or "nothing to hold it against"
+        return "missing", _joined(lacking) or "nothing to hold it against"
     gaps = [(a, b, *book.gap(a, b, len(pairs))) for a, b in pairs]
     states = [_side(test, interval) for _, _, _, interval in gaps]
-    state = _together(states)
-    if state == "holds" and lacking:
-        state = "undecided"
-    deciding = _deciding(test, gaps, states, state)
-    words = _difference_words(deciding, metric)
+    state = _together(states, is_whole=not lacking)
+    words = _difference_words(_deciding(test, gaps, states, state))
     more = f", which decides among {len(pairs)} comparisons" if len(pairs) > 1 else ""
-    lost = f"; others have no value: {'; '.join(dict.fromkeys(lacking))}" if lacking else ""
-    return state, f"{words}{more}{lost}"
+    return state, f"{words}{more}{_lost(lacking)}"
+
+
+def _named(test: Trial) -> set[str]:
+    """Columns that cells may differ in which are held against each other."""
+    return {*test.ignoring, "inner", *test.this, *(column for than in test.than for column in than)}
+
+
+def _lost(lacking: Sequence[str]) -> str:
+    return f"; others have no value: {_joined(lacking)}" if lacking else ""
 
 
 def _cells_of(where: Selection) -> Selection:
@@ -193,21 +190,21 @@ def _within(low: float, high: float, margin: float) -> str:
     return "fails" if low > margin or high < -margin else "undecided"
 
 
-def _together(states: Sequence[str]) -> str:
-    """State of a column in which every comparison must hold."""
+def _together(states: Sequence[str], *, is_whole: bool) -> str:
+    """State of a column in which every comparison must hold; where some cannot be made, it cannot hold."""
     if "fails" in states:
         return "fails"
-    return "holds" if all(state == "holds" for state in states) else "undecided"
+    return "holds" if is_whole and all(state == "holds" for state in states) else "undecided"
 
 
 def _deciding(test: Trial, gaps: Sequence[Gap], states: Sequence[str], state: str) -> Gap:
     """The difference that speaks most against the test, among those that have the state of the column if any does."""
-    worst = {"below": lambda gap: -gap[2], "similar": lambda gap: -abs(gap[2])}.get(test.kind, lambda gap: gap[2])
+    favours = {"below": lambda gap: -gap[2], "similar": lambda gap: -abs(gap[2])}.get(test.kind, lambda gap: gap[2])
     of_state = [gap for gap, own in zip(gaps, states, strict=True) if own == state]
-    return min(of_state or gaps, key=worst)
+    return min(of_state or gaps, key=favours)
 
 
-def _difference_words(gap: Gap, metric: str) -> str:
+def _difference_words(gap: Gap) -> str:
     a, b, difference, interval = gap
     differing = [c for c in CELL_COLUMNS if c != "inner" and a.cell.get(c) != b.cell.get(c)]
     names = [" ".join(m.cell.get(c) or f"no {c}" for c in differing) for m in (a, b)]
@@ -223,17 +220,17 @@ def _ends(interval: Interval | None, *, sign: bool = False) -> str:
     return f" [{low}, {high}]"
 
 
-def _hold_to_number(test: Trial, book: Book, where: Selection, here: list[Measured], metric: str) -> tuple[str, str]:
-    """Rule on values against a number: every one must lie on the side that the test names."""
-    states = [_side_of_number(test, measured) for measured in here]
-    state = _together(states)
+def _rule_on_values(
+    test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
+) -> tuple[str, str]:
+    """Return the state of a column and its words: every value must lie on the side of a number that the test names."""
     lacking = book.lacking(_cells_of({**where, **test.this}))
-    if state == "holds" and lacking:
-        state = "undecided"
+    states = [_side_of_number(test, measured) for measured in here]
+    state = _together(states, is_whole=not lacking)
     of_state = [m for m, own in zip(here, states, strict=True) if own == state] or here
     worst = max(of_state, key=lambda m: m.value) if test.side == "below" else min(of_state, key=lambda m: m.value)
     more = f", which decides among {len(here)} cells" if len(here) > 1 else ""
-    return state, f"{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}{more}"
+    return state, f"{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}{more}{_lost(lacking)}"
 
 
 def _number_words(test: Trial, measured: Measured) -> str:

@@ -107,7 +107,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
-    recorded = read_recorded(store)
+    recorded = list(read_recorded(store))
     tables += experiment_tables(recorded, cells)
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {

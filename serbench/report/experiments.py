@@ -7,7 +7,8 @@ that a cell has; where there is no nested value they are by the default setting,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.errors import SerbenchError
+from serbench.errors import ConfigError, SerbenchError, StoreError
 from serbench.experiments import Claim, Described, Experiment, PaperValue, find_experiment, read_experiment
 from serbench.experiments.claims import Judgement, Measured, Selection, judge
 from serbench.experiments.load import RECALL
@@ -67,14 +68,14 @@ class Recorded:
         return f"{self.experiment.title}. {self.experiment.citation} {frozen}{absent}"
 
 
-def read_recorded(store: Store) -> list[Recorded]:
-    """Read the experiments that were run on a results folder, by name.
-
-    Raises
-    ------
-    StoreError : a record is damaged.
-    """
-    return [_recorded(path) for path in store.experiments]
+def read_recorded(store: Store) -> Iterator[Recorded]:
+    """Read the experiments that were run on a results folder, by name; one that cannot be read is told and left out."""
+    for path in store.experiments:
+        try:
+            yield _recorded(path)
+        except (ConfigError, StoreError) as error:
+            told = f"{path.name}: the record of an experiment cannot be used and is left out; run it again. {error}"
+            warnings.warn(told, stacklevel=2)
 
 
 def _recorded(path: Path) -> Recorded:
