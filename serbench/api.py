@@ -459,8 +459,9 @@ def run_experiment(
     grids, skipped, failed = [], {}, {}
     for grid in described.experiment.grids:
         names = [name for name in grid.corpora or described.experiment.corpora if name in present]
-        if len(names) < grid.fewest_corpora:
-            skipped[grid.title] = f"needs {grid.fewest_corpora} corpora, here: {', '.join(names) or 'none'}"
+        fewest = 2 if find_protocol(grid.protocol).is_across else 1
+        if len(names) < fewest:
+            skipped[grid.title] = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
             continue
         try:
             planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)

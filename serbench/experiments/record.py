@@ -29,9 +29,6 @@ CELL_COLUMNS = (
 COLUMNS = (*CELL_COLUMNS, "metric")
 """Columns that a selection may name."""
 
-ACROSS = ("cross", "pooled", "loco", "lolo", "adapt")
-"""Protocols that need two corpora at least."""
-
 
 def _names_columns(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     unknown = [name for name in where if name not in COLUMNS]
@@ -81,11 +78,6 @@ class Grid(Strict):
     def request(self) -> dict[str, Any]:
         """Fields of a `GridRequest`: those that the file gives, and no others."""
         return {name: getattr(self, name) for name in self.model_fields_set if name != "corpora"}
-
-    @property
-    def fewest_corpora(self) -> int:
-        """How many corpora it needs at least."""
-        return 2 if self.protocol in ACROSS else 1
 
     @property
     def title(self) -> str:
