@@ -17,7 +17,7 @@ from serbench.errors import ConfigError, CorpusError, UnknownNameError
 from serbench.experiments import built_in_names, check_names, find_experiment, read_experiment
 from serbench.experiments.record import CELL_COLUMNS, Grid
 from serbench.protocols.evaluation import Draw
-from serbench.report.experiments import CellBook, Recorded, claim_table, judgements
+from serbench.report.experiments import CellBook, Recorded, claim_table, experiment_tables, judgements
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.scores import unit_stack
 from serbench.report.tables import bracketed
@@ -354,6 +354,17 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
     difference, interval = book.gap(a, b, 1)
     assert difference == pytest.approx(gaps.mean())
     assert interval.ends == pytest.approx((gaps.mean() - reach, gaps.mean() + reach), abs=1e-4)
+
+
+def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):
+    first, *others = book.cells
+    record = {**first.record, "partial": "partial, 7 of 24", "transductive": True}
+    fields = {**first.cell, "scaling": "speaker"}
+    heard = dataclasses.replace(first, cell=fields, record={**record, "cell": fields})
+    recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
+    for table in experiment_tables([recorded], [heard, *others]):
+        assert "alpha: partial, 7 of 24." in table.notes
+        assert [note for note in table.notes if note.startswith("Transductive: ")]
 
 
 def test_claims_say_the_numbers_and_what_is_not_here(book):

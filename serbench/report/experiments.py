@@ -26,7 +26,7 @@ from serbench.report.formats import Entry, Table
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import has_all_emotions, unit_stack
-from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed
+from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed, transductive_note
 from serbench.sealed import read_json
 from serbench.stats import ALPHA, STATISTICS, Interval, Statistic, gap_interval, jackknife_interval
 from serbench.store import Store
@@ -105,6 +105,14 @@ class CellBook:
     def origin(self) -> Origin:
         """What made its values."""
         return origin_of(cell.provenance for cell in self.cells if cell.outcomes)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What its tables must say: copies that are partial, and scalings that have heard the test."""
+        cells = [cell for cell in self.cells if cell.outcomes]
+        partial = {f"{cell.cell['corpus']}: {cell.record['partial']}." for cell in cells if cell.record["partial"]}
+        heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.is_transductive}
+        return [*sorted(partial), *sorted(heard)]
 
     def select(self, where: Selection, metric: str) -> list[Measured]:
         """Return the values of the cells that a selection matches."""
@@ -253,7 +261,7 @@ def value_table(book: CellBook) -> Table:
     beside = [_beside(book, value) for value in experiment.values]
     rows = [_value_row(one) for one in beside]
     is_marked = any(one.mark for one in beside)
-    notes = [book.recorded.note, _about(experiment), *_value_notes(beside)]
+    notes = [book.recorded.note, _about(experiment), *book.remarks, *_value_notes(beside)]
     notes += [MARK_NOTES[DEFAULT_MARK]] if is_marked else []
     title = f"Paper and ours: {book.recorded.described.name}, {_metric_title(experiment)}"
     header = ("row", "column", "paper", "ours", "difference")
@@ -331,7 +339,7 @@ def claim_table(book: CellBook) -> Table:
         counts = [*counts, str(open_)] if judgement.rulings else [NOTHING] * 3
         rows.append((Entry(claim.name), Entry(judgement.verdict), *map(Entry, counts)))
         notes.append(_claim_note(claim, judgement))
-    notes.append(_READING)
+    notes += [*book.remarks, _READING]
     title = f"Claims: {book.recorded.described.name}"
     header = ("claim", "verdict", "holds", "fails", "open")
     return Table("claims", title, header, tuple(rows), tuple(notes), 2, book.origin)
