@@ -56,13 +56,16 @@ class Interval:
         return self.low, self.high
 
 
-def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
+def jackknife_interval(
+    stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float], level: float = LEVEL
+) -> Interval | None:
     """Return the interval of a statistic over units, or None for a single unit.
 
     Parameters
     ----------
     stack : shape (n_units, ...); its sum over units is what `statistic` takes.
     bounds : the least and the largest value that the statistic can have; the interval is cut there.
+    level : of the interval; more than `LEVEL` where several intervals are to hold together.
 
     >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
     >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
@@ -74,13 +77,18 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     n = len(stack)
     if n < 2:
         return None
-    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
+    reach = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
     value = statistic(stack.sum(axis=0, keepdims=True))[0]
     return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
 
 
 def gap_interval(
-    first: np.ndarray, second: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]
+    first: np.ndarray,
+    second: np.ndarray,
+    statistic: Statistic,
+    *,
+    bounds: tuple[float, float],
+    level: float = LEVEL,
 ) -> Interval | None:
     """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
 
@@ -97,7 +105,7 @@ def gap_interval(
     shares = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
     free = total**2 / sum(shares) if sum(shares) else len(first) + len(second) - 2
     gap = float(statistic(first.sum(axis=0, keepdims=True))[0] - statistic(second.sum(axis=0, keepdims=True))[0])
-    reach = float(t.ppf((1 + LEVEL) / 2, free)) * math.sqrt(total)
+    reach = float(t.ppf((1 + level) / 2, free)) * math.sqrt(total)
     return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
 
 

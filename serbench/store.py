@@ -108,6 +108,15 @@ class Store:
         """Place of one cell's record."""
         return self.root / "cells" / f"{name}.json"
 
+    def experiment(self, name: str) -> Path:
+        """Place of the record of one experiment."""
+        return self.root / "experiments" / f"{name}.json"
+
+    @property
+    def experiments(self) -> list[Path]:
+        """Every experiment's record, by name."""
+        return _whole_files(self.root / "experiments", ".json")
+
     @property
     def cells(self) -> list[Path]:
         """Every cell's record, by name."""

@@ -116,6 +116,7 @@ _KINDS = {
     "parts of features": "features/*/*/part-*.parquet",
     "mapped features": "features/*/*/rows-*.arrow",
     "failures": "features/*/*/failures.parquet",
+    "experiments": "experiments/*.json",
     "tables of the report": "report/*.parquet",
     "provenance": "report/*.json",
 }

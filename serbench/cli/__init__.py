@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from serbench.cli.corpora import audit, corpora_app
+from serbench.cli.experiments import experiments_app, run
 from serbench.cli.options import PROGRESS
 from serbench.cli.registries import classifiers_app, features_app
 from serbench.cli.reports import compare, report, score
@@ -31,10 +32,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, grid, report, audit, compare, folds, score, demo):
+for command in (extract, grid, run, report, audit, compare, folds, score, demo):
     app.command()(command)
 for name, group in (
     ("corpora", corpora_app),
+    ("experiments", experiments_app),
     ("features", features_app),
     ("classifiers", classifiers_app),
     ("store", store_app),

@@ -57,6 +57,8 @@ def report(
     else:
         for table in (*made.of("table2-uar"), *made.of("seeds")):
             (print_plain if plain else print_table)(table)
+        for table in () if plain else (*made.of("experiment"), *made.of("claims")):
+            print_table(table)
     say_missing(made)
     for command in made.commands:
         say(f"Missing; to fill: {command}{results_option(results)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,27 +133,41 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     )
 
 
-def parse_document(path: Path) -> Document:
-    """Parse a YAML file into nested strings with line numbers; duplicate keys are faults."""
+def parse_document(path: Path, *, holds: str = "corpora") -> Document:
+    """Parse a YAML file into nested strings with line numbers; duplicate keys are faults.
+
+    `holds` says in messages what the file is about.
+    """
     try:
         text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
-        node = yaml.compose(text, Loader=_loader(path))
     except OSError as error:
-        raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file of corpora")]) from error
+        found = f"cannot be read ({error.strerror})"
+        raise ConfigError([Fault(str(path), found, f"a YAML file of {holds}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([Fault(path.name, _yaml_problem(error), "text in UTF-8", "Save it as UTF-8")]) from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
+    except ValueError as error:
         raise ConfigError([Fault(path.name, _yaml_problem(error), "YAML", "Mend this line")]) from error
+    return parse_text(text, path.name, path.resolve().parent, holds=holds, loader=_loader(path))
+
+
+def parse_text(
+    text: str, name: str, folder: Path, *, holds: str = "corpora", loader: Any = yaml.SafeLoader
+) -> Document:
+    """Parse the text of a YAML file, as `parse_document` does; `name` and `folder` are those of the file."""
+    try:
+        node = yaml.compose(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
+        raise ConfigError([Fault(name, _yaml_problem(error), "YAML", "Mend this line")]) from error
     except RecursionError as error:
-        raise ConfigError([Fault(path.name, "blocks nested without end", "a few levels")]) from error
+        raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
     lines: dict[Place, int] = {}
     faults: list[Fault] = []
-    entries = _plain(node, (), path.name, lines, faults) if node is not None else {}
+    entries = _plain(node, (), name, lines, faults) if node is not None else {}
     if not isinstance(entries, dict):
-        faults.append(Fault(path.name, "no block of corpora", "`name:` lines with a block of fields each"))
+        faults.append(Fault(name, f"no block of {holds}", "`name:` lines with a block of fields each"))
     if faults:
         raise ConfigError(faults)
-    return Document(path.name, path.resolve().parent, entries, lines)
+    return Document(name, folder, entries, lines)
 
 
 def _loader(path: Path) -> Any:
@@ -269,7 +283,7 @@ def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[F
     try:
         parsed = model.model_validate({"name": name, **merged.fields})
     except ValidationError as error:
-        faults.extend(_worded(name, merged, model, problem) for problem in error.errors())
+        faults.extend(worded(problem, model, functools.partial(merged.where, name)) for problem in error.errors())
         return None
     if isinstance(parsed, Corpus):
         faults.extend(
@@ -283,7 +297,8 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
     try:
         task = Task.model_validate(merged.fields)
     except ValidationError as error:
-        faults.extend(_worded(f"{TASKS}.{name}", merged, Task, problem) for problem in error.errors())
+        where = functools.partial(merged.where, f"{TASKS}.{name}")
+        faults.extend(worded(problem, Task, where) for problem in error.errors())
         return None
     for emotion in task.emotions:
         for source in emotion.rpartition("=")[2].split("+"):
@@ -301,10 +316,10 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
 _UNION_TAGS = {"path", "table", "lines"}
 
 
-def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping[str, Any]) -> Fault:
-    """Word one of pydantic's complaints as a fault with a place."""
+def worded(problem: Mapping[str, Any], model: type[BaseModel], where_of: Callable[[Place], str]) -> Fault:
+    """Word one of pydantic's complaints about a model as a fault; `where_of` words the place of its fields."""
     loc = tuple(part for i, part in enumerate(problem["loc"]) if not (i == 1 and part in _UNION_TAGS))
-    where = merged.where(name, loc)
+    where = where_of(loc)
     kind, found = problem["type"], problem["input"]
     if kind == "extra_forbidden":
         known = _known_keys(model, problem["loc"])
@@ -315,7 +330,7 @@ def _worded(name: str, merged: _Merged, model: type[BaseModel], problem: Mapping
     if kind.startswith("union_tag"):
         tag = found.get("from", "") if isinstance(found, dict) else found
         return Fault(
-            merged.where(name, (*loc, "from")),
+            where_of((*loc, "from")),
             f"'{_short(str(tag))}'",
             "one of path, table, lines",
             did_you_mean(str(tag), _UNION_TAGS),
@@ -349,5 +364,6 @@ def _step(schema: dict[str, Any], part: str | int, definitions: dict[str, Any]) 
     else:
         others = schema.get("additionalProperties")  # blocks by name, as in `partitions`
         inner = schema.get("properties", {}).get(part, others if isinstance(others, dict) else {})
+    inner = next((option for option in inner.get("anyOf", ()) if "$ref" in option), inner)  # a block that may be absent
     reference = inner.get("$ref", "").rpartition("/")[2]
     return dict(definitions.get(reference, inner))

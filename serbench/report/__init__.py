@@ -12,6 +12,8 @@ from serbench import __version__
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
+from serbench.report.experiments import STEMS as OF_EXPERIMENTS
+from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
 from serbench.report.matrices import Matrix, fill_commands, matrices
 from serbench.report.outcomes import load_outcomes
@@ -39,6 +41,7 @@ from serbench.store import Store
 STEMS = (
     *("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds"),
     *("transfer", "scalings", "languages", "curves", "protocols"),
+    *OF_EXPERIMENTS,
 )
 """Kinds of tables that a report has or has not."""
 
@@ -118,6 +121,8 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     drawn = curves(cells, pairs, order)
     tables += transfer_tables(cells, pairs, drawn, {corpus.name: corpus.language for corpus in indexes}, order)
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
+    recorded = list(read_recorded(store))
+    tables += experiment_tables(recorded, cells)
     commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
     long = {
         "scores": score_table(cells),
@@ -129,6 +134,8 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         "missing": missing_table(cells),
         "provenance": provenance_table(cells, _standing_in(found)),
     }
+    if recorded:
+        long["claims-long"] = claims_frame(recorded, cells)
     made = [cell.provenance for cell in cells]
     scored = [cell.provenance for cell in cells if cell.outcomes]
     document = _document(tables, made, store)
@@ -193,6 +200,8 @@ def write_report(report: Report, store: Store) -> None:
         if not report.of(stem):  # what this report does not have must not stay from the last one
             for ending in FORMATS:
                 (folder / f"{stem}.{ending}").unlink(missing_ok=True)
+    if "claims-long" not in report.long:
+        (folder / "claims-long.csv").unlink(missing_ok=True)
     for stem in dict.fromkeys(table.stem for table in report.tables):
         for ending, render in FORMATS.items():
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below

@@ -22,6 +22,7 @@ from serbench.metrics import BOUNDS, METRICS
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant
 from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes
+from serbench.report.provenance import worded
 from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import bracketed, signed
 from serbench.sealed import read_frame
