@@ -297,8 +297,8 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
     try:
         task = Task.model_validate(merged.fields)
     except ValidationError as error:
-        where = functools.partial(merged.where, f"{TASKS}.{name}")
-        faults.extend(worded(problem, Task, where) for problem in error.errors())
+        at = functools.partial(merged.where, f"{TASKS}.{name}")
+        faults.extend(worded(problem, Task, at) for problem in error.errors())
         return None
     for emotion in task.emotions:
         for source in emotion.rpartition("=")[2].split("+"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from serbench.corpora.catalogue import Catalogue, Document, Place, parse_text, worded
+from serbench.corpora.catalogue import Catalogue, Document, parse_text, worded
+from serbench.corpora.contradictions import Place
 from serbench.corpora.schema import EMOTIONS
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.experiments.record import Experiment, Trial
