@@ -24,8 +24,10 @@ from serbench.progress import Progress, silent
 from serbench.report.colours import ink, scale, step_of
 from serbench.report.comparisons import ranking
 from serbench.report.details import people_stack
+from serbench.report.formats import Table
 from serbench.report.matrices import Place, in_corpus_order
 from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.report.plots import Plot, plots
 from serbench.report.tables import TITLES, Indexed
 from serbench.report.views import Block, Score, View, blocks, read_scores, views
 from serbench.sealed import write_bytes
@@ -56,6 +58,7 @@ LOOK: dict[Any, Any] = {  # whose keys matplotlib's own types list one by one
 }
 _INK, _MUTED, _ACCENT, _BAR, _BAND = "#1b1f26", "#59616d", "#24508f", "#b9cfe4", "#dbe4ee"
 _COLOURS = scale("light")
+_LINES = ((_ACCENT, "-"), ("#9a4a00", "--"), ("#2f6b3a", ":"), ("#6d3a8c", "-."))
 _METADATA = {"svg": {"Date": None, "Creator": "serbench"}, "pdf": {"CreationDate": None, "Creator": "serbench"}}
 
 
@@ -123,6 +126,12 @@ def figures(report: Report) -> dict[str, Draw]:
             of_cell = report.scores[report.scores["provenance"] == cell.provenance.key]
             name = f"{variant}{place[2]}-{place[0]}-{place[1]}"
             wanted += [(f"{kind}-{name}", draw) for kind, draw in _of_cell(place, cell, of_cell)]
+    for table in (table for table in report.tables if table.is_coloured):
+        name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
+        wanted.append((name, functools.partial(table_heat_map, table)))
+    wanted += [
+        (f"curves-{setup.title}", functools.partial(curve_figure, of)) for setup, of in plots(report.curves).items()
+    ]
     wanted += [(f"balance-{corpus.name}", functools.partial(balance_figure, corpus)) for corpus in report.indexes]
     return dict(zip(file_names([name for name, _ in wanted]), [draw for _, draw in wanted], strict=True))
 
@@ -173,6 +182,62 @@ def heat_map(view: View) -> Figure:
     _label(axes, matrix.corpora, [" ".join(labels) for labels in view.labels])
     axes.set_title(_plain(view.caption), pad=18)
     return _figure(axes)
+
+
+def table_heat_map(table: Table) -> Figure:
+    """Draw a table whose places have colours, such as who trains (rows) whom (columns); the diagonal has a frame."""
+    from matplotlib.patches import Rectangle
+
+    columns = table.header[table.n_labels :]
+    axes = _axes(1.0 * len(columns), 0.32 * len(table.rows))
+    places = [row[table.n_labels :] for row in table.rows]
+    _draw_steps(axes, [[entry.step for entry in row] for row in places])
+    for y, row in enumerate(places):
+        for x, entry in enumerate(row):
+            colour = _MUTED if entry.step is None else ink(_COLOURS[entry.step])
+            _write_in(axes, (x, y - (0.15 if entry.aside else 0)), entry.text, color=colour)
+            _write_in(axes, (x, y + 0.24), entry.aside, color=colour, size=5.5)
+            if entry.best:
+                axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor=colour, linewidth=1.2))
+    _label(axes, columns, [" ".join(entry.text for entry in row[: table.n_labels]) for row in table.rows])
+    axes.set_title(_plain(table.title), pad=18)
+    return _figure(axes)
+
+
+def curve_figure(of: Sequence[Plot]) -> Figure:
+    """Draw learning curves: one plot a pair of corpora, a line a classifier with its interval, chance dotted."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n_columns = min(3, len(of))
+    n_rows = -(-len(of) // n_columns)
+    figure = Figure(figsize=(2.2 * n_columns, 1.7 * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    for axes, plot in itertools.zip_longest(grid.flat, of):
+        if plot is None:
+            axes.set_visible(False)
+            continue
+        _draw_curves(axes, plot)
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.supylabel("UAR", size=8)
+    figure.draw_without_rendering()  # so that everything has its place when the figure is cut
+    return figure
+
+
+def _draw_curves(axes: Axes, plot: Plot) -> None:
+    places = range(len(plot.numbers))
+    axes.axhline(plot.setup.chance, color=_MUTED, linewidth=0.8, linestyle=":", label="chance")
+    for line, (colour, dashes) in zip(plot.lines, itertools.cycle(_LINES)):
+        x = [plot.numbers.index(point.k) for point in line.points]
+        low, high = [p.low for p in line.points], [p.high for p in line.points]
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        values = [point.uar for point in line.points]
+        axes.plot(x, values, dashes, color=colour, marker="o", markersize=3, linewidth=1.2, label=_plain(line.name))
+    axes.set_xticks(places, [str(k) for k in plot.numbers])
+    axes.set_ylim(plot.low, plot.high)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(_plain(plot.title))
 
 
 def confusion_figure(cell: CellOutcomes, outcome: Outcome, title: str) -> Figure:

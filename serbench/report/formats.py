@@ -79,6 +79,11 @@ class Table:
     n_labels: int
     origin: Origin = NO_ORIGIN
 
+    @property
+    def is_coloured(self) -> bool:
+        """Whether a page shows it as a heat map."""
+        return any(entry.step is not None for row in self.rows for entry in row)
+
 
 def to_markdown(table: Table) -> str:
     """Render a table with its title as a heading and its notes below."""

@@ -20,6 +20,8 @@ from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers
 from serbench.report.formats import FORMATS, Table
 from serbench.report.outcomes import RULES
+from serbench.report.plots import HEIGHT, WIDTH, plots
+from serbench.report.transfer import curve_title
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ def render_page(report: Report) -> str:
         first=report.of("table1")[0],
         table1=_balanced(report.of("table1")[0], report.indexes),
         others=others,
+        plots={curve_title(setup): of for setup, of in plots(report.curves).items()},
+        width=WIDTH,
+        height=HEIGHT,
         contents=_contents(others),
         corpora=sorted({corpus for of in of_matrix for corpus in of[0].matrix.corpora}),
         metrics=_named((*METRICS, *FOLD_METRICS), METRIC_NAMES),

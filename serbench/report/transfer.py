@@ -357,6 +357,11 @@ def curve_tables(found: Sequence[Curve]) -> list[Table]:
     return [_curve_table(setup, of) for setup, of in by_setup.items()]
 
 
+def curve_title(setup: Setup) -> str:
+    """Title of the table of a setup's learning curves."""
+    return f"Learning curves: {setup.title}"
+
+
 def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
     numbers = sorted({k for curve in found for k in curve.points})
     values = [value.uar for curve in found for value in (*curve.points.values(), curve.within) if value]
@@ -372,12 +377,12 @@ def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
         "UAR when k utterances of the test corpus, of others than the people tested, train too; k=0 is cross. They "
         "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones; settings are "
         "those of cross. within trains on all other people of the test corpus and nothing else.",
-        "One draw per seed: --seed shows how much values depend on it.",
+        "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
         f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}.",
     ]
     notes += mark_notes(value for curve in found for value in curve.points.values())
     made = [value.cell.provenance for curve in found for value in (*curve.points.values(), curve.within) if value]
-    return Table("curves", f"Learning curves: {setup.title}", header, tuple(rows), tuple(notes), 3, origin_of(made))
+    return Table("curves", curve_title(setup), header, tuple(rows), tuple(notes), 3, origin_of(made))
 
 
 def protocol_tables(cells: Sequence[CellOutcomes], order: Order) -> list[Table]:
