@@ -8,6 +8,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serbench.api import GridRequest, list_experiments, make_report, run_experiment, run_grid
 from serbench.cells import Cell
@@ -51,10 +53,12 @@ claims:
 
 
 @pytest.fixture
-def experiment(tmp_path, make_corpus):
+def experiment(tmp_path, make_corpus, write_wav):
     """Write the experiment above and two of its three corpora."""
     for name in ("toy", "far"):
         path = make_corpus(name=name)
+    for seed, wav in enumerate(sorted((tmp_path / "far").glob("*.wav"))):
+        write_wav(wav, seed=1000 + seed)
     path.write_text(path.read_text() + path.read_text().partition("far:")[0].replace("toy", "gone"))
     file = tmp_path / "mine.yaml"
     file.write_text(TEXT)
@@ -259,6 +263,61 @@ def test_grids_across_corpora_are_left_out_where_there_is_one(experiment, worksp
     result = run_experiment(str(file), workspace(corpora))
     (reason,) = result.skipped.values()
     assert reason == "needs 2 corpora, here: far"
+
+
+ACROSS = """\
+title: Across two toys
+citation: Nobody, 2020.
+about: Chance within and across corpora.
+corpora: [toy, far]
+grids:
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral'}
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: cross}
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: adapt, k: [6]}
+claims:
+  - name: crossing costs nothing
+    says: A guess is as good as a guess.
+    source: asked here
+    test: {kind: similar, margin: 0.01, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
+           each: {corpus: [toy, far]}}
+  - name: adapting neither
+    says: A few utterances change no guess.
+    source: asked here
+    test: {kind: similar, margin: 0.01, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
+           each: {corpus: [toy, far]}}
+  - name: all is chance
+    says: A guess is at chance.
+    source: asked here
+    test: {kind: chance, side: at, margin: 0.01, each: {corpus: [toy, far], protocol: [within, cross]}}
+"""
+
+
+def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment, workspace):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    result = run_experiment(str(file), workspace(corpora))
+    (claims,) = result.tables
+    assert [[entry.text for entry in row[1:]] for row in claims.rows] == [
+        ["supported", "2", "0", "0"],
+        ["supported", "2", "0", "0"],
+        ["supported", "4", "0", "0"],
+    ]
+
+
+TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
+
+
+@given(st.lists(TEARS, max_size=4))
+def test_a_torn_description_is_refused_with_faults_or_read(tears):
+    text = TEXT
+    for place, put in tears:
+        text = text[:place] + put + text[place + 3 :]
+    faults = []
+    try:
+        read_experiment(text, "mine")
+    except ConfigError as error:
+        faults = [fault for fault in error.faults if not fault.where.startswith("mine.yaml")]
+    assert not faults
 
 
 def test_an_experiment_without_any_corpus_is_an_error_that_names_them(experiment, workspace, tmp_path):

@@ -301,7 +301,7 @@ def _value_notes(beside: Sequence[Beside]) -> list[str]:
         if one.ours is None:
             missing.setdefault(one.why, []).append(f"{one.value.row}, {one.value.column}")
     told = [f"{', '.join(dict.fromkeys(rows))}: {note}" for note, rows in differs.items()]
-    return told + [f"{NOTHING} {'; '.join(places)}: {why}." for why, places in missing.items()]
+    return told + [f"{NOTHING} {'; '.join(places)}: {why.rstrip('.')}." for why, places in missing.items()]
 
 
 def _about(experiment: Experiment) -> str:
@@ -361,7 +361,7 @@ def judgements(book: CellBook) -> list[tuple[Claim, Judgement]]:
 def _claim_note(claim: Claim, judgement: Judgement) -> str:
     why = judgement.why or f"it needs a {claim.needs}"
     note = f" {claim.note}" if claim.note else ""
-    return f'{claim.name}: "{claim.says}" ({claim.source}).{note} {judgement.verdict.capitalize()}: {why}.'
+    return f'{claim.name}: "{claim.says}" ({claim.source}).{note} {judgement.verdict.capitalize()}: {why.rstrip(".")}.'
 
 
 def claims_frame(recorded: Sequence[Recorded], cells: Sequence[CellOutcomes]) -> pd.DataFrame:
