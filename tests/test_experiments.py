@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trees import WRITERS
 
-from serbench.api import GridRequest, list_experiments, make_report, run_experiment, run_grid
+from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
 from serbench.cells import Cell
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
@@ -363,6 +364,24 @@ def test_experiments_can_be_listed_and_shown(cli):
     assert code == 0, err
     assert "svc with IS09 is best" in out
     assert out.rstrip().endswith(find_experiment("goel2020-table2").digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["goel2020-table2", "neumann2018", "schiavone2022", "schrama2021-baseline"])
+def test_synthetic_trees_go_through_the_experiments_of_papers_to_the_tables(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    described = find_experiment(name)
+    for corpus in described.experiment.corpora:
+        WRITERS[corpus](tmp_path / corpus)
+    result = run_experiment(name, Workspace(results=tmp_path / "results", partial=True, jobs=2))
+    assert (result.absent, result.skipped, result.failed) == ({}, {}, {})
+    assert not [grid.refused for grid in result.grids if grid.refused]
+    for table in result.report.of("experiment"):
+        shown = {entry[0].text + entry[1].text: entry[3].text for entry in table.rows}
+        needed = {v.row + v.column for v in described.experiment.values if v.needs}
+        assert {place for place, text in shown.items() if text == "–"} == needed
+    long = result.report.long["claims-long"]
+    assert not long["missing"].any(), long.loc[long["missing"] > 0, ["claim", "why"]].to_dict("records")
 
 
 @pytest.fixture
