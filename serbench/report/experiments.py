@@ -332,7 +332,11 @@ def _is_default(book: CellBook, measured: Measured) -> bool:
 
 def claim_table(book: CellBook) -> Table:
     """The verdict on every claim with the number of columns behind it; sentences and numbers are in the notes."""
-    rows, notes = [], [book.recorded.note]
+    experiment = book.recorded.experiment
+    rows, notes = (
+        [],
+        [book.recorded.note, *([] if experiment.values else [experiment.about])],
+    )  # beside values elsewhere
     for claim, judgement in judgements(book):
         counts = [str(judgement.count(state)) for state in ("holds", "fails")]
         open_ = judgement.count("undecided") + judgement.count("missing")
