@@ -8,8 +8,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import WRITERS
 
-from serbench.api import GridRequest, list_experiments, make_report, run_experiment, run_grid
+from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
 from serbench.cells import Cell
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
@@ -51,10 +54,12 @@ claims:
 
 
 @pytest.fixture
-def experiment(tmp_path, make_corpus):
+def experiment(tmp_path, make_corpus, write_wav):
     """Write the experiment above and two of its three corpora."""
     for name in ("toy", "far"):
         path = make_corpus(name=name)
+    for seed, wav in enumerate(sorted((tmp_path / "far").glob("*.wav"))):
+        write_wav(wav, seed=1000 + seed)
     path.write_text(path.read_text() + path.read_text().partition("far:")[0].replace("toy", "gone"))
     file = tmp_path / "mine.yaml"
     file.write_text(TEXT)
@@ -261,6 +266,61 @@ def test_grids_across_corpora_are_left_out_where_there_is_one(experiment, worksp
     assert reason == "needs 2 corpora, here: far"
 
 
+ACROSS = """\
+title: Across two toys
+citation: Nobody, 2020.
+about: Chance within and across corpora.
+corpora: [toy, far]
+grids:
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral'}
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: cross}
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: adapt, k: [6]}
+claims:
+  - name: crossing costs nothing
+    says: A guess is as good as a guess.
+    source: asked here
+    test: {kind: similar, margin: 0.01, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
+           each: {corpus: [toy, far]}}
+  - name: adapting neither
+    says: A few utterances change no guess.
+    source: asked here
+    test: {kind: similar, margin: 0.01, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
+           each: {corpus: [toy, far]}}
+  - name: all is chance
+    says: A guess is at chance.
+    source: asked here
+    test: {kind: chance, side: at, margin: 0.01, each: {corpus: [toy, far], protocol: [within, cross]}}
+"""
+
+
+def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment, workspace):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    result = run_experiment(str(file), workspace(corpora))
+    (claims,) = result.tables
+    assert [[entry.text for entry in row[1:]] for row in claims.rows] == [
+        ["supported", "2", "0", "0"],
+        ["supported", "2", "0", "0"],
+        ["supported", "4", "0", "0"],
+    ]
+
+
+TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
+
+
+@given(st.lists(TEARS, max_size=4))
+def test_a_torn_description_is_refused_with_faults_or_read(tears):
+    text = TEXT
+    for place, put in tears:
+        text = text[:place] + put + text[place + 3 :]
+    faults = []
+    try:
+        read_experiment(text, "mine")
+    except ConfigError as error:
+        faults = [fault for fault in error.faults if not fault.where.startswith("mine.yaml")]
+    assert not faults
+
+
 def test_an_experiment_without_any_corpus_is_an_error_that_names_them(experiment, workspace, tmp_path):
     file, corpora = experiment
     corpora.write_text(re.sub(r"root: (toy|far)", r"root: no-\1", corpora.read_text()))
@@ -304,6 +364,25 @@ def test_experiments_can_be_listed_and_shown(cli):
     assert code == 0, err
     assert "svc with IS09 is best" in out
     assert out.rstrip().endswith(find_experiment("goel2020-table2").digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["goel2020-table2", "neumann2018", "schiavone2022", "schrama2021-baseline"])
+def test_synthetic_trees_go_through_the_experiments_of_papers_to_the_tables(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    described = find_experiment(name)
+    for corpus in described.experiment.corpora:
+        longer = {"duration_s": 1.2} if name == "schiavone2022" else {}  # than its pieces of 1 s
+        WRITERS[corpus](tmp_path / corpus, **longer)
+    result = run_experiment(name, Workspace(results=tmp_path / "results", partial=True, jobs=2))
+    assert (result.absent, result.skipped, result.failed) == ({}, {}, {})
+    assert not [grid.refused for grid in result.grids if grid.refused]
+    for table in result.report.of("experiment"):
+        shown = {entry[0].text + entry[1].text: entry[3].text for entry in table.rows}
+        needed = {v.row + v.column for v in described.experiment.values if v.needs}
+        assert {place for place, text in shown.items() if text == "–"} == needed
+    long = result.report.long["claims-long"]
+    assert not long["missing"].any(), long.loc[long["missing"] > 0, ["claim", "why"]].to_dict("records")
 
 
 @pytest.fixture

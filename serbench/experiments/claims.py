@@ -146,7 +146,8 @@ def _rule_on_differences(
     gaps = [(a, b, *book.gap(a, b, len(pairs))) for a, b in pairs]
     states = [_side(test, interval) for _, _, _, interval in gaps]
     state = _together(states, is_whole=not lacking)
-    words = _difference_words(_deciding(test, gaps, states, state))
+    deciding = _deciding(test, gaps, states, state)
+    words = _varying(deciding[0], [a for a, _ in pairs], but=deciding[1]) + _difference_words(deciding)
     more = f", which decides among {len(pairs)} comparisons" if len(pairs) > 1 else ""
     return state, f"{words}{more}{_lost(lacking)}"
 
@@ -154,6 +155,13 @@ def _rule_on_differences(
 def _named(test: Trial) -> set[str]:
     """Columns that cells may differ in which are held against each other."""
     return {*test.ignoring, "inner", *test.this, *(column for than in test.than for column in than)}
+
+
+def _varying(one: Measured, of: Sequence[Measured], *, but: Measured | None = None) -> str:
+    """Say which of several cells one is: its columns that vary, but for those that are told anyway."""
+    columns = [c for c in CELL_COLUMNS if any(m.cell.get(c) != one.cell.get(c) for m in of)]
+    told = [c for c in columns if c != "inner" and (but is None or but.cell.get(c) == one.cell.get(c))]
+    return "".join(f"{c} {one.cell.get(c) or '(none)'}, " for c in told)
 
 
 def _lost(lacking: Sequence[str]) -> str:
@@ -207,7 +215,7 @@ def _deciding(test: Trial, gaps: Sequence[Gap], states: Sequence[str], state: st
 def _difference_words(gap: Gap) -> str:
     a, b, difference, interval = gap
     differing = [c for c in CELL_COLUMNS if c != "inner" and a.cell.get(c) != b.cell.get(c)]
-    names = [" ".join(m.cell.get(c) or f"no {c}" for c in differing) for m in (a, b)]
+    names = [" ".join(filter(None, (m.cell.get(c) for c in differing))) for m in (a, b)]
     if a.metric != b.metric:
         names = [f"{name} {m.metric}".strip() for name, m in zip(names, (a, b), strict=True)]
     return f"{names[0]} {a.value:.3f}, {names[1]} {b.value:.3f}: {difference:+.3f}{_ends(interval, sign=True)}"
@@ -230,7 +238,8 @@ def _rule_on_values(
     of_state = [m for m, own in zip(here, states, strict=True) if own == state] or here
     worst = max(of_state, key=lambda m: m.value) if test.side == "below" else min(of_state, key=lambda m: m.value)
     more = f", which decides among {len(here)} cells" if len(here) > 1 else ""
-    return state, f"{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}{more}{_lost(lacking)}"
+    words = f"{_varying(worst, here)}{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}"
+    return state, f"{words}{more}{_lost(lacking)}"
 
 
 def _number_words(test: Trial, measured: Measured) -> str:

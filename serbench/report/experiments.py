@@ -301,7 +301,7 @@ def _value_notes(beside: Sequence[Beside]) -> list[str]:
         if one.ours is None:
             missing.setdefault(one.why, []).append(f"{one.value.row}, {one.value.column}")
     told = [f"{', '.join(dict.fromkeys(rows))}: {note}" for note, rows in differs.items()]
-    return told + [f"{NOTHING} {'; '.join(places)}: {why}." for why, places in missing.items()]
+    return told + [f"{NOTHING} {'; '.join(places)}: {why.rstrip('.')}." for why, places in missing.items()]
 
 
 def _about(experiment: Experiment) -> str:
@@ -332,7 +332,11 @@ def _is_default(book: CellBook, measured: Measured) -> bool:
 
 def claim_table(book: CellBook) -> Table:
     """The verdict on every claim with the number of columns behind it; sentences and numbers are in the notes."""
-    rows, notes = [], [book.recorded.note]
+    experiment = book.recorded.experiment
+    rows, notes = (
+        [],
+        [book.recorded.note, *([] if experiment.values else [experiment.about])],
+    )  # beside values elsewhere
     for claim, judgement in judgements(book):
         counts = [str(judgement.count(state)) for state in ("holds", "fails")]
         open_ = judgement.count("undecided") + judgement.count("missing")
@@ -361,7 +365,7 @@ def judgements(book: CellBook) -> list[tuple[Claim, Judgement]]:
 def _claim_note(claim: Claim, judgement: Judgement) -> str:
     why = judgement.why or f"it needs a {claim.needs}"
     note = f" {claim.note}" if claim.note else ""
-    return f'{claim.name}: "{claim.says}" ({claim.source}).{note} {judgement.verdict.capitalize()}: {why}.'
+    return f'{claim.name}: "{claim.says}" ({claim.source}).{note} {judgement.verdict.capitalize()}: {why.rstrip(".")}.'
 
 
 def claims_frame(recorded: Sequence[Recorded], cells: Sequence[CellOutcomes]) -> pd.DataFrame:
