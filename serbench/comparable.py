@@ -17,7 +17,18 @@ from serbench.keys import digest
 INCOMPARABLE = "not comparable:"
 """How the reason of a cell begins that differs from the others of its column."""
 
-FIELDS = ("basis", "serbench", "versions", "feature_key", "revision", "settings", "default")
+FIELDS = (
+    "basis",
+    "indexes",
+    "tested",
+    "pool",
+    "serbench",
+    "versions",
+    "feature_key",
+    "revision",
+    "settings",
+    "default",
+)
 """What a cell's record must hold to be compared."""
 
 BASIS = "labels, recordings and folds"
@@ -36,7 +47,8 @@ def column(record: Mapping[str, Any]) -> Column:
     """Return the column that a cell stands in; what another system did to its audio is no matter."""
     cell = record["cell"]
     preprocessing = "none" if is_outside(record) else cell["preprocessing"]
-    return (*(cell[name] for name in ("protocol", "options", "task", "train", "corpus")), preprocessing)
+    asked = cell["protocol"], cell.get("options", ""), cell["task"], cell["train"], cell["corpus"]
+    return (*asked, preprocessing)
 
 
 def is_comparable(record: Mapping[str, Any]) -> bool:

@@ -70,7 +70,7 @@ def find_litter(store: Store) -> Litter:
     cells = {path: read_json(path) for path in store.cells}
     planned = [record for record in cells.values() if "jobs" in record]
     jobs = {key for record in planned for key in record["jobs"]}
-    used = {(record["feature_key"], corpus) for record in planned for corpus in record["indexes"]}
+    used = {(record["feature_key"], corpus) for record in planned for corpus in record.get("indexes", ())}
     found = {
         "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
         "jobs": [path for path in store.jobs if path.stem not in jobs],

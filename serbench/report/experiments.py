@@ -22,16 +22,17 @@ from serbench.experiments.claims import Judgement, Measured, Selection, judge
 from serbench.experiments.load import RECALL
 from serbench.experiments.record import CELL_COLUMNS
 from serbench.metrics import BOUNDS, METRICS, recalls
+from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
-from serbench.report.scores import has_all_emotions, unit_stack
+from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed, transductive_note
 from serbench.sealed import read_json
 from serbench.stats import ALPHA, STATISTICS, Interval, Statistic, gap_interval, jackknife_interval
 from serbench.store import Store
 
-STEMS = ("experiment", "claims")
+STEMS = ("experiment", "claims", "confusion-shares")
 """Kinds of tables that experiments have."""
 
 
@@ -252,7 +253,36 @@ def experiment_tables(recorded: Sequence[Recorded], cells: Sequence[CellOutcomes
     """Tables of all experiments: the paper's values beside ours, and the verdicts on its sentences."""
     books = [CellBook(one, cells) for one in recorded]
     values = [value_table(book) for book in books if book.recorded.experiment.values]
-    return values + [claim_table(book) for book in books if book.recorded.experiment.claims]
+    claims = [claim_table(book) for book in books if book.recorded.experiment.claims]
+    return [*values, *claims, *(table for book in books for table in share_tables(book))]
+
+
+def share_tables(book: CellBook) -> Iterator[Table]:
+    """Confusion matrices as shares, of predictions or of the truth, where the experiment asks for them."""
+    by = book.recorded.experiment.confusion
+    for cell in book.cells if by else ():
+        if cell.headline is not None:
+            yield _share_table(book, cell, pool_confusion(cell, cell.headline), by or "")
+
+
+def _share_table(book: CellBook, cell: CellOutcomes, confusion: np.ndarray, by: str) -> Table:
+    totals = confusion.sum(axis=0 if by == "predictions" else 1, keepdims=True)
+    shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
+    rows = [
+        (Entry(emotion), *(_share(share, is_right=i == j) for j, share in enumerate(shares[i])))
+        for i, emotion in enumerate(cell.emotions)
+    ]
+    cut = "" if cell.cell["preprocessing"] == "none" else f", {cell.cell['preprocessing']}"
+    named = f"{cell.cell['corpus']}, {cell.cell['features']}, {cell.cell['classifier']}{cut}"
+    title = f"Confusion, shares of {by}: {book.recorded.described.name}, {named}"
+    line = "Each column, what was predicted," if by == "predictions" else "Each row, what was said,"
+    notes = (f"{line} adds up to 1; {NOTHING} where there is none.",)
+    header = ("truth \\ prediction", *cell.emotions)
+    return Table("confusion-shares", title, header, tuple(rows), notes, 1, origin_of([cell.provenance]))
+
+
+def _share(share: float, *, is_right: bool) -> Entry:
+    return Entry(NOTHING) if np.isnan(share) else Entry(f"{share:.2f}", is_right, step=step_of(float(share), 0, 1))
 
 
 def value_table(book: CellBook) -> Table:

@@ -37,6 +37,9 @@ GIVEN = "given"
 _UNKNOWN: dict[str, Any] = {
     "partial": "",
     "partials": {},
+    "indexes": {},
+    "tested": [],
+    "pool": "",
     "basis": "",
     "serbench": "",
     "versions": {},
@@ -214,12 +217,11 @@ def _sound_records(store: Store, indexes: Mapping[str, _Index]) -> Iterator[dict
 def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_json(path)
-    if not isinstance(record, dict) or not {"cell", "refused", "indexes", "inner_title", "task_emotions"} <= set(
-        record
-    ):
+    if not isinstance(record, dict) or not {"cell", "refused", "inner_title", "task_emotions"} <= set(record):
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
-        return {**_UNKNOWN, **record, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
+        known = {**_UNKNOWN, **record, "cell": {"options": "", **record["cell"]}}
+        return {**known, "refused": f"{OUTDATED} {_EARLIER}"}
     why = "" if record["refused"] else _changed(record, indexes)
     return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else dict(record)
 
