@@ -193,14 +193,14 @@ def check_no_leak(evaluations: Iterable[Evaluation], rows: Rows) -> None:
     sides = _Sides(rows)
     for evaluation in evaluations:
         test = sides.of(evaluation.test)
-        _check_apart(evaluation.name, sides.of(evaluation.train.utterances), test)
+        sides.check_apart(evaluation.name, sides.of(evaluation.train.utterances), test)
         check_no_overlap(evaluation, rows)
         for inner in evaluation.inner:
             name = f"{evaluation.name}, validation {inner.name}"
             train, validation = sides.of(inner.train.utterances), sides.of(inner.test)
-            _check_apart(name, replace(train, texts=frozenset()), validation)
-            _check_apart(f"{name} against its test", train, test)
-            _check_apart(f"{name} on its test", validation, test)
+            sides.check_apart(name, replace(train, texts=frozenset()), validation)
+            sides.check_apart(f"{name} against its test", train, test)
+            sides.check_apart(f"{name} on its test", validation, test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +227,19 @@ class _Sides:
             )
         return self.known[utterances]
 
+    def check_apart(self, name: str, one: _Side, other: _Side) -> None:
+        """Check that two sets have no person, no recording and no text in common."""
+        for what in ("speakers", "recordings", "texts"):
+            shared = getattr(one, what) & getattr(other, what)
+            if shared:
+                found = f"{what} in training and test: {listed(self._named(what, shared))}"
+                raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")
 
-def _check_apart(name: str, one: _Side, other: _Side) -> None:
-    for what in ("speakers", "recordings", "texts"):
-        shared = getattr(one, what) & getattr(other, what)
-        if shared:
-            found = f"{what} in training and test: {listed(sorted(shared))}"
-            raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")
+    def _named(self, what: str, shared: frozenset[str]) -> list[str]:
+        """Name what is shared; recordings by the utterances that have them, as nobody knows a fingerprint."""
+        if what != "recordings":
+            return sorted(shared)
+        return sorted(u for u, audio in self.rows.hashes.items() if audio in shared)
 
 
 def check_no_overlap(evaluation: Evaluation, rows: Rows) -> None:

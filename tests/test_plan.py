@@ -197,5 +197,5 @@ def test_overlapping_segments_on_both_sides_are_a_leak():
 def test_same_audio_on_both_sides_is_a_leak():
     rows = rows_of(groups_of(2))
     rows = dataclasses.replace(rows, hashes={**rows.hashes, "u1a": rows.hashes["u0a"]})
-    with pytest.raises(ProtocolError, match=r"recordings in training and test: hash u0a"):
+    with pytest.raises(ProtocolError, match=r"recordings in training and test: u0a, u1a"):
         make_plan([Request(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])
