@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from serbench.experiments.record import CELL_COLUMNS
 from serbench.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.stats import STATISTICS, Interval, Statistic, jackknife_interval
@@ -159,21 +160,7 @@ def missing_table(cells: Iterable[CellOutcomes]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_FIELDS, "what", "name", "reason"])
 
 
-_FIELDS = (
-    "protocol",
-    "task",
-    "train",
-    "corpus",
-    "features",
-    "classifier",
-    "space",
-    "scaling",
-    "inner",
-    "preprocessing",
-    "seed",
-    "options",
-    "provenance",
-)
+_FIELDS = (*CELL_COLUMNS, "provenance")
 
 
 def _pools(cells: Iterable[CellOutcomes]) -> Iterator[tuple[CellOutcomes, Outcome, np.ndarray]]:
