@@ -1,0 +1,72 @@
+"""What a notebook calls: each stage as one function, chained where one needs another.
+
+A `Workspace` says where results go and how to run; the default is `results/` in the working directory with one
+worker per core. Stages are imported inside the functions, so that errors in names come at once.
+"""
+
+from __future__ import annotations
+
+from serbench.api.corpora import (
+    Extracted,
+    audit_corpora,
+    audit_serbench,
+    check_corpus,
+    corpus_statistics,
+    export_features,
+    extract_features,
+    list_corpora,
+    load_features,
+    load_index,
+)
+from serbench.api.demo import run_demo
+from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
+from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
+from serbench.api.reports import compare_results, load_scores, make_report, write_comparison, write_figures
+from serbench.api.requests import GridRequest
+from serbench.api.stores import check_store, clean_store, find_litter
+from serbench.classifiers import DEFAULT_CLASSIFIERS
+from serbench.corpora.catalogue import load_catalogue, root_of
+from serbench.corpora.schema import Corpus
+from serbench.errors import SerbenchError, UnknownNameError
+from serbench.features import DEFAULT_FEATURES
+from serbench.workspace import Workspace
+
+__all__ = [
+    "DEFAULT_CLASSIFIERS",
+    "DEFAULT_FEATURES",
+    "Corpus",
+    "ExperimentResult",
+    "Extracted",
+    "GridRequest",
+    "GridResult",
+    "SerbenchError",
+    "UnknownNameError",
+    "Workspace",
+    "audit_corpora",
+    "audit_serbench",
+    "check_corpus",
+    "check_store",
+    "clean_store",
+    "compare_results",
+    "corpus_statistics",
+    "export_features",
+    "extract_features",
+    "find_litter",
+    "list_corpora",
+    "list_experiments",
+    "list_folds",
+    "load_catalogue",
+    "load_features",
+    "load_index",
+    "load_scores",
+    "make_report",
+    "plan_grid",
+    "root_of",
+    "run_demo",
+    "run_experiment",
+    "run_grid",
+    "run_planned_grid",
+    "score_predictions",
+    "write_comparison",
+    "write_figures",
+]

@@ -1,0 +1,164 @@
+"""Experiments: the tables of papers, run on the corpora at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from serbench import __version__
+from serbench.api.chosen import _LIST, Names, as_names
+from serbench.api.grids import GridResult, plan_grid, run_planned_grid
+from serbench.api.reports import make_report
+from serbench.api.requests import GridRequest
+from serbench.corpora.catalogue import Catalogue, why_absent
+from serbench.errors import (
+    ConfigError,
+    CorpusError,
+    Fault,
+    FeatureError,
+    ProtocolError,
+    UnknownNameError,
+)
+from serbench.protocols import find_protocol
+from serbench.workspace import HERE, Workspace
+
+if TYPE_CHECKING:
+    from serbench.experiments import Described
+    from serbench.report import Report
+    from serbench.report.formats import Table
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentResult:
+    """An experiment as run: `absent` corpora, grids `skipped` and `failed`, each with the reason.
+
+    `grids` are those that were planned or run, `report` is None where it was only planned. `earlier` is the digest of
+    the description that this results folder was run with before, where that was another one.
+    """
+
+    described: Described = field(repr=False)
+    present: tuple[str, ...]
+    absent: Mapping[str, str]
+    skipped: Mapping[str, str]
+    failed: Mapping[str, str]
+    earlier: str
+    grids: tuple[GridResult, ...] = field(repr=False)
+    report: Report | None = field(repr=False)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables of this experiment: the paper's values beside ours, and the verdicts on its sentences."""
+        mine = f": {self.described.name}"
+        found = [*self.report.of("experiment"), *self.report.of("claims")] if self.report else []
+        return [table for table in found if table.title.partition(",")[0].endswith(mine)]
+
+
+def list_experiments() -> dict[str, Described]:
+    """Return the experiments that come with serbench, by name."""
+    from serbench.experiments import built_in_names, find_experiment
+
+    return {name: find_experiment(name) for name in built_in_names()}
+
+
+def run_experiment(
+    experiment: str,
+    workspace: Workspace = HERE,
+    corpora: Names = None,
+    *,
+    dry_run: bool = False,
+    on_plan: Callable[[GridResult], None] = lambda planned: None,
+) -> ExperimentResult:
+    """Run the grids of an experiment one after the other, on those of its corpora that are on this disk, and report.
+
+    Parameters
+    ----------
+    experiment : a name of `list_experiments`, or a file whose name ends in .yaml.
+    corpora : some of the experiment's; None for all.
+    dry_run : plan only; nothing is recorded.
+    on_plan : called with every grid before it is run.
+
+    Raises
+    ------
+    ConfigError : with every fault of the experiment.
+    CorpusError : not one of its corpora is on this disk.
+    """
+    from serbench.experiments import check_names, find_experiment
+
+    described = find_experiment(experiment)
+    catalogue = workspace.catalogue()
+    check_names(described, catalogue)
+    present, absent = _here(described, catalogue, as_names(corpora))
+    earlier = _earlier_digest(described, workspace)
+    grids, skipped, failed = [], {}, {}
+    for grid in described.experiment.grids:
+        names = [name for name in grid.corpora or described.experiment.corpora if name in present]
+        fewest = 2 if find_protocol(grid.protocol).is_across else 1
+        if len(names) < fewest:
+            skipped[grid.title] = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+            continue
+        try:
+            planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
+        except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
+            failed[grid.title] = str(error)
+            continue
+        on_plan(planned)
+        grids.append(planned if dry_run else run_planned_grid(planned))
+    result = ExperimentResult(described, tuple(present), absent, skipped, failed, earlier, tuple(grids), None)
+    if dry_run or not grids:
+        return result
+    _record_experiment(result, workspace)
+    return replace(result, report=make_report(workspace))
+
+
+def _here(
+    described: Described, catalogue: Catalogue, wanted: tuple[str, ...] | None
+) -> tuple[list[str], dict[str, str]]:
+    """Part the corpora of an experiment into those on this disk and the others, with where to get them."""
+    of_experiment = described.experiment.corpora
+    for name in wanted or ():
+        if name not in of_experiment:
+            raise UnknownNameError(f"corpus of {described.name}", name, of_experiment)
+    absent: dict[str, str] = {}
+    for name in of_experiment:
+        corpus = catalogue.corpus(name)
+        if wanted is not None and name not in wanted:
+            absent[name] = "not asked for"
+        elif reason := why_absent(corpus):
+            absent[name] = f"not on this disk: {reason}"
+    present = [name for name in of_experiment if name not in absent]
+    if not present:
+        expected = "at least one corpus of the experiment"
+        raise CorpusError([Fault(name, why, expected, _LIST) for name, why in absent.items()])
+    return present, absent
+
+
+def _earlier_digest(described: Described, workspace: Workspace) -> str:
+    """Digest of the description that was run before under this name, where it was another one."""
+    from serbench.sealed import read_json
+
+    path = workspace.store().experiment(described.name)
+    earlier = str(read_json(path)["digest"]) if path.is_file() else ""
+    return earlier if earlier != described.digest else ""
+
+
+def _record_experiment(result: ExperimentResult, workspace: Workspace) -> None:
+    """Write down what was run, on what, and which cells came of it."""
+    from serbench.experiments import built_in_names
+    from serbench.sealed import write_json
+
+    described = result.described
+    refused = {name: why for grid in result.grids for name, why in grid.extracted.refused.items()}
+    record = {
+        "name": described.name,
+        "digest": described.digest,
+        "is_built_in": described.name in built_in_names(),
+        "serbench": __version__,
+        "corpora": [name for name in result.present if name not in refused],
+        "absent": {**result.absent, **refused},
+        "skipped": {**result.skipped, **result.failed},
+        "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
+        "text": described.text,
+    }
+    with workspace.saving():
+        write_json(workspace.store().experiment(described.name), record)

@@ -1,0 +1,116 @@
+"""What a grid is asked for, and whether its options go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serbench.api.chosen import Names, as_names
+from serbench.classifiers import DEFAULT_CLASSIFIERS
+from serbench.corpora.catalogue import Catalogue
+from serbench.corpora.tasks import EmotionTask, common_task, find_task
+from serbench.errors import (
+    ConfigError,
+    Fault,
+)
+from serbench.features import DEFAULT_FEATURES
+from serbench.protocols import Protocol, find_protocol
+
+if TYPE_CHECKING:
+    from serbench.members import CorpusData
+
+
+@dataclass(frozen=True, slots=True)
+class GridRequest:
+    """What a grid runs; every field has the default of `serbench grid`.
+
+    `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
+    the name of a `task`, or instead a `target`: "arousal", "valence", "gender" or "language"; without any of them,
+    protocols across corpora take all emotions that these have in common. `where`: filters such as "style=improvised".
+    `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a `partition` of the corpora's entries,
+    "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`: a file of spaces. `segment`: seconds
+    of the pieces that utterances are cut into, or None.
+    """
+
+    features: Names = DEFAULT_FEATURES
+    classifiers: Names = DEFAULT_CLASSIFIERS
+    task: str | None = None
+    emotions: str | None = None
+    target: str | None = None
+    where: Names = ()
+    protocol: str = "within"
+    partition: str | None = None
+    k: tuple[int, ...] = ()
+    weight: float = 1.0
+    scaling: str = "train"
+    inner: str = "auto"
+    space: Path | str | None = None
+    seeds: tuple[int, ...] = (0,)
+    segment: float | None = None
+
+
+DEFAULTS = GridRequest()
+"""What `serbench grid` runs without options."""
+
+
+def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
+    """Check the options of a grid against each other, before anything is read.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
+    """
+    from serbench.cells import check_scaling
+    from serbench.protocols import check_inner
+
+    protocol = find_protocol(request.protocol)
+    check_inner(str(request.inner))
+    check_scaling(request.scaling)
+    faults = [*_protocol_faults(protocol, request, corpora)]
+    if any(seed < 0 for seed in request.seeds):
+        faults.append(Fault("--seed", f"{min(request.seeds)}", "0 or more"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence[str]) -> Iterator[Fault]:
+    name = f"--protocol {protocol.name}"
+    if protocol.is_across and len(corpora) < 2:
+        yield Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two")
+    if bool(request.partition) != (protocol.needs == "partition"):
+        found = f"--partition {request.partition}" if request.partition else "no --partition"
+        yield Fault(name, found, "--partition NAME with --protocol holdout, and only there")
+    if bool(request.k) != (protocol.needs == "k"):
+        found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
+        yield Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there")
+    if request.target == "language" and protocol.name != "pooled":
+        todo = "Only corpora of several languages together can be told apart by it"
+        yield Fault("--target language", name, "--protocol pooled", todo)
+    if any(k < 1 for k in request.k):
+        yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
+    if not 0 < request.weight < float("inf"):
+        yield Fault("--weight", str(request.weight), "a number above 0")
+
+
+def check_whole(request: GridRequest) -> None:
+    """Refuse pieces where other systems meet serbench: they are told whole utterances, and predict these."""
+    if request.segment is not None:
+        todo = "Cut the utterances in your own program, and let their pieces vote"
+        raise ConfigError([Fault("segment", f"{request.segment:g} s", "none: folds are of whole utterances", todo)])
+
+
+def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
+    """Resolve what a request tells apart."""
+    where = as_names(request.where) or ()
+    return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)
+
+
+def task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData], catalogue: Catalogue) -> EmotionTask:
+    """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
+    is_told = task.target != "emotion" or request.task is not None or request.emotions is not None
+    if is_told or not find_protocol(request.protocol).is_across:
+        return task.for_corpora([d.corpus for d in data])
+    indexes = {d.corpus.name: d.index for d in data}
+    return common_task(catalogue, indexes, where=as_names(request.where) or ())

@@ -1,0 +1,32 @@
+"""Upkeep of a results folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serbench.workspace import HERE, Workspace
+
+if TYPE_CHECKING:
+    from serbench.upkeep import Litter, StoreCheck
+
+
+def check_store(workspace: Workspace = HERE) -> StoreCheck:
+    """Hold every file of the results folder against what was written; nothing is changed."""
+    from serbench.upkeep import check_store as check
+
+    return check(workspace.store())
+
+
+def find_litter(workspace: Workspace = HERE) -> Litter:
+    """Find what no cell of the results folder refers to any more; `clean_store` removes it."""
+    from serbench.upkeep import find_litter as find
+
+    return find(workspace.store())
+
+
+def clean_store(litter: Litter, workspace: Workspace = HERE) -> None:
+    """Remove what `find_litter` found."""
+    from serbench.upkeep import remove_litter
+
+    with workspace.saving():
+        remove_litter(litter, workspace.store())
