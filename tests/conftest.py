@@ -230,6 +230,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         "pool": "",
         "partial": "",
         "partials": {},
+        "transductive": place[3] == "speaker",
         "basis": "made up",
         "serbench": "0.1.0",
         "versions": {"numpy": "2.4"},

@@ -125,8 +125,10 @@ def test_language_is_told_over_corpora_in_one_cell(run):
 
 
 def test_language_needs_corpora_of_two(run):
-    with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
+    with pytest.raises(api.SerbenchError, match=r"--protocol within\. Expected --protocol pooled"):
         run(["iemocap"], target="language")
+    with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
+        run(["iemocap", "cremad"], target="language", protocol="pooled")
 
 
 def test_index_whose_ratings_changed_is_another_state(trees):
