@@ -435,8 +435,17 @@ def with_evaluations(record: Mapping[str, Any], planned: Sequence[PlannedEvaluat
         }
         for p in planned
     ]
-    sets = {p.evaluation.name: list(p.evaluation.test) for p in planned}
-    for p in planned:
-        sets.update({v.name: list(v.test) for v in p.evaluation.inner})
+    sets = _named_sets(planned)
     jobs = sorted({key for p in planned for key in (p.job, *p.inner)})
     return {**record, "jobs": jobs, "evaluations": evaluations, "sets": sets}
+
+
+def _named_sets(planned: Sequence[PlannedEvaluation]) -> dict[str, list[str]]:
+    """Utterances of every test group and validation, by name."""
+    sets: dict[str, list[str]] = {}
+    named = [(p.evaluation.name, p.evaluation.test) for p in planned]
+    named += [(v.name, v.test) for p in planned for v in p.evaluation.inner]
+    for name, utterances in named:
+        if sets.setdefault(name, list(utterances)) != list(utterances):
+            raise ProtocolError("plan", f"two sets of utterances are named '{name}'", "a name for each")
+    return sets

@@ -106,7 +106,8 @@ def test_adapt_adds_k_utterances_of_other_people_of_the_target_and_nothing_else(
         assert whole <= set(evaluation.train.utterances)
         assert len(added) == design.draw.k
         assert corpora_of(added) == corpora_of(evaluation.test)
-        assert all(not set(inner.train.utterances) & added for inner in evaluation.inner)
+        validated = [u for inner in evaluation.inner for u in inner.test]
+        assert sorted(validated) in ([], sorted(evaluation.train.utterances))
 
 
 def side_of(n_people, n_each, labels=("anger", "anger", "neutral")):
@@ -146,6 +147,15 @@ def test_weight_of_drawn_utterances_stands_beside_them():
         u: 1.0 if u.startswith("b/") else 3.0 for u in train.utterances
     }
     assert len(train.utterances) == 4
+
+
+def test_weights_of_drawn_utterances_hold_in_validation_too():
+    source = Side("b", "en", (Group("b0", "f", ("b/0",)), Group("b1", "m", ("b/1",))), {"b/0": "anger", "b/1": "anger"})
+    design = Design((side_of(3, 3),), (source,), InnerRule("all"), Draw(4, weight=3))
+    for evaluation in PROTOCOLS["adapt"].evaluations(design):
+        for inner in evaluation.inner:
+            weights = dict(zip(inner.train.utterances, inner.train.weights, strict=True))
+            assert weights == {u: 1.0 if u.startswith("b/") else 3.0 for u in inner.train.utterances}
 
 
 def test_loco_validates_corpora_and_cross_validates_people():

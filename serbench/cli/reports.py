@@ -46,7 +46,7 @@ def report(
     ] = False,
     results: Results = DEFAULT_RESULTS,
 ) -> None:
-    """Score all stored predictions, write results/report/ with a page to open, and print Table 2."""
+    """Score all stored predictions, write results/report/ with a page to open, and print Table 2 and its kin."""
     import serbench.api as api
 
     workspace = api.Workspace(results=results, progress=PROGRESS)
@@ -55,7 +55,7 @@ def report(
     if provenance:
         print_provenance(made)
     else:
-        for table in (*made.of("table2-uar"), *made.of("seeds")):
+        for table in (table for stem in ("table2-uar", "transfer", "curves", "seeds") for table in made.of(stem)):
             (print_plain if plain else print_table)(table)
         for table in () if plain else (*made.of("experiment"), *made.of("claims")):
             print_table(table)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from serbench.errors import ProtocolError
 from serbench.protocols.evaluation import Design, Draw, Evaluation, Group, Side, TrainingSet
+from serbench.protocols.groups import restrict
 from serbench.protocols.within import Parts, against_rest, parts_of, within
 
 Pairing = tuple[tuple[int, ...], tuple[int, ...]]
@@ -43,13 +44,28 @@ def lolo(design: Design) -> list[Evaluation]:
 def adapt(design: Design) -> list[Evaluation]:
     """Test as `cross`, each group with a few utterances of the target corpus' other groups in its training set.
 
-    Settings are those that `cross` chooses, so that a curve over k shows what the added utterances do and nothing
-    else; and so no utterance that is drawn is needed twice.
+    A setting is chosen by validating all parts of that training set in turn: groups of the corpus that trains, and
+    what was drawn of each group of the target.
     """
     if design.draw is None:
         raise ProtocolError("adapt", "no number of utterances", "how many to draw from the test corpus", "Give --k")
-    side, draw = design.own, design.draw
-    return [replace(e, train=_with_drawn(e.train, side, e.name, draw)) for e in cross(design)]
+    return [_adapted(group, design, design.draw) for group in design.own.groups if group.utterances]
+
+
+def _adapted(group: Group, design: Design, draw: Draw) -> Evaluation:
+    added = frozenset(drawn(design.own, group.name, draw))
+    others = restrict([other for other in design.own.groups if other is not group], set(added))
+    named = [replace(other, name=f"{other.name} drawn for {group.name}") for other in others]
+    (evaluation,) = against_rest([group], {**_groups(design.others), **parts_of(named)}, design.rule)
+    inner = tuple(replace(v, train=_weighted(v.train, added, draw)) for v in evaluation.inner)
+    return replace(evaluation, train=_weighted(evaluation.train, added, draw), inner=inner)
+
+
+def _weighted(train: TrainingSet, added: Collection[str], draw: Draw) -> TrainingSet:
+    """Give utterances that were drawn their weight."""
+    if draw.weight == 1:
+        return train
+    return replace(train, weights=tuple(draw.weight if u in added else 1.0 for u in train.utterances))
 
 
 def parts_by_group(design: Design) -> Parts:
@@ -130,14 +146,6 @@ def _stratified(pool: Sequence[str], side: Side, salt: str) -> list[str]:
 def _shuffled(text: str, salt: str) -> str:
     """Return a place in a random order that every machine and release gives alike."""
     return hashlib.sha256(f"{salt} {text}".encode()).hexdigest()
-
-
-def _with_drawn(train: TrainingSet, side: Side, test_group: str, draw: Draw) -> TrainingSet:
-    added = frozenset(drawn(side, test_group, draw))
-    utterances = tuple(sorted([*train.utterances, *added]))
-    if draw.weight == 1:
-        return TrainingSet(utterances)
-    return TrainingSet(utterances, tuple(draw.weight if u in added else 1.0 for u in utterances))
 
 
 def _tested(design: Design) -> list[Group]:

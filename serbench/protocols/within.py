@@ -98,7 +98,8 @@ def against_rest(tested: Sequence[Group], parts: Parts, rule: InnerRule) -> list
         found = f"{len(filled)} groups with utterances to test, {len(parts)} to train on"
         raise ProtocolError("protocol", found, "some of both")
     inner = tuple(Validation(name, _all_parts(parts, name), parts[name]) for name in parts if rule.name != "none")
-    return [Evaluation(group.name, _all_parts(parts), group.utterances, inner) for group in filled]
+    train = _all_parts(parts)
+    return [Evaluation(group.name, train, group.utterances, inner) for group in filled]
 
 
 def _all_parts(parts: Parts, *left_out: str) -> TrainingSet:

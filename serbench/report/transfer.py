@@ -375,8 +375,8 @@ def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
     header = ("features", "classifier", "pair", *(f"k={k}" for k in numbers), "within")
     notes = [
         "UAR when k utterances of the test corpus, of others than the people tested, train too; k=0 is cross. They "
-        "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones; settings are "
-        "those of cross. within trains on all other people of the test corpus and nothing else.",
+        "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones. within trains "
+        "on all other people of the test corpus and nothing else.",
         "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
         f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}.",
     ]

@@ -41,9 +41,11 @@ def pooled(table, target):
 
 
 def adapt(table, target, source, drawn):
-    (_, train, inner), *_ = cross(table, target, source)
     for tested in table["speaker"][table["corpus"] == target].unique():
-        yield table["speaker"] == tested, train | table["utterance"].isin(drawn[tested]), inner
+        train = (table["corpus"] == source) | table["utterance"].isin(drawn[tested])
+        people = table["speaker"][train].unique()
+        inner = [(train & (table["speaker"] == who), train & (table["speaker"] != who)) for who in people]
+        yield table["speaker"] == tested, train, inner
 
 
 def holdout(table, train_people, test_people):
