@@ -35,6 +35,7 @@ from serbench.members import (
     missing_features,
     remarks_on,
     rows_of,
+    without_copies,
 )
 from serbench.plan import PlannedEvaluation, Recipe, Request, Rows, check_no_overlap, scaled_on
 from serbench.protocols import Design, Draw, Evaluation, Group, InnerRule, Protocol
@@ -67,8 +68,12 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of its record in the store."""
-        key = digest(dataclasses.asdict(self))[:10]
-        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}-{key}"
+        return f"{self.stem}-{digest(dataclasses.asdict(self))[:10]}"
+
+    @property
+    def stem(self) -> str:
+        """What people read of that name."""
+        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,7 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
     with_texts = choice.protocol.holds_out_texts
     return {
         "refused": "",
+        "basis": "",
         "task_emotions": list(options.task.emotions),
         "target": options.task.target,
         "indexes": {d.stored: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
@@ -179,7 +185,8 @@ def _members(choice: Choice, options: GridOptions, store: Store) -> tuple[list[M
     def find(data: CorpusData) -> Member:
         return find_member(data, options.task, choice.protocol, options.partition, choice.source, store)
 
-    return [find(data) for data in choice.tested], [find(data) for data in choice.others]
+    members = without_copies([find(data) for data in choice.corpora])
+    return members[: len(choice.tested)], members[len(choice.tested) :]
 
 
 def _design(
@@ -263,19 +270,19 @@ def _fill(
         notes += [n for m in tested for n in partition_notes(m.data.index, m.data.corpus, options.partition)]
     if protocol.holds_out_texts:
         notes += _text_notes(evaluations, design.own.groups, options.scaling)
-    if protocol.holds_out_texts or protocol.is_across or protocol.needs:
+    if protocol.holds_out_texts or protocol.is_across or protocol.needs or task.is_of_people:
         _check_trained_emotions(evaluations, known, f"{choice.corpus}, --protocol {protocol.name}", task)
     recipe = _recipe(choice, options)
     truth = _truth(tested, evaluations)
     record = {
-        "basis": _basis(tested, others, task, evaluations),
+        "basis": _basis(tested, others, task),
         "no_nested": design.rule.reason,
         "notes": notes,
         "transductive": any(scaled_on(recipe, known, e.train.utterances, e.test) for e in evaluations),
-        "person": tested[0].person,
+        "persons": {member.data.stored: member.person for member in tested},
         "utterances": truth,
         "sources": _sources(truth["id"], [*tested, *others], evaluations),
-        "missing": {u: why for m in tested for u, why in missing_features(m, choice.source, store).items()},
+        "missing": _missing(tested, set(truth["id"]), choice.source, store),
     }
     return record, Request(recipe, known, evaluations, protocol.sees_target)
 
@@ -350,6 +357,12 @@ def check_inputs(sources: Sequence[FeatureSource], classifiers: Sequence[Classif
             check_input(source, classifier)
 
 
+def _missing(tested: Sequence[Member], asked: set[str], source: FeatureSource, store: Store) -> dict[str, str]:
+    """Utterances that a cell is asked to predict and that have no features, with the reason."""
+    reasons = {u: why for member in tested for u, why in missing_features(member, source, store).items()}
+    return {u: why for u, why in reasons.items() if u in asked}
+
+
 def _auxiliary(members: Sequence[Member], classifier: Classifier) -> dict[str, dict[str, str]]:
     """Labels that a classifier declares beside the emotion, by name and utterance."""
     told = [auxiliary_labels(member, classifier) for member in members]
@@ -373,14 +386,14 @@ def _recipe(choice: Choice, options: GridOptions) -> Recipe:
 
 
 def _basis(
-    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, evaluations: Sequence[Evaluation]
+    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask
 ) -> str:
     """Tell apart states of all corpora of a cell; of one alone that is every group's, it is `basis`."""
     own = [basis(m.selected, (*m.groups, *m.held_out), task) for m in tested]
     if len(tested) == 1 and not others and not tested[0].held_out:
         return own[0]
     trained = [[m.name, basis(m.selected, m.groups, task)] for m in others]
-    return digest([own, trained, [[e.name, list(e.test)] for e in evaluations]])
+    return digest([own, trained, [[_group_key(group) for group in member.held_out] for member in tested]])
 
 
 def basis(selected: pd.DataFrame, groups: Sequence[Group], task: EmotionTask) -> str:

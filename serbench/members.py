@@ -16,7 +16,7 @@ from serbench.corpora.tasks import EmotionTask
 from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, listed
 from serbench.plan import Rows
-from serbench.protocols import Group, Protocol, Side, restrict
+from serbench.protocols import Group, Protocol, Side, independent_units, restrict
 from serbench.sealed import read_frame
 from serbench.store import Store, stored_rows
 
@@ -78,7 +78,8 @@ class Member:
     """A corpus of a cell.
 
     `groups` and `held_out` are whole, dropped emotions included. `selected` are the utterances of the task, of which
-    those that are `here` have features; `extracted` are all that have, with their fingerprints.
+    those that are `here` have features; `extracted` are all that have, with their fingerprints. `n_copies` recordings
+    of it are another corpus' too, and take no part.
     """
 
     data: CorpusData
@@ -87,6 +88,7 @@ class Member:
     selected: pd.DataFrame
     here: Sequence[bool]
     extracted: frozenset[tuple[str, str]]
+    n_copies: int = 0
 
     @property
     def name(self) -> str:
@@ -149,6 +151,22 @@ def find_member(
     return Member(data, tuple(groups), tuple(held_out), selected, here, frozenset(extracted))
 
 
+def without_copies(members: Sequence[Member]) -> list[Member]:
+    """Leave out recordings that an earlier corpus of a cell has too: nobody may be tested on what has trained.
+
+    Only byte-identical ones are known. What stays is the corpus that is tested, which comes first.
+    """
+    known: set[str] = set()
+    kept = []
+    for member in members:
+        is_own = [audio not in known for audio in member.selected["audio_hash"]]
+        known |= set(member.selected["audio_hash"].dropna())
+        here = [there for there, own in zip(member.here, is_own, strict=True) if own]
+        selected = member.selected[is_own].reset_index(drop=True)
+        kept.append(replace(member, selected=selected, here=here, n_copies=is_own.count(False)))
+    return kept
+
+
 def divided(data: CorpusData, protocol: Protocol, partition: str) -> tuple[list[Group], list[Group]]:
     """Divide a whole corpus into its groups and, by a partition, into those that train and those that are tested."""
     if protocol.needs != "partition":
@@ -157,8 +175,20 @@ def divided(data: CorpusData, protocol: Protocol, partition: str) -> tuple[list[
 
     train, test = partition_of(data.index, data.corpus, partition)
     parts = [data.index[data.index["utterance"].isin(ids)] for ids in (train, test)]
+    _check_units_apart(data, partition, *parts)
     groups, held_out = (protocol.groups(part, data.corpus) for part in parts)
     return groups, held_out
+
+
+def _check_units_apart(data: CorpusData, partition: str, *parts: pd.DataFrame) -> None:
+    """Check that nobody who trains talks to somebody who is tested, and that no fold is on both sides."""
+    field, units = independent_units(data.index, data.corpus.person)
+    for kept_apart in dict.fromkeys((field, data.corpus.folds.by)):
+        unit_of = units if kept_apart == field else dict(zip(data.index["utterance"], data.index[kept_apart], strict=True))
+        one, other = ({str(unit_of[u]) for u in part["utterance"]} for part in parts)
+        if one & other:
+            found = f"{kept_apart} {listed(sorted(one & other))} both in training and test"
+            raise ProtocolError(f"{data.corpus.name}.partitions.{partition}", found, f"each {kept_apart} on one side")
 
 
 def _extracted(data: CorpusData, source: FeatureSource, store: Store) -> set[tuple[str, str]]:
@@ -289,6 +319,11 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
     if is_across and task.target == "emotion":
         told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
     told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]
+    told += [
+        f"{m.n_copies} recordings of {m.name} are another corpus' too and take no part"
+        for m in (*tested, *others)
+        if m.n_copies
+    ]
     told += [
         f"{len(m.absent)} utterances of {m.name} have no features and do not train" for m in others if len(m.absent)
     ]

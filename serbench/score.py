@@ -184,7 +184,7 @@ def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[
         "partial": data.partial,
         "partials": {data.corpus.name: data.partial} if data.partial else {},
         "notes": [note] if note else [],
-        "person": data.corpus.person,
+        "persons": {data.corpus.name: data.corpus.person},
     }
 
 

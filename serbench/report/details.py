@@ -37,7 +37,7 @@ def details(place: Place, cell: CellOutcomes, scores: pd.DataFrame, *, n_common:
         "classifier": classifier,
         "emotions": list(cell.emotions),
         "unit": cell.unit,
-        "person": str(cell.record.get("person", "speaker")),
+        "person": cell.person,
         "folds": len(cell.folds),
         "notes": cell_notes(cell, n_common),
         "made": [list(line) for line in made(cell)],

@@ -271,7 +271,7 @@ def people_figure(cell: CellOutcomes, outcome: Outcome, score: Score, title: str
     axes.hlines(range(len(names)), 0, 1, color="#dcdfe3", linewidth=0.5, zorder=0.9)
     axes.plot([values[i] for i in order], range(len(names)), "o", color=_INK, markersize=4, clip_on=False)
     axes.set_yticks(range(len(names)), [_plain(names[i].partition("/")[2] or names[i]) for i in order])
-    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), xlabel=f"UAR per {cell.record.get('person', 'speaker')}")
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), xlabel=f"UAR per {cell.person}")
     axes.set_title(_plain(title))
     return _figure(axes)
 

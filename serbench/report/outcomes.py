@@ -158,9 +158,15 @@ class CellOutcomes:
         return self.groups["unit"]
 
     @property
+    def person(self) -> str:
+        """Field that keeps its people apart."""
+        fields = sorted(set(self.record.get("persons", {}).values()) - {"speaker"})
+        return str(fields[0]) if fields else "speaker"
+
+    @property
     def has_speakers(self) -> bool:
         """Whether the people kept apart are speakers, rather than voices, say."""
-        return bool(self.record.get("person", "speaker") == "speaker")
+        return self.person == "speaker"
 
 
 def load_outcomes(store: Store) -> list[CellOutcomes]:
@@ -221,7 +227,7 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
         known = {**_UNKNOWN, **record, "cell": {"options": "", **record["cell"]}}
-        return {**known, "refused": f"{OUTDATED} {_EARLIER}"}
+        return {**known, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     why = "" if record["refused"] else _changed(record, indexes)
     return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else dict(record)
 
@@ -273,18 +279,22 @@ def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index
     outcomes = _given(record) if is_outside(record) else _by_rule(_Jobs(store, record, {**truth, **sources}), record)
     reasons = {"nested": record["no_nested"]} if "nested" not in outcomes and not is_outside(record) else {}
     speakers = dict(zip(columns["id"], columns["speaker"], strict=True))
-    unit, groups = _grouped([indexes[name] for name in record["tested"]], record.get("person", "speaker"))
+    unit, groups = _grouped({name: indexes[name] for name in record["tested"]}, record["persons"])
     return CellOutcomes(record["cell"], record, unit, truth, speakers, _folds(record), groups, outcomes, reasons)
 
 
-def _grouped(indexes: Sequence[_Index], person: str) -> tuple[str, Groups]:
-    """Join the groups of several corpora; units of different kinds count as speakers."""
-    units, groups = zip(*(index.groups(person) for index in indexes), strict=True)
+def _grouped(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tuple[str, Groups]:
+    """Join the groups of several corpora, whose sessions and texts may be called alike; mixed units are speakers."""
+    known = {name: index.groups(persons[name]) for name, index in indexes.items()}
+    if len(known) == 1:
+        return next(iter(known.values()))
     joined: dict[str, dict[str, str]] = {}
-    for of_corpus in groups:
-        for name, group_of in of_corpus.items():
-            joined.setdefault(name, {}).update(group_of)
-    return units[0] if len(set(units)) == 1 else "speaker", joined
+    for corpus, (_, groups) in known.items():
+        for name, group_of in groups.items():
+            prefix = "" if name == "gender" else f"{corpus}/"
+            joined.setdefault(name, {}).update({u: f"{prefix}{group}" for u, group in group_of.items()})
+    units = {unit for unit, _ in known.values()}
+    return units.pop() if len(units) == 1 else "speaker", joined
 
 
 def _folds(record: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
