@@ -221,7 +221,7 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
         raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
     if not is_comparable(record):
         known = {**_UNKNOWN, **record, "cell": {"options": "", **record["cell"]}}
-        return {**known, "refused": f"{OUTDATED} {_EARLIER}"}
+        return {**known, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     why = "" if record["refused"] else _changed(record, indexes)
     return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else dict(record)
 
