@@ -18,7 +18,7 @@ import pandas as pd
 from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.fingerprint import entry_parts, index_fingerprint
 from serbench.corpora.partitions import partition_notes
 from serbench.corpora.segments import segment_title
 from serbench.corpora.tasks import EmotionTask
@@ -164,6 +164,7 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
         "task_emotions": list(options.task.emotions),
         "target": options.task.target,
         "indexes": {d.stored: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
+        "entries": {data.stored: _entry(data, choice, options) for data in choice.corpora},
         "tested": [data.stored for data in choice.tested],
         "pool": _pool(choice, options),
         "partial": "; ".join(data.partial for data in choice.tested if data.partial),
@@ -172,6 +173,13 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
         "space_file": options.space_file,
         **_made_by(choice),
     }
+
+
+def _entry(data: CorpusData, choice: Choice, options: GridOptions) -> dict[str, str]:
+    """Parts of a corpus' entry that decide a cell, beside what its index holds."""
+    used = ["folds", f"partition {options.partition}", f"target {options.task.target}"]
+    used += ["language"] if choice.protocol.goes_by_language or options.task.target == "language" else []
+    return {part: state for part, state in entry_parts(data.corpus).items() if part in used}
 
 
 def _pool(choice: Choice, options: GridOptions) -> str:
@@ -385,9 +393,7 @@ def _recipe(choice: Choice, options: GridOptions) -> Recipe:
     )
 
 
-def _basis(
-    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask
-) -> str:
+def _basis(tested: Sequence[Member], others: Sequence[Member], task: EmotionTask) -> str:
     """Tell apart states of all corpora of a cell; of one alone that is every group's, it is `basis`."""
     own = [basis(m.selected, (*m.groups, *m.held_out), task) for m in tested]
     if len(tested) == 1 and not others and not tested[0].held_out:

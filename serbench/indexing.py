@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serbench import __version__
 from serbench.audio import read_header
+from serbench.corpora.fingerprint import entry_parts
 from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, Fault, StoreError
 from serbench.keys import digest
@@ -37,7 +38,8 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
     StoreError : it cannot be written.
     """
     path = store.index(scan.stored)
-    metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
+    entry = entry_parts(scan.corpus)
+    metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__, "entry": entry}
     facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
     made_of = digest([metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
     with contextlib.suppress(StoreError):  # a damaged index is made anew

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from serbench.classifiers import Classifier, Input
@@ -103,12 +104,12 @@ class Member:
     @property
     def present(self) -> pd.DataFrame:
         """Utterances of the task that have features."""
-        return self.selected[self.here]
+        return self.selected[np.array(self.here, dtype=bool)]
 
     @property
     def absent(self) -> pd.DataFrame:
         """Utterances of the task that have none."""
-        return self.selected[[not here for here in self.here]]
+        return self.selected[~np.array(self.here, dtype=bool)]
 
     def people(self, rows: pd.DataFrame) -> list[str]:
         """Who speaks in rows of the index; a speaker's name holds the corpus already, that of a voice does not."""
@@ -159,11 +160,11 @@ def without_copies(members: Sequence[Member]) -> list[Member]:
     known: set[str] = set()
     kept = []
     for member in members:
-        is_own = [audio not in known for audio in member.selected["audio_hash"]]
+        is_own = np.array([audio not in known for audio in member.selected["audio_hash"]], dtype=bool)
         known |= set(member.selected["audio_hash"].dropna())
         here = [there for there, own in zip(member.here, is_own, strict=True) if own]
         selected = member.selected[is_own].reset_index(drop=True)
-        kept.append(replace(member, selected=selected, here=here, n_copies=is_own.count(False)))
+        kept.append(replace(member, selected=selected, here=here, n_copies=int((~is_own).sum())))
     return kept
 
 
@@ -184,7 +185,9 @@ def _check_units_apart(data: CorpusData, partition: str, *parts: pd.DataFrame) -
     """Check that nobody who trains talks to somebody who is tested, and that no fold is on both sides."""
     field, units = independent_units(data.index, data.corpus.person)
     for kept_apart in dict.fromkeys((field, data.corpus.folds.by)):
-        unit_of = units if kept_apart == field else dict(zip(data.index["utterance"], data.index[kept_apart], strict=True))
+        unit_of = (
+            units if kept_apart == field else dict(zip(data.index["utterance"], data.index[kept_apart], strict=True))
+        )
         one, other = ({str(unit_of[u]) for u in part["utterance"]} for part in parts)
         if one & other:
             found = f"{kept_apart} {listed(sorted(one & other))} both in training and test"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.audit import CorpusAudit
     from serbench.audit.self_check import SelfCheck
+    from serbench.cells import Cell
     from serbench.grid import GridPlan
     from serbench.report import Report
     from serbench.report.compare import RunComparison
@@ -160,7 +161,7 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_e
             jobs = cell.record.get("jobs", ())
             todo = len(set(jobs) & {job.key for job in plan.todo})
             state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
-            print(f"{cell.cell.corpus} {cell.cell.features} {cell.cell.classifier} (inner {cell.cell.inner}): {state}")
+            print(f"{_named(cell.cell)}: {state}")
     print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
     if to_extract:
         print(f"{to_extract} rows of features are to be extracted first, which comes on top")
@@ -168,6 +169,16 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_e
         print_expectation(plan, workers=workspace.workers)
     elif plan.todo:
         print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
+
+
+def _named(cell: Cell) -> str:
+    """Name a cell of a plan: what tells it from the others, where that is not the usual."""
+    usual = {"train": cell.corpus, "protocol": "within", "options": "", "scaling": "train", "preprocessing": "none"}
+    words = {name: str(getattr(cell, name)) for name in usual}
+    unusual = [text for name, text in words.items() if name != "train" and text != usual[name]]
+    trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
+    told = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
+    return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({told})"
 
 
 def print_expectation(plan: GridPlan, *, workers: int) -> None:

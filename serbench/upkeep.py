@@ -11,6 +11,7 @@ from typing import Any
 from serbench.cells import Cell
 from serbench.errors import SerbenchError, StoreError
 from serbench.features import find_feature_set
+from serbench.keys import digest
 from serbench.sealed import is_damaged, read_json, read_metadata
 from serbench.store import Store, content_of_part
 

@@ -203,3 +203,79 @@ def test_weights_are_refused_for_a_classifier_that_cannot_weigh(three):
     refused = run("aa", "bb", protocol="adapt", k=(4,), weight=2.0, classifiers="knn").refused
     assert all("knn with --weight 2. Expected --weight 1" in reason for reason in refused.values())
     assert not run("aa", "bb", protocol="adapt", k=(4,), classifiers="knn").refused
+
+
+def test_feature_set_that_lacks_an_utterance_stands_beside_one_that_has_all(three):
+    run = three()
+    whole = pd.read_csv(run.path.parent / "blobs.csv")
+    whole.iloc[1:].to_csv(run.path.parent / "less.csv", index=False)
+    files = tuple(str(run.path.parent / name) for name in ("blobs.csv", "less.csv"))
+    for protocol in ("cross", "pooled", "loco"):
+        assert not run(protocol=protocol, features=files, classifiers="knn", inner="none").refused
+    scores = api.load_scores(run.place).query("metric == 'uar' and rule == 'default'")
+    assert scores["value"].notna().all()
+
+
+def test_refused_cell_tells_its_own_reason_in_the_report(three):
+    run = three()
+    run("aa", scaling="none", classifiers=("svc", "knn"))
+    run("aa", classifiers="knn", emotions="anger,neutral")
+    run("aa", scaling="none", classifiers=("svc", "knn"), emotions="anger,neutral")
+    assert "svc with --scaling none" in " ".join(api.make_report(run.place).missing)
+
+
+def test_inner_rules_are_not_mixed_in_one_table(three):
+    run = three()
+    for inner in ("none", "auto"):
+        run("aa", "bb", protocol="cross", inner=inner, classifiers="knn")
+    titles = [table.title for table in api.make_report(run.place).of("transfer")]
+    assert len(titles) == 2
+    assert sum("inner none" in title for title in titles) == 1
+
+
+def test_recording_that_two_corpora_share_does_not_train_where_it_is_tested(three):
+    run = three()
+    (run.path.parent / "bb" / "f1_anger_0.wav").write_bytes((run.path.parent / "aa" / "f1_anger_0.wav").read_bytes())
+    assert not run("aa", "bb", protocol="cross", classifiers="knn").refused
+    cells = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "cross"]
+    notes = {c.cell["corpus"]: " ".join(c.notes) for c in cells}
+    assert "1 recordings of aa are another corpus' too and take no part" in notes["bb"]
+    assert "1 recordings of bb are another corpus' too and take no part" in notes["aa"]
+    assert all(len(c.truth) == 12 * len(SPEAKERS[c.cell["corpus"]]) for c in cells)
+
+
+def test_cells_made_by_another_partition_are_outdated_once_the_corpus_is_indexed_again(three):
+    run = three(partition=True)
+    run("bb", protocol="holdout", partition="half", classifiers="knn", emotions="anger,happiness,neutral")
+    run.path.write_text(run.path.read_text().replace("speaker: [f1]", "speaker: [f2]"))
+    api.load_index("bb", run.place)
+    (reason,) = api.make_report(run.place).missing
+    assert "the partition half of the corpus in its entry has changed since" in reason
+
+
+def test_one_corpus_that_is_left_is_not_another_question(three, make_corpus):
+    run = three()
+    for path in (run.path.parent / "bb").glob("*.wav"):
+        path.unlink()
+    with pytest.raises(api.SerbenchError, match=r"1 corpus that can be used \(aa\)\. Expected at least two"):
+        run("aa", "bb", protocol="cross")
+
+
+def test_language_is_told_apart_in_one_cell_and_not_when_scaling_would_tell_it(three):
+    run = three()
+    result = run("aa", "bb", "cc", protocol="pooled", target="language", classifiers="knn")
+    (planned,) = result.plan.cells
+    assert planned.cell.corpus == "aa+bb+cc"
+    report = api.make_report(run.place)
+    assert {row.text for row in report.of("table2-uar")[0].rows[0]} >= {"0.500"}
+    assert not report.of("speakers")
+    assert "Chance: one class at random" in " ".join(report.of("table2-uar")[0].notes)
+    with pytest.raises(api.SerbenchError, match=r"--target language.*--scaling train"):
+        run("aa", "bb", protocol="pooled", target="language", scaling="corpus")
+
+
+def test_gender_of_one_speaker_is_refused_in_words(three):
+    run = three()
+    result = run("aa", target="gender", classifiers="logistic")  # f1 alone is female
+    (reason,) = result.refused.values()
+    assert "no utterance of female to train on" in reason

@@ -82,7 +82,7 @@ def texts(table):
 def test_values_are_those_of_scikit_learn_and_the_diagonal_is_within():
     cells = every_pair()
     (crossing,) = crossings(cells, order)
-    table = transfer_table(crossing)
+    table = transfer_table(crossing, high=1.0)
     assert table.header == ("features", "classifier", "trained on", "aa", "bb", "cc")
     expected = {(c.cell["train"], c.cell["corpus"]): f"{uar_by_scikit_learn(c):.3f}" for c in cells}
     for source in LANGUAGES:
@@ -105,7 +105,7 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
     predicted = {u: 1 if below.truth[u] == 0 else code for u, code in predicted.items()}
     below.outcomes["nested"].predictions.update({u: (below.truth[u] + 1) % 3 for u in predicted})
     (crossing,) = crossings([below], order)
-    table = transfer_table(crossing)
+    table = transfer_table(crossing, high=1.0)
     assert table.rows[0][4].aside.endswith(" b")
     assert "b: below chance, the whole interval." in table.notes
     assert "aa -> bb, IS09 svc: 0.000 is below chance; 33% of its predictions are anger." in table.notes
@@ -120,7 +120,7 @@ def test_value_whose_interval_holds_chance_is_marked():
 
 def test_transductive_crossings_say_so():
     (crossing,) = crossings(every_pair(scaling="corpus"), order)
-    notes = " ".join(transfer_table(crossing).notes)
+    notes = " ".join(transfer_table(crossing, high=1.0).notes)
     assert "Transductive: features are scaled per corpus on the unlabelled audio of the test corpus too." in notes
 
 
@@ -202,7 +202,7 @@ def test_points_of_a_plot_lie_on_it_and_higher_values_higher(values, chance):
     points = tuple(
         Point(10 * i, uar, max(0.0, uar - width), min(1.0, uar + width), "") for i, (uar, width) in enumerate(values)
     )
-    setup = Setup("three", "train", "none", 0, tuple("abcde"[: round(1 / chance)]))
+    setup = Setup("three", "train", "auto", "none", 0, tuple("abcde"[: round(1 / chance)]))
     plot = Plot(setup, "a", (Line("x", points),), tuple(p.k for p in points), 0.0, 1.0)
     places = [tuple(map(float, pair.split(","))) for pair in plot.path(plot.lines[0]).split()]
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)

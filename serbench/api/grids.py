@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from serbench.api.chosen import Names, as_names, entries_of
 from serbench.api.corpora import Extracted, extract_features, load_index
 from serbench.api.reports import load_scores
-from serbench.api.requests import DEFAULTS, GridRequest, asked_task, check_request, check_whole, task_of
+from serbench.api.requests import (
+    DEFAULTS,
+    GridRequest,
+    asked_task,
+    check_corpora_left,
+    check_pieces,
+    check_request,
+    check_whole,
+    task_of,
+)
 from serbench.classifiers import find_classifier
 from serbench.errors import (
     CorpusError,
@@ -101,10 +110,12 @@ def plan_grid(
     from serbench.grid import plan_grid as lay_out
     from serbench.members import CorpusData
 
+    check_pieces(registered, request)
     check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [s.name for s in registered]
     extracted = extract_features([c.name for c in entries], wanted, workspace, segment=request.segment)
+    check_corpora_left(request, extracted)
     store = workspace.store()
     data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
     imported = _import_own(own, [d.index for d in data], store)

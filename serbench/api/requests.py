@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +11,13 @@ from serbench.api.chosen import Names, as_names
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
-from serbench.errors import (
-    ConfigError,
-    Fault,
-)
+from serbench.errors import ConfigError, CorpusError, Fault
 from serbench.features import DEFAULT_FEATURES
 from serbench.protocols import Protocol, find_protocol
 
 if TYPE_CHECKING:
+    from serbench.api.corpora import Extracted
+    from serbench.features import FeatureSet
     from serbench.members import CorpusData
 
 
@@ -75,6 +74,34 @@ def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
         raise ConfigError(faults)
 
 
+def check_corpora_left(request: GridRequest, extracted: Extracted) -> None:
+    """Check that corpora still meet once those that cannot be used are left out.
+
+    Raises
+    ------
+    CorpusError : one is left, so that another question would be answered than was asked.
+    """
+    left = [done.corpus for done in extracted.done]
+    if find_protocol(request.protocol).is_across and len(left) < 2:
+        faults = [Fault(name, reason) for name, reason in extracted.refused.items()]
+        wanted = Fault(f"--protocol {request.protocol}", f"1 corpus that can be used ({left[0]})", "at least two")
+        raise CorpusError([wanted, *faults])
+
+
+def check_pieces(features: Iterable[FeatureSet], request: GridRequest) -> None:
+    """Check that feature sets of pieces of one length are given these.
+
+    Raises
+    ------
+    ConfigError : utterances are not cut, or into pieces of another length.
+    """
+    for feature_set in features:
+        if feature_set.piece_s is not None and request.segment != feature_set.piece_s:
+            found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
+            wanted = f"pieces of {feature_set.piece_s:g} s"
+            raise ConfigError([Fault(feature_set.name, found, wanted, f"Give --segment {feature_set.piece_s:g}")])
+
+
 def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence[str]) -> Iterator[Fault]:
     name = f"--protocol {protocol.name}"
     if protocol.is_across and len(corpora) < 2:
@@ -88,6 +115,11 @@ def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence
     if request.target == "language" and protocol.name != "pooled":
         todo = "Only corpora of several languages together can be told apart by it"
         yield Fault("--target language", name, "--protocol pooled", todo)
+    if request.target == "language" and request.scaling in ("corpus", "speaker"):
+        found = f"--scaling {request.scaling}: what is scaled by itself has one language"
+        yield Fault("--target language", found, "--scaling train", "The scaler would tell the language")
+    if request.weight != 1 and protocol.needs != "k":
+        yield Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only")
     if any(k < 1 for k in request.k):
         yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
     if not 0 < request.weight < float("inf"):

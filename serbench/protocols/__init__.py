@@ -81,6 +81,11 @@ class Protocol:
         """Whether one corpus trains and another is tested."""
         return self.pairings is each_other
 
+    @property
+    def goes_by_language(self) -> bool:
+        """Whether the languages of corpora decide which of them train."""
+        return self.pairings is other_languages
+
     def rule(self, requested: str, design: Design) -> InnerRule:
         """Resolve `--inner auto|all|K|none` for what is divided.
 

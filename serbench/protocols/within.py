@@ -96,7 +96,8 @@ def against_rest(tested: Sequence[Group], parts: Parts, rule: InnerRule) -> list
     filled = [group for group in tested if group.utterances]
     if not filled or not parts:
         found = f"{len(filled)} groups with utterances to test, {len(parts)} to train on"
-        raise ProtocolError("protocol", found, "some of both")
+        todo = "For lolo, corpora in another language than the one tested are needed"
+        raise ProtocolError("protocol", found, "some of both", todo)
     inner = tuple(Validation(name, _all_parts(parts, name), parts[name]) for name in parts if rule.name != "none")
     train = _all_parts(parts)
     return [Evaluation(group.name, train, group.utterances, inner) for group in filled]

@@ -34,7 +34,7 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
-from serbench.report.transfer import Crossing, Curve, crossings, curves, transfer_tables
+from serbench.report.transfer import Crossing, Curve, crossings, curves, fill_pairs, transfer_tables
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
 
@@ -123,7 +123,8 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     recorded = list(read_recorded(store))
     tables += experiment_tables(recorded, cells)
-    commands = tuple(dict.fromkeys(command for matrix in found for command in fill_commands(matrix)))
+    filling = [command for matrix in found for command in fill_commands(matrix)]
+    commands = tuple(dict.fromkeys([*filling, *fill_pairs(cells)]))
     long = {
         "scores": score_table(cells),
         "groups": group_table(cells),

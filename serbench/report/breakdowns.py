@@ -69,7 +69,12 @@ def rule_table(matrix: Matrix) -> Table | None:
 
 
 def speaker_table(matrix: Matrix) -> Table | None:
-    """The weakest and the strongest speaker of each cell, and the gap between genders; None where none is known."""
+    """The weakest and the strongest speaker of each cell, and the gap between genders; None where none is known.
+
+    A target that all utterances of a speaker share has none: each speaker's UAR would be one recall.
+    """
+    if matrix.variant.is_of_people:
+        return None
     rows = []
     for place, cell in in_corpus_order(matrix):
         outcome = _headline(cell)
@@ -234,8 +239,8 @@ def _over_folds(cell: CellOutcomes) -> Entry:
 
 
 def _lacking(matrix: Matrix) -> Iterator[str]:
-    """Name the folds of each corpus that lack an emotion."""
-    for corpus in matrix.corpora:
+    """Name the folds of each corpus that lack an emotion; of another target's labels a speaker may have but one."""
+    for corpus in () if matrix.variant.is_of_people else matrix.corpora:
         cell = next((c for p, c in in_corpus_order(matrix) if p[2] == corpus), None)
         lacks = _emotions_lacking(cell) if cell else {}
         if lacks:

@@ -197,6 +197,7 @@ def _title(cell: CellOutcomes) -> str:
         "preprocessing": "none",
         "seed": 0,
         "options": "",
+        "train": fields["corpus"],
     }
     more = [f"{name} {fields[name]}" for name, value in usual.items() if not cell.is_outside and fields[name] != value]
     inner = [] if cell.is_outside else [f"inner {fields['inner']}"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.segments import is_majority, seconds_of
-from serbench.corpora.tasks import DEFAULT_TASK
+from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.protocols import PROTOCOLS, find_protocol
@@ -51,6 +51,16 @@ class Variant:
     def question(self) -> tuple[object, ...]:
         """What is asked of any system, however it was trained: that others are asked for pieces is not known."""
         return self.protocol, self.options, self.pool, self.task, self.emotions, seconds_of(self.preprocessing)
+
+    @property
+    def label(self) -> str:
+        """What is told apart, for one of them."""
+        return "emotion" if self.target == "emotion" else "class"
+
+    @property
+    def is_of_people(self) -> bool:
+        """Whether all utterances of a speaker have one label, so that nothing can be said of single speakers."""
+        return self.target in OF_PEOPLE
 
     @property
     def is_transductive(self) -> bool:
@@ -144,7 +154,7 @@ def _cut(preprocessing: str) -> str:
     if not seconds:
         return ""
     scored = (
-        "an utterance is given the emotion that most of its pieces were, of as many the one that comes first"
+        "an utterance is given what most of its pieces were, of as many the one that comes first"
         if is_majority(preprocessing)
         else "each is scored, and called an utterance below"
     )
@@ -183,7 +193,7 @@ def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list
         by_variant.setdefault(Variant.of(cell), []).append(cell)
     by_variant = _beside_grid(by_variant)
     ordered = sorted(by_variant.items(), key=lambda item: item[0].order)
-    return [_matrix(variant, of, order) for variant, of in ordered if any(_is_hopeful(cell) for cell in of)]
+    return [_matrix(variant, of, order) for variant, of in ordered if any(is_hopeful(cell) for cell in of)]
 
 
 def _beside_grid(by_variant: Mapping[Variant, list[CellOutcomes]]) -> dict[Variant, list[CellOutcomes]]:
@@ -227,10 +237,10 @@ def _is_absent(matrix: Matrix, place: Place) -> bool:
         of_grid = [p for p, cell in matrix.cells.items() if not cell.is_outside]
         tried = any(p[0] == place[0] and p[2] == place[2] for p in of_grid)
         return tried or has_feature_set(_argument(matrix, place[0]))
-    return not cell.outcomes and _is_hopeful(cell)
+    return not cell.outcomes and is_hopeful(cell)
 
 
-def _is_hopeful(cell: CellOutcomes) -> bool:
+def is_hopeful(cell: CellOutcomes) -> bool:
     """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
     return not cell.record["refused"] or cell.record["refused"].startswith((OUTDATED, INCOMPARABLE))
 

@@ -28,7 +28,7 @@ from serbench.metrics import exact_uar
 from serbench.protocols import independent_units
 from serbench.report.majority import by_majority
 from serbench.report.provenance import Provenance
-from serbench.sealed import read_frame, read_json
+from serbench.sealed import read_frame, read_json, read_metadata
 from serbench.store import OUTDATED, Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
@@ -178,7 +178,7 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    indexes = {path.stem: _Index(read_frame(path)) for path in store.indexes}
+    indexes = {path.stem: _Index(read_frame(path), read_metadata(path).get("entry", {})) for path in store.indexes}
     cells = [_outcomes_or_reason(record, store, indexes) for record in _sound_records(store, indexes)]
     return [shown for cell in cells for shown in _as_shown(cell, indexes)]
 
@@ -186,11 +186,13 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 class _Index:
     """The index of a corpus, and what tells its utterances apart, once for all its cells.
 
-    `states` are the fingerprints that a cell of this index may name: one that holds out texts names them too.
+    `states` are the fingerprints that a cell of this index may name: one that holds out texts names them too. `entry`
+    is what the corpus' entry said besides when it was indexed, part by part.
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, entry: Mapping[str, str]) -> None:
         self._frame = frame
+        self.entry = entry
         self.states = frozenset(index_fingerprint(frame, with_texts=with_texts) for with_texts in (False, True))
         self._groups: dict[str, tuple[str, Groups]] = {}
 
@@ -240,6 +242,10 @@ def _changed(record: Mapping[str, Any], indexes: Mapping[str, _Index]) -> str:
             return f"the index of {name} is not there"
         if state not in indexes[corpus].states:
             return f"{name} has changed since"
+        known, used = indexes[corpus].entry, record.get("entries", {}).get(corpus, {})
+        other = [part for part, own in used.items() if known and known.get(part) != own]
+        if other:
+            return f"the {', '.join(other)} of {name} in its entry has changed since"
     return ""
 
 

@@ -46,6 +46,7 @@ def render_page(report: Report) -> str:
         report=report,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
+        is_of_emotions=all(of[0].matrix.variant.target == "emotion" for of in of_matrix),
         is_transductive=any(of[0].matrix.variant.is_transductive for of in of_matrix),
         has_outside=any(of[0].matrix.is_outside(row) for of in of_matrix for row in of[0].matrix.rows),
         first=report.of("table1")[0],
@@ -144,7 +145,8 @@ def sentence(of_matrix: Sequence[Sequence[View]]) -> str:
     found = [of[0].matrix for of in of_matrix]
     classifiers = counted({name for matrix in found for _, name in matrix.rows}, "classifier", "classifiers")
     features = counted({name for matrix in found for name, _ in matrix.rows}, "feature set", "feature sets")
-    corpora = counted({name for matrix in found for name in matrix.corpora}, "corpus", "corpora")
+    tested = {name for matrix in found for joined in matrix.corpora for name in joined.split("+")}
+    corpora = counted(tested, "corpus", "corpora")
     return f"{classifiers} on {features} in {corpora}"
 
 

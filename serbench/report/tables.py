@@ -13,9 +13,10 @@ from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import METRICS, recalls
+from serbench.protocols import find_protocol
 from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table
-from serbench.report.matrices import Matrix, Place, in_corpus_order
+from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
 from serbench.report.outcomes import GIVEN, CellOutcomes
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
 from serbench.report.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
@@ -123,7 +124,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     shown = {mark_of(cell) for cell in matrix.cells.values() if cell.outcomes}
     notes += [note for mark, note in MARK_NOTES.items() if mark in shown]
     notes += corpus_remarks(matrix)
-    title = f"Recall per emotion: {matrix.variant.title}"
+    title = f"Recall per {matrix.variant.label}: {matrix.variant.title}"
     return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
 
 
@@ -212,7 +213,7 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
     tuning = "Settings are chosen by nested speaker-independent validation; values" if is_tuned_here else "Values"
     yield (
         f"{matrix.variant.description} {tuning} are pooled over all test utterances. "
-        "Chance: one emotion at random (UAR), always the most frequent one (WAR)."
+        f"Chance: one {matrix.variant.label} at random (UAR), always the most frequent one (WAR)."
     )
     yield from _interval_note(matrix)
     if max(contenders.values(), default=0) > 1:
@@ -276,7 +277,9 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
         return f"{corpus}: no predictions."
     cell, common = next((c for c in cells if not c.is_outside), cells[0]), matrix.common[corpus]
     tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
-    parts = [_utterances(cells, common), f"{tested} folds, inner {cell.cell['inner']}"]
+    is_holdout = find_protocol(matrix.variant.protocol).needs == "partition"
+    folds = f"{tested} groups held out" if is_holdout else f"{tested} folds"
+    parts = [_utterances(cells, common), f"{folds}, inner {cell.cell['inner']}"]
     parts += [contest.sentence] if contest else []
     reasons = sorted({r for c in cells for r in c.reasons.values()})
     parts += [f"nested missing: {reason}" for reason in reasons]
@@ -301,8 +304,9 @@ def _remarks(cells: Iterable[CellOutcomes]) -> list[str]:
 
 def _alone_with_an_emotion(cell: CellOutcomes) -> list[str]:
     n = n_incomplete(cell) if cell.outcomes else 0
-    many = f"{n} {cell.unit}s have an emotion each" if n > 1 else f"one {cell.unit} has an emotion"
-    return [f"{many} that no other has, so that intervals are over the other emotions there"] if n else []
+    label = Variant.of(cell).label
+    many = f"{n} {cell.unit}s have a {label} each" if n > 1 else f"one {cell.unit} has a {label}"
+    return [f"{many} that no other has, so that intervals leave it out there"] if n else []
 
 
 def corpus_remarks(matrix: Matrix) -> list[str]:

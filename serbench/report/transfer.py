@@ -16,7 +16,7 @@ from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.breakdowns import difference_interval
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
-from serbench.report.matrices import Variant, row_name
+from serbench.report.matrices import Variant, is_hopeful, row_name
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import metric_interval, pool_confusion, unit_stack
@@ -52,6 +52,7 @@ class Setup:
 
     task: str
     scaling: str
+    inner: str
     preprocessing: str
     seed: int
     emotions: tuple[str, ...]
@@ -60,14 +61,20 @@ class Setup:
     def of(cell: CellOutcomes) -> Setup:
         """Return the setup of a cell."""
         v = Variant.of(cell)
-        return Setup(v.task, v.scaling, v.preprocessing, v.seed, v.emotions)
+        return Setup(v.task, v.scaling, v.inner, v.preprocessing, v.seed, v.emotions)
 
     @property
     def title(self) -> str:
         """The setup in words."""
         pieces = [] if self.preprocessing == "none" else [self.preprocessing]
         scaling = f"scaling per {self.scaling}" if self.scaling in ("speaker", "corpus") else f"scaling {self.scaling}"
-        return ", ".join([self.task, *pieces, scaling, f"seed {self.seed}"])
+        inner = [] if self.inner == "auto" else [f"inner {self.inner}"]
+        return ", ".join([self.task, *pieces, scaling, *inner, f"seed {self.seed}"])
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked, however features are scaled."""
+        return self.task, self.inner, self.preprocessing, self.seed, self.emotions
 
     @property
     def chance(self) -> float:
@@ -115,11 +122,15 @@ class Value:
         share = predicted[most] / predicted.sum()
         return f"{share:.0%} of its predictions are {self.cell.emotions[most]}"
 
+    @property
+    def shown(self) -> str:
+        """The UAR as tables print it, with a mark where it is not by the nested rule."""
+        return f"{self.uar:.3f}" + ("" if self.cell.contender else DEFAULT_MARK)
+
     def entry(self, *, low: float, high: float, is_diagonal: bool = False) -> Entry:
         """Return it as a place of a heat map."""
-        default = "" if self.cell.contender else DEFAULT_MARK
         aside = f"{bracketed(self.interval)} {self.mark}".strip()
-        return Entry(f"{self.uar:.3f}{default}", is_diagonal, aside, step=step_of(self.uar, low, high))
+        return Entry(self.shown, is_diagonal, aside, step=step_of(self.uar, low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +161,7 @@ def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
         if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
             by_setup.setdefault(Setup.of(cell), []).append(cell)
     wanted = {s: of for s, of in by_setup.items() if any(c.cell["protocol"] == "cross" and c.outcomes for c in of)}
-    in_order = sorted(wanted, key=lambda s: (s.task, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
+    in_order = sorted(wanted, key=lambda s: (s.task, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
     return [_crossing(setup, wanted[setup], order) for setup in in_order]
 
 
@@ -159,6 +170,7 @@ def _crossing(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -> Cros
     corpora = sorted({name for cell in across for name in (cell.cell["train"], cell.cell["corpus"])})
     rows = in_row_order({row_of(cell) for cell in across}, order)
     members = [c for c in cells if c.cell["corpus"] in corpora and row_of(c) in rows]
+    members.sort(key=lambda cell: bool(cell.outcomes))  # one that was refused gives way to one with predictions
     placed = {(row_of(cell), (cell.cell["train"], cell.cell["corpus"])): cell for cell in members}
     values = {place: value for place, cell in placed.items() if (value := Value.of(cell))}
     refused = {place: cell.reason for place, cell in placed.items() if cell.reason}
@@ -175,10 +187,14 @@ def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
 
 
-def transfer_table(crossing: Crossing) -> Table:
-    """Who trains (rows) whom (columns); the diagonal is each corpus by itself."""
-    shown = [value.uar for value in crossing.values.values()]
-    low, high = crossing.setup.chance, max(shown, default=1.0)
+def highest(found: Iterable[Crossing]) -> float:
+    """Highest value of all crossings: the end of the colours that they share."""
+    return max((value.uar for crossing in found for value in crossing.values.values()), default=1.0)
+
+
+def transfer_table(crossing: Crossing, *, high: float) -> Table:
+    """Who trains (rows) whom (columns); the diagonal is each corpus by itself. Colours run from chance to `high`."""
+    low = crossing.setup.chance
     rows = []
     for row in crossing.rows:
         for source in crossing.corpora:
@@ -190,26 +206,51 @@ def transfer_table(crossing: Crossing) -> Table:
     return Table("transfer", title, header, tuple(rows), tuple(_transfer_notes(crossing)), 3, crossing.origin)
 
 
+def remarks(cells: Iterable[CellOutcomes]) -> list[str]:
+    """What tables must say of the cells that they show: partial copies, what was dropped, what scaling has heard."""
+    shown = [cell for cell in cells if cell.outcomes]
+    told = {f"{note}." for cell in shown for note in cell.record.get("notes", ()) if not note.startswith("trained on")}
+    partial = {(name, why) for cell in shown for name, why in cell.record["partials"].items()}
+    told |= {f"{name.partition('@')[0]}: {why}." for name, why in partial}
+    heard: dict[str, set[str]] = {}
+    for cell in shown:
+        if cell.is_transductive:
+            heard.setdefault(cell.cell["scaling"], set()).add(cell.cell["protocol"])
+    return [
+        *sorted(told),
+        *(f"{transductive_note(scaling)} Here: {', '.join(sorted(of))}." for scaling, of in sorted(heard.items())),
+    ]
+
+
 def _transfer_notes(crossing: Crossing) -> Iterator[str]:
     yield f"Rows train, columns are tested. {DIAGONAL_NOTE} Settings are chosen on the corpus that trains."
     yield f"In brackets: 95 % intervals over the speakers tested. Chance: {crossing.setup.chance:.3f}."
     yield from mark_notes(crossing.values.values())
-    if crossing.setup.scaling in ("speaker", "corpus"):
-        yield transductive_note(crossing.setup.scaling)
     for (row, pair), value in crossing.values.items():
         if value.uar < value.chance:
             yield f"{pair[0]} -> {pair[1]}, {' '.join(row)}: {value.uar:.3f} is below chance; {value.reason_below}."
-    yield from sorted({f"{note}." for cell in crossing.cells for note in cell.record.get("notes", ())})
+    yield from remarks(crossing.cells)
     for (row, pair), reason in crossing.refused.items():
         yield f"{NOTHING} {pair[0]} -> {pair[1]}, {' '.join(row)}: {reason}"
+
+
+def fill_pairs(cells: Iterable[CellOutcomes]) -> list[str]:
+    """Commands that run again what pairs of corpora lack; one that was refused for what it asks is not among them."""
+    commands = []
+    for cell in cells:
+        if find_protocol(cell.cell["protocol"]).is_pairwise and not cell.outcomes and is_hopeful(cell):
+            pair = f"{cell.cell['train']} {cell.cell['corpus']}"
+            asked = f"--features {cell.record['features_argument']} --classifier {cell.cell['classifier']}"
+            partial = " --partial" if cell.record["partials"] else ""
+            commands.append(f"serbench grid {pair} {asked}{Variant.of(cell).options_of_grid}{partial}")
+    return commands
 
 
 def scaling_tables(found: Sequence[Crossing]) -> list[Table]:
     """What each scaling does to the same pairs, for what was run with more than one."""
     alike: dict[tuple[object, ...], list[Crossing]] = {}
     for crossing in found:
-        s = crossing.setup
-        alike.setdefault((s.task, s.preprocessing, s.seed, s.emotions), []).append(crossing)
+        alike.setdefault(crossing.setup.question, []).append(crossing)
     return [_scaling_table(of) for of in alike.values() if len(of) > 1]
 
 
@@ -221,15 +262,15 @@ def _scaling_table(found: Sequence[Crossing]) -> Table:
         for pair in sorted(pairs, key=lambda pair: pair[0] == pair[1]):
             base = first.of(row, pair)
             if base is not None:
-                rows.append((*_labels(row, pair), Entry(f"{base.uar:.3f}"), *_differences(base, others, row, pair)))
+                rows.append((*_labels(row, pair), Entry(base.shown), *_differences(base, others, row, pair)))
         rows += _means(first, others, row)
     base_name = first.setup.scaling
     header = ("features", "classifier", "pair", base_name, *(f"{c.setup.scaling} - {base_name}" for c in others))
     notes = (
         f"UAR with --scaling {base_name}, and what the others add to it on the same utterances, with 95 % intervals "
         "over the speakers tested. Means are over all pairs of different corpora.",
-        "Per speaker, and per corpus for one that does not train, scaling sees unlabelled audio of the test: "
-        "transductive.",
+        *mark_notes(value for crossing in found for value in crossing.values.values()),
+        *remarks(cell for crossing in found for cell in crossing.cells),
     )
     title = f"What scaling does across corpora: {first.setup.task}, seed {first.setup.seed}"
     made = [cell.provenance for crossing in found for cell in crossing.cells if cell.outcomes]
@@ -247,7 +288,18 @@ def _differences(base: Value, others: Sequence[Crossing], row: Row, pair: Pair) 
             yield Entry(NOTHING)
             continue
         interval = difference_interval(value.cell, value.cell.headline, base.cell, base.cell.headline)
-        yield Entry(signed(value.uar - base.uar), aside=bracketed(interval))
+        yield Entry(signed(_difference(value, base)), aside=bracketed(interval))
+
+
+def _difference(value: Value, base: Value) -> float:
+    """Difference in UAR on the utterances that both cells predict."""
+    assert value.cell.headline is not None
+    assert base.cell.headline is not None
+    both = sorted(set(value.cell.headline.predictions) & set(base.cell.headline.predictions))
+    one, other = (
+        METRICS["uar"](pool_confusion(v.cell, v.cell.headline, both)) for v in (value, base) if v.cell.headline
+    )
+    return one - other
 
 
 def _means(first: Crossing, others: Sequence[Crossing], row: Row) -> list[tuple[Entry, ...]]:
@@ -305,6 +357,7 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
         "Mean UAR over pairs of corpora, and in brackets how many. Corpora differ in more than their language (who "
         "speaks, how emotions were brought about, the recording), so that a difference need not be the language's.",
         f"Languages and their branch of a family: {spoken}.",
+        *remarks(crossing.cells),
     )
     title = f"By language: {crossing.setup.title}"
     return Table("languages", title, ("features", "classifier", *there), tuple(rows), notes, 2, crossing.origin)
@@ -373,14 +426,16 @@ def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
         pair = f"{curve.pair[0]} -> {curve.pair[1]}{curve.weight}"
         rows.append((Entry(curve.row[0]), Entry(curve.row[1]), Entry(pair), *entries))
     header = ("features", "classifier", "pair", *(f"k={k}" for k in numbers), "within")
+    drawn = "utterances" if setup.preprocessing == "none" else "pieces"
     notes = [
-        "UAR when k utterances of the test corpus, of others than the people tested, train too; k=0 is cross. They "
+        f"UAR when k {drawn} of the test corpus, of others than the people tested, train too; k=0 is cross. They "
         "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones. within trains "
         "on all other people of the test corpus and nothing else.",
         "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
         f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}.",
     ]
-    notes += mark_notes(value for curve in found for value in curve.points.values())
+    shown_values = [value for curve in found for value in (*curve.points.values(), curve.within) if value]
+    notes += [*mark_notes(shown_values), *remarks(value.cell for value in shown_values)]
     made = [value.cell.provenance for curve in found for value in (*curve.points.values(), curve.within) if value]
     return Table("curves", curve_title(setup), header, tuple(rows), tuple(notes), 3, origin_of(made))
 
@@ -414,7 +469,7 @@ def _protocol_table(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -
                 entries = [value.entry(low=low, high=high) if value else Entry(NOTHING) for value in found]
                 rows.append((Entry(row[0]), Entry(row[1]), Entry(kind), *entries))
     notes = [f"UAR over all utterances tested, with 95 % intervals over speakers. Chance: {setup.chance:.3f}."]
-    notes += mark_notes(placed.values())
+    notes += [*mark_notes(placed.values()), *remarks(cells)]
     origin = origin_of(cell.provenance for cell in cells)
     header = ("features", "classifier", "protocol", *corpora)
     return Table("protocols", f"Protocols side by side: {setup.title}", header, tuple(rows), tuple(notes), 3, origin)
@@ -428,7 +483,7 @@ def transfer_tables(
     order: Order,
 ) -> list[Table]:
     """All tables of what was trained and tested across corpora."""
-    tables = [transfer_table(crossing) for crossing in found]
+    tables = [transfer_table(crossing, high=highest(found)) for crossing in found]
     tables += scaling_tables(found)
     tables += [table for crossing in found if (table := language_table(crossing, languages))]
     return [*tables, *curve_tables(drawn), *protocol_tables(cells, order)]
