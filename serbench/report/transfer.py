@@ -227,8 +227,9 @@ def _transfer_notes(crossing: Crossing) -> Iterator[str]:
     yield f"In brackets: 95 % intervals over the speakers tested. Chance: {crossing.setup.chance:.3f}."
     yield from mark_notes(crossing.values.values())
     for (row, pair), value in crossing.values.items():
-        if value.uar < value.chance:
-            yield f"{pair[0]} -> {pair[1]}, {' '.join(row)}: {value.uar:.3f} is below chance; {value.reason_below}."
+        if value.uar <= value.chance:
+            where = "below" if value.uar < value.chance else "at"
+            yield f"{pair[0]} -> {pair[1]}, {' '.join(row)}: {value.uar:.3f} is {where} chance; {value.reason_below}."
     yield from remarks(crossing.cells)
     for (row, pair), reason in crossing.refused.items():
         yield f"{NOTHING} {pair[0]} -> {pair[1]}, {' '.join(row)}: {reason}"
