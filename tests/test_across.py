@@ -1,7 +1,9 @@
 """What holds for every protocol, whatever meets: corpora of any number, with any groups and labels."""
 
 import dataclasses
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
@@ -184,3 +186,9 @@ def test_planted_sight_of_the_target_stops_the_run():
     evaluations = within(side.groups, inner_rule("all", 3))
     with pytest.raises(ProtocolError, match=r"corpora in training and test: a.*This is a leak"):
         check_unseen(evaluations, rows)
+
+
+def test_every_protocol_is_described_on_its_page():
+    page = (Path(__file__).parent.parent / "docs" / "protocols.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| ([a-z-]+)[ |]", page, flags=re.MULTILINE)
+    assert described == list(PROTOCOLS)
