@@ -281,7 +281,7 @@ def _fill(
     if protocol.holds_out_texts or protocol.is_across or protocol.needs or task.is_of_people:
         _check_trained_emotions(evaluations, known, f"{choice.corpus}, --protocol {protocol.name}", task)
     recipe = _recipe(choice, options)
-    truth = _truth(tested, evaluations)
+    truth = _truth(tested)
     record = {
         "basis": _basis(tested, others, task),
         "no_nested": design.rule.reason,
@@ -310,7 +310,7 @@ def _check_emotions(
             raise ProtocolError(member.name, found, "some", "Leave this corpus out, or extract its features")
 
 
-def _truth(tested: Sequence[Member], evaluations: Sequence[Evaluation]) -> dict[str, list[Any]]:
+def _truth(tested: Sequence[Member]) -> dict[str, list[Any]]:
     """Utterances of the task that a cell is asked to predict, with their truth, and whether they have features."""
     trained = _only_trained(tested)
     frames = [_columns(m, trained) for m in tested]
