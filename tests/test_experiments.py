@@ -461,6 +461,22 @@ def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     assert cut.select(where, "recall anger")[0].value == 0
 
 
+def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
+    described = find_experiment("goel2020-table2")
+    cells = list(made_up_cells(described.experiment, make_index))
+    of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
+    recorded = Recorded(described, {"savee": "no such folder"}, {}, tuple(dict(c.cell) for c in of_four), False)
+    verdicts = {claim.name: judgement for claim, judgement in judgements(CellBook(recorded, of_four))}
+    assert verdicts["language is known"].count("missing") == 1
+    assert "savee: no such folder" in verdicts["language is known"].why
+
+
+def with_fields(cell, **fields):
+    """Return a cell with other fields, in its record too."""
+    changed = {**cell.cell, **fields}
+    return dataclasses.replace(cell, cell=changed, record={**cell.record, "cell": changed})
+
+
 def test_intervals_of_several_comparisons_are_wider(book):
     a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, "kappa")
     alone, together = (book.gap(a, b, n)[1].ends for n in (1, 5))
