@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import WRITERS
 
+import serbench.api.experiments as experiments_api
 from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
 from serbench.cells import Cell
 from serbench.corpora.catalogue import load_catalogue
@@ -303,6 +304,29 @@ def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment
         ["supported", "2", "0", "0"],
         ["supported", "2", "0", "0"],
     ]
+
+
+def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experiment, workspace, monkeypatch):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    place = workspace(corpora)
+    run, done = experiments_api.run_planned_grid, []
+
+    def stop_at_the_second(planned):
+        if done:
+            raise KeyboardInterrupt
+        done.append(planned)
+        return run(planned)
+
+    monkeypatch.setattr(experiments_api, "run_planned_grid", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(str(file), place)
+    long = make_report(place).long["claims-long"].set_index("claim")
+    assert list(long["verdict"]) == ["cannot tell", "cannot tell", "supported"]
+    assert "toy mfcc knn: its cell is not in the results folder; run it again" in long["why"]["crossing costs nothing"]
+    assert "the run was stopped before this grid; run it again" in long["why"]["adapting neither"]
+    monkeypatch.undo()
+    assert set(run_experiment(str(file), place).report.long["claims-long"]["verdict"]) == {"supported"}
 
 
 TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
