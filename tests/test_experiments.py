@@ -380,6 +380,13 @@ def test_run_prints_tables_within_80_columns_and_ends_well_with_corpora_missing(
     assert (code, "1 experiments" in out) == (0, True), err
 
 
+@pytest.mark.parametrize("names", ["emodb,emovo", "emodb"])
+def test_names_of_corpora_are_no_catalogue_file(cli, experiment, names):
+    code, _, err = cli("run", experiment[0], "--corpora", names)
+    assert code == 2, err
+    assert "takes a catalogue file" in err
+
+
 def test_experiments_can_be_listed_and_shown(cli):
     code, out, err = cli("experiments", "list")
     assert code == 0, err
