@@ -132,6 +132,41 @@ def test_similar_needs_the_whole_interval_within_the_margin(gap, verdict):
 
 
 @pytest.mark.parametrize(
+    ("gap", "verdict"), [(0.3, "supported"), (0.0, "supported"), (-0.04, "cannot tell"), (-0.2, "contradicted")]
+)
+def test_not_below_is_supported_by_what_is_better_and_fails_beyond_the_margin(gap, verdict):
+    than = [{"features": "mfcc"}]
+    test = claim(kind="not_below", margin=0.06, this={"features": "IS09"}, than=than, where={"corpus": "emodb"})
+    assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
+
+
+@pytest.mark.parametrize("lost", ["IS09", "mfcc"])
+def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
+    class Holed(GivenBook):
+        def lacking(self, where):
+            return [f"{lost}: deleted"] if lost in where.get("features", (lost,)) else []
+
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}], where={"corpus": "emodb"})
+    judgement = judge(test, Holed(table({"emodb": 0.1})), metric="uar")
+    assert judgement.verdict == "cannot tell"
+    assert f"others have no value: {lost}: deleted" in judgement.why
+
+
+def test_a_cell_that_nothing_stands_against_keeps_the_others_from_holding():
+    values = {**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    judgement = judge(test, GivenBook(values), metric="uar")
+    assert judgement.verdict == "cannot tell"
+    assert "emovo IS09 svc: nothing to hold it against" in judgement.why
+
+
+def test_train_is_not_told_beside_the_corpus_that_it_is():
+    values = {("emodb", "IS09", "svc"): 0.7, ("emovo", "IS09", "svc"): 0.5}
+    test = claim(kind="above", this={"corpus": "emodb"}, than=[{"corpus": "emovo"}], ignoring=["train"])
+    assert "emodb 0.700, emovo 0.500: +0.200" in judge(test, GivenBook(values), metric="uar").why
+
+
+@pytest.mark.parametrize(
     ("side", "chance", "verdict"),
     [
         ("above", 0.2, "supported"),

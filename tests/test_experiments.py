@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import WRITERS
 
+import serbench.api.experiments as experiments_api
 from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
 from serbench.cells import Cell
 from serbench.corpora.catalogue import load_catalogue
@@ -179,7 +180,7 @@ def test_a_run_goes_from_the_file_to_the_verdicts(experiment, workspace):
     )
     assert values.rows[2][3].text == f"{recall['recall'].item():.3f}"
     assert [entry.text for entry in values.rows[1][3:]] == ["–", "–"]
-    assert any(note.startswith("– k-NN, gone: not on this disk: no such folder.") for note in values.notes)
+    assert any(note.startswith("– k-NN, gone: gone: not on this disk: no such folder.") for note in values.notes)
     assert "– LSTM, toy: needs a neural network." in values.notes
     assert [row[0].text for row in claims.rows] == ["knn is best", "LSTM is better"]
     assert claims.rows[1][1].text == "not tested here"
@@ -269,27 +270,27 @@ def test_grids_across_corpora_are_left_out_where_there_is_one(experiment, worksp
 ACROSS = """\
 title: Across two toys
 citation: Nobody, 2020.
-about: Chance within and across corpora.
+about: Two corpora of noise within and across each other; a margin of 1 takes every interval, if there is one.
 corpora: [toy, far]
 grids:
-  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral'}
-  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: cross}
-  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', protocol: adapt, k: [6]}
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral'}
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral', protocol: cross}
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral', protocol: adapt, k: [6]}
 claims:
   - name: crossing costs nothing
     says: A guess is as good as a guess.
     source: asked here
-    test: {kind: similar, margin: 0.01, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
+    test: {kind: similar, margin: 1, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
            each: {corpus: [toy, far]}}
   - name: adapting neither
     says: A few utterances change no guess.
     source: asked here
-    test: {kind: similar, margin: 0.01, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
+    test: {kind: similar, margin: 1, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
            each: {corpus: [toy, far]}}
   - name: all is chance
     says: A guess is at chance.
     source: asked here
-    test: {kind: chance, side: at, margin: 0.01, each: {corpus: [toy, far], protocol: [within, cross]}}
+    test: {kind: chance, side: at, margin: 1, each: {corpus: [toy, far]}, this: {protocol: within}}
 """
 
 
@@ -301,8 +302,31 @@ def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment
     assert [[entry.text for entry in row[1:]] for row in claims.rows] == [
         ["supported", "2", "0", "0"],
         ["supported", "2", "0", "0"],
-        ["supported", "4", "0", "0"],
+        ["supported", "2", "0", "0"],
     ]
+
+
+def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experiment, workspace, monkeypatch):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    place = workspace(corpora)
+    run, done = experiments_api.run_planned_grid, []
+
+    def stop_at_the_second(planned):
+        if done:
+            raise KeyboardInterrupt
+        done.append(planned)
+        return run(planned)
+
+    monkeypatch.setattr(experiments_api, "run_planned_grid", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(str(file), place)
+    long = make_report(place).long["claims-long"].set_index("claim")
+    assert list(long["verdict"]) == ["cannot tell", "cannot tell", "supported"]
+    assert "toy mfcc knn: its cell is not in the results folder; run it again" in long["why"]["crossing costs nothing"]
+    assert "the run was stopped before this grid; run it again" in long["why"]["adapting neither"]
+    monkeypatch.undo()
+    assert set(run_experiment(str(file), place).report.long["claims-long"]["verdict"]) == {"supported"}
 
 
 TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
@@ -356,6 +380,13 @@ def test_run_prints_tables_within_80_columns_and_ends_well_with_corpora_missing(
     assert (code, "1 experiments" in out) == (0, True), err
 
 
+@pytest.mark.parametrize("names", ["emodb,emovo", "emodb"])
+def test_names_of_corpora_are_no_catalogue_file(cli, experiment, names):
+    code, _, err = cli("run", experiment[0], "--corpora", names)
+    assert code == 2, err
+    assert "takes a catalogue file" in err
+
+
 def test_experiments_can_be_listed_and_shown(cli):
     code, out, err = cli("experiments", "list")
     assert code == 0, err
@@ -406,6 +437,77 @@ def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_th
     assert interval.ends == pytest.approx(others[other].interval.ends)
 
 
+def test_an_interval_of_equal_units_is_none(book):
+    (cell,) = book.select({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
+    assert book.gap(cell, cell, 1) == (0.0, None)
+
+
+@pytest.mark.parametrize("where", [{"corpus": ("alpha",)}, {"corpus": ("alpha",), "classifier": ("svc",)}])
+def test_a_recorded_cell_that_the_results_folder_has_no_more_is_lacking(book, where):
+    lost, *others = [cell for cell in book.cells if cell.cell["corpus"] == "alpha" and cell.cell["classifier"] == "svc"]
+    assert others
+    assert book.lacking(where) == []
+    cut = CellBook(book.recorded, [cell for cell in book.cells if cell is not lost])
+    told = f"alpha {lost.cell['features']} svc: its cell is not in the results folder; run it again"
+    assert cut.lacking(where) == [told]
+
+
+def test_an_absent_corpus_is_lacking_beside_those_that_are_here(book):
+    assert book.lacking({"corpus": ("alpha", "gone")}) == ["gone: no such folder"]
+    assert book.lacking({"protocol": ("cross",), "corpus": ("alpha",)}) == ["gone: no such folder"]
+
+
+@pytest.mark.parametrize(
+    ("where", "is_asked"),
+    [
+        ({"classifier": ("svc",)}, True),
+        ({"classifier": ("svc",), "protocol": ("within",)}, True),
+        ({"classifier": ("rf",)}, False),
+        ({"classifier": ("svc",), "protocol": ("holdout",)}, False),
+    ],
+)
+def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book, where, is_asked):
+    grid = next(grid for grid in book.recorded.experiment.grids if "svc" in grid.classifiers)
+    stopped = CellBook(dataclasses.replace(book.recorded, skipped={grid.title: "it was stopped"}), book.cells)
+    assert ("it was stopped" in stopped.lacking(where)) == is_asked
+
+
+def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    (measured,) = book.select(where, "precision anger")
+    cell = book.cell(measured)
+    called = [u for u, code in cell.headline.predictions.items() if code == cell.emotions.index("anger")]
+    hits = [u for u in called if cell.truth[u] == cell.emotions.index("anger")]
+    assert measured.value == pytest.approx(len(hits) / len(called))
+    assert measured.interval.low < measured.value < measured.interval.high
+
+
+def test_an_emotion_that_is_never_predicted_has_no_precision(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    cell = book.cell(book.select(where, "uar")[0])
+    never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
+    outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
+    cut = CellBook(book.recorded, [dataclasses.replace(cell, outcomes=outcomes)])
+    assert cut.select(where, "precision anger") == []
+    assert cut.select(where, "recall anger")[0].value == 0
+
+
+def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
+    described = find_experiment("goel2020-table2")
+    cells = list(made_up_cells(described.experiment, make_index))
+    of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
+    recorded = Recorded(described, {"savee": "no such folder"}, {}, tuple(dict(c.cell) for c in of_four), False)
+    verdicts = {claim.name: judgement for claim, judgement in judgements(CellBook(recorded, of_four))}
+    assert verdicts["language is known"].count("missing") == 1
+    assert "savee: no such folder" in verdicts["language is known"].why
+
+
+def with_fields(cell, **fields):
+    """Return a cell with other fields, in its record too."""
+    changed = {**cell.cell, **fields}
+    return dataclasses.replace(cell, cell=changed, record={**cell.record, "cell": changed})
+
+
 def test_intervals_of_several_comparisons_are_wider(book):
     a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, "kappa")
     alone, together = (book.gap(a, b, n)[1].ends for n in (1, 5))
@@ -437,12 +539,13 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
 
 def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):
     first, *others = book.cells
-    record = {**first.record, "partial": "partial, 7 of 24", "transductive": True}
+    partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
+    record = {**first.record, "partials": partials, "transductive": True}
     fields = {**first.cell, "scaling": "speaker"}
     heard = dataclasses.replace(first, cell=fields, record={**record, "cell": fields})
     recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
     for table in experiment_tables([recorded], [heard, *others]):
-        assert "alpha: partial, 7 of 24." in table.notes
+        assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
         assert [note for note in table.notes if note.startswith("Transductive: ")]
 
 
@@ -480,7 +583,7 @@ def _trains(protocol, corpus, corpora):
 def _made_up(fields, index, grid, rng):
     task = find_task(load_catalogue(), task=None, emotions=grid.emotions, where=())
     emotions = ("high", "low") if grid.target else task.emotions
-    utterances = [f"{u} {i}" for u in index["utterance"] for i in range(3)]
+    utterances = [f"{u} {i}" for u in index["utterance"] for i in range(10)]
     truth = {u: i % len(emotions) for i, u in enumerate(utterances)}
     predictions = {u: code if rng.random() < 0.5 else int(rng.integers(len(emotions))) for u, code in truth.items()}
     people = {u: u.partition("_")[0] for u in utterances}

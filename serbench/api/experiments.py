@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from serbench.protocols import find_protocol
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
-    from serbench.experiments import Described
+    from serbench.experiments import Described, Grid
     from serbench.report import Report
     from serbench.report.formats import Table
 
@@ -71,6 +71,8 @@ def run_experiment(
 ) -> ExperimentResult:
     """Run the grids of an experiment one after the other, on those of its corpora that are on this disk, and report.
 
+    What was planned is recorded before it is run, so that a report of a stopped run has what is there.
+
     Parameters
     ----------
     experiment : a name of `list_experiments`, or a file whose name ends in .yaml.
@@ -90,25 +92,37 @@ def run_experiment(
     check_names(described, catalogue)
     present, absent = _here(described, catalogue, as_names(corpora))
     earlier = _earlier_digest(described, workspace)
-    grids, skipped, failed = [], {}, {}
-    for grid in described.experiment.grids:
-        names = [name for name in grid.corpora or described.experiment.corpora if name in present]
-        fewest = 2 if find_protocol(grid.protocol).is_across else 1
-        if len(names) < fewest:
-            skipped[grid.title] = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
-            continue
-        try:
-            planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
-        except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
-            failed[grid.title] = str(error)
-            continue
-        on_plan(planned)
-        grids.append(planned if dry_run else run_planned_grid(planned))
-    result = ExperimentResult(described, tuple(present), absent, skipped, failed, earlier, tuple(grids), None)
-    if dry_run or not grids:
+    result = ExperimentResult(described, tuple(present), absent, {}, {}, earlier, (), None)
+    for i, grid in enumerate(described.experiment.grids, start=1):
+        before, result = result, _with_plan(result, grid, workspace, dry_run=dry_run)
+        if len(result.grids) > len(before.grids):
+            on_plan(result.grids[-1])
+            result = result if dry_run else _with_run(result, workspace, waiting=described.experiment.grids[i:])
+    if dry_run or not result.grids:
         return result
     _record_experiment(result, workspace)
     return replace(result, report=make_report(workspace))
+
+
+def _with_plan(result: ExperimentResult, grid: Grid, workspace: Workspace, *, dry_run: bool) -> ExperimentResult:
+    """Add the plan of a grid to a result, or why there is none."""
+    names = [name for name in grid.corpora or result.described.experiment.corpora if name in result.present]
+    fewest = 2 if find_protocol(grid.protocol).is_across else 1
+    if len(names) < fewest:
+        reason = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+        return replace(result, skipped={**result.skipped, grid.title: reason})
+    try:
+        planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
+    except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
+        return replace(result, failed={**result.failed, grid.title: str(error)})
+    return replace(result, grids=(*result.grids, planned))
+
+
+def _with_run(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid]) -> ExperimentResult:
+    """Record a result and run the last grid that it has a plan of."""
+    _record_experiment(result, workspace, waiting=waiting)
+    *before, planned = result.grids
+    return replace(result, grids=(*before, run_planned_grid(planned)))
 
 
 def _here(
@@ -142,8 +156,11 @@ def _earlier_digest(described: Described, workspace: Workspace) -> str:
     return earlier if earlier != described.digest else ""
 
 
-def _record_experiment(result: ExperimentResult, workspace: Workspace) -> None:
-    """Write down what was run, on what, and which cells came of it."""
+_STOPPED = "the run was stopped before this grid; run it again"
+
+
+def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid] = ()) -> None:
+    """Write down what is run, on what, and which cells come of it; `waiting` are the grids that are not yet planned."""
     from serbench.experiments import built_in_names
     from serbench.sealed import write_json
 
@@ -156,7 +173,7 @@ def _record_experiment(result: ExperimentResult, workspace: Workspace) -> None:
         "serbench": __version__,
         "corpora": [name for name in result.present if name not in refused],
         "absent": {**result.absent, **refused},
-        "skipped": {**result.skipped, **result.failed},
+        "skipped": {**result.skipped, **result.failed, **{grid.title: _STOPPED for grid in waiting}},
         "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
         "text": described.text,
     }

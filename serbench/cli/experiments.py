@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +40,7 @@ def run(
     """Run a table of a paper on those of its corpora that are here; print it beside the paper's, and its claims."""
     import serbench.api as api
 
+    _check_is_file(corpora_file)
     workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
     show = _plan_printer(workspace, cell_by_cell=dry_run)
     result = api.run_experiment(experiment, workspace, dry_run=dry_run, on_plan=show)
@@ -50,6 +53,15 @@ def run(
         print(f"Open {results}/report/index.html; more tables: serbench report{results_option(results)}")
     if has_failed or result.failed:
         raise typer.Exit(1)
+
+
+def _check_is_file(corpora_file: Path | None) -> None:
+    """Refuse names of corpora where a catalogue is asked for."""
+    given = str(corpora_file or "")
+    if re.fullmatch(r"[\w-]+([, ]+[\w-]+)*", given) and not Path(given).is_file():
+        told = f"takes a catalogue file (YAML), not names of corpora: '{given}'"
+        todo = "An experiment runs on those of its corpora that are on this disk; leave the option out"
+        raise typer.BadParameter(f"{told}. {todo}", param_hint="--corpora")
 
 
 @experiments_app.command("list")

@@ -48,7 +48,7 @@ class Book(Protocol):
         """Return the values of the cells that a selection matches."""
 
     def lacking(self, where: Selection) -> list[str]:
-        """Reasons why there is no value: of cells that a selection matches, or of its corpora."""
+        """Reasons why there is no value: of cells that a selection matches, of its corpora, or of its grids."""
 
     def gap(self, a: Measured, b: Measured, n_comparisons: int) -> tuple[float, Interval | None]:
         """Return a less b on what both test, with an interval that holds together with so many others."""
@@ -120,8 +120,15 @@ def _rulings(test: Trial, book: Book, metric: str) -> Iterator[Ruling]:
         if here:
             yield Ruling(" ".join(values), *rule(test, book, where, here, metric))
         else:
-            why = book.lacking(_cells_of({**where, **test.this}))
-            yield Ruling(" ".join(values), "missing", _joined(why) or "not run")
+            reasons = book.lacking(_cells_of({**where, **test.this}))
+            yield Ruling(" ".join(values), "missing", _joined(_without(values, reasons)) or "not run")
+
+
+def _without(names: Sequence[str], reasons: Iterable[str]) -> Iterator[str]:
+    """Leave out of reasons the corpus that the column is called by anyway."""
+    for reason in reasons:
+        corpus, _, why = reason.partition(": ")
+        yield why if corpus in names else reason
 
 
 def _found(book: Book, where: Selection, metric: str) -> list[Measured]:
@@ -139,10 +146,11 @@ def _rule_on_differences(
     """Return the state of a column and its words: every difference must lie on the side that the test names."""
     against = [where] if test.kind == "best" else [{**where, **than} for than in test.than]
     rivals = [rival for other in against for rival in _found(book, other, metric) if rival not in here]
-    lacking = [why for other in against for why in book.lacking(_cells_of(other))]
+    lacking = [why for of in ({**where, **test.this}, *against) for why in _lacking(book, of, metric)]
     pairs = [(a, b) for a in here for b in rivals if test.kind == "best" or _agree(a, b, _named(test))]
     if not pairs:
         return "missing", _joined(lacking) or "nothing to hold it against"
+    lacking += [f"{_words_of(a)}: nothing to hold it against" for a in here if all(a is not of for of, _ in pairs)]
     gaps = [(a, b, *book.gap(a, b, len(pairs))) for a, b in pairs]
     states = [_side(test, interval) for _, _, _, interval in gaps]
     state = _together(states, is_whole=not lacking)
@@ -150,6 +158,17 @@ def _rule_on_differences(
     words = _varying(deciding[0], [a for a, _ in pairs], but=deciding[1]) + _difference_words(deciding)
     more = f", which decides among {len(pairs)} comparisons" if len(pairs) > 1 else ""
     return state, f"{words}{more}{_lost(lacking)}"
+
+
+def _words_of(measured: Measured) -> str:
+    return " ".join(measured.cell.get(column, "") for column in ("corpus", "features", "classifier"))
+
+
+def _lacking(book: Book, where: Selection, metric: str) -> list[str]:
+    """Why a selection has not all of its values; by metric where nothing else is known."""
+    cells = _cells_of(where)
+    none = [name for name in where.get("metric", (metric,)) if not book.select(cells, name)]
+    return book.lacking(cells) or [f"{name}: no value" for name in none]
 
 
 def _named(test: Trial) -> set[str]:
@@ -187,6 +206,8 @@ def _side(test: Trial, interval: Interval | None) -> str:
     low, high = interval.ends
     if test.kind == "similar":
         return _within(low, high, test.margin or 0.0)
+    if test.kind == "not_below":
+        low, high = low + (test.margin or 0.0), high + (test.margin or 0.0)
     if test.kind == "below":
         low, high = -high, -low
     return "holds" if low > 0 else "fails" if high < 0 else "undecided"
@@ -215,10 +236,16 @@ def _deciding(test: Trial, gaps: Sequence[Gap], states: Sequence[str], state: st
 def _difference_words(gap: Gap) -> str:
     a, b, difference, interval = gap
     differing = [c for c in CELL_COLUMNS if c != "inner" and a.cell.get(c) != b.cell.get(c)]
-    names = [" ".join(filter(None, (m.cell.get(c) for c in differing))) for m in (a, b)]
+    names = [" ".join(filter(None, _told(m, differing))) for m in (a, b)]
     if a.metric != b.metric:
         names = [f"{name} {m.metric}".strip() for name, m in zip(names, (a, b), strict=True)]
     return f"{names[0]} {a.value:.3f}, {names[1]} {b.value:.3f}: {difference:+.3f}{_ends(interval, sign=True)}"
+
+
+def _told(measured: Measured, columns: Sequence[str]) -> list[str | None]:
+    """Values of columns of a cell; not of `train` beside another where the corpus is trained on itself."""
+    is_own = len(columns) > 1 and measured.cell.get("train") == measured.cell.get("corpus")
+    return [measured.cell.get(c) for c in columns if not (is_own and c == "train")]
 
 
 def _ends(interval: Interval | None, *, sign: bool = False) -> str:
@@ -232,7 +259,7 @@ def _rule_on_values(
     test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
 ) -> tuple[str, str]:
     """Return the state of a column and its words: every value must lie on the side of a number that the test names."""
-    lacking = book.lacking(_cells_of({**where, **test.this}))
+    lacking = _lacking(book, {**where, **test.this}, metric)
     states = [_side_of_number(test, measured) for measured in here]
     state = _together(states, is_whole=not lacking)
     of_state = [m for m, own in zip(here, states, strict=True) if own == state] or here

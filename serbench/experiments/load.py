@@ -21,6 +21,8 @@ _ENDINGS = (".yaml", ".yml")
 _MOST_BYTES = 2**20
 RECALL = "recall "
 """How the metric begins that is the recall of one emotion."""
+PRECISION = "precision "
+"""How the metric begins that is the precision of one emotion: hits among its predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,10 @@ def _tried(find: Callable[[], object], where: str) -> Iterator[Fault]:
 def _metric_faults(described: Described) -> Iterator[Fault]:
     from serbench.metrics import METRICS
 
-    known = [*METRICS, *(f"{RECALL}{emotion}" for emotion in EMOTIONS)]
+    known = [*METRICS, *(f"{kind}{emotion}" for kind in (RECALL, PRECISION) for emotion in EMOTIONS)]
     for place, metric in _metrics(described.experiment):
         if metric and metric not in known:
-            todo = did_you_mean(metric, known) or f"Known: {', '.join(METRICS)} and recall EMOTION"
+            todo = did_you_mean(metric, known) or f"Known: {', '.join(METRICS)}, recall EMOTION and precision EMOTION"
             yield Fault(described.document.where(place), f"the metric '{metric}'", "one that serbench has", todo)
 
 

@@ -90,7 +90,8 @@ class Grid(Strict):
 class PaperValue(Strict):
     """A number of the paper, in its row and column, and which of our cells stands beside it.
 
-    `metric` is that of the experiment unless given; `recall EMOTION` is one too. `note` says what differs.
+    `metric` is that of the experiment unless given; `recall EMOTION` and `precision EMOTION` are metrics too. `note`
+    says what differs.
     """
 
     row: str
@@ -113,6 +114,7 @@ _GIVEN = {
     "above": ("than",),
     "below": ("than",),
     "similar": ("than", "margin"),
+    "not_below": ("than", "margin"),
     "chance": ("side",),
     "at_least": ("value",),
 }
@@ -128,6 +130,7 @@ class Trial(Strict):
     - ``best``: above every other cell;
     - ``above`` or ``below`` each of the cells `than`;
     - ``similar`` to the cells `than`: no further off than `margin`;
+    - ``not_below`` the cells `than` by as much as `margin`: as good, or better;
     - ``chance``: on a `side` of chance: above, below, or at it (no further off than `margin`);
     - ``at_least`` as high as `value`.
 
@@ -135,7 +138,7 @@ class Trial(Strict):
     name; the rule of inner validation may always differ.
     """
 
-    kind: Literal["best", "above", "below", "similar", "chance", "at_least"]
+    kind: Literal["best", "above", "below", "similar", "not_below", "chance", "at_least"]
     this: Where = {}
     than: tuple[Where, ...] = ()
     where: Where = {}

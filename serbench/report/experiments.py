@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from serbench.errors import ConfigError, SerbenchError, StoreError
-from serbench.experiments import Claim, Described, Experiment, PaperValue, find_experiment, read_experiment
+from serbench.experiments import Claim, Described, Experiment, Grid, PaperValue, find_experiment, read_experiment
 from serbench.experiments.claims import Judgement, Measured, Selection, judge
-from serbench.experiments.load import RECALL
+from serbench.experiments.load import PRECISION, RECALL
 from serbench.experiments.record import CELL_COLUMNS
-from serbench.metrics import BOUNDS, METRICS, recalls
+from serbench.metrics import BOUNDS, METRICS
+from serbench.protocols import PROTOCOLS
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
 from serbench.report.outcomes import CellOutcomes
@@ -29,7 +30,7 @@ from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed, transductive_note
 from serbench.sealed import read_json
-from serbench.stats import ALPHA, STATISTICS, Interval, Statistic, gap_interval, jackknife_interval
+from serbench.stats import ALPHA, STATISTICS, TINY, Interval, Statistic, gap_interval, jackknife_interval
 from serbench.store import Store
 
 STEMS = ("experiment", "claims", "confusion-shares")
@@ -95,12 +96,17 @@ def _digest_now(name: str) -> str | None:
 
 
 class CellBook:
-    """The numbers of a recorded experiment, for `serbench.experiments.claims`."""
+    """The numbers of a recorded experiment, for `serbench.experiments.claims`.
+
+    `gone` are the fields of cells that the record names and the results folder has no more, or not yet.
+    """
 
     def __init__(self, recorded: Recorded, cells: Iterable[CellOutcomes]) -> None:
         wanted = [dict(cell) for cell in recorded.cells]
         self.recorded = recorded
         self.cells = [cell for cell in cells if dict(cell.cell) in wanted]
+        there = [dict(cell.cell) for cell in self.cells]
+        self.gone = [fields for fields in wanted if fields not in there]
 
     @property
     def origin(self) -> Origin:
@@ -111,7 +117,8 @@ class CellBook:
     def remarks(self) -> list[str]:
         """What its tables must say: copies that are partial, and scalings that have heard the test."""
         cells = [cell for cell in self.cells if cell.outcomes]
-        partial = {f"{cell.cell['corpus']}: {cell.record['partial']}." for cell in cells if cell.record["partial"]}
+        partials = [item for cell in cells for item in cell.record.get("partials", {}).items()]
+        partial = {f"{stored.partition('@')[0]}: {lacks}." for stored, lacks in partials}
         heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.is_transductive}
         return [*sorted(partial), *sorted(heard)]
 
@@ -120,13 +127,24 @@ class CellBook:
         return [found for cell in self._matching(where) if (found := _measured(cell, metric)) is not None]
 
     def lacking(self, where: Selection) -> list[str]:
-        """Reasons why there is no value: of cells that a selection matches, or of its corpora."""
-        matching = self._matching(where)
-        if matching:
-            return [why for cell in matching if (why := _why_none(cell))]
+        """Reasons why there is no value: of cells that a selection matches, of its corpora, or of its grids."""
+        without = [why for cell in self._matching(where) if (why := _why_none(cell))]
+        gone = [f"{_title(fields)}: {_GONE}" for fields in self.gone if _is_match(fields, where)]
+        return [*without, *gone, *(self._absent(where) or self._skipped(where))]
+
+    def _absent(self, where: Selection) -> list[str]:
+        """Corpora without a cell that a selection needs: those it names, or all where it crosses any of them."""
         named = {name for column in ("corpus", "train") for value in where.get(column, ()) for name in value.split("+")}
-        absent = {why for name, why in self.recorded.absent.items() if name in named}
-        return sorted(absent) or [why for grid, why in self.recorded.skipped.items() if _is_of(grid, where)]
+        is_any = "train" not in where and any(name in _ACROSS for name in where.get("protocol", ()))
+        here = {name for cell in self._matching(where) for name in _corpora_of(cell)}
+        absent = self.recorded.absent.items()
+        return sorted(f"{name}: {why}" for name, why in absent if (is_any or name in named) and name not in here)
+
+    def _skipped(self, where: Selection) -> list[str]:
+        """Why grids that a selection asks for were not run."""
+        experiment, skipped = self.recorded.experiment, self.recorded.skipped
+        asked = [grid.title for grid in experiment.grids if _may_give(grid, experiment, where)]
+        return [skipped[title] for title in dict.fromkeys(asked) if title in skipped]
 
     def gap(self, a: Measured, b: Measured, n_comparisons: int) -> tuple[float, Interval | None]:
         """Return a less b, with an interval that holds together with those of so many other comparisons.
@@ -141,49 +159,75 @@ class CellBook:
         return a.value - b.value, _gap_between(*sides, level)
 
     def _matching(self, where: Selection) -> list[CellOutcomes]:
-        return [cell for cell in self.cells if all(_field(cell, name) in values for name, values in where.items())]
+        return [cell for cell in self.cells if _is_match(cell.cell, where)]
 
     def cell(self, measured: Measured) -> CellOutcomes:
         """Return the cell that a value is of."""
         return next(cell for cell in self.cells if _fields(cell) == measured.cell)
 
 
-def _field(cell: CellOutcomes, name: str) -> str:
-    return str(cell.cell.get(name, ""))
+_ACROSS = [name for name, protocol in PROTOCOLS.items() if protocol.is_across]
+_GONE = "its cell is not in the results folder; run it again"
+
+
+def _is_match(fields: Mapping[str, Any], where: Selection) -> bool:
+    return all(str(fields.get(name, "")) in values for name, values in where.items())
+
+
+def _title(fields: Mapping[str, Any]) -> str:
+    return f"{fields['corpus']} {fields['features']} {fields['classifier']}"
 
 
 def _fields(cell: CellOutcomes) -> dict[str, str]:
-    return {name: _field(cell, name) for name in CELL_COLUMNS}
+    return {name: str(cell.cell.get(name, "")) for name in CELL_COLUMNS}
 
 
-def _is_of(grid: str, where: Selection) -> bool:
-    """Whether a grid that was skipped, in words, is what a selection asks for."""
-    return grid.partition(",")[0].partition(":")[0] in where.get("protocol", ("within",))
+def _corpora_of(cell: CellOutcomes) -> set[str]:
+    return {name for column in ("corpus", "train") for name in str(cell.cell[column]).split("+")}
+
+
+def _may_give(grid: Grid, experiment: Experiment, where: Selection) -> bool:
+    """Whether a selection asks for cells of a grid, by the columns that its description tells."""
+    told: dict[str, Iterable[str]] = {
+        "protocol": [grid.protocol],
+        "corpus": grid.corpora or experiment.corpora,
+        "features": grid.features,
+        "classifier": grid.classifiers,
+        "scaling": [grid.scaling],
+        "seed": map(str, grid.seeds),
+    }
+    task = grid.target or grid.task
+    if task and not grid.where:  # filters are part of what a cell calls its task
+        told["task"] = [task]
+    parts = {column: {part for value in values for part in value.split("+")} for column, values in where.items()}
+    return all(parts[column] & set(told[column]) for column in parts if column in told)
 
 
 def _why_none(cell: CellOutcomes) -> str:
     if cell.headline is None:
-        reason = cell.record["refused"] or cell.reason
-        return f"{_field(cell, 'corpus')} {_field(cell, 'features')} {_field(cell, 'classifier')}: {reason}"
-    return "" if has_all_emotions(cell, cell.truth) else f"{_field(cell, 'corpus')}: an emotion has no utterance"
+        return f"{_title(cell.cell)}: {cell.record['refused'] or cell.reason}"
+    return "" if has_all_emotions(cell, cell.truth) else f"{cell.cell['corpus']}: an emotion has no utterance"
 
 
 def _measured(cell: CellOutcomes, metric: str) -> Measured | None:
-    """One number of a cell; none where it has no predictions, lacks an emotion, or does not know it."""
+    """One number of a cell; none where it has no predictions, lacks an emotion, or does not know or predict it."""
     outcome = cell.headline
-    emotion = metric.removeprefix(RECALL)
     if outcome is None or not has_all_emotions(cell, cell.truth):
         return None
-    if metric.startswith(RECALL) and emotion not in cell.emotions:
+    if (emotion := _emotion_of(metric)) and emotion not in cell.emotions:
         return None
     stack = unit_stack(cell, outcome)
     total = stack.sum(axis=0)
-    if metric.startswith(RECALL):
-        value = float(recalls(total)[cell.emotions.index(emotion)])
-    else:
-        value = METRICS[metric](total)
+    value = float(_statistic(cell, metric)(total[np.newaxis])[0]) if emotion else METRICS[metric](total)
+    if np.isnan(value):
+        return None
     interval = _sound(jackknife_interval(stack, _statistic(cell, metric), bounds=_bounds(metric)))
     return Measured(_fields(cell), metric, value, interval, _chance(total, metric))
+
+
+def _emotion_of(metric: str) -> str:
+    """Name the emotion that a metric is of; empty for those of all emotions."""
+    return metric.partition(" ")[2] if metric.startswith((RECALL, PRECISION)) else ""
 
 
 def _chance(confusion: np.ndarray, metric: str) -> float | None:
@@ -194,17 +238,18 @@ def _chance(confusion: np.ndarray, metric: str) -> float | None:
 
 
 def _statistic(cell: CellOutcomes, metric: str) -> Statistic:
-    if not metric.startswith(RECALL):
+    if not (emotion := _emotion_of(metric)):
         return STATISTICS[metric]
-    code = cell.emotions.index(metric.removeprefix(RECALL))
+    code = cell.emotions.index(emotion)
 
-    def recall(totals: np.ndarray) -> np.ndarray:
-        of_emotion = totals[..., code, :].sum(axis=-1)
+    def share(totals: np.ndarray) -> np.ndarray:
+        """Hits of an emotion among its utterances (recall), or among its predictions (precision)."""
+        of_emotion = (totals[..., code, :] if metric.startswith(RECALL) else totals[..., code]).sum(axis=-1)
         undefined = np.full(of_emotion.shape, np.nan)
         found: np.ndarray = np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0)
         return found
 
-    return recall
+    return share
 
 
 def _bounds(metric: str) -> tuple[float, float]:
@@ -212,8 +257,10 @@ def _bounds(metric: str) -> tuple[float, float]:
 
 
 def _sound(interval: Interval | None) -> Interval | None:
-    """Leave out an interval that a unit, left out with all utterances of an emotion, has made undefined."""
-    return None if interval is None or not all(map(np.isfinite, interval.ends)) else interval
+    """Leave out an interval that is undefined without some unit, or has no width: of equal units, which say nothing."""
+    if interval is None or not all(map(np.isfinite, interval.ends)):
+        return None
+    return interval if interval.high - interval.low > TINY else None
 
 
 Side = tuple[CellOutcomes, str]
@@ -222,7 +269,7 @@ Side = tuple[CellOutcomes, str]
 
 def _gap_between(a: Side, b: Side, level: float) -> Interval | None:
     """Interval of the difference between cells that test other people; none where they ask for other emotions."""
-    if a[1].startswith(RECALL) and (a[1] != b[1] or a[0].emotions != b[0].emotions):
+    if _emotion_of(a[1]) and (a[1] != b[1] or a[0].emotions != b[0].emotions):
         return None
     first, second = (unit_stack(cell, cell.headline) for cell, _ in (a, b) if cell.headline is not None)
     low, high = _bounds(a[1])
