@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from serbench.cells import basis
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import CorpusError, Fault, ProtocolError, listed
 from serbench.members import CorpusData, check_has_emotions, task_index
 from serbench.protocols import Design, Group, InnerRule, Protocol, Side, inner_rule, restrict
+from serbench.records import basis
 
 if TYPE_CHECKING:
     import pandas as pd

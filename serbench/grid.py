@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serbench.cells import Choice, GridOptions, PlannedCell, plan_cell, with_evaluations
+from serbench.cells import Choice, GridOptions, PlannedCell, plan_cell
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.comparable import BASIS, Column, Facts, again, column, differing, facts, is_comparable
@@ -27,6 +27,7 @@ from serbench.plan import Job, Plan, make_plan
 from serbench.pool import LocalCrew
 from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
+from serbench.records import with_evaluations
 from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
 from serbench.sealed import is_damaged, read_json, write_json
 from serbench.store import OUTDATED, Store, map_features

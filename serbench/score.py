@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from serbench import __version__
-from serbench.cells import Cell, basis
+from serbench.cells import Cell
 from serbench.classifiers import has_classifier
 from serbench.comparable import OUTSIDE, UNKNOWN
 from serbench.corpora.check import confounded
@@ -29,6 +29,7 @@ from serbench.members import CorpusData, task_index
 from serbench.metrics import confusion_matrix, uar
 from serbench.predictions import Prediction, PredictionFile
 from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
+from serbench.records import basis
 from serbench.sealed import write_json
 from serbench.store import Store
 

@@ -21,7 +21,8 @@ from serbench.errors import ConfigError, CorpusError, UnknownNameError
 from serbench.experiments import built_in_names, check_names, find_experiment, read_experiment
 from serbench.experiments.record import CELL_COLUMNS, Grid
 from serbench.protocols.evaluation import Draw
-from serbench.report.experiments import CellBook, Recorded, claim_table, experiment_tables, judgements
+from serbench.report.cellbook import CellBook, Recorded
+from serbench.report.experiments import claim_table, experiment_tables, judgements
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.scores import unit_stack
 from serbench.report.tables import bracketed

@@ -10,22 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score
 
-from serbench.report.experiments import _share_table
-from serbench.report.figures import drawing, figures
-from serbench.report.outcomes import CellOutcomes, Outcome
-from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
-from serbench.report.transfer import (
-    Setup,
-    Value,
-    crossings,
+from serbench.report.across import (
     curve_tables,
     curves,
     language_table,
     protocol_tables,
     scaling_tables,
-    transfer_table,
     transfer_tables,
 )
+from serbench.report.experiments import _share_table
+from serbench.report.figures import drawing, figures
+from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
+from serbench.report.transfer import Setup, Value, crossings, transfer_table
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from serbench import __version__
+from serbench.report.across import Curve, curves, transfer_tables
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
@@ -34,7 +35,7 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
-from serbench.report.transfer import Crossing, Curve, crossings, curves, fill_pairs, transfer_tables
+from serbench.report.transfer import Crossing, crossings, fill_pairs
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.schema import EMOTIONS
 from serbench.metrics import FOLD_METRICS, METRICS
+from serbench.report.across import curve_title
 from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers
 from serbench.report.formats import FORMATS, Table
 from serbench.report.outcomes import RULES
 from serbench.report.plots import HEIGHT, WIDTH, plots
-from serbench.report.transfer import curve_title
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
 
 if TYPE_CHECKING:

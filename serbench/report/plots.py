@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serbench.report.across import Curve
 from serbench.report.tables import bracketed
-from serbench.report.transfer import Curve, Setup
+from serbench.report.transfer import Setup
 
 WIDTH, HEIGHT = 260.0, 150.0
 """Size of the plotting area of a page, in its own units."""
