@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 
 from serbench import api
-from serbench.protocols import Draw, Group, Side
+from serbench.corpora.catalogue import load_catalogue
+from serbench.corpora.schema import Partition
+from serbench.members import CorpusData, divided
+from serbench.protocols import PROTOCOLS, Draw, Group, Side
 from serbench.protocols.across import drawn
-from serbench.report.outcomes import load_outcomes
+from serbench.report.outcomes import _grouped, _Index, load_outcomes
 
 sys.path.insert(0, str(Path(__file__).parent / "independent"))
 import across
@@ -183,6 +186,8 @@ def test_cells_across_corpora_are_outdated_when_a_training_corpus_changes(three)
         ({"protocol": "within", "k": (3,)}, r"--k 3\. Expected --k N .* only there"),
         ({"protocol": "holdout"}, r"no --partition\. Expected --partition NAME"),
         ({"protocol": "crosss"}, r"Did you mean 'cross'"),
+        ({"weight": 2.0}, r"--weight 2\. Expected --weight with --protocol adapt only"),
+        ({"features": "schiavone"}, r"utterances that are not cut\. Expected pieces of 1 s\. Give --segment 1"),
         ({"scaling": "corpora"}, r"Did you mean 'corpus'"),
     ],
 )
@@ -279,3 +284,32 @@ def test_gender_of_one_speaker_is_refused_in_words(three):
     result = run("aa", target="gender", classifiers="logistic")  # f1 alone is female
     (reason,) = result.refused.values()
     assert "no utterance of female to train on" in reason
+
+
+def in_sessions(make_index, corpus):
+    index = make_index(corpus=corpus, speakers=("f1", "f2", "m1", "m2"))
+    return index.assign(session="s" + index["speaker"].str[-1])
+
+
+def test_sessions_of_two_corpora_are_not_one_unit_though_they_are_called_alike(make_index):
+    indexes = {name: _Index(in_sessions(make_index, name), {}) for name in ("aa", "bb")}
+    unit, groups = _grouped(indexes, dict.fromkeys(indexes, "speaker"))
+    assert unit == "session"
+    assert set(groups["unit"].values()) == {"aa/s1", "aa/s2", "bb/s1", "bb/s2"}
+
+
+def test_voices_and_speakers_stand_in_one_cell(make_index):
+    voices = make_index(corpus="vv").assign(speaker=None, voice=lambda index: index["gender"])
+    indexes = {"aa": _Index(make_index(corpus="aa"), {}), "vv": _Index(voices, {})}
+    unit, groups = _grouped(indexes, {"aa": "speaker", "vv": "voice"})
+    assert unit == "speaker"
+    assert {"aa/aa/f1", "vv/female"} <= set(groups["unit"].values())
+
+
+def test_partition_that_parts_people_who_talk_to_each_other_is_refused(make_index):
+    partition = Partition.model_validate({"test": {"speaker": ["f1"]}})
+    emodb = load_catalogue().corpus("emodb")
+    toy = emodb.model_copy(update={"name": "toy", "partitions": {"half": partition}})
+    data = CorpusData(toy, in_sessions(make_index, "toy"), "")
+    with pytest.raises(api.SerbenchError, match=r"session s1 both in training and test"):
+        divided(data, PROTOCOLS["holdout"], "half")
