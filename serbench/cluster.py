@@ -286,13 +286,23 @@ def _predict(job: Mapping[str, Any], corpora: Sequence[str], *tables: FeatureTab
         _one_fit.release()
 
 
+def _silence() -> None:
+    """Silence dask's own log: what matters is told as an outcome or an error.
+
+    Some of its loggers, that of the client among them, have a level of their own.
+    """
+    of_dask = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    for name in ("distributed", *of_dask):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _connect(scheduler: str, *, workers: int) -> Any:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
         todo = "pip install 'serbench[dask]'"
         raise ClusterError(f"--scheduler {scheduler}", "dask.distributed is not installed", todo=todo) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told as an outcome or an error
+    _silence()
 
     def connect() -> Any:
         if scheduler != LOCAL:

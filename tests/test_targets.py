@@ -9,6 +9,7 @@ from trees import write_iemocap, write_recola
 
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
+from serbench.corpora.tasks import find_task
 
 
 @pytest.fixture
@@ -127,8 +128,10 @@ def test_language_is_told_over_corpora_in_one_cell(run):
 def test_language_needs_corpora_of_two(run):
     with pytest.raises(api.SerbenchError, match=r"--protocol within\. Expected --protocol pooled"):
         run(["iemocap"], target="language")
+    catalogue = load_catalogue()
+    task = find_task(catalogue, task=None, emotions=None, where=(), target="language")
     with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
-        run(["iemocap", "cremad"], target="language", protocol="pooled")
+        task.for_corpora([catalogue.corpus("iemocap"), catalogue.corpus("cremad")])
 
 
 def test_index_whose_ratings_changed_is_another_state(trees):
