@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,6 +159,13 @@ def test_means_by_language_are_over_the_pairs_so_related():
 def test_languages_of_one_relation_have_no_table():
     (crossing,) = crossings(every_pair(), order)
     assert language_table(crossing, dict.fromkeys(LANGUAGES, "de")) is None
+
+
+def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
+    gone = [replace(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
+    (crossing,) = crossings([*gone, cell("cross", "aa", "dd")], order)
+    known = {"aa": "de", "bb": "en", "dd": "pl"}
+    assert language_table(crossing, known).header[2:] == ("same corpus", "same family", "other family")
 
 
 def adapted():

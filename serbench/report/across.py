@@ -123,11 +123,8 @@ def relation_of(one: str, other: str) -> str:
 
 def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | None:
     """Mean UAR by how near the language of the training corpus is; None for fewer than two relations of pairs."""
-    relation = {
-        (a, b): "same corpus" if a == b else relation_of(languages[a], languages[b])
-        for a in crossing.corpora
-        for b in crossing.corpora
-    }
+    pairs = sorted({pair for _, pair in crossing.values})  # of a corpus without values the index may be gone
+    relation = {(a, b): "same corpus" if a == b else relation_of(languages[a], languages[b]) for a, b in pairs}
     there = [name for name in RELATIONS if name in relation.values()]
     if len(set(there) - {"same corpus"}) < 2:
         return None
@@ -138,8 +135,8 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
             of = [value.uar for pair, r in relation.items() if r == name and (value := crossing.of(row, pair))]
             entries.append(Entry(f"{np.mean(of):.3f}", aside=f"({len(of)})") if of else Entry(NOTHING))
         rows.append((Entry(row[0]), Entry(row[1]), *entries))
-    families = {corpus: family(languages[corpus]) or "unknown" for corpus in crossing.corpora}
-    spoken = "; ".join(f"{corpus}: {languages[corpus]}, {families[corpus]}" for corpus in crossing.corpora)
+    shown = sorted({corpus for pair in pairs for corpus in pair})
+    spoken = "; ".join(f"{name}: {languages[name]}, {family(languages[name]) or 'unknown'}" for name in shown)
     notes = (
         "Mean UAR over pairs of corpora, and in brackets how many. Corpora differ in more than their language (who "
         "speaks, how emotions were brought about, the recording), so that a difference need not be the language's.",
