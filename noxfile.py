@@ -55,6 +55,13 @@ def reliability(session: nox.Session) -> None:
         session.run("python", "benchmarks/reliability.py", str(tally), "docs/reliability.md")
 
 
+@nox.session(default=False)
+def frozen(session: nox.Session) -> None:
+    """Compare every prediction and value of a fixed set of commands with those recorded; needs SERBENCH_DATA."""
+    session.install("-e", ".")
+    session.run("python", "tests/frozen/run.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """Run the tests on every supported Python that is installed."""
