@@ -1,8 +1,12 @@
 """What the intervals and tests of serbench.stats do on data with known truth: writes docs/statistics.md's figures.
 
-Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few. A
-speaker's recall of an emotion is a draw around that of the population; utterances are draws around the speaker's. The
-truth is the value over the whole population, from a million of its speakers.
+Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few.
+
+First with given models: a speaker's recall of an emotion is a draw around that of the population; utterances are draws
+around the speaker's. The truth is the value over the whole population, from a million of its speakers.
+
+Then with models that are trained: each run draws features of its speakers' utterances, and the nearest class mean of
+all other speakers predicts each speaker. The truth is what models of as many speakers give on average on others.
 """
 
 import argparse
@@ -18,17 +22,7 @@ from tabulate import tabulate
 
 from serbench.metrics import METRICS
 from serbench.report.scores import metric_interval
-from serbench.stats import (
-    ALPHA,
-    STATISTICS,
-    against_best,
-    can_be_tested,
-    difference_of,
-    holm,
-    jackknife_interval,
-    sign_flip_p,
-    uar_shares,
-)
+from serbench.stats import ALPHA, STATISTICS, against_best, difference_of, jackknife_interval, smallest_p, uars
 
 SPEAKERS = (4, 6, 10, 24)
 EMOTIONS = 5
@@ -43,6 +37,9 @@ SPEAKER_SD, VOICE_SD = 0.5, 0.5
 UTTERANCES = 8
 """Mean number of utterances of an emotion by a speaker; the numbers differ as they do in EmoDB."""
 CELLS = (2, 6, 12)
+FEATURES, EMOTIONS_SD, OFFSET_SD, OWN_WAY_SD, NOISE_SD, SHARED = 8, 0.8, 0.5, 0.5, 1.0, 0.5
+"""Features of trained models: how many, and their spread over emotions, over speakers, over how each speaker expresses
+an emotion, and over utterances; and the share of the variance over utterances that all cells have in common."""
 BEGIN, END = "<!-- figures, written by benchmarks/intervals.py -->\n", "<!-- end of figures -->\n"
 
 
@@ -57,9 +54,11 @@ def main():
         widths = pool.starmap(bootstrap_coverage, [(k, given.runs // 4) for k in SPEAKERS], chunksize=1)
         chosen = [(m, k, spread, given.runs // 4) for m in CELLS for k in SPEAKERS for spread in ("equal", "unequal")]
         wrong = pool.starmap(false_positives, chosen, chunksize=1)
+        trained = pool.starmap(trained_models, [(m, k, given.runs // 4) for m in CELLS for k in SPEAKERS], chunksize=1)
     page = Path(given.page)
     before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(before + BEGIN + figures(covered, widths, wrong, given.runs) + END + rest.partition(END)[2])
+    told = figures(covered, widths, wrong, trained, given.runs)
+    page.write_text(before + BEGIN + told + END + rest.partition(END)[2])
 
 
 def recalls_of(population, n, rng):
@@ -109,7 +108,7 @@ def coverage(population, n_speakers, runs):
         stack = confusions_of(recalls, counts_of(n_speakers, rng), rng)
         for metric, value in truth.items():
             interval = metric_interval(stack, metric)
-            hits[metric] += interval.low <= value <= interval.high
+            hits[metric] += interval is not None and interval.low <= value <= interval.high
     return population, n_speakers, {metric: hits[metric] / runs for metric in truth}
 
 
@@ -134,17 +133,57 @@ def false_positives(n_cells, n_speakers, spread, runs):
     """
     rng = np.random.default_rng([n_cells, n_speakers, len(spread)])
     sds = np.geomspace(0.3, 1.2, n_cells) if spread == "unequal" else np.full(n_cells, 0.6)
-    wrong = by_holm = inside = 0
-    for _ in range(runs if can_be_tested(n_speakers, n_cells - 1) else 0):
+    wrong = inside = 0
+    for _ in range(runs if smallest_p(n_speakers) <= ALPHA else 0):
         stacks = equal_cells(n_speakers, sds, rng)
-        best, others = against_best(stacks, "uar")
-        wrong += any(comparison.is_different for comparison in others.values())
-        shares = {cell: uar_shares(stack) for cell, stack in stacks.items()}
-        by_holm += bool(min(holm([sign_flip_p(shares[best] - shares[cell]) for cell in others])) <= ALPHA)
-        pair = np.stack([stacks[0], stacks[1]], axis=1)
-        interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
-        inside += interval.low <= 0 <= interval.high
-    return n_cells, n_speakers, spread, wrong / runs, by_holm / runs, inside / runs
+        wrong += any(comparison.is_different for comparison in against_best(stacks, "uar")[1].values())
+        inside += holds_zero(stacks)
+    return n_cells, n_speakers, spread, wrong / runs, inside / runs
+
+
+def holds_zero(stacks):
+    """Whether the interval of the difference between the first two of equal cells holds 0, or there is none."""
+    pair = np.stack([stacks[0], stacks[1]], axis=1)
+    interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
+    return interval is None or interval.low <= 0 <= interval.high
+
+
+def trained_models(n_cells, n_speakers, runs):
+    """Coverage of UAR and of a difference, and how often any of equal cells is called worse, when models are trained.
+
+    Cells are the same classifier on features of their own, of one law: none is better than another on average.
+    """
+    rng = np.random.default_rng([n_cells, n_speakers, 99])
+    truth = np.mean([uars(nearest_means(drawn(n_speakers, 1, rng))[0].sum(axis=0)) for _ in range(10 * runs)])
+    wrong = covered = inside = 0
+    for _ in range(runs):
+        stacks = dict(enumerate(nearest_means(drawn(n_speakers, n_cells, rng))))
+        interval = metric_interval(stacks[0], "uar")
+        covered += interval is not None and interval.low <= truth <= interval.high
+        inside += holds_zero(stacks)
+        wrong += any(comparison.is_different for comparison in against_best(stacks, "uar")[1].values())
+    return n_cells, n_speakers, covered / runs, wrong / runs, inside / runs
+
+
+def drawn(n_speakers, n_cells, rng):
+    """Features, shape (n_cells, n_speakers, EMOTIONS, UTTERANCES, FEATURES); each run has speakers of its own."""
+    size = (n_cells, n_speakers, EMOTIONS, UTTERANCES, FEATURES)
+    emotions = np.random.default_rng(5).normal(0, EMOTIONS_SD, size=(1, 1, EMOTIONS, 1, FEATURES))
+    speakers = OFFSET_SD * rng.normal(size=(1, n_speakers, 1, 1, FEATURES))
+    ways = OWN_WAY_SD * rng.normal(size=(1, n_speakers, EMOTIONS, 1, FEATURES))
+    common, own = rng.normal(size=(1, *size[1:])), rng.normal(size=size)
+    noise = NOISE_SD * (np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own)
+    return emotions + speakers + ways + noise
+
+
+def nearest_means(features):
+    """Confusion matrices by cell and speaker, each predicted by the nearest mean of the emotions of all others."""
+    n_cells, n_speakers = features.shape[:2]
+    sums = features.sum(axis=3)  # (n_cells, n_speakers, EMOTIONS, FEATURES)
+    means = (sums.sum(axis=1, keepdims=True) - sums) / ((n_speakers - 1) * UTTERANCES)
+    distances = ((features[:, :, :, :, np.newaxis] - means[:, :, np.newaxis, np.newaxis]) ** 2).sum(axis=-1)
+    said = distances.argmin(axis=-1)  # (n_cells, n_speakers, EMOTIONS, UTTERANCES)
+    return (said[..., np.newaxis] == np.arange(EMOTIONS)).sum(axis=3)
 
 
 def percent(share):
@@ -162,33 +201,39 @@ def equal_cells(n_speakers, sds, rng):
     return {cell: confusions_of(recall, counts, rng) for cell, recall in enumerate(recalls)}
 
 
-def figures(covered, widths, wrong, runs):
+def figures(covered, widths, wrong, trained, runs):
     """All tables, and what they were made with."""
     by_bootstrap = dict(widths)
-    rows = [(population, n, *map(percent, shares.values())) for population, n, shares in covered]
-    first = tabulate(rows, headers=("population", "speakers", *METRICS), tablefmt="pipe", disable_numparse=True)
-    boot = [(n, percent(by_bootstrap[n])) for n in SPEAKERS]
-    second = tabulate(boot, headers=("speakers", "bootstrap, UAR"), tablefmt="pipe", disable_numparse=True)
-    tests = [
-        (n_cells, n, spread, *(map(percent, shares) if can_be_tested(n, n_cells - 1) else ("cannot be tested", "", "")))
-        for n_cells, n, spread, *shares in wrong
-    ]
-    header = (
-        "equal cells",
-        "speakers",
-        "spread",
-        "any called worse",
-        "by Holm alone",
-        "interval of a difference holds 0",
+    first = table(("population", "speakers", *METRICS), [(p, n, *map(percent, of.values())) for p, n, of in covered])
+    second = table(("speakers", "bootstrap, UAR"), [(n, percent(by_bootstrap[n])) for n in SPEAKERS])
+    called, inside = "any called worse", "interval of a difference holds 0"
+    third = table(
+        ("equal cells", "speakers", "spread", called, inside),
+        [
+            (m, n, spread, *(map(percent, of) if smallest_p(n) <= ALPHA else ("cannot be tested", "")))
+            for m, n, spread, *of in wrong
+        ],
     )
-    third = tabulate(tests, headers=header, tablefmt="pipe", disable_numparse=True)
+    fourth = table(
+        ("equal cells", "speakers", "interval of UAR holds the truth", called, inside),
+        [
+            (m, n, percent(held), percent(of) if smallest_p(n) <= ALPHA else "cannot be tested", percent(zero))
+            for m, n, held, of, zero in trained
+        ],
+    )
     packages = ", ".join(f"{name} {version(name)}" for name in ("serbench", "numpy", "scipy"))
     return (
-        f"Coverage of 95 % intervals in per cent, {runs} runs each:\n\n{first}\n\n"
+        f"Given models. Coverage of 95 % intervals in per cent, {runs} runs each:\n\n{first}\n\n"
         f"A percentile bootstrap over speakers, which serbench does not use, {runs // 4} runs each:\n\n{second}\n\n"
         f"Tests at {100 * ALPHA:g} %, in per cent of {runs // 4} runs each:\n\n{third}\n\n"
+        f"Trained models, leave-one-speaker-out, in per cent of {runs // 4} runs each:\n\n{fourth}\n\n"
         f"Measured on {date.today()}: Python {platform.python_version()}, {packages}.\n"
     )
+
+
+def table(header, rows):
+    """Word rows as Markdown."""
+    return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ statistic takes totals, any number of them along the first axes, so that leaving
 
 ==================  ==========================================================================================
 jackknife_interval  delete-one jackknife with Student's t (Tukey, Ann. Math. Statist. 1958; Efron and Stein 1981)
-against_best        sign-flip tests over units (Fisher 1935), corrected by Holm (Scand. J. Statist. 1979), and held
-                    to Tukey's range, as the best was picked on the same data
-compare_over        Friedman's test and mean ranks over corpora (Demsar, J. Mach. Learn. Res. 2006)
+flip_p              sign-flip tests over units (Fisher 1935), corrected for all tests of a family by the largest
+                    sum (Westfall and Young, Resampling-Based Multiple Testing, 1993, step-down max-T)
+against_best        each cell against the best of its column by `flip_p`; the family is all pairs of cells
+rank_over           mean ranks over corpora and Friedman's statistic (Demsar, J. Mach. Learn. Res. 2006), its p by
+                    permuting ranks within corpora
 ==================  ==========================================================================================
 
 What these do on data with known truth is in `docs/statistics.md`.
@@ -16,8 +18,9 @@ What these do on data with known truth is in `docs/statistics.md`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,10 +33,11 @@ LEVEL = 0.95
 ALPHA = 0.05
 """Level of every test, after correction."""
 EXACT_UP_TO = 13
-"""Units up to which all 2**n_units sign flips are looked at; above, `FLIPS` random ones and the observed one."""
+"""Units up to which all sign flips are looked at; above, `FLIPS` random ones and the observed one."""
 FLIPS = 9_999
+"""Random sign flips, or permutations of ranks, where there are too many to look at all of them."""
 TINY = 1e-12
-"""What sums of shares may differ by for want of digits."""
+"""What sums of shares may differ by for want of digits, and the width below which an interval is none."""
 DIAGRAM_FROM = 8
 """Corpora from which on mean ranks can part methods well enough for a critical-difference diagram."""
 
@@ -59,7 +63,9 @@ class Interval:
 def jackknife_interval(
     stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float], level: float = LEVEL
 ) -> Interval | None:
-    """Return the interval of a statistic over units, or None for a single unit.
+    """Return the interval of a statistic over units, or None for a single unit or for units that are all alike.
+
+    Units that are all alike (a classifier that always says the same) say nothing of how other units would differ.
 
     Parameters
     ----------
@@ -79,6 +85,8 @@ def jackknife_interval(
         return None
     reach = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
     value = statistic(stack.sum(axis=0, keepdims=True))[0]
+    if reach <= TINY:
+        return None
     return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
 
 
@@ -93,20 +101,36 @@ def gap_interval(
     """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
 
     Each side is jackknifed by itself, as few units on one side tell little however many the other has; None where a
-    side has a single unit.
+    side has a single unit, or all units of both are alike.
     """
     from scipy.stats import t
 
     if min(len(first), len(second)) < 2:
         return None
+    gap, error, free = _welch(first, second, statistic)
+    reach = float(t.ppf((1 + level) / 2, free)) * error
+    if reach <= TINY:
+        return None
+    return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
+
+
+def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:
+    """Two-sided p that units of two kinds, at least two of each, differ in a statistic by a bound (Welch 1947)."""
+    from scipy.stats import t
+
+    gap, error, free = _welch(first, second, statistic)
+    return float(2 * t.sf(abs(gap - bound) / error, free))
+
+
+def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:
+    """Return the gap between two sides, its standard error, and the degrees of freedom."""
     sides = [first, second]
     variances = [jackknife_variance(side, statistic) for side in sides]
     total = sum(variances)
-    shares = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
-    free = total**2 / sum(shares) if sum(shares) else len(first) + len(second) - 2
-    gap = float(statistic(first.sum(axis=0, keepdims=True))[0] - statistic(second.sum(axis=0, keepdims=True))[0])
-    reach = float(t.ppf((1 + level) / 2, free)) * math.sqrt(total)
-    return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
+    parts = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
+    free = total**2 / sum(parts) if sum(parts) else len(first) + len(second) - 2
+    one, other = (float(statistic(side.sum(axis=0, keepdims=True))[0]) for side in sides)
+    return one - other, math.sqrt(total), free
 
 
 def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
@@ -176,6 +200,19 @@ SHARES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"uar": uar_shares, "war
 """Metrics that are sums over units, so that flipping the sign of a unit's difference swaps two predictions there."""
 
 
+def shares_of(stack: np.ndarray, metric: str, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """What each unit adds to a metric, and what it would add to a value of 1: to test a value against a number.
+
+    Metrics that are no sums over units are tested by their jackknife pseudo-values (Tukey 1958), each of equal weight.
+    """
+    n = len(stack)
+    if metric in SHARES:
+        perfect = np.eye(stack.shape[1], dtype=np.int64) * stack.sum(axis=2)[:, np.newaxis]
+        return SHARES[metric](stack), SHARES[metric](perfect)
+    total = stack.sum(axis=0, keepdims=True)
+    return statistic(total) - (n - 1) / n * statistic(total - stack), np.full(n, 1 / n)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A difference between two sets of predictions: its interval, and p after correction (None: cannot be tested)."""
@@ -191,112 +228,99 @@ class Comparison:
 
 
 def smallest_p(n_units: int) -> float:
-    """Return the smallest p that a two-sided sign-flip test can reach.
+    """Return the smallest p that sign flips of so many units can reach, however many tests a family has.
 
     >>> smallest_p(4), smallest_p(6)
     (0.125, 0.03125)
     """
-    return float(2 / min(2**n_units, FLIPS + 1)) if n_units > EXACT_UP_TO else float(2 / 2**n_units)
+    return 1 / (FLIPS + 1) if n_units > EXACT_UP_TO else float(2 / 2**n_units)
 
 
-def can_be_tested(n_units: int, n_comparisons: int) -> bool:
-    """Whether the first of so many comparisons could reach the level after Holm's correction."""
-    return n_comparisons > 0 and smallest_p(n_units) * n_comparisons <= ALPHA
+def flip_p(contrasts: np.ndarray) -> np.ndarray:
+    """P of each contrast when the signs of units are tosses of a coin, corrected for all contrasts (step-down max-T).
 
+    Parameters
+    ----------
+    contrasts : what each unit adds to each contrast, e.g. to the difference in UAR of two cells; shape
+        (n_units, n_contrasts). A contrast that is true on average but for chance adds up to 0.
 
-def sign_flip_p(differences: np.ndarray) -> float:
-    """Two-sided p of a sum of differences, one for each unit, when the sign of each is a coin's toss.
+    Returns
+    -------
+    shape (n_contrasts,): the share of sign flips, the same for all contrasts, in which the largest sum of all
+    contrasts that are no clearer than this one is at least as large as its own, and no less than the p of a clearer
+    one. So a contrast that nobody doubts takes nothing from the others, and a copy of a contrast changes no p.
 
-    >>> sign_flip_p(np.array([0.1, 0.2, 0.1, 0.3, 0.1, 0.2]))
-    0.03125
+    Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.8.
+
+    >>> flip_p(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, -0.1], [0.3, 0.1], [0.1, 0.0], [0.2, 0.1]])).tolist()
+    [0.03125, 0.625]
     """
-    from scipy.stats import permutation_test
+    observed = np.abs(contrasts.sum(axis=0))
+    order = np.argsort(observed)
+    n_larger, n_flips = np.zeros(len(order)), 0
+    for signs in _flips(len(contrasts)):
+        largest = np.maximum.accumulate(np.abs(signs @ contrasts[:, order]), axis=1)
+        n_larger += (largest >= observed[order] - TINY).sum(axis=0)
+        n_flips += len(signs)
+    p = np.empty(len(order))
+    p[order] = np.maximum.accumulate(n_larger[::-1])[::-1] / n_flips
+    return p
 
-    if abs(differences.sum()) < TINY:
-        return 1.0
-    n_flips = np.inf if len(differences) <= EXACT_UP_TO else FLIPS
-    flipped = permutation_test(
-        (differences,), np.sum, permutation_type="samples", n_resamples=n_flips, vectorized=True, rng=0
-    )
-    return float(flipped.pvalue)
 
+def _flips(n_units: int) -> list[np.ndarray]:
+    """Signs of units, in blocks of shape (n_flips, n_units): all of them, or random ones and the observed one.
 
-def holm(p: Sequence[float]) -> np.ndarray:
-    """Correct p values for their number (Holm 1979): the smallest counts for all, the next for one less, and so on.
-
-    >>> holm([0.01, 0.04, 0.02]).round(3).tolist()
-    [0.03, 0.04, 0.04]
+    The first sign stays where all are looked at: turning every sign changes no absolute value.
     """
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
-    corrected = np.empty(len(values))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
-    return corrected
+    if n_units > EXACT_UP_TO:
+        drawn = np.random.default_rng(0).integers(2, size=(FLIPS, n_units)) * 2.0 - 1
+        signs = np.concatenate([np.ones((1, n_units)), drawn])
+    else:
+        bits = np.arange(2 ** (n_units - 1))[:, np.newaxis] >> np.arange(n_units)
+        signs = 1.0 - 2 * (bits & 1)
+    return np.array_split(signs, math.ceil(len(signs) / 1000))
 
 
-def against_best(stacks: Mapping[Name, np.ndarray], metric: str) -> tuple[Name, dict[Name, Comparison]]:
+def against_best(
+    stacks: Mapping[Name, np.ndarray], metric: str, *, references: Collection[Name] = ()
+) -> tuple[Name, dict[Name, Comparison]]:
     """Compare each set of predictions with the best one, which is the first of equals.
 
     Parameters
     ----------
     stacks : name -> confusion matrices, shape (n_units, n_labels, n_labels), of the same utterances.
     metric : one of `SHARES`.
+    references : names that are no contenders, such as the classifier that always says the same.
 
     Returns
     -------
-    the name of the best, and how each of the others differs from it.
+    the name of the best contender, and how each of the others differs from it.
 
-    A p is that of the sign-flip test after Holm's correction for the number of comparisons. Where that would tell the
-    two apart, it is that of Tukey's range test if this is larger: the best was picked on the same data, and without
-    the range test one of ten equal classifiers would often be called worse.
+    The family of tests is all pairs of contenders, as the best was picked on the same data. A reference is tested
+    against all contenders, in a family of its own: it changes no p of theirs.
     """
+    contenders = [name for name in stacks if name not in references] or list(stacks)
     shares = {name: SHARES[metric](stack) for name, stack in stacks.items()}
-    best = max(shares, key=lambda name: round(float(shares[name].sum()), 12))
-    others = [name for name in shares if name != best]
-    gaps = {name: shares[best] - shares[name] for name in others}
-    corrected = _corrected(shares, best, gaps)
+    best = max(contenders, key=lambda name: round(float(shares[name].sum()), 12))
+    p = _p_of_pairs(shares, list(itertools.combinations(contenders, 2)))
+    for reference in set(stacks) - set(contenders):
+        p |= _p_of_pairs(shares, [(name, reference) for name in contenders])
     compared = {}
-    for name in others:
+    for name in (name for name in stacks if name != best):
         pair = np.stack([stacks[best], stacks[name]], axis=1)
         interval = jackknife_interval(pair, difference_of(STATISTICS[metric]), bounds=(-1, 1))
-        compared[name] = Comparison(float(gaps[name].sum()), interval, corrected[name])
+        compared[name] = Comparison(float((shares[best] - shares[name]).sum()), interval, p[frozenset((best, name))])
     return best, compared
 
 
-def _corrected(
-    shares: Mapping[Name, np.ndarray], best: Name, gaps: Mapping[Name, np.ndarray]
-) -> Mapping[Name, float | None]:
-    n_units = len(shares[best])
-    if not can_be_tested(n_units, len(gaps)):
-        return dict.fromkeys(gaps)
-    p = holm([sign_flip_p(gap) for gap in gaps.values()])
-    told_apart = p <= ALPHA
-    sums = np.array([gap.sum() for gap in gaps.values()])
-    by_range = range_p(np.array(list(shares.values())).T, sums[told_apart])
-    p[told_apart] = np.maximum(p[told_apart], by_range)
-    return dict(zip(gaps, p.tolist(), strict=True))
-
-
-def range_p(shares: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """P that the best and the worst of equal methods lie so far apart (Tukey's range test, units as blocks).
-
-    Parameters
-    ----------
-    shares : what each unit adds to the value of each method, shape (n_units, n_methods).
-    gaps : differences between values of methods.
-
-    With two methods this is the paired t-test.
-    """
-    from scipy.stats import studentized_range
-
-    n_units, n_methods = shares.shape
-    free = (n_units - 1) * (n_methods - 1)
-    residual = shares - shares.mean(axis=0) - shares.mean(axis=1, keepdims=True) + shares.mean()
-    error = math.sqrt(float((residual**2).sum()) / free * n_units)
-    if error < np.finfo(float).eps:
-        return np.where(np.abs(gaps) < np.finfo(float).eps, 1.0, 0.0)
-    p: np.ndarray = studentized_range.sf(np.abs(gaps) / error, n_methods, free)
-    return p
+def _p_of_pairs(
+    shares: Mapping[Name, np.ndarray], pairs: Sequence[tuple[Name, Name]]
+) -> dict[frozenset[Name], float | None]:
+    """P of every pair of a family; None where there are too few units to tell anything."""
+    if not pairs or smallest_p(len(shares[pairs[0][0]])) > ALPHA:
+        return dict.fromkeys(map(frozenset, pairs))
+    p = flip_p(np.stack([shares[a] - shares[b] for a, b in pairs], axis=1))
+    return dict(zip(map(frozenset, pairs), p.tolist(), strict=True))
 
 
 def difference_of(statistic: Statistic) -> Statistic:
@@ -306,7 +330,7 @@ def difference_of(statistic: Statistic) -> Statistic:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Methods over corpora: mean ranks (1 is best), Friedman's p, and Nemenyi's critical difference of mean ranks."""
+    """Methods over corpora: mean ranks (1 is best), p, and Nemenyi's critical difference of mean ranks."""
 
     mean_ranks: Mapping[str, float]
     n_corpora: int
@@ -327,18 +351,23 @@ def rank_over(values: Mapping[str, Sequence[float]]) -> Ranking | None:
     values : method -> its value in each corpus, the corpora in the same order; speakers of corpora are different
         people, so that corpora are independent.
 
+    p is that of Friedman's statistic when ranks are permuted within each corpus, by random permutations and the
+    observed one: with few corpora its chi-squared distribution does not hold.
+
     >>> ranking = rank_over({"svc": [0.7, 0.6, 0.5], "rf": [0.6, 0.5, 0.4], "knn": [0.5, 0.4, 0.3]})
-    >>> ranking.mean_ranks["svc"], round(ranking.p, 3), round(ranking.critical_difference, 2)
-    (1.0, 0.05, 1.91)
+    >>> ranking.mean_ranks["svc"], round(ranking.p, 2), round(ranking.critical_difference, 2)
+    (1.0, 0.03, 1.91)
     """
-    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+    from scipy.stats import rankdata, studentized_range
 
     table = np.array([list(of_method) for of_method in values.values()])
     n_methods, n_corpora = table.shape if table.ndim == 2 else (0, 0)
     if n_methods < 3 or n_corpora < 2:
         return None
     ranks = rankdata(-table, axis=0)
-    p = 1.0 if not np.ptp(ranks) else float(friedmanchisquare(*table).pvalue)
+    permuted = np.random.default_rng(0).permuted(np.broadcast_to(ranks, (FLIPS, *ranks.shape)), axis=1)
+    spreads = np.concatenate([ranks[np.newaxis], permuted]).sum(axis=2).var(axis=1)
+    p = float((spreads >= spreads[0] - TINY).mean())
     q = float(studentized_range.ppf(1 - ALPHA, n_methods, np.inf))
     difference = q / math.sqrt(2) * math.sqrt(n_methods * (n_methods + 1) / (6 * n_corpora))
     return Ranking(dict(zip(values, ranks.mean(axis=1).tolist(), strict=True)), n_corpora, p, difference)

@@ -300,11 +300,10 @@ def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment
     file.write_text(ACROSS)
     result = run_experiment(str(file), workspace(corpora))
     (claims,) = result.tables
-    assert [[entry.text for entry in row[1:]] for row in claims.rows] == [
-        ["supported", "2", "0", "0"],
-        ["supported", "2", "0", "0"],
-        ["supported", "2", "0", "0"],
-    ]
+    # Four speakers can tell nothing by a test, and each corpus is named with its numbers.
+    assert [[entry.text for entry in row[1:]] for row in claims.rows] == [["cannot tell", "0", "0", "2"]] * 3
+    for line in claims.notes[2:5]:
+        assert re.search(r"toy: .*p 0\.1.* \(undecided\); far: .*p 0\.1.* \(undecided\)", line), line
 
 
 def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experiment, workspace, monkeypatch):
@@ -323,11 +322,12 @@ def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experi
     with pytest.raises(KeyboardInterrupt):
         run_experiment(str(file), place)
     long = make_report(place).long["claims-long"].set_index("claim")
-    assert list(long["verdict"]) == ["cannot tell", "cannot tell", "supported"]
+    assert "p 0.12" in long["why"]["all is chance"]
     assert "toy mfcc knn: its cell is not in the results folder; run it again" in long["why"]["crossing costs nothing"]
     assert "the run was stopped before this grid; run it again" in long["why"]["adapting neither"]
     monkeypatch.undo()
-    assert set(run_experiment(str(file), place).report.long["claims-long"]["verdict"]) == {"supported"}
+    whole = run_experiment(str(file), place).report.long["claims-long"]["why"]
+    assert not whole.str.contains("run it again").any()
 
 
 TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
@@ -433,14 +433,16 @@ def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_th
     stacks = {name: unit_stack(book.cell(m), book.cell(m).headline) for name, m in both.items()}
     best, others = against_best(stacks, "uar")
     (other,) = others
-    difference, interval = book.gap(both[best], both[other], 1)
-    assert difference == pytest.approx(others[other].difference)
-    assert interval.ends == pytest.approx(others[other].interval.ends)
+    (found,) = book.contrasts([(both[best], both[other])], [(0.0,)])
+    assert found.difference == pytest.approx(others[other].difference)
+    assert found.interval.ends == pytest.approx(others[other].interval.ends)
+    assert found.tests[0][1] == pytest.approx(others[other].p)
 
 
-def test_an_interval_of_equal_units_is_none(book):
+def test_units_that_are_all_alike_tell_nothing(book):
     (cell,) = book.select({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
-    assert book.gap(cell, cell, 1) == (0.0, None)
+    (found,) = book.contrasts([(cell, cell)], [(-0.5,)])
+    assert (found.difference, found.interval, found.tests) == (0.0, None, ((1, None),))
 
 
 @pytest.mark.parametrize("where", [{"corpus": ("alpha",)}, {"corpus": ("alpha",), "classifier": ("svc",)}])
@@ -509,10 +511,16 @@ def with_fields(cell, **fields):
     return dataclasses.replace(cell, cell=changed, record={**cell.record, "cell": changed})
 
 
-def test_intervals_of_several_comparisons_are_wider(book):
-    a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, "kappa")
-    alone, together = (book.gap(a, b, n)[1].ends for n in (1, 5))
-    assert together[0] < alone[0] < alone[1] < together[1]
+@pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
+def test_p_agrees_with_the_interval_of_a_difference(book, metric):
+    a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, metric)
+    low, high = book.contrasts([(a, b)], [(0.0,)])[0].interval.ends
+    reach = high - low
+    for bound, side in ((low - reach, 1), (high + reach, -1)):
+        ((found, p),) = book.contrasts([(a, b)], [(bound,)])[0].tests
+        assert (found, p <= 0.05) == (side, True)
+    ((_, p),) = book.contrasts([(a, b)], [((low + high) / 2,)])[0].tests
+    assert p > 0.05
 
 
 def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
@@ -520,9 +528,11 @@ def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
         book.select({"corpus": (c,), "classifier": ("svc",), "features": ("sound",)}, "uar")[0]
         for c in ("alpha", "beta")
     )
-    difference, interval = book.gap(a, b, 1)
-    assert difference == pytest.approx(a.value - b.value)
-    assert interval.n_units == 16
+    (found,) = book.contrasts([(a, b)], [(0.0,)])
+    assert found.difference == pytest.approx(a.value - b.value)
+    assert found.interval.n_units == 16
+    ((side, p),) = found.tests
+    assert (p <= 0.05) == (found.interval.low > 0 or found.interval.high < 0)
 
 
 def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(book):
@@ -533,9 +543,9 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
     shares = [stack[:, i, i] / stack[:, i].sum(axis=1) for i in (0, 2)]  # every speaker has as many of each
     gaps = shares[0] - shares[1]
     reach = 2.3646 * gaps.std(ddof=1) / np.sqrt(len(gaps))  # Student's t with 7 degrees of freedom
-    difference, interval = book.gap(a, b, 1)
-    assert difference == pytest.approx(gaps.mean())
-    assert interval.ends == pytest.approx((gaps.mean() - reach, gaps.mean() + reach), abs=1e-4)
+    (found,) = book.contrasts([(a, b)], [(0.0,)])
+    assert found.difference == pytest.approx(gaps.mean())
+    assert found.interval.ends == pytest.approx((gaps.mean() - reach, gaps.mean() + reach), abs=1e-4)
 
 
 def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp, ttest_ind, ttest_rel
+from scipy.stats import friedmanchisquare, permutation_test, ttest_1samp, ttest_ind
 from sklearn.metrics import recall_score
 
 from serbench.errors import ScoreError
@@ -16,13 +16,12 @@ from serbench.stats import (
     EXACT_UP_TO,
     STATISTICS,
     against_best,
-    can_be_tested,
+    flip_p,
     gap_interval,
-    holm,
+    gap_p,
     jackknife_interval,
-    range_p,
     rank_over,
-    sign_flip_p,
+    shares_of,
     smallest_p,
     uar_shares,
     war_shares,
@@ -115,79 +114,114 @@ def test_pool_that_lacks_an_emotion_is_not_tested():
         uar_shares(np.array([[[1, 0], [0, 0]]]))
 
 
-@given(st.lists(st.integers(-5, 5), min_size=2, max_size=8))
-def test_sign_flip_is_that_of_trying_every_flip(differences):
-    observed = abs(sum(differences))
-    flips = itertools.product((1, -1), repeat=len(differences))
-    sums = [abs(sum(sign * d for sign, d in zip(signs, differences, strict=True))) for signs in flips]
-    expected = np.mean([total >= observed for total in sums])
-    # Of a lattice of small integers the two tails are the same, but a sum of 0 lies in both.
-    assert sign_flip_p(np.array(differences, dtype=float)) == pytest.approx(min(1.0, expected))
+def test_units_that_are_all_alike_have_no_interval():
+    always = np.tile([[4, 0], [4, 0]], (5, 1, 1))
+    assert jackknife_interval(always, STATISTICS["uar"], bounds=(0, 1)) is None
+    assert gap_interval(always, always, STATISTICS["uar"], bounds=(-1, 1)) is None
 
 
-def test_sign_flip_of_many_units_draws_and_finds_the_same_again():
-    rng = np.random.default_rng(0)
-    differences = rng.normal(0.3, 1, size=EXACT_UP_TO + 11)
-    assert sign_flip_p(differences) == sign_flip_p(differences)
-    assert sign_flip_p(differences) == pytest.approx(ttest_1samp(differences, 0).pvalue, abs=0.05)
-    assert sign_flip_p(np.ones(24)) == smallest_p(24)
+contrasts_of_units = st.integers(2, 7).flatmap(
+    lambda n: st.lists(st.lists(st.integers(-5, 5), min_size=n, max_size=n), min_size=1, max_size=4)
+)
+
+
+@given(contrasts_of_units)
+def test_p_is_that_of_a_plain_loop_over_flips_and_steps(contrasts):
+    """Westfall and Young's step-down, written out: clearest first, each against the largest of what is left."""
+    left = sorted(range(len(contrasts)), key=lambda i: -abs(sum(contrasts[i])))
+    expected, lowest = {}, 0.0
+    while left:
+        observed = abs(sum(contrasts[left[0]]))
+        largest = [
+            max(abs(sum(s * d for s, d in zip(signs, contrasts[i], strict=True))) for i in left)
+            for signs in itertools.product((1, -1), repeat=len(contrasts[0]))
+        ]
+        lowest = max(lowest, np.mean([value >= observed for value in largest]))
+        expected[left.pop(0)] = lowest
+    assert flip_p(np.array(contrasts, dtype=float).T) == pytest.approx([expected[i] for i in range(len(contrasts))])
+
+
+@given(st.integers(0, 50))
+def test_p_of_a_single_contrast_is_scipys(seed):
+    contrast = np.random.default_rng(seed).normal(0.5, 1, size=7)
+    scipys = permutation_test((contrast,), np.sum, permutation_type="samples", vectorized=True, rng=0)
+    assert flip_p(contrast[:, np.newaxis]) == pytest.approx(scipys.pvalue)
+
+
+def test_many_units_are_flipped_at_random_and_give_the_same_again():
+    contrast = np.random.default_rng(0).normal(0.3, 1, size=(EXACT_UP_TO + 11, 1))
+    assert flip_p(contrast) == flip_p(contrast)
+    assert flip_p(contrast) == pytest.approx(ttest_1samp(contrast[:, 0], 0).pvalue, abs=0.05)
+    assert flip_p(np.ones((24, 1))) == smallest_p(24)
 
 
 @pytest.mark.parametrize("n_units", [2, 4, 6, 10, 13])
-def test_smallest_p_is_reached_when_every_unit_agrees(n_units):
-    assert sign_flip_p(np.linspace(1, 2, n_units)) == pytest.approx(smallest_p(n_units))
+def test_smallest_p_is_reached_when_every_unit_agrees_however_many_tests_there_are(n_units):
+    clear = np.linspace(1, 2, n_units)
+    doubtful = np.random.default_rng(0).normal(0, 0.1, size=(n_units, 40))
+    assert flip_p(np.column_stack([clear, doubtful]))[0] == pytest.approx(smallest_p(n_units))
 
 
-def test_four_speakers_can_test_nothing_and_six_one_comparison():
-    assert not can_be_tested(4, 1)
-    assert can_be_tested(6, 1)
-    assert not can_be_tested(6, 2)
-    assert can_be_tested(10, 11)
-    assert not can_be_tested(10, 0)
+def ten_speakers(*hits):
+    return {i: stack_of(*predictions(10, seed=i, hit=hit)) for i, hit in enumerate(hits)}
 
 
-@settings(max_examples=15)  # statsmodels collects garbage at every call
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_that_of_statsmodels(p):
-    from statsmodels.stats.multitest import multipletests
-
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-
-
-def test_range_test_of_two_methods_is_the_paired_t_test():
-    rng = np.random.default_rng(1)
-    shares = rng.normal(size=(8, 2)) / 10 + [0.1, 0.05]
-    (p,) = range_p(shares, np.array([np.diff(shares.sum(axis=0))[0]]))
-    assert p == pytest.approx(ttest_rel(shares[:, 0], shares[:, 1]).pvalue, abs=1e-6)
-
-
-def test_range_test_of_many_is_tukeys_of_statsmodels_for_blocks():
-    # Kutner's textbook form: the gap of means over sqrt(MSE / n_blocks), by the table of the studentized range.
-    rng = np.random.default_rng(2)
-    shares = rng.normal(size=(12, 5))
-    means = shares.mean(axis=0)
-    fitted = shares.mean(axis=1, keepdims=True) + means - shares.mean()
-    error = ((shares - fitted) ** 2).sum() / (11 * 4)
-    q_at_5_percent = 4.04  # of 5 means and 44 degrees of freedom, between the printed 4.04 (40) and 3.98 (60)
-    gap = q_at_5_percent * np.sqrt(error / 12) * 12
-    assert range_p(shares, np.array([gap]))[0] == pytest.approx(0.05, abs=0.002)
-
-
-def test_methods_without_any_spread_are_equal_or_not():
-    shares = np.tile([0.1, 0.1, 0.2], (4, 1))
-    assert range_p(shares, np.array([0.0, 0.4])).tolist() == [1.0, 0.0]
-
-
-def test_best_is_compared_with_each_other_and_p_is_never_below_holms():
-    stacks = {i: stack_of(*predictions(10, seed=i, hit=hit)) for i, hit in enumerate((0.95, 0.75, 0.3))}
-    best, others = against_best(stacks, "uar")
+def test_dummies_change_no_p_of_others():
+    stacks = ten_speakers(0.9, 0.7, 0.65)
+    dummy = np.zeros_like(stacks[0])
+    dummy[:, :, 0] = stacks[0].sum(axis=2)
+    best, alone = against_best(stacks, "uar")
+    _, beside = against_best({**stacks, "d1": dummy, "d2": dummy}, "uar", references=["d1", "d2"])
+    assert {name: beside[name].p for name in (1, 2)} == {name: alone[name].p for name in (1, 2)}
     assert best == 0
-    flips = holm([sign_flip_p(uar_shares(stacks[0]) - uar_shares(stacks[i])) for i in (1, 2)])
-    assert all(others[i].p >= flip for i, flip in zip((1, 2), flips, strict=True))
-    assert others[2].is_different
+    assert beside["d1"] == beside["d2"]
+    assert beside["d1"].is_different
+
+
+def test_rows_that_nobody_doubts_do_not_hide_others():
+    """By the largest of all differences alone, one bad row would hide the others; steps leave it out."""
+    stacks = ten_speakers(0.95, 0.5)
+    _, alone = against_best(stacks, "uar")
+    _, beside = against_best({**stacks, "bad": ten_speakers(0.95, 0.5, 0.0)[2]}, "uar")
+    assert alone[1].p == smallest_p(10)
+    assert beside[1].p <= 0.01
+    copies = {f"copy {i}": stacks[1] for i in range(5)}
+    _, many = against_best({**stacks, **copies}, "uar")
+    assert many[1].p == alone[1].p
+
+
+def test_the_family_is_all_pairs_as_the_best_was_picked_on_the_same_data():
+    stacks = ten_speakers(0.62, 0.6, 0.6, 0.6)
+    shares = {name: uar_shares(stack) for name, stack in stacks.items()}
+    best, others = against_best(stacks, "uar")
+    pairs = list(itertools.combinations(stacks, 2))
+    p = dict(zip(pairs, flip_p(np.stack([shares[a] - shares[b] for a, b in pairs], axis=1)), strict=True))
+    for name, comparison in others.items():
+        assert comparison.p == p[tuple(sorted((best, name)))]
+
+
+def test_a_difference_has_its_own_interval_and_value():
+    best, others = against_best(ten_speakers(0.95, 0.75, 0.3), "uar")
+    stacks = ten_speakers(0.95, 0.75, 0.3)
     gap = METRICS["uar"](stacks[0].sum(axis=0)) - METRICS["uar"](stacks[2].sum(axis=0))
+    assert best == 0
     assert others[2].difference == pytest.approx(gap)
     assert others[2].interval.low > 0
+
+
+def test_welchs_test_agrees_with_its_interval_and_with_scipy():
+    one, other = np.array([3.0, 5.0, 4.0, 8.0, 6.0]), np.array([2.0, 2.5, 4.0])
+    stacks = [np.stack([values, np.ones(len(values))], axis=1) for values in (one, other)]
+    p = gap_p(*stacks, lambda totals: totals[:, 0] / totals[:, 1], 0.0)
+    assert p == pytest.approx(ttest_ind(one, other, equal_var=False).pvalue)
+
+
+@pytest.mark.parametrize("metric", ["uar", "war", "kappa", "macro_f1"])
+def test_shares_against_the_value_itself_add_up_to_nothing(metric):
+    stack = stack_of(*predictions(12, seed=3, takes=20))
+    shares, weights = shares_of(stack, metric, STATISTICS[metric])
+    assert weights.sum() == pytest.approx(1)
+    assert shares.sum() == pytest.approx(METRICS[metric](stack.sum(axis=0)), abs=0.01)  # pseudo-values: nearly
 
 
 def test_first_of_equals_is_the_best_and_cannot_be_told_apart():
@@ -195,7 +229,7 @@ def test_first_of_equals_is_the_best_and_cannot_be_told_apart():
     best, others = against_best({"a": stack, "b": stack.copy()}, "war")
     assert best == "a"
     assert others["b"].p == 1.0
-    assert others["b"].interval.ends == (0, 0)
+    assert others["b"].interval is None
 
 
 def test_too_few_speakers_give_no_p():
@@ -232,3 +266,12 @@ def test_ranks_share_ties_and_three_corpora_cannot_be_drawn():
     assert rank_over({"a": [1.0], "b": [0.5], "c": [0.2]}) is None
     assert rank_over({"a": [1.0, 1.0], "b": [0.5, 0.5]}) is None
     assert rank_over({name: [0.5, 0.5] for name in "abc"}).p == 1.0
+
+
+def test_p_of_ranks_is_exact_with_few_corpora_and_friedmans_with_many():
+    """Three methods ranked alike in two corpora: one of six orders of the second, whatever chi-squared says."""
+    few = {"a": [0.9, 0.8], "b": [0.7, 0.6], "c": [0.5, 0.4]}
+    assert rank_over(few).p == pytest.approx(1 / 6, abs=0.012)
+    rng = np.random.default_rng(0)
+    many = {name: (rng.random(40) + shift).tolist() for name, shift in (("a", 0.1), ("b", 0), ("c", 0))}
+    assert rank_over(many).p == pytest.approx(friedmanchisquare(*many.values()).pvalue, abs=0.03)

@@ -23,7 +23,7 @@ from serbench.report.experiments import _share_table
 from serbench.report.figures import drawing, figures
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
-from serbench.report.transfer import Setup, Value, crossings, transfer_table
+from serbench.report.transfer import Setup, Value, against_chance, crossings, transfer_table
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
@@ -102,18 +102,37 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
     predicted = {u: (code + 1) % 3 if code else 0 for u, code in below.truth.items()}
     predicted = {u: 1 if below.truth[u] == 0 else code for u, code in predicted.items()}
     below.outcomes["nested"].predictions.update({u: (below.truth[u] + 1) % 3 for u in predicted})
-    (crossing,) = crossings([below], order)
+    (crossing,) = crossings(against_chance([below]), order)
     table = transfer_table(crossing, high=1.0)
-    assert table.rows[0][4].aside.endswith(" b")
-    assert "b: below chance, the whole interval." in table.notes
+    assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
+    assert "b: below chance, by more than chance explains." in table.notes
     assert "aa -> bb, IS09 svc: 0.000 is below chance; 33% of its predictions are anger." in table.notes
 
 
-def test_value_whose_interval_holds_chance_is_marked():
-    value = Value.of(cell("cross", "aa", "bb", hit=0.0))
-    assert value.interval.low < 1 / 3 < value.interval.high
-    assert value.mark == "c"
-    assert Value.of(cell("cross", "aa", "bb", hit=0.95)).mark == ""
+def test_value_that_cannot_be_told_from_chance_is_marked():
+    near, far = against_chance([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)])
+    assert [Value.of(one).mark for one in (near, far)] == ["c", ""]
+    assert near.p_chance > 0.05
+    assert far.p_chance == 2 / 2 ** len(set(far.units.values()))
+
+
+def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus():
+    one = cell("cross", "aa", "bb", hit=0.25)
+    (alone,) = against_chance([one])
+    others = [cell("cross", f"c{i}", "bb", hit=0.0) for i in range(12)]
+    beside = against_chance([one, *others])
+    elsewhere = against_chance([one, cell("cross", "aa", "cc", hit=0.2)])
+    assert beside[0].p_chance > alone.p_chance
+    assert elsewhere[0].p_chance == alone.p_chance
+
+
+def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
+    of_one = cell("cross", "aa", "bb", hit=0.9)
+    single = replace(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
+    (crossing,) = crossings(against_chance([single]), order)
+    table = transfer_table(crossing, high=1.0)
+    assert table.rows[0][4].aside.endswith("?")
+    assert "?: cannot be tested against chance: too few speakers." in table.notes
 
 
 def test_transductive_crossings_say_so():

@@ -1,22 +1,25 @@
 """Sentences of a paper against our numbers: supported, contradicted, or cannot tell; always with what led there.
 
-A test looks at one or more columns (corpora, mostly). A column *holds* where the whole 95 % interval lies on the side
-that the sentence names, *fails* where the whole interval lies on the other side, and is *undecided* where the interval
-includes both; a numerical difference alone decides nothing. Where a column takes several comparisons (the best of
-nine others), their intervals are widened to hold together (Bonferroni), and all of them must lie on the named side.
+A test looks at one or more columns (corpora, mostly). A comparison *holds* where the sign-flip test of Table 2 tells
+the difference (or the value) from the number that the sentence names (zero, a margin, chance) and it lies on the named
+side; it *fails* where it lies on the other side; else it is *undecided*. Tests are corrected for all comparisons of a
+column. A column holds where all of its comparisons hold, and fails where one of them fails.
 
 Of m columns of which at least n must hold, the claim is supported once n hold, whatever the others would say, and
-contradicted once more than m - n fail; until then nobody can tell. Columns without cells are undecided, and named.
+contradicted once more than m - n fail; until then nobody can tell. As n may be reached by any of the columns, those
+that hold must do so at the level over m - n + 1, and those that fail at the level over n (Benjamini and Heller,
+Biometrics 2008, the partial conjunction by Bonferroni's rule). Columns without cells are undecided, and named.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from serbench.experiments.record import CELL_COLUMNS, Claim, Trial
+from serbench.stats import ALPHA
 
 if TYPE_CHECKING:
     from serbench.stats import Interval
@@ -41,6 +44,26 @@ class Measured:
     chance: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One of our numbers less another, or less nothing, held against bounds.
+
+    `tests` has for each bound the side that the difference lies on (1 above, -1 below), and p after correction for
+    all contrasts and bounds that were asked for together; p is None where there is nothing to tell it by.
+    """
+
+    a: Measured
+    b: Measured | None
+    difference: float
+    interval: Interval | None
+    tests: tuple[tuple[int, float | None], ...]
+
+    def lies(self, side: int, bound: int, level: float) -> bool:
+        """Whether the difference lies on a side of the bound of a number, at a level."""
+        found, p = self.tests[bound]
+        return found == side and p is not None and p <= level
+
+
 class Book(Protocol):
     """Our numbers, as a judge looks them up."""
 
@@ -50,8 +73,12 @@ class Book(Protocol):
     def lacking(self, where: Selection) -> list[str]:
         """Reasons why there is no value: of cells that a selection matches, of its corpora, or of its grids."""
 
-    def gap(self, a: Measured, b: Measured, n_comparisons: int) -> tuple[float, Interval | None]:
-        """Return a less b on what both test, with an interval that holds together with so many others."""
+    def contrasts(self, pairs: Sequence[Pair], bounds: Sequence[Sequence[float]]) -> list[Contrast]:
+        """Hold each pair against its bounds, on what both test; all of them are one family of tests."""
+
+
+Pair = tuple[Measured, Measured | None]
+"""A value, and what is taken off it: another one, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +131,27 @@ def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
     test = claim.test
     if test is None:
         return Judgement(NOT_TESTED)
-    rulings = tuple(_rulings(test, book, test.metric or metric))
-    least = test.least or len(rulings)
+    least = test.least or test.n_columns
+    levels = ALPHA / (test.n_columns - least + 1), ALPHA / least
+    rulings = tuple(_rulings(test, book, test.metric or metric, levels))
     n_holding, n_failing = (sum(r.state == state for r in rulings) for state in ("holds", "fails"))
     if n_holding >= least:
         return Judgement(SUPPORTED, rulings, least)
     return Judgement(CONTRADICTED if n_failing > len(rulings) - least else CANNOT_TELL, rulings, least)
 
 
-def _rulings(test: Trial, book: Book, metric: str) -> Iterator[Ruling]:
-    rule = _rule_on_differences if test.than or test.kind == "best" else _rule_on_values
+def _rulings(test: Trial, book: Book, metric: str, levels: tuple[float, float]) -> Iterator[Ruling]:
+    """Decide every column; `levels` are those at which a column holds, and at which it fails."""
     for values in itertools.product(*test.each.values()):
         where = {**test.where, **{name: (value,) for name, value in zip(test.each, values, strict=True)}}
         here = _found(book, {**where, **test.this}, metric)
-        if here:
-            yield Ruling(" ".join(values), *rule(test, book, where, here, metric))
-        else:
+        if not here:
             reasons = book.lacking(_cells_of({**where, **test.this}))
             yield Ruling(" ".join(values), "missing", _joined(_without(values, reasons)) or "not run")
+            continue
+        compare = _differences if test.than or test.kind == "best" else _values
+        contrasts, lacking = compare(test, book, where, here, metric)
+        yield Ruling(" ".join(values), *_decided(test, contrasts, lacking, levels))
 
 
 def _without(names: Sequence[str], reasons: Iterable[str]) -> Iterator[str]:
@@ -140,24 +170,77 @@ def _joined(reasons: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(reasons))
 
 
-def _rule_on_differences(
+def _differences(
     test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
-) -> tuple[str, str]:
-    """Return the state of a column and its words: every difference must lie on the side that the test names."""
+) -> tuple[list[Contrast], list[str]]:
+    """Compare the cells that a column is about with all that they must be held against; say what is lacking."""
     against = [where] if test.kind == "best" else [{**where, **than} for than in test.than]
     rivals = [rival for other in against for rival in _found(book, other, metric) if rival not in here]
     lacking = [why for of in ({**where, **test.this}, *against) for why in _lacking(book, of, metric)]
     pairs = [(a, b) for a in here for b in rivals if test.kind == "best" or _agree(a, b, _named(test))]
-    if not pairs:
+    if pairs:
+        lacking += [f"{_words_of(a)}: nothing to hold it against" for a in here if all(a is not of for of, _ in pairs)]
+    family: list[Pair] = [*pairs, *(itertools.combinations(rivals, 2) if test.kind == "best" else ())]  # as in Table 2
+    return book.contrasts(family, [_bounds(test, 0.0)] * len(family))[: len(pairs)], lacking
+
+
+def _values(
+    test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
+) -> tuple[list[Contrast], list[str]]:
+    """Hold the cells that a column is about against a number."""
+    lacking = _lacking(book, {**where, **test.this}, metric)
+    numbers = [measured.chance if test.kind == "chance" else test.value for measured in here]
+    known = [(measured, number) for measured, number in zip(here, numbers, strict=True) if number is not None]
+    lacking += [f"{_words_of(m)}: chance is not defined" for m, n in zip(here, numbers, strict=True) if n is None]
+    return book.contrasts([(m, None) for m, _ in known], [_bounds(test, number) for _, number in known]), lacking
+
+
+def _bounds(test: Trial, number: float) -> tuple[float, ...]:
+    """What a difference or value is held against: a number, or both ends of a margin around it."""
+    margin = test.margin or 0.0
+    if test.kind == "similar" or test.side == "at":
+        return number - margin, number + margin
+    return (number - margin,) if test.kind == "not_below" else (number,)
+
+
+def _decided(
+    test: Trial, contrasts: Sequence[Contrast], lacking: Sequence[str], levels: tuple[float, float]
+) -> tuple[str, str]:
+    """Return the state of a column and its words; where some comparison cannot be made, it cannot hold."""
+    if not contrasts:
         return "missing", _joined(lacking) or "nothing to hold it against"
-    lacking += [f"{_words_of(a)}: nothing to hold it against" for a in here if all(a is not of for of, _ in pairs)]
-    gaps = [(a, b, *book.gap(a, b, len(pairs))) for a, b in pairs]
-    states = [_side(test, interval) for _, _, _, interval in gaps]
-    state = _together(states, is_whole=not lacking)
-    deciding = _deciding(test, gaps, states, state)
-    words = _varying(deciding[0], [a for a, _ in pairs], but=deciding[1]) + _difference_words(deciding)
-    more = f", which decides among {len(pairs)} comparisons" if len(pairs) > 1 else ""
-    return state, f"{words}{more}{_lost(lacking)}"
+    states = [_state(test, contrast, levels) for contrast in contrasts]
+    whole = not lacking and all(state == "holds" for state in states)
+    state = "fails" if "fails" in states else "holds" if whole else "undecided"
+    of_state = [c for c, own in zip(contrasts, states, strict=True) if own == state] or list(contrasts)
+    deciding = min(of_state, key=_favour(test))
+    words = _varying(deciding.a, [c.a for c in contrasts], but=deciding.b) + _contrast_words(test, deciding)
+    kind = "cells" if deciding.b is None else "comparisons"
+    more = f", which decides among {len(contrasts)} {kind}" if len(contrasts) > 1 else ""
+    lost = f"; others have no value: {_joined(lacking)}" if lacking else ""
+    return state, f"{words}{more}{lost}"
+
+
+def _state(test: Trial, contrast: Contrast, levels: tuple[float, float]) -> str:
+    """State of one comparison: on the side of its bounds that the test names, on the other, or neither."""
+    holding, failing = levels
+    if len(contrast.tests) == 2:
+        if contrast.lies(1, 0, holding) and contrast.lies(-1, 1, holding):
+            return "holds"
+        return "fails" if contrast.lies(-1, 0, failing) or contrast.lies(1, 1, failing) else "undecided"
+    side = -1 if test.kind == "below" or test.side == "below" else 1
+    if contrast.lies(side, 0, holding):
+        return "holds"
+    return "fails" if contrast.lies(-side, 0, failing) else "undecided"
+
+
+def _favour(test: Trial) -> Callable[[Contrast], float]:
+    """How far a comparison speaks for the test."""
+    if test.kind == "below" or test.side == "below":
+        return lambda contrast: -contrast.difference
+    if test.kind == "similar":
+        return lambda contrast: -abs(contrast.difference)
+    return lambda contrast: contrast.difference
 
 
 def _words_of(measured: Measured) -> str:
@@ -183,10 +266,6 @@ def _varying(one: Measured, of: Sequence[Measured], *, but: Measured | None = No
     return "".join(f"{c} {one.cell.get(c) or '(none)'}, " for c in told)
 
 
-def _lost(lacking: Sequence[str]) -> str:
-    return f"; others have no value: {_joined(lacking)}" if lacking else ""
-
-
 def _cells_of(where: Selection) -> Selection:
     return {column: values for column, values in where.items() if column != "metric"}
 
@@ -196,50 +275,20 @@ def _agree(a: Measured, b: Measured, named: set[str]) -> bool:
     return all(a.cell.get(column) == b.cell.get(column) for column in CELL_COLUMNS if column not in named)
 
 
-Gap = tuple[Measured, Measured, float, "Interval | None"]
-
-
-def _side(test: Trial, interval: Interval | None) -> str:
-    """State of one difference by its interval: wholly on the side of the test, wholly off it, or neither."""
-    if interval is None:
-        return "undecided"
-    low, high = interval.ends
-    if test.kind == "similar":
-        return _within(low, high, test.margin or 0.0)
-    if test.kind == "not_below":
-        low, high = low + (test.margin or 0.0), high + (test.margin or 0.0)
-    if test.kind == "below":
-        low, high = -high, -low
-    return "holds" if low > 0 else "fails" if high < 0 else "undecided"
-
-
-def _within(low: float, high: float, margin: float) -> str:
-    if -margin <= low and high <= margin:
-        return "holds"
-    return "fails" if low > margin or high < -margin else "undecided"
-
-
-def _together(states: Sequence[str], *, is_whole: bool) -> str:
-    """State of a column in which every comparison must hold; where some cannot be made, it cannot hold."""
-    if "fails" in states:
-        return "fails"
-    return "holds" if is_whole and all(state == "holds" for state in states) else "undecided"
-
-
-def _deciding(test: Trial, gaps: Sequence[Gap], states: Sequence[str], state: str) -> Gap:
-    """The difference that speaks most against the test, among those that have the state of the column if any does."""
-    favours = {"below": lambda gap: -gap[2], "similar": lambda gap: -abs(gap[2])}.get(test.kind, lambda gap: gap[2])
-    of_state = [gap for gap, own in zip(gaps, states, strict=True) if own == state]
-    return min(of_state or gaps, key=favours)
-
-
-def _difference_words(gap: Gap) -> str:
-    a, b, difference, interval = gap
+def _contrast_words(test: Trial, contrast: Contrast) -> str:
+    """Word a comparison: the values, the difference with its interval, and p."""
+    a, b = contrast.a, contrast.b
+    tested = [p for _, p in contrast.tests if p is not None]
+    p = f", p {max(tested):.2g}" if tested else ""
+    if b is None:
+        number = f"{test.value:g}" if test.value is not None else f"chance {a.chance:.3f}"
+        return f"{a.value:.3f}{_ends(contrast.interval)} against {number}{p}"
     differing = [c for c in CELL_COLUMNS if c != "inner" and a.cell.get(c) != b.cell.get(c)]
     names = [" ".join(filter(None, _told(m, differing))) for m in (a, b)]
     if a.metric != b.metric:
         names = [f"{name} {m.metric}".strip() for name, m in zip(names, (a, b), strict=True)]
-    return f"{names[0]} {a.value:.3f}, {names[1]} {b.value:.3f}: {difference:+.3f}{_ends(interval, sign=True)}"
+    gap = f"{contrast.difference:+.3f}{_ends(contrast.interval, sign=True)}{p}"
+    return f"{names[0]} {a.value:.3f}, {names[1]} {b.value:.3f}: {gap}"
 
 
 def _told(measured: Measured, columns: Sequence[str]) -> list[str | None]:
@@ -253,36 +302,3 @@ def _ends(interval: Interval | None, *, sign: bool = False) -> str:
         return " without an interval"
     low, high = (f"{end:+.3f}" if sign else f"{end:.3f}" for end in interval.ends)
     return f" [{low}, {high}]"
-
-
-def _rule_on_values(
-    test: Trial, book: Book, where: Selection, here: Sequence[Measured], metric: str
-) -> tuple[str, str]:
-    """Return the state of a column and its words: every value must lie on the side of a number that the test names."""
-    lacking = _lacking(book, {**where, **test.this}, metric)
-    states = [_side_of_number(test, measured) for measured in here]
-    state = _together(states, is_whole=not lacking)
-    of_state = [m for m, own in zip(here, states, strict=True) if own == state] or here
-    worst = max(of_state, key=lambda m: m.value) if test.side == "below" else min(of_state, key=lambda m: m.value)
-    more = f", which decides among {len(here)} cells" if len(here) > 1 else ""
-    words = f"{_varying(worst, here)}{worst.value:.3f}{_ends(worst.interval)}{_number_words(test, worst)}"
-    return state, f"{words}{more}{_lost(lacking)}"
-
-
-def _number_words(test: Trial, measured: Measured) -> str:
-    if test.value is not None:
-        return f" against {test.value:g}"
-    return "; chance is not defined" if measured.chance is None else f" against chance {measured.chance:.3f}"
-
-
-def _side_of_number(test: Trial, measured: Measured) -> str:
-    number = measured.chance if test.kind == "chance" else test.value
-    if measured.interval is None or number is None:
-        return "undecided"
-    low, high = (end - number for end in measured.interval.ends)
-    if test.side == "at":
-        return _within(low, high, test.margin or 0.0)
-    if test.side == "below":
-        return "holds" if high < 0 else "fails" if low > 0 else "undecided"
-    reached = low >= 0 if test.kind == "at_least" else low > 0
-    return "holds" if reached else "fails" if high < 0 else "undecided"

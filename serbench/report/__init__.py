@@ -35,7 +35,7 @@ from serbench.report.tables import (
     recall_matrix,
     score_matrix,
 )
-from serbench.report.transfer import Crossing, crossings, fill_pairs
+from serbench.report.transfer import Crossing, against_chance, crossings, fill_pairs
 from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
 from serbench.store import Store
 
@@ -104,7 +104,7 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     ------
     StoreError : no cells, or a cell's record or an index is damaged.
     """
-    cells = keep_comparable(load_outcomes(store))
+    cells = against_chance(keep_comparable(load_outcomes(store)))
     places = {name: i for i, name in enumerate(row_order)}
 
     def order(name: str) -> int:

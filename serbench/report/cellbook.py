@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from serbench.experiments import Described, Experiment, Grid
-from serbench.experiments.claims import Measured, Selection
+from serbench.experiments.claims import Contrast, Measured, Pair, Selection
 from serbench.experiments.load import PRECISION, RECALL
 from serbench.experiments.record import CELL_COLUMNS
 from serbench.metrics import BOUNDS, METRICS
@@ -18,7 +18,7 @@ from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import transductive_note
-from serbench.stats import ALPHA, STATISTICS, TINY, Interval, Statistic, gap_interval, jackknife_interval
+from serbench.stats import STATISTICS, Interval, Statistic, flip_p, gap_interval, gap_p, jackknife_interval, shares_of
 
 
 @dataclass(frozen=True)
@@ -105,17 +105,26 @@ class CellBook:
         asked = [grid.title for grid in experiment.grids if _may_give(grid, experiment, where)]
         return [skipped[title] for title in dict.fromkeys(asked) if title in skipped]
 
-    def gap(self, a: Measured, b: Measured, n_comparisons: int) -> tuple[float, Interval | None]:
-        """Return a less b, with an interval that holds together with those of so many other comparisons.
+    def contrasts(self, pairs: Sequence[Pair], bounds: Sequence[Sequence[float]]) -> list[Contrast]:
+        """Hold each pair against its bounds, all in one family of tests.
 
-        Cells that test the same corpus are compared on the utterances that both have, unit by unit; others test
-        other people, so that each is jackknifed by itself.
+        Cells that test the same people are compared unit by unit, on the utterances that both have; what tests the
+        same units is corrected together. Cells that test other people are told apart by Welch's test.
         """
+        compared = [self._compared(a, b) for a, b in pairs]
+        p = _p_values(compared, bounds)
+        return [
+            Contrast(a, b, one.difference, one.interval, tuple(zip(_sides(one.difference, of), p_of, strict=True)))
+            for (a, b), one, of, p_of in zip(pairs, compared, bounds, p, strict=True)
+        ]
+
+    def _compared(self, a: Measured, b: Measured | None) -> Compared:
+        if b is None:
+            return _compared_alone((self.cell(a), a.metric))
         sides = (self.cell(a), a.metric), (self.cell(b), b.metric)
-        level = 1 - ALPHA / n_comparisons
         if a.cell["corpus"] == b.cell["corpus"]:
-            return _gap_within(*sides, level)
-        return a.value - b.value, _gap_between(*sides, level)
+            return _compared_within(*sides)
+        return Compared(a.value - b.value, *_gap_between(*sides))
 
     def _matching(self, where: Selection) -> list[CellOutcomes]:
         return [cell for cell in self.cells if _is_match(cell.cell, where)]
@@ -218,30 +227,67 @@ def _bounds(metric: str) -> tuple[float, float]:
 
 
 def _sound(interval: Interval | None) -> Interval | None:
-    """Leave out an interval that is undefined without some unit, or has no width: of equal units, which say nothing."""
-    if interval is None or not all(map(np.isfinite, interval.ends)):
-        return None
-    return interval if interval.high - interval.low > TINY else None
+    """Leave out an interval that is undefined without some unit."""
+    return interval if interval is not None and all(map(np.isfinite, interval.ends)) else None
 
 
 Side = tuple[CellOutcomes, str]
 """A cell and the metric that is looked at."""
 
 
-def _gap_between(a: Side, b: Side, level: float) -> Interval | None:
-    """Interval of the difference between cells that test other people; none where they ask for other emotions."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A difference with its interval, and what tells it from a bound.
+
+    `units` names who is independent, `shares` is what each adds to the difference and `weights` what each adds to a
+    difference of one. For cells that test other people these are empty, and `welch` gives p against a bound.
+    """
+
+    difference: float
+    interval: Interval | None
+    welch: Callable[[float], float] | None = None
+    units: tuple[str, ...] = ()
+    shares: np.ndarray = field(default_factory=lambda: np.empty(0))
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def _sides(difference: float, bounds: Sequence[float]) -> list[int]:
+    return [1 if difference > bound else -1 for bound in bounds]
+
+
+def _p_values(compared: Sequence[Compared], bounds: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """P of every difference against each of its bounds; an interval without width, or none, tells nothing."""
+    found: list[list[float | None]] = [[None] * len(of) for of in bounds]
+    families: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for i, one in enumerate(compared):
+        if one.interval is not None:
+            families.setdefault(one.units, []).extend((i, j) for j in range(len(bounds[i])))
+    for units, places in families.items():
+        if units:
+            shifted = [compared[i].shares - bounds[i][j] * compared[i].weights for i, j in places]
+            p = flip_p(np.stack(shifted, axis=1)).tolist()
+        else:
+            p = [min(1.0, len(places) * welch(bounds[i][j])) for i, j in places if (welch := compared[i].welch)]
+        for (i, j), value in zip(places, p, strict=True):
+            found[i][j] = value
+    return found
+
+
+def _gap_between(a: Side, b: Side) -> tuple[Interval | None, Callable[[float], float] | None]:
+    """Interval of the difference between cells that test other people, and its test; none for other emotions."""
     if _emotion_of(a[1]) and (a[1] != b[1] or a[0].emotions != b[0].emotions):
-        return None
+        return None, None
     first, second = (unit_stack(cell, cell.headline) for cell, _ in (a, b) if cell.headline is not None)
     low, high = _bounds(a[1])
-    return _sound(gap_interval(first, second, _statistic(*a), bounds=(low - high, high - low), level=level))
+    interval = _sound(gap_interval(first, second, _statistic(*a), bounds=(low - high, high - low)))
+    return interval, lambda bound: gap_p(first, second, _statistic(*a), bound)
 
 
-def _gap_within(a: Side, b: Side, level: float) -> tuple[float, Interval | None]:
-    """Difference between cells that test the same people, on the utterances of both; leaves out one unit of both."""
+def _compared_within(a: Side, b: Side) -> Compared:
+    """Compare cells that test the same people, on the utterances of both."""
     common = sorted(set(a[0].truth) & set(b[0].truth))
     if not common or not all(has_all_emotions(cell, common) for cell, _ in (a, b)):
-        return float("nan"), None
+        return Compared(float("nan"), None)
     stacks = [unit_stack(cell, cell.headline, common) for cell, _ in (a, b) if cell.headline is not None]
     both = np.concatenate([stack.reshape(len(stack), -1) for stack in stacks], axis=1)
     width = stacks[0][0].size
@@ -253,5 +299,23 @@ def _gap_within(a: Side, b: Side, level: float) -> tuple[float, Interval | None]
         return found
 
     low, high = _bounds(a[1])
-    interval = jackknife_interval(both, difference, bounds=(low - high, high - low), level=level)
-    return float(difference(both.sum(axis=0, keepdims=True))[0]), _sound(interval)
+    interval = _sound(jackknife_interval(both, difference, bounds=(low - high, high - low)))
+    value = float(difference(both.sum(axis=0, keepdims=True))[0])
+    (first, weights), (second, _) = (
+        shares_of(s, side[1], _statistic(*side)) for s, side in zip(stacks, (a, b), strict=True)
+    )
+    return Compared(value, interval, None, _units(a[0], common), first - second, weights)
+
+
+def _compared_alone(a: Side) -> Compared:
+    """Take a cell by itself, on all of its utterances."""
+    cell, metric = a
+    assert cell.headline is not None
+    stack, statistic = unit_stack(cell, cell.headline), _statistic(*a)
+    interval = _sound(jackknife_interval(stack, statistic, bounds=_bounds(metric)))
+    value = float(statistic(stack.sum(axis=0, keepdims=True))[0])
+    return Compared(value, interval, None, _units(cell, cell.truth), *shares_of(stack, metric, statistic))
+
+
+def _units(cell: CellOutcomes, utterances: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({cell.units[u] for u in utterances}))

@@ -1,9 +1,9 @@
 """Two results folders -> what changed between them: of two runs, or of two releases of serbench.
 
 Cells are held against each other where all their fields are the same, on the utterances that both predict. Differences
-are B minus A. Their intervals are over speakers or sessions, their p those of sign-flip tests after Holm's correction
-for the number of cells whose predictions differ. That number is no choice of ours: cells with the same predictions have
-nothing to test, and which these are stays the same when signs are flipped.
+are B minus A. Their intervals are over speakers or sessions. Their p are those of sign-flip tests, corrected for all
+cells of a corpus whose predictions differ: cells with the same predictions have nothing to test, and which these are
+stays the same when signs are flipped.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ from serbench.stats import (
     STATISTICS,
     Comparison,
     Interval,
-    can_be_tested,
     difference_of,
-    holm,
+    flip_p,
     jackknife_interval,
-    sign_flip_p,
+    smallest_p,
 )
 from serbench.store import Store
 
@@ -89,11 +88,6 @@ class RunComparison:
     def differing(self) -> tuple[Pair, ...]:
         """Pairs that can be compared and are not the same."""
         return tuple(pair for pair in self.pairs if not (pair.reason or pair.is_same))
-
-    @property
-    def n_tests(self) -> int:
-        """How many differences each p is corrected for."""
-        return sum(pair.comparison is not None for pair in self.pairs)
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -288,31 +282,34 @@ def _file(cell: CellOutcomes) -> str:
 
 
 def _corrected(pairs: Sequence[Pair], metric: str) -> Iterator[Pair]:
-    """Give the pairs whose predictions differ their intervals and, for their number, corrected p."""
+    """Give the pairs whose predictions differ their intervals and p, corrected for all of them of one corpus."""
     tested = [pair for pair in pairs if pair.n_changed]
-    stacks = [_stacks(pair) for pair in tested]
-    p = _p_values(stacks, metric)
-    compared = {
-        id(pair): Comparison(pair.value_b - pair.value_a, _interval(stack, metric), p_of)
-        for pair, stack, p_of in zip(tested, stacks, p, strict=True)
-    }
+    families: dict[tuple[str, ...], dict[int, np.ndarray]] = {}
+    for i, pair in enumerate(tested):
+        units, stack = _stacks(pair)
+        families.setdefault((pair.a.cell["corpus"], *units), {})[i] = stack
+    compared: dict[int, Comparison] = {}
+    for stacks in families.values():
+        for (i, stack), p in zip(stacks.items(), _p_values(list(stacks.values()), metric), strict=True):
+            difference = tested[i].value_b - tested[i].value_a
+            compared[id(tested[i])] = Comparison(difference, _interval(stack, metric), p)
     yield from (replace(pair, comparison=compared.get(id(pair))) for pair in pairs)
 
 
-def _stacks(pair: Pair) -> np.ndarray:
-    """Confusion matrices of B and A by unit, shape (n_units, 2, n_emotions, n_emotions)."""
+def _stacks(pair: Pair) -> tuple[list[str], np.ndarray]:
+    """Names of units, and confusion matrices of B and A by unit, shape (n_units, 2, n_emotions, n_emotions)."""
     both = [(cell, cell.headline) for cell in (pair.b, pair.a) if cell.headline is not None]
     common = sorted(set.intersection(*(set(outcome.predictions) for _, outcome in both)))
-    return np.stack([unit_stack(cell, outcome, common) for cell, outcome in both], axis=1)
+    stacks = [unit_stack(cell, outcome, common) for cell, outcome in both]
+    return sorted({pair.a.units[u] for u in common}), np.stack(stacks, axis=1)
 
 
 def _p_values(stacks: Sequence[np.ndarray], metric: str) -> list[float | None]:
-    if metric not in SHARES or not stacks:
+    """P of a family of pairs that have the same units; None where these are too few, or the metric is no sum."""
+    if metric not in SHARES or smallest_p(len(stacks[0])) > ALPHA:
         return [None] * len(stacks)
     shares = SHARES[metric]
-    corrected = holm([sign_flip_p(shares(stack[:, 0]) - shares(stack[:, 1])) for stack in stacks])
-    able = [can_be_tested(len(stack), len(stacks)) for stack in stacks]
-    return [float(p) if p <= ALPHA or is_able else None for p, is_able in zip(corrected, able, strict=True)]
+    return list(flip_p(np.stack([shares(stack[:, 0]) - shares(stack[:, 1]) for stack in stacks], axis=1)).tolist())
 
 
 def _interval(stack: np.ndarray, metric: str) -> Interval | None:
@@ -343,11 +340,13 @@ def _entries(pair: Pair) -> Iterator[Entry]:
 def _table_notes(comparison: RunComparison, pairs: Sequence[Pair]) -> Iterator[str]:
     units = " or ".join(sorted({f"{pair.a.unit}s" for pair in pairs}))
     yield f"B - A with 95 % intervals over {units}, on the utterances that both predict; changed: how many of these."
-    n = comparison.n_tests
     if comparison.metric in SHARES:
-        yield f"p: sign-flip tests, Holm's correction for the cells whose predictions differ ({n}). Bold: p <= 0.05."
+        yield (
+            "p: sign-flip tests, corrected for all cells of a corpus whose predictions differ (step-down max-T). "
+            "Bold: p <= 0.05."
+        )
         if any(pair.comparison and pair.comparison.p is None for pair in pairs):
-            yield f"? too few {units} for {n} tests."
+            yield f"? too few {units} for a test."
     else:
         yield f"? {comparison.metric} is no sum over {units}: it has no test here."
     for rule in sorted({pair.a.headline.rule for pair in pairs if pair.a.headline} - {"nested"}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from serbench.metrics import METRICS, uar_of_present
 from serbench.report.matrices import Matrix, in_corpus_order
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
-from serbench.stats import SHARES, Comparison, Ranking, against_best, can_be_tested, rank_over, smallest_p
+from serbench.stats import ALPHA, SHARES, Comparison, Ranking, against_best, rank_over, smallest_p
 
 RowName = tuple[str, str]
 """Feature set and classifier."""
@@ -20,7 +21,10 @@ RowName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The cells of one corpus by one metric: the best, and how each other differs, on the utterances all have."""
+    """The cells of one corpus by one metric: the best, and how each other differs, on the utterances all have.
+
+    `references` are the rows that are no contenders: they are tested against all contenders, in families of their own.
+    """
 
     corpus: str
     metric: str
@@ -29,11 +33,21 @@ class Contest:
     n_utterances: int
     unit: str
     n_units: int
+    references: frozenset[RowName] = frozenset()
 
     @property
     def is_testable(self) -> bool:
-        """Whether so many comparisons over so few units can tell anything apart."""
-        return can_be_tested(self.n_units, len(self.others))
+        """Whether so few units can tell anything apart."""
+        return smallest_p(self.n_units) <= ALPHA
+
+    @property
+    def n_contenders(self) -> int:
+        """Rows that stand against each other."""
+        return len(self.others) + 1 - len(self.references)
+
+    def n_tests(self, row: RowName) -> int:
+        """Tests in the family of a row: all pairs of contenders, or a reference against each of them."""
+        return self.n_contenders if row in self.references else math.comb(self.n_contenders, 2)
 
     def verdict(self, row: RowName) -> str:
         """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part."""
@@ -43,17 +57,17 @@ class Contest:
             return ""
         if not self.is_testable:
             return "untestable"
-        return "worse" if self.others[row].is_different else "tie"
+        is_below = self.others[row].is_different and self.others[row].difference > 0
+        return "worse" if is_below else "tie"
 
     @property
     def sentence(self) -> str:
         """How many comparisons the verdicts rest on, or why there are none."""
-        n, units = len(self.others), f"{self.n_units} {self.unit}s"
-        comparisons = f"{n} comparison{'s' if n > 1 else ''} with the best"
-        if self.is_testable:
-            return f"{comparisons}, over {units}"
-        least = f"over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        return f"{comparisons} cannot be tested, as {least} before correction"
+        units = f"{self.n_units} {self.unit}{'s' if self.n_units > 1 else ''}"
+        if not self.is_testable:
+            return f"differences cannot be tested, as over {units} p cannot be below {smallest_p(self.n_units):.2g}"
+        n = math.comb(self.n_contenders, 2)
+        return f"{n} pair{'s' if n != 1 else ''} of cells compared, over {units}"
 
 
 Contests = Mapping[str, Mapping[str, Contest]]
@@ -78,17 +92,21 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
 
 def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
     stacks = {row: unit_stack(cell, contender, common) for row, cell in cells.items() if (contender := cell.contender)}
-    best, others = against_best(stacks, metric)
-    return Contest(corpus, metric, best, others, len(common), cells[best].unit, len(stacks[best]))
+    references = frozenset(row for row, cell in cells.items() if cell.is_reference)
+    best, others = against_best(stacks, metric, references=references)
+    unit, n_units = cells[best].unit, len(stacks[best])
+    return Contest(corpus, metric, best, others, len(common), unit, n_units, references - {best})
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
-    """Rank the rows that have a nested value, or one of another system, in every corpus."""
+    """Rank the rows that have a nested value, or one of another system, in every corpus; references are left out."""
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
         of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
         cells = [(cell, cell.contender) for cell in of_row if cell is not None and cell.contender is not None]
         pools = [(*pair, matrix.common[corpus]) for pair, corpus in zip(cells, matrix.corpora, strict=False)]
+        if any(cell.is_reference for cell, _ in cells):
+            continue
         if len(cells) == len(matrix.corpora) and all(has_all_emotions(cell, common) for cell, _, common in pools):
             sums = [unit_stack(*pool).sum(axis=0) for pool in pools]
             values[" ".join(row)] = [METRICS[metric](total) for total in sums]
@@ -118,7 +136,7 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
                 "high": interval.high if interval else None,
                 "p": comparison.p,
                 "verdict": contest.verdict(row),
-                "n_comparisons": len(contest.others),
+                "n_comparisons": contest.n_tests(row),
                 "unit": contest.unit,
                 "n_units": contest.n_units,
                 "n_utterances": contest.n_utterances,

@@ -188,9 +188,10 @@ def claim_table(book: CellBook) -> Table:
 
 
 _READING = (
-    "Supported: the whole 95 % interval of the difference (or value) lies on the side that the sentence names, in as "
-    "many corpora or other columns as it needs; contradicted: on the other side in so many that it cannot hold any "
-    "more. Where a column takes several comparisons, intervals are widened to hold together (Bonferroni)."
+    "Supported: the difference (or value) lies on the side that the sentence names, by the sign-flip test of Table 2, "
+    "in as many corpora or other columns as the sentence needs. Contradicted: on the other side in so many that it "
+    "cannot hold any more. p is corrected for all comparisons of a column (step-down max-T; those between other "
+    "people by Welch's test and Bonferroni). Where n of m columns must hold, the level is 0.05 / (m - n + 1)."
 )
 
 

@@ -33,6 +33,8 @@ from serbench.store import OUTDATED, Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
 GIVEN = "given"
+REFERENCES = ("dummy",)
+"""Classifiers whose rows show what can be had for nothing: they are tested against, and no contenders."""
 
 _UNKNOWN: dict[str, Any] = {
     "partial": "",
@@ -73,6 +75,7 @@ class CellOutcomes:
     """A cell as the report meets it; `reasons` says why a rule, or the cell as a whole, gives nothing.
 
     `unit` names what its utterances are independent by: the speaker, or the session where speakers talk to each other.
+    `p_chance` is that of the test against chance, after correction; None where there is no such test.
     """
 
     cell: Mapping[str, Any]
@@ -84,6 +87,7 @@ class CellOutcomes:
     groups: Groups = field(default_factory=dict)
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    p_chance: float | None = None
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -99,6 +103,11 @@ class CellOutcomes:
     def is_outside(self) -> bool:
         """Whether another system made the predictions."""
         return is_outside(self.record)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it shows what chance gives, and is no contender."""
+        return self.cell["classifier"] in REFERENCES
 
     @property
     def is_transductive(self) -> bool:

@@ -206,22 +206,24 @@ _NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd
 def _values(cell: CellOutcomes, outcome: Outcome) -> dict[str, Row]:
     """Value and interval of every metric, and for means over folds their standard deviation (ddof 1)."""
     stack = unit_stack(cell, outcome)
-    values = {name: _value(metric(stack.sum(axis=0)), metric_interval(stack, name)) for name, metric in METRICS.items()}
+    values = {
+        name: _value(metric(stack.sum(axis=0)), metric_interval(stack, name), len(stack))
+        for name, metric in METRICS.items()
+    }
     folds = fold_stack(cell, outcome)
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
         interval = jackknife_interval(folds, _mean_over_folds(name), bounds=(0, 1))
         values[name] = {
-            **_value(float(np.mean(each)), interval),
+            **_value(float(np.mean(each)), interval, len(stack)),
             "sd": float(np.std(each, ddof=1)) if len(each) > 1 else None,
         }
     return values
 
 
-def _value(value: float, interval: Interval | None) -> Row:
-    if interval is None:
-        return {**_NO_VALUE, "value": value, "n_units": 1}
-    return {"value": value, "low": interval.low, "high": interval.high, "n_units": interval.n_units, "sd": None}
+def _value(value: float, interval: Interval | None, n_units: int) -> Row:
+    low, high = interval.ends if interval else (None, None)
+    return {**_NO_VALUE, "value": value, "low": low, "high": high, "n_units": n_units}
 
 
 def fold_stack(cell: CellOutcomes, outcome: Outcome) -> np.ndarray:

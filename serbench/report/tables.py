@@ -48,11 +48,17 @@ class Value:
     number: float
     interval: Interval | None
     rule: str
+    is_reference: bool
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether its settings were chosen honestly, or as another system says."""
+        return self.rule in ("nested", GIVEN)
 
     @property
     def is_contender(self) -> bool:
-        """Whether it stands against others: its settings were chosen honestly, or as another system says."""
-        return self.rule in ("nested", GIVEN)
+        """Whether it can be the best of its corpus."""
+        return self.is_honest and not self.is_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | No
     if outcome is None or not has_all_emotions(cell, common):
         return None
     stack = unit_stack(cell, outcome, common)
-    return Value(METRICS[metric](stack.sum(axis=0)), metric_interval(stack, metric), outcome.rule)
+    return Value(METRICS[metric](stack.sum(axis=0)), metric_interval(stack, metric), outcome.rule, cell.is_reference)
 
 
 def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
@@ -167,7 +173,7 @@ def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
 def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
-    shown = f"{value.number:.3f}" + ("" if value.is_contender else DEFAULT_MARK)
+    shown = f"{value.number:.3f}" + ("" if value.is_honest else DEFAULT_MARK)
     aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
     return Entry(shown, value.is_contender and value.number == best, aside, verdict)
 
@@ -225,7 +231,7 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         yield transductive_note(matrix.variant.scaling)
     if any(map(matrix.is_outside, matrix.rows)):
         yield MARK_NOTES[OUTSIDE_MARK]
-    if any(v and not v.is_contender for v in values.values()):
+    if any(v and not v.is_honest for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
         yield f"{NOTHING} missing."
@@ -252,10 +258,21 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
     if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
-        yield "Other values are below the best by more than chance explains (sign-flip tests, Holm, and Tukey's range)."
+        yield "Other values are below the best by more than chance explains."
+    if tested:
+        yield _FAMILY
+    if any(contest.references for contest in tested):
+        yield "A dummy is a reference: it is tested against all other cells of its corpus, and changes no other test."
     if len(tested) < len(compared):
         units = " or ".join(sorted({f"{contest.unit}s" for contest in compared.values() if not contest.is_testable}))
-        yield f"{MARKS['untestable']} cannot be tested against the best: too few {units} for so many comparisons."
+        yield f"{MARKS['untestable']} cannot be tested against the best: too few {units}."
+
+
+_FAMILY = (
+    "Tests flip the signs of speakers' (or sessions') differences. They are corrected for all pairs of cells of a "
+    "corpus by step-down max-T (Westfall and Young 1993). Intervals and tests cover the choice of test speakers. They "
+    "do not cover the choice of training speakers, sentences or seeds."
+)
 
 
 def _rank_notes(matrix: Matrix, metric: str) -> Iterable[str]:
@@ -265,7 +282,7 @@ def _rank_notes(matrix: Matrix, metric: str) -> Iterable[str]:
     order = sorted(ranks.mean_ranks.items(), key=lambda item: item[1])
     named = ", ".join(f"{name} {rank:.1f}" for name, rank in order[:RANKS_NAMED])
     n, corpora = len(order), f"{ranks.n_corpora} corpora"
-    yield f"Mean ranks of {n} methods over {corpora}: {named}, ...; Friedman's test: p = {ranks.p:.2g}."
+    yield f"Mean ranks of {n} methods over {corpora}: {named}, ...; Friedman's statistic, permuted: p = {ranks.p:.2g}."
     if not ranks.can_be_drawn:
         apart = f"{ranks.critical_difference:.1f} of at most {n - 1} apart"
         yield f"No critical-difference diagram: over {corpora}, mean ranks differ only if {apart} (Nemenyi)."

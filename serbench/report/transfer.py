@@ -6,7 +6,9 @@ Values are UAR by the headline rule over all utterances that a cell predicts, wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from serbench.metrics import METRICS
 from serbench.protocols import find_protocol
@@ -15,9 +17,9 @@ from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, is_hopeful, row_name
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
-from serbench.report.scores import metric_interval, pool_confusion, unit_stack
+from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
 from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed, transductive_note
-from serbench.stats import Interval
+from serbench.stats import ALPHA, STATISTICS, Interval, flip_p, shares_of, smallest_p
 
 Row = tuple[str, str]
 """Feature set and classifier."""
@@ -27,10 +29,10 @@ Order = Callable[[str], int]
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 DIAGONAL_NOTE = "Bold: the diagonal, each corpus by itself (within)."
-MARKS = {"chance": "c", "below": "b"}
 MARK_NOTES = {
-    "c": "c: cannot be told from chance, as the interval holds it.",
-    "b": "b: below chance, the whole interval.",
+    "c": "c: cannot be told from chance (p > 0.05, corrected for all cells of this set-up that test the corpus).",
+    "b": "b: below chance, by more than chance explains.",
+    "?": "?: cannot be tested against chance: too few speakers.",
 }
 
 
@@ -104,10 +106,11 @@ class Value:
 
     @property
     def mark(self) -> str:
-        """How it stands to chance, by its interval; nothing where it is above."""
-        if self.interval is None or self.interval.low > self.chance:
-            return ""
-        return MARKS["below" if self.interval.high < self.chance else "chance"]
+        """How it stands to chance by the test; nothing where it is above."""
+        p = self.cell.p_chance
+        if p is None:
+            return "?"
+        return "c" if p > ALPHA else "b" if self.uar < self.chance else ""
 
     @property
     def reason_below(self) -> str:
@@ -148,6 +151,27 @@ class Crossing:
     def of(self, row: Row, pair: Pair) -> Value | None:
         """Return the value of a pair, where there is one."""
         return self.values.get((row, pair))
+
+
+def against_chance(cells: Sequence[CellOutcomes]) -> list[CellOutcomes]:
+    """Test each cell against chance; all cells of one setup that test the same people are one family of tests.
+
+    References such as the dummy are tested by themselves and change no test of others.
+    """
+    families: dict[tuple[object, ...], dict[int, np.ndarray]] = {}
+    for i, cell in enumerate(cells):
+        if cell.is_outside or cell.headline is None or not has_all_emotions(cell, cell.truth):
+            continue
+        stack = unit_stack(cell, cell.headline)
+        if smallest_p(len(stack)) <= ALPHA:
+            shares, weights = shares_of(stack, "uar", STATISTICS["uar"])
+            units = tuple(sorted({cell.units[u] for u in cell.truth}))
+            family = Setup.of(cell), cell.cell["corpus"], units, i if cell.is_reference else None
+            families.setdefault(family, {})[i] = shares - weights / len(cell.emotions)
+    p: dict[int, float] = {}
+    for of in families.values():
+        p |= dict(zip(of, flip_p(np.stack(list(of.values()), axis=1)).tolist(), strict=True))
+    return [replace(cell, p_chance=p.get(i)) for i, cell in enumerate(cells)]
 
 
 def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
