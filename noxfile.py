@@ -18,7 +18,7 @@ def group(name: str) -> list[str]:
 
 def run_tests(session: nox.Session) -> None:
     """Run the tests with the example of a plug-in installed as its users would, and the example's own."""
-    session.install("-e", ".[dask,remote]", *group("test"))
+    session.install("-e", ".[dask]", *group("test"))
     session.install(EXAMPLE)
     session.run("pytest", f"{EXAMPLE}/tests")
     # Two files at a time: much of a test's time is waiting for processes that it has started, killed or stopped.
@@ -42,13 +42,13 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
     """Kill, damage, fill and feed everything many times, and write docs/reliability.md; half an hour for all."""
-    session.install("-e", ".[dask,remote]", *group("test"))
+    session.install("-e", ".[dask]", *group("test"))
     tally = Path(session.create_tmp()) / "tally.jsonl"
     if not session.posargs:
         tally.unlink(missing_ok=True)
     commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
     counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
-    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "remote")]
+    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster")]
     session.run("pytest", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
     if not session.posargs:
         session.run("pytest", "tests/test_fuzz.py", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})
@@ -98,7 +98,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """Run what takes minutes: the forest on EmoDB against the independent script, and fifty kills instead of ten."""
-    session.install("-e", ".[dask,remote]", *group("test"))
+    session.install("-e", ".[dask]", *group("test"))
     session.run("pytest", "-m", "slow", "-s", *session.posargs)
 
 

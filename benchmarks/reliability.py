@@ -30,10 +30,9 @@ ROWS = {
         of these, found and named | disk: damage found and named
         disks full, read-only, or with a limit on files | disk: refusals | differing predictions afterwards
     """,
-    "nox -s reliability -- tests/test_cluster.py tests/test_remote.py": """
+    "nox -s reliability -- tests/test_cluster.py": """
         workers of a dask cluster killed | cluster: workers killed | differing predictions
         Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | not over within two seconds
-        machines lost, with results in S3 | remote: machines lost | differing predictions
     """,
     "nox -s fuzz": """
         hostile inputs to the readers | fuzz inputs | unexpected exceptions | fuzz unexpected exceptions

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue, load_catalogue
+from serbench.errors import StoreError
 from serbench.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Workspace:
     """Where results go and how to run.
 
-    `results`: the results folder, or a URL such as s3://bucket/results. `corpora_file`: YAML over the built-in
-    catalogue. `partial`: accept incomplete copies. `jobs`: workers, None for one per core. `rehash`: read every
-    recording again, also where its file is as it was. `job_timeout_s`: seconds after which a job of the grid is
-    stopped and has failed, None for never. `scheduler`: the address of a dask scheduler whose workers run the grid, or
-    "local" to start one; None for processes of this machine.
+    `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
+    copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as it
+    was. `job_timeout_s`: seconds after which a job of the grid is stopped and has failed, None for never. `scheduler`:
+    the address of a dask scheduler whose workers run the grid, or "local" to start one; None for processes of this
+    machine.
     """
 
     results: Path | str = "results"
@@ -41,26 +41,19 @@ class Workspace:
         return load_catalogue(None if self.corpora_file is None else Path(self.corpora_file))
 
     def store(self) -> Store:
-        """Return the store of the results folder."""
-        from serbench.remote import is_url, mirror_of
+        """Return the store of the results folder.
+
+        Raises
+        ------
+        StoreError : the place is a URL.
+        """
         from serbench.store import Store
 
-        if not is_url(self.results):
-            return Store(Path(self.results))
-        mirror = mirror_of(str(self.results))
-        mirror.pull_now_and_then()
-        return Store(mirror.folder)
-
-    @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
-        """Put what is made where the results belong, on the way and in the end, where that is not a folder."""
-        from serbench.remote import is_url, mirror_of
-
-        if is_url(self.results):
-            with mirror_of(str(self.results)).pushing():
-                yield
-        else:
-            yield
+        folder = Path(self.results)
+        if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(self.results)) and not folder.exists():
+            todo = "Copy the folder before and after a run, with rclone or `aws s3 sync` (docs/storage.md)"
+            raise StoreError(str(self.results), "a URL", "a folder of this machine", todo)
+        return Store(folder)
 
     @property
     def workers(self) -> int:

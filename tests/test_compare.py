@@ -275,12 +275,3 @@ def test_hostile_names_do_not_steer_the_terminal(stores, cli):
     assert code == 0, err
     assert "\x1b[31m" not in out + err
     assert "[red]|x|" in out
-
-
-def test_results_at_a_url_are_compared(stores, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    pytest.importorskip("fsspec")
-    spoil(stores[1], "knn", lambda u: True)
-    found = api.compare_results(f"file://{stores[0].root}", stores[1].root)
-    assert found.name_a.startswith("file://")
-    assert found.frame["verdict"].tolist() == ["other predictions", "same"]

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from serbench import api
 from serbench.errors import StoreError
 from serbench.keys import digest, package_versions
 from serbench.sealed import read_frame, system_id, write_atomically, write_text
@@ -201,3 +202,22 @@ def test_files_that_another_process_is_still_writing_are_no_cells_and_no_indexes
             (path.parent / name).write_text("{}")
     assert store.cells == [store.cell("one")]
     assert store.indexes == [store.index("toy")]
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/results", "s3:/bucket/results", "file:///tmp/results", "memory://results"]
+)
+def test_results_at_a_url_are_refused_with_what_to_do(cli, url):
+    with pytest.raises(StoreError, match=r"a URL. Expected a folder of this machine. Copy the folder before and after"):
+        api.Workspace(results=url).store()
+    code, _, err = cli("report", "--results", url)
+    assert code == 1
+    assert f"{url}: a URL. Expected a folder" in err
+    assert not os.path.exists(url.partition("/")[0])
+
+
+def test_names_of_folders_are_no_urls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3:").mkdir()
+    for name in ("results", "C:/results", "s3:", "s3:results", "s3:/"):
+        api.Workspace(results=name).store()

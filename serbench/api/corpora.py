@@ -89,13 +89,7 @@ def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[
     options = AuditOptions(task, workspace.partial, workspace.rehash, workspace.workers)
     store = workspace.store()
     store.prepare()
-
-    def each() -> Iterator[CorpusAudit]:
-        with workspace.saving():
-            for corpus in entries:
-                yield audit_corpus(corpus, store, options, progress=workspace.progress)
-
-    return each()
+    return (audit_corpus(corpus, store, options, progress=workspace.progress) for corpus in entries)
 
 
 def audit_serbench(*, progress: Progress = silent) -> SelfCheck:
@@ -147,21 +141,19 @@ def extract_features(
     store = workspace.store()
     store.prepare()
 
-    with workspace.saving():
+    def one(corpus: Corpus) -> Extraction:
+        scan = scan_corpus(corpus, partial=workspace.partial)
+        return extract_corpus(
+            scan if segment is None else segmented(scan, segment),
+            sets,
+            store,
+            jobs=workspace.workers,
+            partial=workspace.partial,
+            rehash=workspace.rehash,
+            progress=workspace.progress,
+        )
 
-        def one(corpus: Corpus) -> Extraction:
-            scan = scan_corpus(corpus, partial=workspace.partial)
-            return extract_corpus(
-                scan if segment is None else segmented(scan, segment),
-                sets,
-                store,
-                jobs=workspace.workers,
-                partial=workspace.partial,
-                rehash=workspace.rehash,
-                progress=workspace.progress,
-            )
-
-        done, refused = for_each(entries, one)
+    done, refused = for_each(entries, one)
     return Extracted(tuple(done), refused)
 
 

@@ -177,5 +177,4 @@ def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waitin
         "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
         "text": described.text,
     }
-    with workspace.saving():
-        write_json(workspace.store().experiment(described.name), record)
+    write_json(workspace.store().experiment(described.name), record)

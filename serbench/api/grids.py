@@ -146,8 +146,7 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
     workspace = planned.workspace
     workers = Workers(workspace.workers, workspace.job_timeout_s, workspace.scheduler)
-    with workspace.saving():
-        run = run_jobs(planned.plan, workspace.store(), workers, progress=workspace.progress)
+    run = run_jobs(planned.plan, workspace.store(), workers, progress=workspace.progress)
     return replace(planned, run=run)
 
 
@@ -212,8 +211,7 @@ def score_predictions(
     data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
     task = task.for_corpora([d.corpus for d in data])
     scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
-    with workspace.saving():
-        return record_scores(scored, workspace.store())
+    return record_scores(scored, workspace.store())
 
 
 def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]:

@@ -24,8 +24,7 @@ def make_report(workspace: Workspace = HERE) -> Report:
     from serbench.report import write_report
 
     report = score_store(workspace)
-    with workspace.saving():
-        write_report(report, workspace.store())
+    write_report(report, workspace.store())
     return report
 
 
@@ -33,8 +32,7 @@ def write_figures(report: Report, workspace: Workspace = HERE) -> list[Path]:
     """Draw a report's figures as SVG and PDF into `report/figures/` of the results folder; return the files."""
     from serbench.report.figures import write_figures as write
 
-    with workspace.saving():
-        return write(report, workspace.store().report, workspace.progress)
+    return write(report, workspace.store().report, workspace.progress)
 
 
 def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
@@ -43,7 +41,7 @@ def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
 
 
 def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, metric: str = "uar") -> RunComparison:
-    """Say what changed between two results folders (or URLs), cell by cell, or why cells cannot be compared.
+    """Say what changed between two results folders, cell by cell, or why cells cannot be compared.
 
     Differences are B minus A, on the utterances that both predict. Nothing is written.
 

@@ -28,5 +28,4 @@ def clean_store(litter: Litter, workspace: Workspace = HERE) -> None:
     """Remove what `find_litter` found."""
     from serbench.upkeep import remove_litter
 
-    with workspace.saving():
-        remove_litter(litter, workspace.store())
+    remove_litter(litter, workspace.store())

@@ -17,9 +17,7 @@ Corpora = Annotated[
     list[str] | None,
     typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
 ]
-Results = Annotated[
-    str, typer.Option("--results", help="Results folder, or a URL such as s3://bucket/results.", metavar="DIR|URL")
-]
+Results = Annotated[str, typer.Option("--results", help="Results folder.", metavar="DIR")]
 CorporaFile = Annotated[
     Path | None,
     typer.Option(

@@ -73,7 +73,7 @@ def report(
 
 
 def compare(
-    results_a: Annotated[str, typer.Argument(help="Results folder or URL, the earlier one.", metavar="RESULTS_A")],
+    results_a: Annotated[str, typer.Argument(help="Results folder, the earlier one.", metavar="RESULTS_A")],
     results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
     metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
     output: Annotated[
