@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,20 @@ def system_id() -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
+def temporary_beside(path: Path) -> Path:
+    """Name a file to fill before it is moved to `path`: whose it is, and that no other process has it."""
+    return path.parent / f"{TEMPORARY}{system_id()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether a name is one of `temporary_beside`, of any host and process.
+
+    >>> is_temporary(temporary_beside(Path("jobs/a.parquet")).name), is_temporary(".tmp-notes.txt")
+    (True, False)
+    """
+    return re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{12}}-[0-9]+-[0-9a-f]{{8}}-.+", name) is not None
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
 
@@ -47,7 +62,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     ------
     DiskError : no space, no permission, or any other refusal of the disk.
     """
-    temporary = path.parent / f"{TEMPORARY}{system_id()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

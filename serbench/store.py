@@ -11,9 +11,10 @@ import functools
 import hashlib
 import mmap
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from serbench.keys import digest
 from serbench.ragged import Ragged, Rows, flat
 from serbench.sealed import (
     TEMPORARY,
+    is_temporary,
     metadata_of,
     read_table,
     system_id,
@@ -40,6 +42,9 @@ from serbench.seals import is_intact, seal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FOLDERS = ("index", "recordings", "features", "jobs", "cells", "experiments", "report")
+"""Folders of a results folder that serbench writes to."""
 
 OUTDATED = "outdated:"
 """How the reason of a cell begins that must be run again."""
@@ -178,15 +183,24 @@ class Store:
         """Temporary files of any host, by name, that nobody has written to for so many seconds."""
         before = time.time() - older_than_s
         found = []
-        for path in self.root.rglob(f"{TEMPORARY}*"):
+        for path in self._temporary():
             with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
                 found += [path] if path.stat().st_mtime < before else []
         return sorted(found)
 
+    def _temporary(self) -> Iterator[Path]:
+        """What has a name of `temporary_beside` where serbench writes, but for links and what lies behind them."""
+        for folder, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                if is_temporary(name) and not Path(folder, name).is_symlink():
+                    yield Path(folder, name)
+            if folder == str(self.root):
+                folders[:] = [name for name in folders if name in FOLDERS]
+
     def clear_leftovers(self) -> None:
         """Remove the temporary files of processes of this system that are gone, and claims that nobody holds."""
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            for leftover in self.root.rglob(f"{TEMPORARY}*"):
+            for leftover in self._temporary():
                 _clear(leftover)
         self.claims().clear()
 
@@ -395,7 +409,7 @@ def _clear(leftover: Path) -> None:
     system, _, rest = leftover.name.removeprefix(TEMPORARY).partition("-")
     pid = rest.partition("-")[0]
     if system == system_id() and pid.isdigit() and not _is_alive(int(pid)):
-        leftover.unlink(missing_ok=True)
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

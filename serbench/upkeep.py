@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serbench.cells import Cell
-from serbench.errors import SerbenchError, StoreError
+from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
 from serbench.keys import digest
 from serbench.sealed import is_damaged, read_json, read_metadata
@@ -33,7 +35,8 @@ class Litter:
     @property
     def size(self) -> int:
         """Bytes of all of them."""
-        return sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
+        found = [file for paths in self.files.values() for path in paths for file in (path, *path.rglob("*"))]
+        return sum(file.lstat().st_size for file in found if file.is_file())
 
 
 def check_store(store: Store) -> StoreCheck:
@@ -59,12 +62,15 @@ def find_litter(store: Store) -> Litter:
     """Find what no cell refers to any more, and cells that cannot be carried out.
 
     A cell that has failed or is outdated keeps its jobs, which its next run needs. Features that the present feature
-    sets would use stay, whether a grid has used them yet or not.
+    sets would use stay, whether a grid has used them yet or not. Only names that serbench writes are litter, in the
+    folders where it writes them; what lies behind a link is not.
 
     Raises
     ------
-    StoreError : a cell's record is damaged, so that nobody knows what it refers to; or a run is going on.
+    StoreError : no results folder; a cell's record is damaged, so that nobody knows what it refers to; or a run is
+        going on.
     """
+    _check_results_folder(store)
     if store.claims().is_any_held:
         todo = "Wait for its end, and run this again"
         raise StoreError(str(store.root), "another process is at work on it", todo=todo)
@@ -76,25 +82,57 @@ def find_litter(store: Store) -> Litter:
         "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
         "files of features": list(_unused_features(store, used)),
-        "temporary files": store.temporary(older_than_s=86400),
     }
-    return Litter({kind: tuple(paths) for kind, paths in found.items() if paths})
+    own = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in found.items()}
+    own["temporary files"] = tuple(store.temporary(older_than_s=86400))
+    return Litter({kind: paths for kind, paths in own.items() if paths})
+
+
+_OWN_NAMES = re.compile(
+    r"cells/[^/]+-[0-9a-f]{10}\.json|jobs/[0-9a-f]{24}\.parquet|features/[^/]+-[0-9a-f]{12}/"
+    r"(set\.json|[^/]+/(part-[0-9a-f]{24}\.parquet|rows-[0-9a-f]{24}\.arrow|failures\.parquet))"
+)
+"""Names below a results folder that serbench gives to what may become litter."""
+
+
+def _is_own(path: Path, store: Store) -> bool:
+    """Whether a file has a name of serbench's and is no link, nor behind one."""
+    place = path.relative_to(store.root)
+    links = (store.root / part for part in (place, *place.parents[:-1]))
+    return _OWN_NAMES.fullmatch(place.as_posix()) is not None and not any(link.is_symlink() for link in links)
+
+
+def _check_results_folder(store: Store) -> None:
+    """Check that serbench has worked here: one sound index, part of recordings or record of a cell marks a folder."""
+    marks = (*store.indexes, *store.cells, *store.root.glob("recordings/*/part-*.parquet"))
+    if all(is_damaged(path) for path in marks):
+        found = "no results folder: none of index/, recordings/ and cells/ holds a sound file of serbench"
+        todo = "Name a results folder with --results; where it is one, run `serbench extract` first"
+        raise StoreError(str(store.root), found, todo=todo)
 
 
 def remove_litter(litter: Litter, store: Store) -> None:
-    """Remove files that still are litter, and folders that are empty then."""
+    """Remove files that still are litter, and folders that are empty then.
+
+    Raises
+    ------
+    DiskError : a file cannot be removed; those before it are gone.
+    """
     still = {path for paths in find_litter(store).files.values() for path in paths}
-    for path in (path for paths in litter.files.values() for path in paths):
-        if path in still:
-            path.unlink(missing_ok=True)
-            _remove_empty(path.parent)
+    for path in (path for paths in litter.files.values() for path in paths if path in still):
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove_empty(path.parent, store.root)
+        except OSError as error:
+            todo = "Mend the permissions and run this again; cells refer to nothing that was removed"
+            raise DiskError(str(path), f"cannot be removed ({error.strerror})", todo=todo) from error
 
 
 def _unused_features(store: Store, used: set[tuple[str, str]]) -> Iterator[Path]:
     """Files of features by corpus that nothing uses, and the description of a set that has none left."""
-    litter = [folder for folder in store.feature_folders if _is_litter(folder, used)]
+    litter = [folder for folder in store.feature_folders if not folder.is_symlink() and _is_litter(folder, used)]
     for folder in litter:
-        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+        yield from sorted(path for path in folder.iterdir() if path.is_file())
     for parent in sorted({folder.parent for folder in litter}):
         left = [path for path in parent.iterdir() if path.is_dir() and path not in litter]
         if not left and (parent / "set.json").is_file():
@@ -155,12 +193,12 @@ def _is_litter(folder: Path, used: set[tuple[str, str]]) -> bool:
     if (key, folder.name) in used:
         return False
     try:
-        return find_feature_set(read_json(folder.parent / "set.json")["name"]).key != key
-    except (SerbenchError, KeyError):
+        return find_feature_set(key.rpartition("-")[0]).key != key
+    except SerbenchError:
         return True
 
 
-def _remove_empty(folder: Path) -> None:
-    while folder.is_dir() and not any(folder.iterdir()):
+def _remove_empty(folder: Path, root: Path) -> None:
+    while folder != root and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent

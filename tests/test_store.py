@@ -119,14 +119,14 @@ def test_read_only_results_folder_is_an_error(tmp_path):
 
 def test_leftovers_of_dead_processes_are_cleared_and_those_of_living_ones_kept(tmp_path):
     host = system_id()
-    dead, living = tmp_path / f".tmp-{host}-999999999-aa-x", tmp_path / f".tmp-{host}-{os.getpid()}-aa-x"
-    elsewhere = tmp_path / ".tmp-another-host-1-aa-x"
-    for path in (dead, living, elsewhere):
-        path.write_text("")
+    dead = f".tmp-{host}-999999999-0123abcd-x"
+    kept = [f".tmp-{host}-{os.getpid()}-0123abcd-x", ".tmp-0123456789ab-1-0123abcd-x", f"mine/{dead}", ".tmp-mine"]
+    for name in (dead, f"jobs/{dead}", f".tmp-{host}-999999999-0123abcd-report/page", *kept):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
     Store(tmp_path).prepare()
-    assert not dead.exists()
-    assert living.exists()
-    assert elsewhere.exists()
+    left = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted(kept)
 
 
 def test_key_changes_with_content_and_not_with_order_of_fields():

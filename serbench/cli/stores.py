@@ -32,13 +32,14 @@ def store_clean(
     results: Results = DEFAULT_RESULTS,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove what no cell refers to any more, after saying how much that is."""
+    """Remove what no cell refers to any more, after saying what that is; names that serbench does not write stay."""
     import serbench.api as api
 
     workspace = api.Workspace(results=results)
     litter = api.find_litter(workspace)
     for kind, paths in litter.files.items():
-        print(f"{len(paths)} {kind}, e.g. {paths[0].relative_to(workspace.store().root)}")
+        names = ", ".join(path.relative_to(workspace.store().root).as_posix() for path in paths[:3])
+        print(f"{len(paths)} {kind}: {names}{', ...' if len(paths) > 3 else ''}")
     if not litter.files:
         print("Nothing to remove: cells refer to every file")
         return
