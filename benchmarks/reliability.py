@@ -30,6 +30,9 @@ ROWS = {
         of these, found and named | disk: damage found and named
         disks full, read-only, or with a limit on files | disk: refusals | differing predictions afterwards
     """,
+    "nox -s reliability -- tests/test_states.py": """
+        results folders with files of several kinds lost, damaged or cut | states: folders | tracebacks
+    """,
     "nox -s reliability -- tests/test_cluster.py": """
         workers of a dask cluster killed | cluster: workers killed | differing predictions
         Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | not over within two seconds

@@ -120,7 +120,7 @@ def _short(text: str, limit: int = 24) -> str:
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
-    widths = [max(len(name), *(len(row[i].whole) for row in table.rows)) + GAP for i, name in enumerate(table.header)]
+    widths = [max([len(name), *(len(row[i].whole) for row in table.rows)]) + GAP for i, name in enumerate(table.header)]
     labels = list(range(table.n_labels))
     blocks: list[list[int]] = []
     room = 0

@@ -246,3 +246,14 @@ def test_csv_keeps_numbers_and_disarms_formulas():
     rows = list(csv.reader(io.StringIO(to_csv([HOSTILE]))))
     assert rows[1][1:3] == ["x_1 | y", "-0.123"]
     assert rows[2][1] == "'=HYPERLINK()"
+
+
+def test_folder_of_damaged_records_alone_is_refused_in_words(tmp_path):
+    store = Store(tmp_path)
+    write_json(store.cell("toy"), {"cell": {}})
+    store.cell("toy").write_text(store.cell("toy").read_text().replace("cell", "ceLl"))
+    with (
+        pytest.warns(UserWarning, match=r"its content is not what was written.* its cell is left out"),
+        pytest.raises(StoreError, match=r"every record of a cell is damaged. Run `serbench grid` again"),
+    ):
+        load_outcomes(store)

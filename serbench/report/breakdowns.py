@@ -145,11 +145,12 @@ def _fall(within: CellOutcomes, without: CellOutcomes) -> tuple[Entry, ...]:
 
 
 def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
-    """Mean and standard deviation over seeds, for what was run with more than one."""
+    """Mean and standard deviation over seeds of nested values, for what was run with more than one seed."""
     alike: dict[Variant, list[Matrix]] = {}
     for matrix in matrices:
         alike.setdefault(replace(matrix.variant, seed=0), []).append(matrix)
-    return [_seed_table(of) for of in alike.values() if len(of) > 1]
+    tables = [_seed_table(of) for of in alike.values() if len(of) > 1]
+    return [table for table in tables if table.rows]
 
 
 def _seed_table(matrices: Sequence[Matrix]) -> Table:

@@ -183,12 +183,14 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 
     Raises
     ------
-    StoreError : there is no cell, or a cell's record is damaged.
+    StoreError : there is no cell, or none whose record is sound.
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
     indexes = {path.stem: _Index(read_frame(path), read_metadata(path).get("entry", {})) for path in store.indexes}
     cells = [_outcomes_or_reason(record, store, indexes) for record in _sound_records(store, indexes)]
+    if not cells:
+        raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
     return [shown for cell in cells for shown in _as_shown(cell, indexes)]
 
 
