@@ -48,7 +48,7 @@ def reliability(session: nox.Session) -> None:
         tally.unlink(missing_ok=True)
     commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
     counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
-    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "states")]
+    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "report_files", "states")]
     session.run("pytest", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
     if not session.posargs:
         session.run("pytest", "tests/test_fuzz.py", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})

@@ -8,13 +8,15 @@ nothing is ever unpickled.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import os
 import re
+import shutil
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,39 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         with contextlib.suppress(OSError):  # what went wrong with the write is already on its way
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give the place of a temporary folder beside another one, to fill with what is moved there; it is gone after."""
+    temporary = temporary_beside(folder)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_staged(temporary: Path, folder: Path, names: Iterable[str], *, stale: Iterable[str] = ()) -> None:
+    """Remove stale files of a folder and move staged ones there, in the order of their names.
+
+    Raises
+    ------
+    DiskError : the disk refuses.
+    """
+    try:
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (temporary / name).replace(folder / name)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                write_bytes(folder / name, (temporary / name).read_bytes())  # the folder is a link to another disk
+    except OSError as error:
+        todo = "Make room or mend permissions and run the same command again"
+        raise DiskError(str(folder), f"cannot be written ({_disk_reason(error)})", todo=todo) from error
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import mmap
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -31,6 +32,7 @@ from serbench.sealed import (
     TEMPORARY,
     is_temporary,
     metadata_of,
+    read_json,
     read_table,
     system_id,
     unsealed,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 FOLDERS = ("index", "recordings", "features", "jobs", "cells", "experiments", "report")
 """Folders of a results folder that serbench writes to."""
+
+_REPORT_NAME = re.compile(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+")
 
 OUTDATED = "outdated:"
 """How the reason of a cell begins that must be run again."""
@@ -151,6 +155,32 @@ class Store:
     def report(self) -> Path:
         """Folder of the report."""
         return self.root / "report"
+
+    @property
+    def provenance(self) -> Path:
+        """Place of what made the report, and of the list of its files."""
+        return self.report / "provenance.json"
+
+    @property
+    def report_files(self) -> dict[str, str]:
+        """Names below `report/` that the last report wrote, each with the SHA-256 of what it wrote there.
+
+        Raises
+        ------
+        StoreError : there is no such list.
+        """
+        try:
+            files: dict[str, str] = read_json(self.provenance)["files"]
+            return {name: files[name] for name in files if _REPORT_NAME.fullmatch(name)}
+        except (KeyError, TypeError) as error:
+            raise StoreError(str(self.provenance), "no list of what the report wrote") from error
+
+    def has_report_file(self, name: str, sha256: str) -> bool:
+        """Say whether a file of the report is there and holds this."""
+        try:
+            return hashlib.sha256((self.report / name).read_bytes()).hexdigest() == sha256
+        except OSError:
+            return False
 
     def prepare(self) -> None:
         """Create the folder, prove that it can be written, and clear what killed processes of this host left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections import Counter
@@ -55,6 +56,11 @@ def check_store(store: Store) -> StoreCheck:
         reason = _fault(kind, path)
         if reason:
             damaged[path] = reason
+    with contextlib.suppress(StoreError):  # no list of the report's files; a damaged one is named above
+        for name, sha256 in store.report_files.items():
+            counts["files of the report"] += 1
+            if (store.report / name).is_file() and not store.has_report_file(name, sha256):
+                damaged.setdefault(store.report / name, "it is not what the last report wrote; run `serbench report`")
     return StoreCheck(counts, damaged)
 
 

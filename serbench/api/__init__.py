@@ -21,7 +21,7 @@ from serbench.api.corpora import (
 from serbench.api.demo import run_demo
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
 from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
-from serbench.api.reports import compare_results, load_scores, make_report, write_comparison, write_figures
+from serbench.api.reports import compare_results, load_scores, make_report, write_comparison
 from serbench.api.requests import GridRequest
 from serbench.api.stores import check_store, clean_store, find_litter
 from serbench.classifiers import DEFAULT_CLASSIFIERS
@@ -68,5 +68,4 @@ __all__ = [
     "run_planned_grid",
     "score_predictions",
     "write_comparison",
-    "write_figures",
 ]

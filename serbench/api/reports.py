@@ -19,20 +19,16 @@ if TYPE_CHECKING:
     from serbench.report.compare import RunComparison
 
 
-def make_report(workspace: Workspace = HERE) -> Report:
-    """Score every cell of the results folder and write its `report/`."""
+def make_report(workspace: Workspace = HERE, *, figures: bool = False) -> Report:
+    """Score every cell of the results folder and write its `report/`.
+
+    Parameters
+    ----------
+    figures : draw every figure as SVG and PDF, too; otherwise those that the last report drew are drawn again.
+    """
     from serbench.report import write_report
 
-    report = score_store(workspace)
-    write_report(report, workspace.store())
-    return report
-
-
-def write_figures(report: Report, workspace: Workspace = HERE) -> list[Path]:
-    """Draw a report's figures as SVG and PDF into `report/figures/` of the results folder; return the files."""
-    from serbench.report.figures import write_figures as write
-
-    return write(report, workspace.store().report, workspace.progress)
+    return write_report(score_store(workspace), workspace.store(), figures=figures, progress=workspace.progress)
 
 
 def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:

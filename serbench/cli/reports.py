@@ -39,7 +39,10 @@ def report(
         bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
     ] = False,
     figures: Annotated[
-        bool, typer.Option("--figures", help="Draw every figure as SVG and PDF, too; those of an earlier report go.")
+        bool,
+        typer.Option(
+            "--figures", help="Draw every figure as SVG and PDF, too; without, those that are there are drawn again."
+        ),
     ] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print Table 2 for other programs: parted by tabs, without colour or notes.")
@@ -50,8 +53,7 @@ def report(
     import serbench.api as api
 
     workspace = api.Workspace(results=results, progress=PROGRESS)
-    made = api.make_report(workspace)
-    drawn = api.write_figures(made, workspace) if figures else []
+    made = api.make_report(workspace, figures=figures)
     if provenance:
         print_provenance(made)
     else:
@@ -66,7 +68,8 @@ def report(
         return
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
-    files = f", {len(drawn)} figures" if drawn else ""
+    drawn = [name for name in made.provenance["files"] if name.startswith("figures/")]
+    files = f", {len(drawn)} files of figures" if drawn else ""
     print(
         f"Open {results}/report/index.html; beside it tables as Markdown, CSV and LaTeX, scores and provenance{files}"
     )

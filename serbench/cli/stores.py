@@ -22,7 +22,7 @@ def store_check(results: Results = DEFAULT_RESULTS) -> None:
     for path, reason in check.damaged.items():
         say(f"damaged: {path}: {reason}")
     if check.damaged:
-        say(f"{len(check.damaged)} damaged; `serbench extract`, `grid` and `score` make them anew")
+        say(f"{len(check.damaged)} damaged; `serbench extract`, `grid`, `score` and `report` make them anew")
         raise typer.Exit(1)
     print("All are what was written")
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from serbench import __version__
+from serbench.errors import StoreError, listed
+from serbench.progress import Progress, silent
 from serbench.report.across import Curve, curves, transfer_tables
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
-from serbench.report.experiments import STEMS as OF_EXPERIMENTS
 from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
 from serbench.report.matrices import Matrix, fill_commands, matrices
@@ -36,15 +40,17 @@ from serbench.report.tables import (
     score_matrix,
 )
 from serbench.report.transfer import Crossing, against_chance, crossings, fill_pairs
-from serbench.sealed import read_frame, read_json, read_metadata, write_frame, write_json, write_text
-from serbench.store import Store
-
-STEMS = (
-    *("recall", "confusion", "rules", "speakers", "texts", "held-out-texts", "seeds"),
-    *("transfer", "scalings", "languages", "curves", "protocols"),
-    *OF_EXPERIMENTS,
+from serbench.sealed import (
+    put_staged,
+    read_frame,
+    read_json,
+    read_metadata,
+    staged,
+    write_frame,
+    write_json,
+    write_text,
 )
-"""Kinds of tables that a report has or has not."""
+from serbench.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +197,58 @@ def read_indexes(store: Store) -> list[Indexed]:
     return corpora
 
 
-def write_report(report: Report, store: Store) -> None:
-    """Write every table and the page to the store's `report/`; figures of an earlier report are removed there."""
-    from serbench.report.figures import remove_figures
+def write_report(report: Report, store: Store, *, figures: bool = False, progress: Progress = silent) -> Report:
+    """Write every table, the page and figures to the store's `report/`.
+
+    Everything is rendered elsewhere and moved then, so that a report that fails leaves the last one whole. What the
+    last report wrote and this one does not have goes; files of others stay, and so do files that others altered.
+
+    Parameters
+    ----------
+    figures : draw every figure; otherwise those that the last report drew and that are there, so that none is stale.
+
+    Returns
+    -------
+    the report with the files that were written in its provenance.
+    """
+    from serbench.report.figures import FOLDER, write_figures
+
+    store.clear_leftovers()
+    earlier = _files_of_last(store)
+    own = {name for name, sha256 in earlier.items() if store.has_report_file(name, sha256)}
+    with staged(store.report) as folder:
+        _write_tables(report, folder)
+        drawn = {Path(name).stem for name in own if name.startswith(f"{FOLDER}/")}
+        write_figures(report, folder, only=None if figures else drawn, progress=progress)
+        rendered = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+        kept = [n for n in rendered if figures or n in own or not n.startswith(f"{FOLDER}/")]  # of SVG and PDF one
+        files = {name: hashlib.sha256(rendered[name].read_bytes()).hexdigest() for name in kept}
+        written = replace(report, provenance={**report.provenance, "files": files})
+        write_json(folder / store.provenance.name, written.provenance)
+        # First the list, so that at every instant it names all that is there of this report.
+        put_staged(folder, store.report, [store.provenance.name, *files], stale=own - set(files))
+    altered = [name for name in earlier if name not in own and name not in files and (store.report / name).exists()]
+    if altered:
+        warnings.warn(
+            f"{store.report}: altered since serbench wrote them, and left alone: {listed(altered)}", stacklevel=2
+        )
+    return written
+
+
+def _files_of_last(store: Store) -> dict[str, str]:
+    """Files that the last report wrote; none, which is told, where there are files and no list of them."""
+    try:
+        return store.report_files
+    except StoreError:
+        if store.report.is_dir() and any(store.report.iterdir()):
+            told = "no list of what the last report wrote; all of its files that this one does not have stay"
+            warnings.warn(f"{store.report}: {told}", stacklevel=3)
+        return {}
+
+
+def _write_tables(report: Report, folder: Path) -> None:
     from serbench.report.page import FILE, render_page
 
-    folder = store.report
-    remove_figures(folder)
-    for stem in (*STEMS, *(f"table2-{metric}" for metric in TITLES)):
-        if not report.of(stem):  # what this report does not have must not stay from the last one
-            for ending in FORMATS:
-                (folder / f"{stem}.{ending}").unlink(missing_ok=True)
-    if "claims-long" not in report.long:
-        (folder / "claims-long.csv").unlink(missing_ok=True)
     for stem in dict.fromkeys(table.stem for table in report.tables):
         for ending, render in FORMATS.items():
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below
@@ -213,7 +258,6 @@ def write_report(report: Report, store: Store) -> None:
     text = "# serbench report\n\n" + FORMATS["md"](whole) + (f"\n{missing}\n" if report.commands else "")
     write_text(folder / "report.md", f"{text}\n{_provenance_section(report)}")
     write_frame(folder / "scores.parquet", report.scores, metadata={"provenance": report.origin.lines})
-    write_json(folder / "provenance.json", report.provenance)
     for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame_to_csv(frame))
     write_text(folder / FILE, render_page(report))

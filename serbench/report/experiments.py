@@ -28,9 +28,6 @@ from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed,
 from serbench.sealed import read_json
 from serbench.store import Store
 
-STEMS = ("experiment", "claims", "confusion-shares")
-"""Kinds of tables that experiments have."""
-
 
 def read_recorded(store: Store) -> Iterator[Recorded]:
     """Read the experiments that were run on a results folder, by name; one that cannot be read is told and left out."""

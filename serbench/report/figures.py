@@ -12,7 +12,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,20 +62,26 @@ _LINES = ((_ACCENT, "-"), ("#9a4a00", "--"), ("#2f6b3a", ":"), ("#6d3a8c", "-.")
 _METADATA = {"svg": {"Date": None, "Creator": "serbench"}, "pdf": {"CreationDate": None, "Creator": "serbench"}}
 
 
-def write_figures(report: Report, folder: Path, progress: Progress = silent) -> list[Path]:
-    """Write every figure of a report as SVG and PDF; those of an earlier report are removed.
+def write_figures(
+    report: Report, folder: Path, *, only: Collection[str] | None = None, progress: Progress = silent
+) -> list[Path]:
+    """Write figures of a report as SVG and PDF, all or some.
 
     Parameters
     ----------
     folder : the folder of the report.
+    only : names of those to draw; None for all. Those that this report does not have are passed over.
 
     Returns
     -------
     the files that were written.
     """
-    remove_figures(folder)
-    written = []
-    drawn = figures(report)
+    written: list[Path] = []
+    drawn = (
+        {} if only == set() else {name: draw for name, draw in figures(report).items() if only is None or name in only}
+    )
+    if not drawn:
+        return written
     with drawing():
         for done, (name, draw) in enumerate(drawn.items(), 1):
             for ending, content in to_files(draw()).items():
@@ -83,13 +89,6 @@ def write_figures(report: Report, folder: Path, progress: Progress = silent) -> 
                 write_bytes(written[-1], content)
             progress("figures", done, len(drawn), done / len(drawn))
     return written
-
-
-def remove_figures(folder: Path) -> None:
-    """Remove the figures of an earlier report: beside newer tables they would be believed."""
-    for ending in _METADATA:
-        for path in (folder / FOLDER).glob(f"*.{ending}"):
-            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
