@@ -149,7 +149,8 @@ def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell
         record |= {"cell": dataclasses.asdict(cell), "inner_title": title}
         filled, request = _fill(choice, options, store, tested, others, design)
     except SerbenchError as error:
-        return PlannedCell(cell, {**record, "refused": str(error)}, None, str(error))
+        reason = store.worded(str(error))
+        return PlannedCell(cell, {**record, "refused": reason}, None, reason)
     return PlannedCell(cell, {**record, **filled}, request, "")
 
 

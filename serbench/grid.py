@@ -177,7 +177,7 @@ def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progre
     for cell in plan.cells:
         reason = run.refused.get(cell.cell.name)
         if reason and not cell.refused:
-            write_json(store.cell(cell.cell.name), {**cell.record, "refused": reason})
+            write_json(store.cell(cell.cell.name), {**cell.record, "refused": store.worded(reason)})
     return run
 
 

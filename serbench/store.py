@@ -156,6 +156,14 @@ class Store:
         """Folder of the report."""
         return self.root / "report"
 
+    def worded(self, text: str) -> str:
+        """Return words for a record or a report, with places relative to the results folder.
+
+        >>> Store(Path("/home/me/results")).worded("/home/me/results/jobs/a.parquet: damaged")
+        'jobs/a.parquet: damaged'
+        """
+        return re.sub(rf"(?<![^\s'\"(]){re.escape(str(self.root))}{re.escape(os.sep)}", "", text)
+
     @property
     def provenance(self) -> Path:
         """Place of what made the report, and of the list of its files."""

@@ -300,7 +300,7 @@ def jobs_of(results):
     return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet")}
 
 
-@pytest.mark.parametrize(("arguments", "size", "file"), [(EXTRACT, 9000, "part-"), (GRID, 4200, "")])
+@pytest.mark.parametrize(("arguments", "size", "file"), [(EXTRACT, 9000, "part-"), (GRID, 3000, "")])
 def test_limit_on_the_size_of_files_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, arguments, size, file):
     pytest.importorskip("resource", reason="needs POSIX limits")
     command(EXTRACT, toy.path, tmp_path / "results") if arguments is GRID else None

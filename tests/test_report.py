@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 from serbench import api
 from serbench.errors import StoreError
+from serbench.grid import GridRun
 from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
 from serbench.report.outcomes import load_outcomes
 from serbench.sealed import read_json, write_json
@@ -257,3 +258,25 @@ def test_folder_of_damaged_records_alone_is_refused_in_words(tmp_path):
         pytest.raises(StoreError, match=r"every record of a cell is damaged. Run `serbench grid` again"),
     ):
         load_outcomes(store)
+
+
+def test_places_of_damaged_files_are_told_relative_to_the_results_folder(toy_report, workspace, tmp_path):
+    _, store = toy_report(classifiers=("knn",))
+    job = store.job(read_json(store.cells[0])["jobs"][0])
+    job.write_bytes(job.read_bytes()[:-1])
+    report = api.make_report(workspace(tmp_path / "corpora.yaml"))
+    (reason,) = report.missing
+    assert reason.startswith(f"jobs/{job.name}: its content is not what was written")
+    files = [path for path in store.report.rglob("*") if path.is_file()]
+    assert [path for path in files if str(tmp_path).encode() in path.read_bytes()] == []
+
+
+def test_reason_of_a_cell_that_failed_has_its_places_relative_too(toy_report, monkeypatch):
+    def fail(plan, store, workers, progress):
+        return GridRun(plan, {job.key: f"{store.root}/features/x: cannot be read" for job in plan.todo})
+
+    monkeypatch.setattr("serbench.grid._run_all", fail)
+    report, store = toy_report(classifiers=("knn",))
+    ((reason, _),) = report.missing.items()
+    assert reason.endswith("of its jobs failed: features/x: cannot be read")
+    assert str(store.root) not in store.cells[0].read_text()

@@ -90,6 +90,10 @@ def empty(path, rng):
     path.write_bytes(b"")
 
 
+def files_of_report(root):
+    return [path for path in (root / "report").rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize("n", STATES)
 def test_no_state_of_a_results_folder_ends_a_command_in_a_traceback(whole, tmp_path, cli, tally, n):
     bad, rng = tmp_path / "bad", random.Random(n)
@@ -111,5 +115,7 @@ def test_no_state_of_a_results_folder_ends_a_command_in_a_traceback(whole, tmp_p
                     continue
             if code and (code != 1 or not (out or err).strip()):
                 wrong.append(f"{command[0]} after {told}: exit status {code}, {out}{err}")
+            if absolute := [path.name for path in files_of_report(bad) if str(tmp_path).encode() in path.read_bytes()]:
+                wrong.append(f"{command[0]} after {told}: absolute paths in {absolute}")
     assert not wrong, "\n".join(wrong)
     tally("states: folders", n)

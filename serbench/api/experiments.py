@@ -165,7 +165,9 @@ def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waitin
     from serbench.sealed import write_json
 
     described = result.described
-    refused = {name: why for grid in result.grids for name, why in grid.extracted.refused.items()}
+    store = workspace.store()
+    refused = {n: store.worded(why) for grid in result.grids for n, why in grid.extracted.refused.items()}
+    failed = {title: store.worded(why) for title, why in result.failed.items()}
     record = {
         "name": described.name,
         "digest": described.digest,
@@ -173,8 +175,8 @@ def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waitin
         "serbench": __version__,
         "corpora": [name for name in result.present if name not in refused],
         "absent": {**result.absent, **refused},
-        "skipped": {**result.skipped, **result.failed, **{grid.title: _STOPPED for grid in waiting}},
+        "skipped": {**result.skipped, **failed, **{grid.title: _STOPPED for grid in waiting}},
         "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
         "text": described.text,
     }
-    write_json(workspace.store().experiment(described.name), record)
+    write_json(store.experiment(described.name), record)

@@ -278,7 +278,7 @@ def _outcomes_or_reason(record: dict[str, Any], store: Store, indexes: Mapping[s
     try:
         return _outcomes(record, store, indexes)
     except SerbenchError as error:
-        return without_outcomes(record, str(error))
+        return without_outcomes(record, store.worded(str(error)))
 
 
 def _outcomes(record: dict[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellOutcomes:
