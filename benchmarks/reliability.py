@@ -15,12 +15,16 @@ from pathlib import Path
 
 ROWS = {
     "nox -s reliability -- tests/test_crash.py": """
-        `serbench grid` killed by SIGKILL at random moments | grid: kills | jobs done again | grid: jobs done again
+        `serbench grid` killed by SIGKILL at random instants | grid: kills | jobs done again | grid: jobs done again
         jobs that were in place before these kills | grid: jobs in place before a kill
         `serbench extract` killed by SIGKILL | extract: kills | parts computed again | extract: parts computed again
         parts of features that were in place before these kills | extract: parts in place before a kill
-        Ctrl-C or SIGTERM inside a libsvm fit | grid: stops inside libsvm | not over within two seconds
-        Ctrl-C or SIGTERM while extracting | extract: stops | not over within two seconds
+        `serbench run` killed by SIGKILL | run: kills | results lost, differing results or reports
+        `serbench report` killed by SIGKILL | report: kills | results or users' files lost, differing reports
+        `serbench score` killed by SIGKILL | score: kills | results lost, differing results
+        `serbench store clean` killed by SIGKILL | store clean: kills | results lost, differing results
+        Ctrl-C or SIGTERM inside a libsvm fit | grid: stops inside libsvm | the fit waited for
+        Ctrl-C or SIGTERM while extracting | extract: stops | rows lost or computed again
         worker processes killed | grid: workers killed | differing predictions
         two `serbench grid` at once | grid: two at once | jobs done twice | grid: jobs done twice by two at once
         two `serbench extract` at once | extract: two at once | rows computed twice | extract: rows computed twice
@@ -38,7 +42,7 @@ ROWS = {
     """,
     "nox -s reliability -- tests/test_cluster.py": """
         workers of a dask cluster killed | cluster: workers killed | differing predictions
-        Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | not over within two seconds
+        Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | the fit waited for
     """,
     "nox -s fuzz": """
         hostile inputs to the readers | fuzz inputs | unexpected exceptions | fuzz unexpected exceptions

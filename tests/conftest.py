@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs real recordings: set SERBENCH_DATA to a folder with emodb"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Leave flushing to the operating system: no test cuts the power, and a disk may take longer than the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture
 def tally() -> Callable[[str, int], None]:
     """Count what a test did on purpose; the counts become the figures of docs/reliability.md."""
@@ -53,7 +61,7 @@ def tally() -> Callable[[str, int], None]:
     return count
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_wav() -> Callable[..., Path]:
     """Write a seeded recording: noise over a tone whose height follows the seed."""
 
@@ -84,31 +92,36 @@ ENTRY = """\
 """
 
 
-@pytest.fixture
-def make_corpus(tmp_path: Path, write_wav: Callable[..., Path]) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def write_corpus(write_wav: Callable[..., Path]) -> Callable[..., Path]:
     """Write a corpus of `speakers` x `emotions` x `takes` short recordings and return its corpora.yaml."""
 
-    def make(
+    def write(
+        folder: Path,
         *,
         name: str = "toy",
         speakers: Sequence[str] = ("f1", "f2", "m1", "m2"),
         emotions: Sequence[str] = ("anger", "happiness", "neutral"),
         takes: int = 2,
         extra: str = "",
-        folder: Path | None = None,
         seed: int = 0,
     ) -> Path:
-        place = folder or tmp_path
         for s, speaker in enumerate(speakers):
             for e, emotion in enumerate(emotions):
                 for take in range(takes):
-                    write_wav(place / name / f"{speaker}_{emotion}_{take}.wav", seed=seed + 100 * s + 10 * e + take)
-        path = place / "corpora.yaml"
+                    write_wav(folder / name / f"{speaker}_{emotion}_{take}.wav", seed=seed + 100 * s + 10 * e + take)
+        path = folder / "corpora.yaml"
         before = path.read_text() if path.exists() else ""
         path.write_text(before + ENTRY.format(name=name) + extra)
         return path
 
-    return make
+    return write
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path, write_corpus: Callable[..., Path]) -> Callable[..., Path]:
+    """Write a corpus as `write_corpus` does, into the folder of the test unless another is given."""
+    return lambda *, folder=None, **options: write_corpus(folder or tmp_path, **options)
 
 
 @pytest.fixture
@@ -121,7 +134,7 @@ def workspace(tmp_path: Path) -> Callable[..., Workspace]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_index() -> Callable[..., pd.DataFrame]:
     """Make an index without audio: every speaker says every emotion `takes` times."""
 
@@ -155,7 +168,7 @@ def make_index() -> Callable[..., pd.DataFrame]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_features() -> Callable[..., pd.DataFrame]:
     """Make separable blobs for the utterances of an index: one centre per emotion, a shift per speaker."""
 

@@ -4,15 +4,18 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import psutil
 import pytest
+from commands import PATIENCE_S, finish, wait_for_fits, wait_until
+
+from serbench import api
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask: pip install '.[dask]'"),
@@ -81,21 +84,38 @@ def cluster():
         yield given
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, write_corpus):
+    """A corpus, and the 20 jobs of a grid as worker processes of this machine do them."""
+    folder = tmp_path_factory.mktemp("here")
+    write_corpus(folder, emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=1)
+    (folder / "space.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: 1}]}")
+    run_here(folder, folder / "here")
+    assert len(jobs_of(folder / "here")) == 20
+    return folder / "here"
+
+
+def run_here(folder, results):
+    request = api.GridRequest(("mfcc",), ("rf", "svc"), space=folder / "space.yaml")
+    assert not api.run_grid("toy", request, api.Workspace(results, folder / "corpora.yaml", jobs=2)).refused
+
+
 @pytest.fixture
-def grid(make_corpus, tmp_path):
-    """Run grids of 20 jobs; those that still run end with the test."""
+def grid(here, tmp_path):
+    """Run the same grid by dask, with the features that are there; those that still run end with the test."""
     running = []
-    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=1)
-    (tmp_path / "space.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: 1}]}")
+    folder = here.parent
 
     def run(results, *more, check=True):
-        arguments = ["grid", "toy", "-f", "mfcc", "-c", "rf", "-c", "svc", "--space", str(tmp_path / "space.yaml")]
-        options = ["--corpora", str(path), "--results", str(tmp_path / results), *more]
+        if not (tmp_path / results).exists():
+            shutil.copytree(here, tmp_path / results, ignore=shutil.ignore_patterns("cells", "jobs"))
+        arguments = ["grid", "toy", "-f", "mfcc", "-c", "rf", "-c", "svc", "--space", str(folder / "space.yaml")]
+        options = ["--corpora", str(folder / "corpora.yaml"), "--results", str(tmp_path / results), *more]
         process = start_serbench([*arguments, *options])
         running.append(process)
         if not check:
             return process
-        out, err = process.communicate(timeout=120)
+        out, err = finish(process)
         assert process.returncode == 0, err
         return out, err
 
@@ -106,7 +126,6 @@ def grid(make_corpus, tmp_path):
 
 
 def test_answer_that_dies_with_its_worker_is_waited_for_nowhere(make_corpus, workspace, cluster):
-    from serbench import api
     from serbench.cluster import ClusterCrew
     from serbench.store import Store
 
@@ -120,13 +139,19 @@ def test_answer_that_dies_with_its_worker_is_waited_for_nowhere(make_corpus, wor
     try:
         crew.start(plan.todo[0])
         (future,) = crew._running
-        while not future.done():
-            time.sleep(0.01)
+        wait_until(future.done)
         port = int(crew._running[future].worker.rpartition(":")[2])
         dying = next(w for w in workers if port in {c.laddr.port for c in psutil.Process(w.pid).net_connections()})
         dying.send_signal(signal.SIGSTOP)
-        threading.Timer(0.5, dying.kill).start()
-        ended = crew.wait(None) or crew.wait(None) or crew.wait(None)
+        real = future.result
+
+        def die_asked(timeout):  # with the answer, which is asked for once it is there
+            threading.Timer(0.5, dying.kill).start()
+            return real(timeout=timeout)
+
+        future.result = die_asked
+        ended = []
+        wait_until(lambda: ended or ended.extend(crew.wait(None)))
     finally:
         crew.close()
     ((job, outcome),) = ended
@@ -139,62 +164,59 @@ def jobs_of(folder):
 
 
 @pytest.mark.parametrize("n", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 6))])
-def test_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(grid, cluster, tmp_path, tally, n):
-    grid("here")
+def test_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(grid, here, cluster, tmp_path, tally, n):
     address, add = cluster
     workers = [add(), add()]
     process = grid("there", "--scheduler", address, check=False)
     wait_for_jobs(tmp_path / "there", 3 * n, process)
     workers[0].send_signal(signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = finish(process)
     assert process.returncode == 0, err
-    assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
-    assert len(jobs_of(tmp_path / "here")) == 20
+    assert jobs_of(tmp_path / "there") == jobs_of(here)
     assert not [*(tmp_path / "there").rglob(".tmp-*"), *(tmp_path / "there").rglob("*.lock")]
     tally("cluster: workers killed", 1)
 
 
 def wait_for_jobs(folder, n, process):
-    while len(list(folder.glob("jobs/[!.]*.parquet"))) < n:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    wait_until(lambda: len(list(folder.glob("jobs/[!.]*.parquet"))) >= n, [process])
 
 
 @pytest.mark.slow
-def test_cluster_that_loses_its_only_worker_waits_for_the_next_one(grid, cluster, tmp_path):
-    grid("here")
+def test_cluster_that_loses_its_only_worker_waits_for_the_next_one(grid, here, cluster, tmp_path):
     address, add = cluster
     worker = add()
     process = grid("there", "--scheduler", address, check=False)
     wait_for_jobs(tmp_path / "there", 2, process)
     worker.send_signal(signal.SIGKILL)
     add()
-    out, err = process.communicate(timeout=120)
+    out, err = finish(process)
     assert process.returncode == 0, err
-    assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
+    assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
-def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, cluster, tmp_path):
+def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, here, cluster, tmp_path):
     address, add = cluster
     add()
     process = grid("there", "--scheduler", address, check=False)
     wait_for_jobs(tmp_path / "there", 2, process)
     cluster.scheduler.kill()
-    out, err = process.communicate(timeout=60)
+    out, err = finish(process)
     assert process.returncode == 1
     assert "the scheduler does not answer any more" in err
     assert "What was finished is stored" in err
     assert "Traceback" not in err
-    out, err = grid("there")
-    assert " 0 already there" not in out
+    stored = jobs_of(tmp_path / "there")
+    assert len(stored) >= 2
+    run_here(here.parent, tmp_path / "there")
+    assert stored.items() <= jobs_of(tmp_path / "there").items() == jobs_of(here).items()
 
 
-def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, cluster, tmp_path):
+def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, here, cluster, tmp_path):
     address, add = cluster
     (tmp_path / "other.py").write_text(OTHER_VERSION)
     add("--preload", str(tmp_path / "other.py"), "--name", "old")
     process = grid("there", "--scheduler", address, check=False)
-    out, err = process.communicate(timeout=60)
+    out, err = finish(process)
     assert process.returncode == 1
     assert re.search(r"worker tcp://127.0.0.1:\d+ \(old\) gets no job: scikit-learn 0.1, here \d", err), err
     assert "no worker that may be used" in err
@@ -204,14 +226,14 @@ def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, clu
     out, err = grid("there", "--scheduler", address)
     assert re.search(r"worker tcp://127.0.0.1:\d+ \(bare\) gets no job: .*No module named 'serbench", err), err
     assert "(old) gets no job" in err
-    grid("here")
-    assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
+    assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
-def test_scheduler_that_does_not_answer_is_named(grid):
-    process = grid("there", "--scheduler", "tcp://127.0.0.1:9", check=False)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+def test_scheduler_that_does_not_answer_is_named(here, tmp_path, cli):
+    shutil.copytree(here, tmp_path / "there", ignore=shutil.ignore_patterns("cells", "jobs"))
+    where = ["--corpora", here.parent / "corpora.yaml", "--results", tmp_path / "there"]
+    code, out, err = cli("grid", "toy", "-f", "mfcc", "-c", "dummy", *where, "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 1
     assert "--scheduler tcp://127.0.0.1:9: no dask scheduler answers" in err
     assert "Traceback" not in err
 
@@ -235,10 +257,9 @@ def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
 
 
 @pytest.mark.slow
-def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, tmp_path):
-    grid("here")
+def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, here, tmp_path):
     grid("there", "--scheduler", "local", "--jobs", "2")
-    assert jobs_of(tmp_path / "there") == jobs_of(tmp_path / "here")
+    assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
 @pytest.fixture
@@ -266,6 +287,8 @@ def endless(make_corpus, tmp_path):
         command = ["grid", "toy", "--emotions", "anger,happiness,neutral", *options, *where, *more]
         return start_serbench(command)
 
+    request = api.GridRequest((str(tmp_path / "noise.csv"),), ("dummy",), emotions="anger,happiness,neutral")
+    start.at_once = lambda: api.run_grid("toy", request, api.Workspace(tmp_path / "results", path, jobs=2))
     return start
 
 
@@ -275,9 +298,10 @@ def start_serbench(arguments):
 
 @pytest.mark.slow
 def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(endless):
-    out, err = (process := endless("--scheduler", "local", "--job-timeout", "5")).communicate(timeout=120)
+    endless.at_once()
+    out, err = finish(process := endless("--scheduler", "local", "--job-timeout", "2"))
     assert process.returncode == 1
-    assert "it took longer than --job-timeout 5 seconds" in err
+    assert "it took longer than --job-timeout 2 seconds" in err
     assert "1 of 2 cells have no result; 1 are stored" in err
 
 
@@ -293,7 +317,7 @@ def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless,
         else:
             pytest.fail("nothing was said of the worker")
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=5)
+        out, err = finish(process)
     finally:
         process.kill()
     assert process.returncode == 143
@@ -301,17 +325,14 @@ def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless,
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
-def test_stopped_grid_ends_within_two_seconds_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
+def test_stopped_grid_ends_and_does_not_wait_for_a_fit_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
     process = endless("--scheduler", "local")
-    while not list((tmp_path / "results").glob("jobs/[!.]*.parquet")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    time.sleep(1.0)
+    wait_for_fits(process, 1)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    out, err = process.communicate(timeout=2)
+    out, err = finish(process)
     assert process.returncode == 128 + number
     assert "stopped. What was finished is stored (grid: " in err
-    gone, alive = psutil.wait_procs(children, timeout=15)
+    gone, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert not alive
     tally("cluster: stops", 1)

@@ -557,7 +557,7 @@ def test_worker_that_died_idle_is_replaced(toy):
     assert workers
     for worker in workers:
         worker.kill()
-    psutil.wait_procs(workers, timeout=5)
+    psutil.wait_procs(workers)
     assert not run(classifiers=("knn",)).refused
 
 

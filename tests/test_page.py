@@ -285,7 +285,7 @@ def opened(browser, made_up_report):
         report, store = made_up_report(**{"corpora": ["alpha", "beta", QUOTED], **names})
         write_report(report, store)
         page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-        page.set_default_timeout(5000)
+        page.set_default_timeout(600_000)  # of a page that hangs
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))

@@ -1,7 +1,6 @@
 """What a warm run trusts, and what it reads again."""
 
 import os
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,8 +19,13 @@ from serbench.store import Store
 def toy(make_corpus, tmp_path, fake_feature_set, monkeypatch):
     """Extract a corpus whose files were left alone for a minute; `decoded` lists what a run read."""
     path = make_corpus()
-    root, real = path.parent / "toy", time.time_ns
-    monkeypatch.setattr("serbench.recordings.time.time_ns", lambda: real() + extract.ahead_ns)
+    root = path.parent / "toy"
+
+    def now():
+        """Time, `ahead_ns` after a recording was last changed, however long that is ago."""
+        return max(path.stat().st_ctime_ns for path in root.iterdir()) + extract.ahead_ns
+
+    monkeypatch.setattr("serbench.recordings.time", SimpleNamespace(time_ns=now))
     decoded = []
 
     def spy(path, **segment):
