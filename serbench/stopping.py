@@ -23,6 +23,12 @@ def stop_on_signals(progress: ProgressLine) -> None:
             raise KeyboardInterrupt  # which typer makes exit code 130
         sys.exit(128 + number)
 
+    def unraisable(told: sys.UnraisableHookArgs) -> None:
+        """Say nothing of a stop that came while Python was freeing an object, where it unwinds nothing."""
+        if not isinstance(told.exc_value, (KeyboardInterrupt, SystemExit)):
+            sys.__unraisablehook__(told)
+
+    sys.unraisablehook = unraisable
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no hang-up
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), stop)
