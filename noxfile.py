@@ -97,7 +97,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
-    """Run what takes minutes: the forest on EmoDB against the independent script, and fifty kills instead of ten."""
+    """Run what takes minutes: the forest on EmoDB against the independent script, and thirty kills instead of two."""
     session.install("-e", ".[dask]", *group("test"))
     session.run("pytest", "-m", "slow", "-s", *session.posargs)
 

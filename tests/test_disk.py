@@ -21,7 +21,7 @@ from serbench.seals import UNSEALED, is_intact, seal
 from serbench.store import Store
 from serbench.upkeep import check_store, find_litter, remove_litter
 
-FAULTS = [24, pytest.param(1000, marks=pytest.mark.slow)]
+FAULTS = [24, pytest.param(600, marks=pytest.mark.slow)]
 
 
 @pytest.fixture

@@ -92,13 +92,16 @@ def pooled_uar(truth, prediction):
     return sum(recalls) / len(recalls)
 
 
-def nested(family, x, y, speakers):
-    """Predictions of nested leave-one-speaker-out, those of the default setting, and the selected settings."""
+def nested(family, x, y, speakers, outers=None):
+    """Predictions of nested leave-one-speaker-out, those of the default setting, and the selected settings.
+
+    `outers` are the speakers to test on; None for all.
+    """
     x = np.asarray(x, dtype=np.float64)
     makes = estimators(family, x.shape[1])
     by_rows = family == "mlp"
     selected, tuned, default = {}, np.empty_like(y), np.empty_like(y)
-    for outer in np.unique(speakers):
+    for outer in np.unique(speakers) if outers is None else outers:
         rest = speakers != outer
         scores = []
         for make in makes:
