@@ -116,3 +116,16 @@ def test_digital_silence_is_a_warning_of_the_deep_check(make_corpus):
         soundfile.write(root / "f1_anger_0.wav", np.zeros(8000), 16000, subtype="PCM_16")
 
     assert "1 recordings are digital silence" in texts(check(make_corpus, change=change, deep=True), "warning")
+
+
+def test_speaker_of_two_genders_is_a_warning_and_a_note_of_every_cell(make_corpus, write_wav, workspace):
+    path = make_corpus()
+    path.write_text(path.read_text().replace("(?P<speaker>(?P<gender>[fm])\\d+)", "(?P<speaker>..)(?P<gender>[fm])"))
+    for file in (path.parent / "toy").glob("*.wav"):
+        file.rename(file.with_name(file.name[:2] + file.name[0] + file.name[2:]))
+    write_wav(path.parent / "toy" / "f1m_anger_7.wav", seed=7)
+    told = "speakers whose files say two genders get that of most files (f1: 6 female, 1 male (f1m_anger_7.wav))"
+    assert told in texts(check_copy(workspace(path).catalogue().corpus("toy")), "warning")
+    request = api.GridRequest(classifiers="dummy", emotions="anger,happiness,neutral")
+    for cell in api.plan_grid("toy", request, workspace(path), dry_run=True).plan.cells:
+        assert told in cell.record["notes"][0]

@@ -2,6 +2,7 @@ import os
 
 import pandas as pd
 import pytest
+from trees import write_ased
 
 from serbench.corpora.catalogue import Catalogue, build_catalogue, load_catalogue, parse_document
 from serbench.corpora.labels import scan_corpus
@@ -358,3 +359,63 @@ def test_ids_are_nfc_whatever_the_file_system_writes(tmp_path):
     table = scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")).table
     assert table["utterance"].tolist() == ["toy/\u00fcber.wav"]
     assert (tmp_path / "toy" / table["file"][0]).is_file()
+
+
+MISNAMED = """\
+toy:
+  title: Toy corpus
+  language: en
+  licence: CC0-1.0
+  root: toy
+  audio: '*.wav'
+  labels:
+    from: path
+    pattern: '(?P<speaker>\\d\\d)(?P<gender>[fm])(?P<emotion>[AN])(?P<take>\\d)\\.wav$'
+  values: {gender: {f: female, m: male}}
+  emotions: {A: anger, N: neutral}
+"""
+
+
+def test_speaker_of_two_genders_has_that_of_most_files_and_the_note_names_the_others(tmp_path):
+    touch(tmp_path / "toy", "01fA1.wav", "01fN1.wav", "01mA2.wav", "02mA1.wav", "02mN1.wav")
+    scan = scan_corpus(own(tmp_path, MISNAMED).corpus("toy"))
+    assert dict(zip(scan.table["speaker"], scan.table["gender"], strict=True)) == {"toy/01": "female", "toy/02": "male"}
+    assert scan.note == (
+        "speakers whose files say two genders get that of most files (01: 2 female, 1 male (01mA2.wav)). "
+        "List them under `genders` in the entry, or correct the labels"
+    )
+
+
+def test_gender_is_unknown_where_as_many_files_say_one_as_the_other(tmp_path):
+    touch(tmp_path / "toy", "01fA1.wav", "01mA2.wav", "02mA1.wav")
+    scan = scan_corpus(own(tmp_path, MISNAMED).corpus("toy"))
+    assert [row["gender"] for row in scan.rows] == [None, None, "male"]
+    assert "01: 1 female (01fA1.wav), 1 male (01mA2.wav), so unknown" in scan.note
+
+
+def test_speaker_listed_under_genders_has_this_gender_whatever_the_names_say(tmp_path):
+    touch(tmp_path / "toy", "01fA1.wav", "01fN1.wav", "01mA2.wav", "02mA1.wav")
+    scan = scan_corpus(own(tmp_path, f"{MISNAMED}  genders: {{male: ['01']}}\n").corpus("toy"))
+    assert set(scan.table["gender"]) == {"male"}
+    assert scan.note == ""
+
+
+def test_speaker_whom_only_the_names_give_a_gender_may_be_in_a_partition(tmp_path):
+    more = "  genders: {male: ['01']}\n  partitions: {mine: {test: {speaker: ['02']}}}\n"
+    assert own(tmp_path, MISNAMED + more).corpus("toy").partitions["mine"].test == {"speaker": ("02",)}
+
+
+def test_ased_has_27_sentences_two_of_them_said_in_every_emotion(tmp_path, scan):
+    write_ased(tmp_path / "ased")
+    table = scan("ased").table
+    emotions = table.groupby("text")["emotion"].nunique()
+    assert len(emotions) == 27
+    assert emotions[emotions > 1].to_dict() == {"01": 5, "02": 5}
+    assert table.groupby("emotion")["text"].nunique().tolist() == [7] * 5
+
+
+def test_ased_speakers_have_the_gender_that_their_misnamed_files_deny(tmp_path, scan):
+    write_ased(tmp_path / "ased")
+    read = scan("ased")
+    assert read.table.groupby("gender")["speaker"].nunique().to_dict() == {"female": 25, "male": 1}
+    assert read.note == ""

@@ -176,6 +176,39 @@ def write_cremad(
     return root
 
 
+ASED_MISNAMED = (
+    "04Sad/s4-01-02-02-09.wav",
+    "02Fearful/f2-02-01-02-25.wav",
+    "02Fearful/f2-01-01-02-15.wav",
+    "02Fearful/f2-07-02-02-21.wav",
+    "04Sad/s4-04-01-02-23.wav",
+)
+"""Recordings of women whose names say that a man speaks."""
+
+
+def write_ased(root: Path, *, seed: int = 0, speakers: int = 26, duration_s: float = 0.3) -> Path:
+    """ASED: 01Neutral/n1-03-01-02-50.wav, sentences 01 and 02 said in all emotions, 03 to 07 in one each, 16 kHz.
+
+    The first 25 speakers are women, so that the five misnamed files can be there; the real one has 65 speakers.
+    """
+    rng = np.random.default_rng(seed)
+    folders = ("01Neutral", "02Fearful", "03Happy", "04Sad", "05Angry")
+    emotions = dict(zip("nfhsa", _words("neutral fear happiness sadness anger"), strict=True))
+    paths = [
+        f"{folder}/{letter}{folder[1]}-{text:02d}-01-{1 + (voice > 25):02d}-{voice:02d}.wav"
+        for folder, letter in zip(folders, emotions, strict=True)
+        for text in range(1, 8)
+        for voice in range(1, speakers + 1)
+    ]
+    for path in [*paths, *ASED_MISNAMED]:
+        voice = int(path[-6:-4])
+        gender = "female" if voice <= 25 else "male"
+        capital = path.replace("/s4-04-01-01-01", "/S4-04-01-01-01")  # one name is written so
+        emotion = emotions[path.partition("/")[2][0]]
+        _clip(root / capital, emotion, gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=16000)
+    return root
+
+
 IEMOCAP_TURNS = {
     "neu": 4,
     "ang": 4,
@@ -286,6 +319,7 @@ def _words(text: str) -> list[str]:
 
 
 WRITERS = {
+    "ased": write_ased,
     "cremad": write_cremad,
     "emodb": write_emodb,
     "emovo": write_emovo,

@@ -73,6 +73,7 @@ def check_copy(corpus: Corpus, *, partial: bool = False, deep: bool = False) -> 
     findings += unreadable
     findings += _header_findings(corpus, headers, partial=partial)
     findings += _label_findings(scan)
+    findings += [Finding("warning", "gender", scan.note)] if scan.note else []
     if deep:
         findings += _deep_findings(scan, headers)
     return CorpusCheck(corpus.name, _facts(scan, headers), tuple(findings))

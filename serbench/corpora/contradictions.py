@@ -180,7 +180,8 @@ def _partition_contradictions(corpus: Corpus, name: str, partition: Partition) -
 def _odd_values(corpus: Corpus, key: str, values: Iterable[str], place: Place) -> Iterator[Contradiction]:
     """Values that no utterance can have, as the entry's own lists tell."""
     renamed = corpus.values.get(key, {})
-    listed_speakers = [speaker for speakers in corpus.genders.values() for speaker in speakers]
+    has_gender = "gender" in (*corpus.labels.names, *corpus.compose, *(n for join in corpus.join for n in join.columns))
+    listed_speakers = [] if has_gender else [speaker for speakers in corpus.genders.values() for speaker in speakers]
     for value in values:
         if value in renamed and value not in renamed.values():
             yield place, f"'{value}', which becomes '{renamed[value]}'", "values as they are renamed", ""

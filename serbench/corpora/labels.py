@@ -20,7 +20,7 @@ from serbench.corpora.catalogue import root_of
 from serbench.corpora.folder import Folder
 from serbench.corpora.patterns import SCAN_S, TEXT_S, Matcher, MatchError
 from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
-from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
+from serbench.errors import LISTED_AT_MOST, CorpusError, Fault, did_you_mean, listed, printable
 from serbench.files import read_whole
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     _check_labels(corpus, rows, faults)
     if faults:
         raise CorpusError(faults)
+    rows, note = _one_gender_each(rows)
     rows = _traced(corpus, folder, rows)
     records = _records(corpus, rows)
     short = _differences(corpus, records)
@@ -102,7 +103,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
         raise CorpusError(short)
     odd_names = {printable(file): file for file in files if printable(file) != file}
     title = _partial_title(len(records), short, n_labelled=n_labelled)
-    return Scan(corpus, root, records, title, odd_names, corpus.name)
+    return Scan(corpus, root, records, title, odd_names, corpus.name, note)
 
 
 def _recordings(corpus: Corpus, folder: Folder) -> list[str]:
@@ -286,7 +287,8 @@ def _renamed(corpus: Corpus, row: Names) -> Names:
     renamed = {name: corpus.values.get(name, {}).get(value, value) for name, value in row.items()}
     if corpus.genders:
         speaker = renamed.get("speaker", "")
-        renamed["gender"] = next((g for g, speakers in corpus.genders.items() if speaker in speakers), "")
+        own = renamed.get("gender", "")
+        renamed["gender"] = next((g for g, speakers in corpus.genders.items() if speaker in speakers), own)
     return renamed
 
 
@@ -302,17 +304,45 @@ def _check_fields(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> Non
         if unknown:
             todo = "Map it under `values: {gender: ...}`, or list the speaker under `genders`"
             faults.append(Fault(f"{corpus.name}.gender", listed(unknown), f"one of {', '.join(GENDERS)}", todo))
-    sexes: dict[str, set[str]] = {}
-    for row in rows:
-        sexes.setdefault(row.get("speaker", ""), set()).add(row.get("gender", ""))
-    two = [f"{speaker} ({', '.join(sorted(of))})" for speaker, of in sexes.items() if speaker and len(of) > 1]
-    if two:
-        faults.append(Fault(f"{corpus.name}.gender", f"speakers of two genders: {listed(two)}", "one each"))
     for name in (*DIMENSIONS, "start", "end"):
         bad = [row for row in rows if row.get(name) and not _is_number(row[name])]
         if bad:
             found = f"{len(bad)} values of {name} are no numbers (first '{bad[0][name]}' for {bad[0]['file']})"
             faults.append(Fault(f"{corpus.name}.labels", found, "numbers"))
+
+
+def _one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
+    """Give each speaker the gender of most of their utterances, none where there is a tie, and word what differs.
+
+    Folds keep speakers apart whatever their gender, so a misnamed file does not make a corpus unusable.
+    """
+    files: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        files.setdefault(row.get("speaker", ""), {}).setdefault(row.get("gender", ""), []).append(row["file"])
+    mixed = {speaker: of for speaker, of in sorted(files.items()) if speaker and len(of) > 1}
+    if not mixed:
+        return rows, ""
+    chosen = {speaker: _most(of) for speaker, of in mixed.items()}
+    told = [f"{speaker}: {_sides(of, chosen[speaker])}" for speaker, of in mixed.items()]
+    more = f"; ... ({len(told)} in all)" if len(told) > LISTED_AT_MOST else ""
+    found = f"speakers whose files say two genders get that of most files ({'; '.join(told[:LISTED_AT_MOST])}{more})"
+    rows = [{**row, "gender": chosen.get(row.get("speaker", ""), row.get("gender", ""))} for row in rows]
+    return rows, f"{found}. List them under `genders` in the entry, or correct the labels"
+
+
+def _most(files: Mapping[str, Sequence[str]]) -> str:
+    """Return the gender of most files, or nothing where two genders have as many."""
+    first, second = sorted(files, key=lambda gender: -len(files[gender]))[:2]
+    return first if len(files[first]) > len(files[second]) else ""
+
+
+def _sides(files: Mapping[str, Sequence[str]], chosen: str) -> str:
+    """Word how many files say each gender, and name those that are outvoted."""
+    sides = (
+        f"{len(of)} {gender}" + ("" if gender == chosen else f" ({listed(map(printable, of))})")
+        for gender, of in sorted(files.items())
+    )
+    return ", ".join([*sides, *([] if chosen else ["so unknown"])])
 
 
 def _check_labels(corpus: Corpus, rows: list[Names], faults: list[Fault]) -> None:

@@ -242,7 +242,9 @@ class Corpus(Strict):
     traces: dict[str, Trace] = Field({}, description="Dimension -> traces of raters, averaged over each utterance.")
     compose: dict[str, Template] = Field({}, description="Field -> template over the labels' names.")
     values: dict[str, dict[str, str]] = Field({}, description="Field -> {written value: value}; others stay.")
-    genders: dict[str, Strings] = Field({}, description="Speakers by gender, where the labels do not tell.")
+    genders: dict[str, Strings] = Field(
+        {}, description="Speakers by gender, where the labels do not tell or are wrong."
+    )
     emotions: dict[str, str] = Field(description="Raw label -> canonical emotion.")
     drop: Strings = Field((), description="Raw labels that belong to no emotion.")
     targets: dict[str, dict[str, Range]] = Field(

@@ -106,7 +106,7 @@ def segmented(scan: Scan, seconds: float) -> Scan:
         raise CorpusError([Fault(scan.corpus.name, found, "some", "Give a smaller --segment")])
     n_short = sum(not pieces for pieces in cut)
     note = f"{n_short} utterances shorter than {seconds:g} s give no piece" if n_short else ""
-    return replace(scan, rows=tuple(rows), stored=stored, note=note)
+    return replace(scan, rows=tuple(rows), stored=stored, note="; ".join(filter(None, (scan.note, note))))
 
 
 def _pieces(scan: Scan, row: Record, seconds: float) -> Iterator[dict[str, Any]]:
