@@ -120,6 +120,14 @@ class GridOptions:
     pool: str = ""
     segment: float | None = None
 
+    def of(self, choice: Choice) -> GridOptions:
+        """Return what is asked of one cell: its own emotions, where these are what the corpus tested has."""
+        tested = choice.tested[0]
+        try:
+            return dataclasses.replace(self, task=self.task.for_index(tested.index, tested.corpus))
+        except SerbenchError:  # a filter that does not fit the corpus, for which `plan_cell` refuses the cell
+            return self
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
@@ -301,6 +309,8 @@ def _check_emotions(
 
     Several corpora that one cell tests need to hold each emotion together only.
     """
+    if len(task.emotions) < 2:
+        raise ProtocolError(tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
     if len(tested) == 1:
         check_member(tested[0], task, source)
     for member in (*tested, *others):

@@ -98,7 +98,7 @@ def plan_grid(
     ProtocolError : the plan leaks.
     """
     choices = _choices(corpora, features, classifiers, spaces, options)
-    cells = [plan_cell(choice, options, store) for choice in choices]
+    cells = [plan_cell(choice, options.of(choice), store) for choice in choices]
     plan = make_plan([cell.request for cell in cells if cell.request is not None])
     planned = iter(plan.evaluations)
     whole = tuple(

@@ -207,7 +207,7 @@ def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -
     lacking = sorted(set(task.emotions) - set(selected["emotion"]))
     if lacking:
         there = ",".join(sorted(set(selected["emotion"])))
-        todo = f"Use --emotions {there}" if "," in there and task.target == "emotion" else ""
+        todo = f"Use --task available or --emotions {there}" if "," in there and task.target == "emotion" else ""
         raise ProtocolError(corpus, f"no utterances of {listed(lacking)}", f"all of {task.title}", todo)
 
 

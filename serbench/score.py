@@ -131,6 +131,7 @@ class _Task:
 def _scored(file: PredictionFile, data: CorpusData, system: System, options: ScoreOptions) -> Scored:
     corpus = data.corpus.name
     where = f"{file.name}, {corpus}"
+    options = dataclasses.replace(options, task=options.task.for_index(data.index, data.corpus))
     rows = file.by_corpus[corpus]
     protocol = find_protocol(options.protocol)
     check_has_folds(protocol)

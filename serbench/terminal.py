@@ -153,18 +153,20 @@ def _escaped(hit: re.Match[str]) -> str:
     return repr(hit[0])[1:-1]
 
 
-def print_plan(plan: GridPlan, workspace: Workspace, *, cell_by_cell: bool, to_extract: int) -> None:
-    """Print what a grid is going to do, cell by cell if wanted."""
-    there = len(plan.plan.jobs) - len(plan.todo)
-    if cell_by_cell:
+def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
+    """Print what a grid is going to do, or in a dry run what it would do, cell by cell."""
+    n_jobs, n_todo = len(plan.plan.jobs), len(plan.todo)
+    if is_dry_run:
         for cell in plan.cells:
             jobs = cell.record.get("jobs", ())
             todo = len(set(jobs) & {job.key for job in plan.todo})
-            state = f"refused: {cell.refused}" if cell.refused else f"{len(jobs)} jobs, {todo} to do"
+            state = f"would be refused. {cell.refused}" if cell.refused else f"would run {todo} of its {len(jobs)} jobs"
             print(f"{_named(cell.cell)}: {state}")
-    print(f"{len(plan.cells)} cells, {len(plan.plan.jobs)} jobs, {there} already there, {len(plan.todo)} to do")
+        print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
+    else:
+        print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
     if to_extract:
-        print(f"{to_extract} rows of features are to be extracted first, which comes on top")
+        print(f"{to_extract} rows of features would be extracted first, which takes more time")
     if plan.todo and workspace.scheduler is None:
         print_expectation(plan, workers=workspace.workers)
     elif plan.todo:
@@ -204,6 +206,9 @@ def say_grid(result: GridResult) -> bool:
     if result.run is not None and result.run.elsewhere:
         say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
+    if result.run is None and cells:  # the plan has said which and why
+        say(f"{len(cells)} of {len(result.plan.cells)} cells would be refused")
+        return True
     for name, reason in cells.items():
         say(f"{name}: no result. {reason}")
     if cells:

@@ -48,6 +48,11 @@ def test_a_corpus_needs_only_a_block(tmp_path):
     assert toy.root == str(tmp_path / "recordings")
 
 
+def test_no_task_may_be_called_as_the_emotions_that_a_corpus_has(tmp_path):
+    text = f"{GOOD}tasks:\n  available: {{emotions: [anger, neutral]}}\n"
+    assert "tasks.available (line 12): a name that means all emotions" in faults_of(tmp_path, text)
+
+
 def test_scalars_stay_as_they_are_written(tmp_path):
     text = GOOD.replace("{A: anger, N: neutral}", "{no: anger, 01: neutral, 1e3: fear, ~: sadness}")
     assert set(catalogue_of(tmp_path, text).corpus("toy").emotions) == {"no", "01", "1e3", "~"}

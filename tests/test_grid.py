@@ -193,8 +193,36 @@ def test_emotion_that_the_corpus_lacks_refuses_the_cell_and_says_what_to_do(toy)
     run = toy()
     result = run(emotions=None, task="paper5")
     assert len(result.refused) == 3
-    message = "toy: no utterances of fear, sadness. Expected all of paper5. Use --emotions anger,happiness,neutral."
+    message = "toy: no utterances of fear, sadness. Expected all of paper5. Use --task available or --emotions "
+    message += "anger,happiness,neutral."
     assert set(result.refused.values()) == {message}
+
+
+def test_available_gives_each_corpus_a_table_of_its_own_emotions(make_corpus, workspace):
+    make_corpus(name="aa")
+    path = make_corpus(name="bb", emotions=("anger", "fear"))
+    make_corpus(name="cc", emotions=("anger",))
+    place = workspace(path)
+    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available")
+    result = api.run_grid(["aa", "bb", "cc"], request, place)
+    assert list(result.refused.values()) == ["cc: anger. Expected at least two emotions."]
+    assert {(c.cell.corpus, c.cell.task) for c in result.plan.cells} == {
+        *(("aa", "anger,happiness,neutral"), ("bb", "anger,fear"), ("cc", "anger"))
+    }
+    tables = api.make_report(place).of("table2-uar")
+    assert all(len([name for name in ("aa", "bb", "cc") if name in table.header]) == 1 for table in tables)
+    folds = api.list_folds("bb", api.GridRequest(task="available"), place)
+    assert set(folds["emotion"]) == {"anger", "fear"}
+
+
+def test_available_with_a_filter_that_a_corpus_lacks_refuses_this_corpus_alone(make_corpus, workspace):
+    make_corpus(name="aa")
+    path = make_corpus(name="bb", extra="  compose: {style: 'read'}\n")
+    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available", where="style=read")
+    result = api.plan_grid(["aa", "bb"], request, workspace(path), dry_run=True)
+    (reason,) = result.refused.values()
+    assert "aa has no 'style'" in reason
+    assert [c.cell.task for c in result.plan.cells if not c.refused] == ["anger,happiness,neutral where style=read"]
 
 
 def test_one_refused_cell_does_not_stop_the_others(toy):

@@ -53,6 +53,29 @@ def test_wrong_names_are_suggested(catalogue):
         find_task(catalogue, task=None, emotions=None, where=("styl=improvised",))
 
 
+@pytest.mark.parametrize(
+    ("emotions", "name"),
+    [
+        (("anger", "happiness", "neutral"), "anger,happiness,neutral"),
+        (("anger", "fear", "happiness", "neutral", "sadness"), "paper5"),
+    ],
+)
+def test_available_is_the_task_of_all_emotions_that_a_corpus_has(catalogue, make_index, emotions, name):
+    task = find_task(catalogue, task="available", emotions=None, where=("gender=female",))
+    index = make_index(emotions=emotions)
+    own = task.for_index(index, toy(catalogue))
+    assert own == find_task(catalogue, task=None, emotions=",".join(emotions), where=("gender=female",))
+    assert own.title == f"{name} where gender=female"
+    assert own.for_index(make_index(emotions=("anger", "calm")), toy(catalogue)) == own
+
+
+def test_available_counts_no_emotion_that_only_copies_of_other_speakers_have(catalogue, make_index):
+    task = find_task(catalogue, task="available", emotions=None, where=())
+    index = make_index()
+    index.loc[index["emotion"] == "neutral", "duplicate"] = "same audio as another"
+    assert task.for_index(index, toy(catalogue)).title == "anger,happiness"
+
+
 @pytest.mark.parametrize("emotions", ["anger", "anger,anger", "anger,fear=anger"])
 def test_fewer_than_two_emotions_or_one_twice_is_an_error(catalogue, emotions):
     with pytest.raises(ConfigError, match=r"at least two emotions, each used once"):

@@ -168,7 +168,7 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     catalogue = workspace.catalogue()
     task = asked_task(catalogue, request)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
-    task = task.for_corpora([data.corpus])
+    task = task.for_corpora([data.corpus]).for_index(data.index, data.corpus)
     return fold_table(data, task, find_protocol(request.protocol), inner=str(request.inner))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serbench.api.chosen import Names, as_names
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import Catalogue
+from serbench.corpora.schema import AVAILABLE
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault
 from serbench.features import DEFAULT_FEATURES
@@ -26,11 +27,11 @@ class GridRequest:
     """What a grid runs; every field has the default of `serbench grid`.
 
     `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task`, or instead a `target`: "arousal", "valence", "gender" or "language"; without any of them,
-    protocols across corpora take all emotions that these have in common. `where`: filters such as "style=improvised".
-    `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a `partition` of the corpora's entries,
-    "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`: a file of spaces. `segment`: seconds
-    of the pieces that utterances are cut into, or None.
+    the name of a `task` ("available": all that a corpus has), or instead a `target`: "arousal", "valence", "gender" or
+    "language"; without any of them, protocols across corpora take all emotions that these have in common. `where`:
+    filters such as "style=improvised". `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a
+    `partition` of the corpora's entries, "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`:
+    a file of spaces. `segment`: seconds of the pieces that utterances are cut into, or None.
     """
 
     features: Names = DEFAULT_FEATURES
@@ -141,7 +142,7 @@ def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
 
 def task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData], catalogue: Catalogue) -> EmotionTask:
     """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
-    is_told = task.target != "emotion" or request.task is not None or request.emotions is not None
+    is_told = task.target != "emotion" or request.task not in (None, AVAILABLE) or request.emotions is not None
     if is_told or not find_protocol(request.protocol).is_across:
         return task.for_corpora([d.corpus for d in data])
     indexes = {d.corpus.name: d.index for d in data}

@@ -42,7 +42,7 @@ def run(
 
     _check_is_file(corpora_file)
     workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
-    show = _plan_printer(workspace, cell_by_cell=dry_run)
+    show = _plan_printer(workspace, is_dry_run=dry_run)
     result = api.run_experiment(experiment, workspace, dry_run=dry_run, on_plan=show)
     has_failed = any([say_grid(grid) for grid in result.grids])
     for table in result.tables:
@@ -88,13 +88,13 @@ def experiments_show(
     print(f"\n# {described.name}, digest {described.digest}")
 
 
-def _plan_printer(workspace: Workspace, *, cell_by_cell: bool) -> Callable[[GridResult], None]:
+def _plan_printer(workspace: Workspace, *, is_dry_run: bool) -> Callable[[GridResult], None]:
     """Return what prints each grid of an experiment before it is run, with its number."""
     numbers = itertools.count(1)
 
     def show(planned: GridResult) -> None:
-        print(f"Grid {next(numbers)}: ", end="\n" if cell_by_cell else "", flush=True)
-        print_plan(planned.plan, workspace, cell_by_cell=cell_by_cell, to_extract=planned.to_extract)
+        print(f"Grid {next(numbers)}: ", end="\n" if is_dry_run else "", flush=True)
+        print_plan(planned.plan, workspace, is_dry_run=is_dry_run, to_extract=planned.to_extract)
 
     return show
 

@@ -32,7 +32,12 @@ Features = Annotated[
     list[str] | None,
     typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
 ]
-Task = Annotated[str | None, typer.Option("--task", help="Preset of emotions. Default: paper5.", metavar="NAME")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="Preset of emotions, or available: all that a corpus has. Default: paper5.", metavar="NAME"
+    ),
+]
 Emotions = Annotated[
     str | None, typer.Option("--emotions", help="Emotions, e.g. anger,happiness=happiness+excitement.")
 ]

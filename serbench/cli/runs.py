@@ -159,7 +159,7 @@ def grid(
     for done in result.extracted.done:
         if done.note:
             print(f"{done.corpus}: {done.note}")
-    print_plan(result.plan, workspace, cell_by_cell=dry_run, to_extract=result.to_extract)
+    print_plan(result.plan, workspace, is_dry_run=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = api.run_planned_grid(result)
     failed = say_grid(result)

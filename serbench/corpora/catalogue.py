@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from serbench.corpora.contradictions import NAME, Place, contradictions
-from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
+from serbench.corpora.schema import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
 from serbench.files import read_whole
 
@@ -305,6 +305,9 @@ def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | No
             if source not in EMOTIONS:
                 where = merged.where(f"{TASKS}.{name}", ("emotions",))
                 faults.append(Fault(where, f"'{source}'", "a canonical emotion", did_you_mean(source, EMOTIONS)))
+    if name == AVAILABLE:
+        where = merged.where(f"{TASKS}.{name}", ())
+        faults.append(Fault(where, "a name that means all emotions of a corpus", "another name"))
     given = tuple(sorted(emotion.partition("=")[0].strip() for emotion in task.emotions))
     if name in DIMENSION_TARGETS and given != TARGET_LABELS[name]:
         where = merged.where(f"{TASKS}.{name}", ("emotions",))

@@ -56,6 +56,9 @@ GENDERS = ("female", "male", "child", "other")
 TARGET_LABELS = {"arousal": ("high", "low"), "valence": ("negative", "positive"), "gender": ("female", "male")}
 """Labels of each target beside the emotions, sorted; those of `language` are the languages of the corpora."""
 
+AVAILABLE = "available"
+"""What `--task` calls all emotions that a corpus has: another task for each corpus that has other emotions."""
+
 DIMENSION_TARGETS = ("arousal", "valence")
 """Targets that `targets` of an entry may give ranges for, and `tasks` of a file emotions."""
 

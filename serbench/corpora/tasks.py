@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.intervals import parse_interval
 from serbench.corpora.languages import primary
-from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, FIELDS, TARGET_LABELS, Corpus
+from serbench.corpora.schema import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, FIELDS, TARGET_LABELS, Corpus, Task
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class EmotionTask:
         """Return the task with the labels that these corpora give it, where labels depend on corpora."""
         return self
 
+    def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
+        """Return the task with the emotions that an index has, where these are what is asked for."""
+        return self
+
     def select(self, index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
         """Return the utterances of this task, their `emotion` column holding the labels.
 
@@ -83,6 +87,28 @@ class EmotionTask:
 
     def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
         return _mapped(index, self.merges)
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableTask(EmotionTask):
+    """All emotions of whatever corpus is looked at.
+
+    `presets` are the named tasks. `for_index` gives the task that cells have: a preset, or one named by its emotions,
+    so that corpora with other emotions never stand in one column or table as if they had been asked the same.
+    """
+
+    presets: tuple[tuple[str, Merges], ...] = ()
+
+    def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
+        """Return the task of the emotions that utterances have which may take part.
+
+        Raises
+        ------
+        ConfigError : see `select`.
+        """
+        rows = self.select(index, corpus)
+        merges = _alone(sorted(rows["emotion"][rows["duplicate"].isna()].unique()))
+        return EmotionTask(_named(merges, self.presets) or AVAILABLE, merges, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +195,15 @@ def find_task(
         raise ConfigError([Fault("--emotions", "given together with --task", "one of the two")])
     if emotions is not None:
         merges = _merges(emotions.split(","), where="--emotions")
-        name = next((n for n, t in presets.items() if _merges(t.emotions, where=n) == merges), None)
-        return EmotionTask(name or ",".join(_spelt(merge) for merge in merges), merges, filters)
+        return EmotionTask(_named(merges, _merged(presets)), merges, filters)
     wanted = task or DEFAULT_TASK
+    if wanted == AVAILABLE:
+        return AvailableTask(AVAILABLE, _alone(EMOTIONS), filters, presets=_merged(presets))
     if wanted in TARGETS:
         todo = f"Use --target {wanted}"
         raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
     if wanted not in presets:
-        raise UnknownNameError("task", wanted, presets)
+        raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
     return EmotionTask(wanted, _merges(presets[wanted].emotions, where=f"tasks.{wanted}"), filters)
 
 
@@ -254,6 +281,20 @@ def _merges(texts: Sequence[str], *, where: str) -> Merges:
         found = ", ".join(texts)
         raise ConfigError([Fault(where, f"'{found}'", "at least two emotions, each used once")])
     return tuple(sorted(merges))
+
+
+def _alone(emotions: Iterable[str]) -> Merges:
+    """Each emotion as a label of its own."""
+    return tuple((emotion, (emotion,)) for emotion in emotions)
+
+
+def _merged(presets: Mapping[str, Task]) -> tuple[tuple[str, Merges], ...]:
+    return tuple((name, _merges(preset.emotions, where=f"tasks.{name}")) for name, preset in presets.items())
+
+
+def _named(merges: Merges, presets: Iterable[tuple[str, Merges]]) -> str:
+    """Name a choice of emotions: the preset that it is, or its emotions."""
+    return next((name for name, of in presets if of == merges), ",".join(map(_spelt, merges)))
 
 
 def _spelt(merge: tuple[str, tuple[str, ...]]) -> str:
