@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from serbench import api
 from serbench.audio import Recording
-from serbench.audit import copies, self_check
+from serbench.audit import copies, self_check, text_findings
 from serbench.audit.recordings import CUES, digital_silence_s, in_steps, simple_cues, used_bits
-from serbench.audit.setup import Labels, give_away, shuffled, varying
+from serbench.audit.setup import GivenAway, Labels, give_away, shuffled, varying
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.report import outcomes
 
@@ -312,6 +312,45 @@ def test_offsets_that_tell_emotions_are_a_warning_for_they_go_with_level(audit):
     found = audit(with_samples(lambda x: x + 0.2))
     assert found.is_sound
     assert "offset of the samples predicts the emotion" in texts(found, "warning", "level")
+
+
+@pytest.mark.parametrize(("uar", "is_told"), [(0.17, False), (0.23, True)])
+def test_a_field_below_chance_predicts_nothing_though_shuffled_labels_reach_less(uar, is_told):
+    assert GivenAway("offset", uar, 0.14, 0.005, "", chance=0.2).is_certain == is_told
+
+
+def findings_on(index, text):
+    return list(text_findings(index.assign(group=index["speaker"], text=text), "speaker"))
+
+
+def take_of(index):
+    return index["utterance"].str.extract(r"_(\d)\.wav")[0]
+
+
+def test_texts_that_belong_to_one_emotion_each_are_a_warning_that_says_what_to_do(make_index):
+    index = make_index(takes=4)
+    take = take_of(index)
+    (found,) = findings_on(index, take.where(take == "0", index["emotion"] + take))
+    assert (found.level, found.kind) == ("warning", "text")
+    assert "from the text alone UAR is 0.83, 0.33 with shuffled labels (p 0.001)" in found.text
+    assert "1 of 10 texts are said in every emotion (0)" in found.text
+    assert found.text.endswith("by sentence (texts.md), or of common sentences alone (--where text=0)")
+
+
+@pytest.mark.parametrize("text", ["{take}", "{utterance}", "{speaker}"])
+def test_texts_said_in_all_emotions_or_by_one_speaker_give_nothing_away(make_index, text):
+    index = make_index(takes=4).assign(take=take_of)
+    assert findings_on(index, [text.format_map(row) for row in index.to_dict("records")]) == []
+
+
+def test_an_audit_without_texts_says_that_they_are_unknown(audit):
+    assert "whether sentences give the emotion away is unknown" in texts(audit(), "note", "text")
+
+
+def test_an_audit_with_texts_of_one_emotion_each_is_sound_with_a_warning(audit):
+    found = audit(extra="  compose: {text: '{emotion}{take}'}\n")
+    assert found.is_sound
+    assert "from the text alone UAR is 1.00" in texts(found, "warning", "text")
 
 
 def balanced(takes, n_speakers=4):

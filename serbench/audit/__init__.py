@@ -22,6 +22,7 @@ from serbench.corpora.check import Finding, check_copy, copy_findings, damage_fi
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.schema import TARGET_LABELS, Corpus
 from serbench.corpora.tasks import EmotionTask, TargetTask
+from serbench.corpora.texts import sentences
 from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.extract import extract_corpus
 from serbench.progress import Progress, silent
@@ -33,6 +34,8 @@ N_OFFSETS = 8
 """Equal parts that offsets are divided into."""
 SPEAKERS_TELL = 0.05
 """UAR of shuffled labels above chance from which speakers that differ in a field differ in emotions, too."""
+TEXT_TELLS = 0.05
+"""UAR of the text alone above that of shuffled labels from which texts give the emotion away."""
 
 _RAISED = {
     ("confounded", "warning"): "error",
@@ -164,6 +167,7 @@ def _by_groups(
         found = f"{rows['group'].nunique()} test groups and {rows['emotion'].nunique()} emotions that can be read"
         return [Finding("error", "folds", f"{found}: no speaker-independent test is possible")], None
     findings = [*_missing_emotions(rows, corpus), *_setup_findings(rows, corpus.person, heard)]
+    findings += text_findings(rows, corpus.person)
     mapped = rows["emotion"].map({source: target for target, sources in task.merges for source in sources})
     if set(mapped.dropna()) == set(task.emotions):
         rows = rows.assign(emotion=mapped)[mapped.notna()]
@@ -206,6 +210,32 @@ def _setup_findings(rows: pd.DataFrame, person: str, heard: dict[str, Heard]) ->
     yield from (Finding("warning", "level", _follows_level(one)) for one in by_level if one.is_certain)
 
 
+def text_findings(rows: pd.DataFrame, person: str) -> Iterator[Finding]:
+    """Ask whether the sentences alone predict the emotion, as where each emotion has sentences of its own."""
+    if "text" not in rows or rows["text"].isna().all():
+        yield Finding("note", "text", "the entry gives no texts, so whether sentences give the emotion away is unknown")
+        return
+    texts = sentences(rows).fillna("")
+    n_groups = rows["group"].groupby(texts).transform("nunique")
+    # A text of one test group says nothing of the others, nor does it count as one text with such texts elsewhere.
+    values = texts.where((texts != "") & (n_groups > 1), "(of group " + rows["group"] + " only)")
+    (found,) = give_away({"text": list(values)}, _labels(rows, person))
+    if found.is_certain and found.uar - found.expected >= TEXT_TELLS:
+        emotions = rows.groupby("text")["emotion"].nunique()
+        everywhere = emotions.index[emotions == rows["emotion"].nunique()]
+        yield Finding("warning", "text", _text_gives_away(found, len(emotions), sorted(everywhere)))
+
+
+def _text_gives_away(one: GivenAway, n_texts: int, everywhere: Sequence[str]) -> str:
+    common = f"{len(everywhere)} of {n_texts} texts are said in every emotion"
+    return (
+        f"the text gives the emotion away: from the text alone UAR is {one.uar:.2f}, {one.expected:.2f} with shuffled "
+        f"labels (p {one.p:.3f}); {one.example}. {common}{f' ({listed(everywhere)})' if everywhere else ''}. "
+        "A classifier may learn sentences instead of emotions. Report the values by sentence (texts.md)"
+        + (f", or of common sentences alone (--where text={everywhere[0]})" if everywhere else "")
+    )
+
+
 def _level_fields(told: Sequence[Heard]) -> list[dict[str, str]]:
     """Fields that follow from how loud somebody was: offsets in parts of equal size, and clipping."""
     offsets = np.array([one.offset for one in told])
@@ -227,9 +257,9 @@ def _gives_away(one: GivenAway) -> str:
 
 def _follows_level(one: GivenAway) -> str:
     return (
-        f"{one.field} of the samples predicts the emotion: UAR {one.uar:.2f}, {one.expected:.2f} with shuffled labels "
-        f"(p {one.p:.3f}); it goes with the gain of a recording and so with level, a cue of emotion: no error, but no "
-        f"feature should hold it"
+        f"{one.field} of the samples predicts the emotion: UAR {one.uar:.2f}, {one.expected:.2f} with shuffled labels, "
+        f"chance {one.chance:.2f} (p {one.p:.3f}). It goes with the gain of a recording and so with level, a cue of "
+        "emotion: no error, but no feature should hold it"
     )
 
 

@@ -9,7 +9,7 @@ frequent emotion instead would hinge on ties: 30 % of EmoDB's anger at 24 bit wo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,8 @@ MOST_VALUES = 30
 TOGETHER = "all fields together"
 RARE = "(rarer values)"
 
-_AT_ONCE = 50
+_MOST_COUNTS = 2**20
+"""Counts (draws x test groups x values x emotions) that are made at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class GivenAway:
 
     `uar`: to be expected of guesses from it. `expected`: mean UAR of shuffled labels. `p`: share of draws that reach
     `uar`, times the number of fields, at most 1. `example`: the value and emotion that go together most, in words.
+    `chance`: UAR of guessing without any field.
     """
 
     field: str
@@ -53,11 +55,15 @@ class GivenAway:
     expected: float
     p: float
     example: str
+    chance: float
 
     @property
     def is_certain(self) -> bool:
-        """Whether this is hardly by chance."""
-        return self.p <= P_AT_MOST
+        """Whether the field predicts the emotion: above chance, and hardly ever so with shuffled labels.
+
+        Shuffled labels may give less than chance, because the counts of the other groups lack what is guessed.
+        """
+        return self.p <= P_AT_MOST and self.uar > self.chance
 
     @property
     def is_much(self) -> bool:
@@ -99,10 +105,13 @@ def shuffled(truth: np.ndarray, speakers: np.ndarray, *, n: int, seed: int) -> n
 def _test(field: str, values: Sequence[str], labels: Labels, draws: np.ndarray, *, n_fields: int) -> GivenAway:
     names, codes = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
     found = float(_uars(codes, labels, labels.truth[None])[0])
-    by_chance = np.concatenate([_uars(codes, labels, part) for part in _parts(draws)])
+    at_once = max(1, _MOST_COUNTS // ((int(labels.groups.max()) + 1) * len(names) * len(labels.emotions)))
+    parts = (draws[i : i + at_once] for i in range(0, len(draws), at_once))  # for the memory of a large corpus
+    by_chance = np.concatenate([_uars(codes, labels, part) for part in parts])
     p = (1 + np.sum(by_chance >= found - 1e-12)) / (1 + len(by_chance))
     example = _example(names, codes, labels)
-    return GivenAway(field, found, float(by_chance.mean()), min(1.0, float(p) * n_fields), example)
+    chance = 1 / len(labels.emotions)
+    return GivenAway(field, found, float(by_chance.mean()), min(1.0, float(p) * n_fields), example, chance)
 
 
 def _uars(codes: np.ndarray, labels: Labels, draws: np.ndarray) -> np.ndarray:
@@ -120,11 +129,6 @@ def _uars(codes: np.ndarray, labels: Labels, draws: np.ndarray) -> np.ndarray:
     guessed = np.where(of_value > 0, share / np.where(of_value > 0, of_value, 1), 1 / shape[3])
     hits = (counts * guessed).sum(axis=(1, 2))
     return np.asarray((hits / counts.sum(axis=(1, 2))).mean(axis=1))
-
-
-def _parts(draws: np.ndarray) -> Iterator[np.ndarray]:
-    """Some draws at a time, for the memory of a large corpus."""
-    yield from (draws[i : i + _AT_ONCE] for i in range(0, len(draws), _AT_ONCE))
 
 
 def _example(names: np.ndarray, codes: np.ndarray, labels: Labels) -> str:
