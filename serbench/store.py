@@ -121,6 +121,10 @@ class Store:
         """Place of the record of one experiment."""
         return self.root / "experiments" / f"{name}.json"
 
+    def audit(self, corpus: str) -> Path:
+        """Place of what the audit of a corpus found."""
+        return self.root / "audits" / f"{corpus}.json"
+
     @property
     def experiments(self) -> list[Path]:
         """Every experiment's record, by name."""

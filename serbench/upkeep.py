@@ -162,6 +162,7 @@ _KINDS = {
     "mapped features": "features/*/*/rows-*.arrow",
     "failures": "features/*/*/failures.parquet",
     "experiments": "experiments/*.json",
+    "audits": "audits/*.json",
     "tables of the report": "report/*.parquet",
     "provenance": "report/*.json",
 }

@@ -1,6 +1,9 @@
 import functools
 import io
+import itertools
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +12,16 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench import api
+from serbench import api, upkeep
 from serbench.audio import Recording
 from serbench.audit import copies, self_check, text_findings
 from serbench.audit.recordings import CUES, digital_silence_s, in_steps, simple_cues, used_bits
 from serbench.audit.setup import GivenAway, Labels, give_away, shuffled, varying
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.report import outcomes
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import short_words
 
 RATE = 16000
 
@@ -152,7 +158,7 @@ def test_altered_copies_across_speakers_are_one_error_however_they_were_altered(
             write(root / f"{other}_neutral_{take % 4}.wav", samples, rate)
 
     found = audit(change)
-    errors = texts(found, "error", "copies")
+    errors = texts(found, "error", "altered copies")
     assert f"altered copies of one recording under names of different speakers, {len(ALTERED)} times" in errors
     assert "toy/f1_anger_0.wav = toy/f2_neutral_0.wav (correlation" in errors
 
@@ -164,7 +170,7 @@ def test_altered_copies_within_a_speaker_are_a_warning(audit):
 
     found = audit(change)
     assert found.is_sound
-    assert "under names of one speaker, 1 time" in texts(found, "warning", "copies")
+    assert "under names of one speaker, 1 time" in texts(found, "warning", "altered copies")
 
 
 @given(st.integers(0, 10**6), st.sampled_from(sorted(ALTERED)))
@@ -188,9 +194,73 @@ def test_fingerprints_of_long_recordings_are_folded_and_silence_has_none():
     assert copies.nearest_pairs({"a": np.zeros(204), "b": short}) == []
 
 
-def test_three_names_of_one_recording_are_one_group():
-    pairs = [copies.NearCopy("a", "b", 1.0), copies.NearCopy("c", "d", 0.9), copies.NearCopy("b", "c", 0.95)]
-    assert copies.groups_of(pairs) == [["a", "b", "c", "d"]]
+def test_names_of_one_recording_are_one_group_and_a_chain_of_pairs_is_not():
+    pairs = [copies.NearCopy(*pair, 0.97) for pair in ("ab", "bc", "cd")]
+    assert copies.groups_of(pairs) == [["a", "b", "c"], ["c", "d"]]
+    assert copies.groups_of([*pairs, copies.NearCopy("b", "d", 0.99)]) == [["a", "b", "c", "d"]]
+    assert copies.groups_of([]) == []
+
+
+def test_every_pair_of_copies_is_in_a_group_and_every_group_around_one_of_its_members():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        pairs = {tuple(sorted(rng.choice(list("abcdefgh"), 2, replace=False))) for _ in range(10)}
+        groups = copies.groups_of([copies.NearCopy(*map(str, pair), 0.97) for pair in sorted(pairs)])
+        assert all(any(set(pair) <= set(group) for group in groups) for pair in pairs)
+        for group in groups:
+            assert any(all(tuple(sorted((one, other))) in pairs for other in group if other != one) for one in group)
+
+
+def test_distinct_words_of_one_low_voice_are_no_copies_and_altered_copies_of_them_are():
+    voices = {f"{i:02d}": short_words.heard(short_words.word(i)) for i in range(60)}
+    alike = [
+        (copies.correlation(voices[one], voices[other]), copies.copy_from(voices[one], voices[other]))
+        for one, other in itertools.combinations(sorted(voices), 2)
+    ]
+    assert max(found for found, _ in alike) > 0.8  # as hard as the words of TurEV-DB, which reach 0.84
+    assert not [found for found, bound in alike if found >= bound]
+    for i in range(3):
+        for alter in short_words.ALTERED.values():
+            one, other = voices[f"{i:02d}"], short_words.heard(*alter(short_words.word(i)))
+            assert copies.correlation(one, other) >= copies.copy_from(one, other) + 0.01
+
+
+def copy_across_speakers(root):
+    samples, _ = soundfile.read(root / "f1_anger_0.wav")
+    write(root / "m1_neutral_0.wav", 0.5 * trimmed(samples))
+
+
+def test_a_report_tells_of_altered_copies_across_speakers_that_an_audit_found(make_speech, workspace):
+    path = make_speech(copy_across_speakers)
+    place = workspace(path)
+    api.run_grid("toy", api.GridRequest("mfcc", "dummy", emotions="anger,happiness,neutral"), place)
+
+    def notes():
+        return [note for note in api.make_report(place).of("table2-uar")[0].notes if "the audit of toy found" in note]
+
+    assert notes() == []
+    list(api.audit_corpora("toy", place))
+    (note,) = notes()
+    assert (
+        "altered copies of one recording under names of different speakers, 1 time: toy/f1_anger_0.wav = toy/m1" in note
+    )
+    assert upkeep.check_store(place.store()).counts["audits"] == 1
+    write(path.parent / "toy" / "m1_neutral_0.wav", speech(99))
+    api.extract_features("toy", (), place)
+    assert notes() == []
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"seal": "serbench-sha256:0"}', b"\xff"])
+def test_a_damaged_audit_is_told_and_left_out_of_the_report(make_speech, workspace, content):
+    place = workspace(make_speech(copy_across_speakers))
+    api.run_grid("toy", api.GridRequest("mfcc", "dummy", emotions="anger,happiness,neutral"), place)
+    list(api.audit_corpora("toy", place))
+    place.store().audit("toy").write_bytes(content)
+    with pytest.warns(
+        UserWarning, match=r"toy.json: what the audit found cannot be used and is left out; run serbench"
+    ):
+        report = api.make_report(place)
+    assert not [note for note in report.of("table2-uar")[0].notes if "audit" in note]
 
 
 def test_speaker_confounded_with_emotion_is_an_error(audit):

@@ -74,7 +74,8 @@ def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) 
 def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
     """Audit the corpora named, or all on disk, before any of their numbers is believed: each as it is asked for.
 
-    Nothing is written but the index of each. Faults of a copy are findings, where other functions raise.
+    The index of each and the findings are stored, and reports tell of altered copies across speakers. Faults of a copy
+    are findings, where other functions raise.
 
     Raises
     ------

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from serbench import __version__
 from serbench.audit.copies import NearCopy, find_near_copies, groups_of
 from serbench.audit.cues import Baseline, simple_cue_baseline
 from serbench.audit.recordings import Heard, hear_all
 from serbench.audit.setup import TOGETHER, GivenAway, Labels, give_away, varying
-from serbench.corpora.check import Finding, check_copy, copy_findings, damage_findings, silence_findings
+from serbench.corpora.check import ALTERED_COPIES, Finding, check_copy, copy_findings, damage_findings, silence_findings
+from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.schema import TARGET_LABELS, Corpus
 from serbench.corpora.tasks import EmotionTask, TargetTask
@@ -27,6 +29,7 @@ from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.extract import extract_corpus
 from serbench.progress import Progress, silent
 from serbench.protocols import test_groups
+from serbench.sealed import write_json
 from serbench.store import Store
 
 LEVELS = ("error", "warning", "note")
@@ -86,11 +89,11 @@ class AuditOptions:
 
 
 def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progress: Progress = silent) -> CorpusAudit:
-    """Audit a corpus on disk; faults of the copy are findings, too.
+    """Audit a corpus on disk and store what is found; faults of the copy are findings, too.
 
     Raises
     ------
-    StoreError : the index cannot be written.
+    StoreError : the index or the findings cannot be written.
     """
     try:
         check = check_copy(corpus, partial=options.partial)
@@ -106,6 +109,9 @@ def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progres
     findings += _near_copies(done.index, heard, corpus.person, jobs=options.jobs)
     told, baseline = _by_groups(done.index, corpus, heard, options.task)
     ordered = sorted([*findings, *told], key=lambda finding: LEVELS.index(finding.level))
+    # The findings hold for this state of the index; reports show them as long as the index has it.
+    record = {"index": index_fingerprint(done.index), "findings": [dataclasses.asdict(finding) for finding in ordered]}
+    write_json(store.audit(corpus.name), {"corpus": corpus.name, "serbench": __version__, **record})
     return CorpusAudit(corpus.name, tuple(ordered), baseline)
 
 
@@ -143,11 +149,11 @@ def _near_copies(index: pd.DataFrame, heard: dict[str, Heard], person: str, *, j
         if found:
             text = f"altered copies of one recording under names of {whose}, {_counted(len(found), 'time')}: "
             titles = (_group_title(group, altered, rows.loc[group, "emotion"]) for group in found)
-            yield Finding(level, "copies", text + listed(titles))
+            yield Finding(level, ALTERED_COPIES, text + listed(titles))
 
 
 def _group_title(group: Sequence[str], pairs: Sequence[NearCopy], emotions: pd.Series) -> str:
-    least = min(pair.correlation for pair in pairs if pair.one in group)
+    least = min(pair.correlation for pair in pairs if {pair.one, pair.other} <= set(group))
     differ = ", with different emotions" if emotions.nunique(dropna=False) > 1 else ""
     return f"{' = '.join(group)} (correlation {least:.2f}{differ})"
 

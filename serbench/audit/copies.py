@@ -6,7 +6,7 @@ Two steps that can be followed by hand, both at 4 kHz and from 100 to 1850 Hz, w
    the contour is moved, so silence before or after changes nothing, nor does the level. Each recording is held
    against its nearest by fingerprint only.
 2. *Correlation*: the highest normalised cross-correlation of the two waveforms over all shifts, either way up. A copy
-   is what reaches `COPY_FROM`. docs/audit.md has what was measured of both.
+   is what reaches `COPY_FROM`, where little is heard `SHORT_COPY_FROM`. docs/audit.md has what was measured of both.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ import scipy.fft
 
 RATE = 4000
 """Hz at which recordings are compared."""
-COPY_FROM = 0.8
-"""Correlation from which two recordings are one: altered copies reach 0.98 and more, distinct ones 0.51 at most."""
+COPY_FROM = 0.9
+"""Correlation from which two recordings are one: altered copies reach 0.98 and more, distinct sentences 0.51."""
+SHORT_COPY_FROM = 0.95
+"""The same where less than `SHORT_S` is heard: distinct words of one low voice, few harmonics of it, come near 0.95."""
+SHORT_S = 1.0
+"""Seconds of which two recordings that are alike by chance hold enough to differ."""
 NEAREST = 5
 """Recordings that each one is held against, the nearest by fingerprint."""
 
@@ -77,7 +81,11 @@ def find_near_copies(
     pairs = nearest_pairs(prints)
     with ThreadPoolExecutor(jobs) as threads:
         found = threads.map(lambda pair: correlation(voices[pair[0]], voices[pair[1]]), pairs)
-        copies = [NearCopy(*pair, r) for pair, r in zip(pairs, found, strict=True) if r >= COPY_FROM]
+        copies = [
+            NearCopy(one, other, r)
+            for (one, other), r in zip(pairs, found, strict=True)
+            if r >= COPY_FROM and r >= copy_from(voices[one], voices[other])
+        ]
     return sorted(copies, key=lambda copy: (copy.one, copy.other))
 
 
@@ -109,13 +117,36 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return min(best, 1.0)
 
 
+def copy_from(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the correlation from which two recordings are one, by how long the shorter one is heard."""
+    return COPY_FROM if min(_heard_s(one), _heard_s(other)) >= SHORT_S else SHORT_COPY_FROM
+
+
 def groups_of(copies: Sequence[NearCopy]) -> list[list[str]]:
-    """Join pairs into groups of utterances that are one recording, each sorted."""
-    group: dict[str, list[str]] = {}
-    for copy in copies:
-        joined = sorted({*group.get(copy.one, [copy.one]), *group.get(copy.other, [copy.other])})
-        group.update(dict.fromkeys(joined, joined))
-    return sorted(list(names) for names in {tuple(names) for names in group.values()})
+    """Put pairs into groups of utterances that are one recording, each sorted.
+
+    All others of a group are copies of one of its members. A is like B and B like C does not make A and C one: such
+    a chain of words that are a little alike gives two groups. Every pair is in a group.
+    """
+    left = {frozenset((copy.one, copy.other)) for copy in copies}
+    groups = []
+    while left:
+        partners: dict[str, set[str]] = {}
+        for one, other in map(sorted, left):
+            partners.setdefault(one, set()).add(other)
+            partners.setdefault(other, set()).add(one)
+        centre = min(partners, key=lambda name: (-len(partners[name]), name))
+        group = {centre, *partners[centre]}
+        left = {pair for pair in left if not pair <= group}
+        groups.append(sorted(group))
+    return sorted(groups)
+
+
+def _heard_s(voice: np.ndarray) -> float:
+    """Seconds from the first to the last sample that is 30 dB below the peak or louder."""
+    level = np.abs(voice)
+    loud = np.flatnonzero(level > 0.03 * level.max(initial=0))
+    return float(loud[-1] - loud[0]) / RATE if len(loud) else 0.0
 
 
 def _band(spectrum: np.ndarray, n: int) -> np.ndarray:

@@ -25,6 +25,9 @@ SHORTEST_S = 0.025
 FEW = 50
 """Utterances of an emotion below which a note says so."""
 
+ALTERED_COPIES = "altered copies"
+"""Kind of the findings on recordings that are one, but not byte by byte."""
+
 Value = TypeVar("Value", int, str)
 
 

@@ -15,6 +15,7 @@ from serbench import __version__
 from serbench.errors import StoreError, listed
 from serbench.progress import Progress, silent
 from serbench.report.across import Curve, curves, transfer_tables
+from serbench.report.audited import with_audits
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
@@ -110,14 +111,14 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
     ------
     StoreError : no cells, or a cell's record or an index is damaged.
     """
-    cells = against_chance(keep_comparable(load_outcomes(store)))
+    indexes = read_indexes(store)
+    cells = against_chance(with_audits(keep_comparable(load_outcomes(store)), indexes, store))
     places = {name: i for i, name in enumerate(row_order)}
 
     def order(name: str) -> int:
         return places.get(name, len(places))
 
     found = matrices(cells, order)
-    indexes = read_indexes(store)
     tables = [data_table(indexes)]
     compared = [(matrix, contests(matrix)) for matrix in found]
     tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
