@@ -79,6 +79,22 @@ def test_speaker_confounded_with_emotion_is_a_warning(make_corpus):
     assert "speaker and emotion are confounded (4 of 4 have one emotion only)" in texts(result, "warning")
 
 
+def test_speakers_that_differ_in_case_only_are_a_warning_with_what_to_write(make_corpus):
+    def make(**options):
+        path = make_corpus(**options)
+        path.write_text(path.read_text().replace("[fm]", "[fmM]").replace("m: male", "m: male, M: male"))
+        return path
+
+    result = check(make, change=lambda root: (root / "m1_anger_0.wav").rename(root / "M1_anger_0.wav"))
+    told = texts(result, "warning")
+    assert "speakers whose names differ in case only: M1 and m1. If they are one person, write" in told
+    assert "`values: {speaker: {m1: M1}}`" in told
+
+
+def test_speakers_that_differ_otherwise_are_no_warning(make_corpus):
+    assert "differ in case" not in texts(check(make_corpus), "warning")
+
+
 def test_emotion_missing_for_a_speaker_is_noted(make_corpus):
     result = check(make_corpus, change=lambda root: [path.unlink() for path in root.glob("m2_anger*")])
     assert "1 of 4 speakers lack an emotion: m2 lacks anger" in texts(result, "note")

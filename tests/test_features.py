@@ -1,17 +1,27 @@
 import gc
 import os
+import re
+import sys
+import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from serbench.audio import decode, to_mono
 from serbench.errors import FeatureError, UnknownNameError
 from serbench.features import FEATURE_SETS, find_feature_set, smile
 from serbench.features.own import read_own_features
+
+sys.path.insert(0, str(Path(__file__).parent / "independent"))
+import features_by_the_page
+
+PAGE = (Path(__file__).parent.parent / "docs" / "features.md").read_text("utf-8")
 
 
 def speech(seconds=1.0, seed=0):
@@ -239,6 +249,46 @@ def test_bad_tables_of_own_features_are_refused(tmp_path, columns, name, message
     pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
     with pytest.raises(FeatureError, match=message):
         read_own_features(tmp_path / name)
+
+
+def test_ids_of_own_features_are_brought_to_the_form_of_those_of_an_index(tmp_path):
+    written = [unicodedata.normalize("NFD", "toy/jeté.wav"), "toy/b.wav"]
+    pd.DataFrame({"utterance": written, "x": [1.0, 2.0]}).to_csv(tmp_path / "mine.csv", index=False)
+    own = read_own_features(tmp_path / "mine.csv")
+    assert own.utterances == ("toy/b.wav", unicodedata.normalize("NFC", "toy/jeté.wav"))
+    both = [*written, unicodedata.normalize("NFC", "toy/jeté.wav")]
+    pd.DataFrame({"utterance": both, "x": 1.0}).to_csv(tmp_path / "twice.csv", index=False)
+    with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/jeté\.wav"):
+        read_own_features(tmp_path / "twice.csv")
+
+
+RECORDINGS = {
+    "16 kHz": (16000, 1, 1.3),
+    "44.1 kHz, stereo, too loud once resampled": (44100, 2, 1.1),
+    "fewer frames than a delta is wide": (16000, 1, 0.05),
+    "one frame": (16000, 1, 0.032),
+}
+
+
+@pytest.mark.parametrize("kind", RECORDINGS)
+def test_mfcc_is_what_the_page_on_features_says_to_the_last_bit(tmp_path, kind):
+    rate, channels, seconds = RECORDINGS[kind]
+    rng = np.random.default_rng(5)
+    samples = np.clip(rng.normal(0, 0.6, (round(seconds * rate), channels)), -1, 1)
+    soundfile.write(str(tmp_path / "a.wav"), samples, rate, subtype="PCM_16")
+    mine = find_feature_set("mfcc")
+    extractor = mine.open()
+    row = extractor(to_mono(decode(tmp_path / "a.wav"), mine.sampling_rate))
+    np.testing.assert_array_equal(row, features_by_the_page.mfcc(str(tmp_path / "a.wav")))
+    assert list(extractor.columns) == features_by_the_page.names()
+    place = {"librosa": librosa, "numpy": np, "mono": features_by_the_page.samples_of(str(tmp_path / "a.wav"))}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        exec(block, place)
+    np.testing.assert_array_equal(row, place["features"])
+
+
+def test_the_page_on_features_names_every_feature_set():
+    assert [name for name in FEATURE_SETS if name not in PAGE] == []
 
 
 def test_absent_table_is_an_error(tmp_path):

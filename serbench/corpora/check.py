@@ -5,6 +5,7 @@ Headers are read always; samples only in a deep check. Nothing is written.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,7 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
     text = confounded(labelled, person)
     if text:
         yield Finding("warning", "confounded", f"{text}: what a classifier learns of one may be the other")
+    yield from _case_findings(scan)
     counts = labelled.groupby([person, "emotion"]).size().unstack(fill_value=0)
     lacking = [f"{str(p).rpartition('/')[2]} lacks {', '.join(row.index[row == 0])}" for p, row in counts.iterrows()]
     lacking = [line for line in lacking if not line.endswith("lacks ")]
@@ -173,6 +175,19 @@ def _label_findings(scan: Scan) -> Iterator[Finding]:
     few = [f"{emotion} ({n})" for emotion, n in labelled["emotion"].value_counts().items() if n < FEW]
     if few:
         yield Finding("note", "counts", f"emotions with fewer than {FEW} utterances: {listed(few)}")
+
+
+def _case_findings(scan: Scan) -> Iterator[Finding]:
+    """Name people whose names differ in case or form of Unicode only: often one person, who trains and is tested."""
+    person = scan.corpus.person
+    names = sorted(name.removeprefix(f"{scan.corpus.name}/") for name in scan.table[person].dropna().unique())
+    same = _by({name: unicodedata.normalize("NFKC", name).casefold() for name in names})
+    alike = [of for of in same.values() if len(of) > 1]
+    if alike:
+        first, *others = alike[0]
+        entry = f"`values: {{{person}: {{{', '.join(f'{other}: {first}' for other in others)}}}}}`"
+        text = f"{person}s whose names differ in case only: {listed(map(' and '.join, alike))}"
+        yield Finding("warning", f"{person}s", f"{text}. If they are one person, write {entry} into the entry")
 
 
 def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Finding]:

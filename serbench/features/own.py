@@ -1,6 +1,7 @@
 """A user's own features: a parquet or CSV file with an `utterance` column and one number per feature.
 
-Ids are those of the index (`serbench folds CORPUS` lists them). The file's content is its key.
+Ids are those of the index (`serbench folds CORPUS` lists them), in any form of Unicode: they are brought to NFC, as
+those of the index are. The file's content is its key.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _with_ids(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
         raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
     if frame["utterance"].isna().any():
         raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
-    ids = frame["utterance"].astype(str)
+    ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
     if ids.duplicated().any():
         raise FeatureError(
             where, f"utterances that occur twice: {listed(ids[ids.duplicated()])}", "one row per utterance"
