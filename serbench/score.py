@@ -173,7 +173,7 @@ def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
 
 def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
     """Say which state of a corpus a cell is of, and what every table must tell of it."""
-    note = confounded(task_index(data, task), data.corpus.person)
+    notes = [data.note, confounded(task_index(data, task), data.corpus.person)]
     return {
         "inner_title": UNKNOWN,
         "refused": "",
@@ -185,7 +185,7 @@ def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[
         "sources": {"id": [], "emotion": []},
         "partial": data.partial,
         "partials": {data.corpus.name: data.partial} if data.partial else {},
-        "notes": [note] if note else [],
+        "notes": [note for note in notes if note],
         "persons": {data.corpus.name: data.corpus.person},
     }
 

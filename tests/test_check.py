@@ -145,3 +145,7 @@ def test_speaker_of_two_genders_is_a_warning_and_a_note_of_every_cell(make_corpu
     request = api.GridRequest(classifiers="dummy", emotions="anger,happiness,neutral")
     for cell in api.plan_grid("toy", request, workspace(path), dry_run=True).plan.cells:
         assert told in cell.record["notes"][0]
+    folds = api.list_folds("toy", request, workspace(path))
+    folds.assign(prediction=folds["emotion"]).to_csv(path.parent / "mine.csv", index=False)
+    (scored,) = api.score_predictions(path.parent / "mine.csv", request, workspace(path))
+    assert told in scored.record["notes"][0]

@@ -68,6 +68,11 @@ def score(place, tmp_path):
     return run
 
 
+def test_available_is_scored_as_the_emotions_that_the_corpus_has(folds, score):
+    (scored,) = score(folds, request=api.GridRequest(task="available"))
+    assert scored.cell.task == "anger,happiness,neutral"
+
+
 def outside_cells(place):
     return [path for path in place.store().cells if "outside" in read_json(path)]
 

@@ -208,7 +208,7 @@ def score_predictions(
     extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
     if extracted.refused:
         raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
-    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial) for e in extracted.done]
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
     task = task.for_corpora([d.corpus for d in data])
     scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
     return record_scores(scored, workspace.store())
