@@ -27,7 +27,7 @@ from serbench.corpora import catalogue as catalogue_module
 from serbench.corpora.catalogue import build_catalogue, parse_document
 from serbench.corpora.folder import Folder
 from serbench.corpora.labels import scan_corpus
-from serbench.corpora.patterns import Matcher, MatchError, compile_pattern
+from serbench.corpora.patterns import compile_pattern, hits
 from serbench.corpora.tables import read_table_of_strings
 from serbench.errors import SerbenchError
 from serbench.features.own import read_own_features
@@ -502,6 +502,8 @@ PIECES += [
     ".",
     "\\d",
     "\\w",
+    "\\W",
+    "\\s",
     "\\b",
     "\\1",
     "a",
@@ -526,15 +528,10 @@ PIECES += [
 def test_any_pattern(survives, pattern, text):
     def match():
         try:
-            compile_pattern(pattern)
+            compiled = compile_pattern(pattern)
         except ValueError:
             return
-        matcher = Matcher(pattern)
-        for match in (matcher.search, matcher.hits):
-            try:
-                match(text)
-            except MatchError:
-                return
+        hits(compiled, text)
 
     survives(match)
 

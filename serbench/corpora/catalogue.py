@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from serbench.corpora.contradictions import NAME, Place, contradictions
 from serbench.corpora.schema import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
-from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean
+from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
 from serbench.files import read_whole
 
 TASKS = "tasks"
@@ -96,6 +97,8 @@ class _Merged:
 def load_catalogue(extra: Path | None = None) -> Catalogue:
     """Load the built-in catalogue and, over it, `extra` or else a `corpora.yaml` in the working directory.
 
+    A warning says that the file of the working directory is used, because nobody asked for it by name.
+
     Raises
     ------
     ConfigError : with every fault of every file.
@@ -104,6 +107,9 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     documents = [parse_document(_built_in_path())]
     if local is not None and local.resolve() != _built_in_path().resolve():
         documents.append(parse_document(local))
+        if extra is None:
+            entries = listed(documents[-1].entries)
+            warnings.warn(f"the corpora.yaml of the working directory is used ({entries})", stacklevel=2)
     return build_catalogue(documents)
 
 

@@ -11,14 +11,14 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.catalogue import root_of
 from serbench.corpora.folder import Folder
-from serbench.corpora.patterns import SCAN_S, TEXT_S, Matcher, MatchError
+from serbench.corpora.patterns import MatchError, compile_pattern, hits
 from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.errors import LISTED_AT_MOST, CorpusError, Fault, did_you_mean, listed, printable
 from serbench.files import read_whole
@@ -122,14 +122,14 @@ def _recordings(corpus: Corpus, folder: Folder) -> list[str]:
 
 def _read_paths(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
     assert isinstance(corpus.labels, PathLabels)
-    matcher = _matcher(corpus, corpus.labels.pattern)
-    hits = {file: _matched(matcher.hits, file, corpus, place=f"'{printable(file)}'") for file in files}
-    odd = [file for file, found in hits.items() if len(found) != 1]
+    pattern = _compiled(corpus, corpus.labels.pattern)
+    matched = {file: _matched(pattern, file, corpus, place=f"'{printable(file)}'") for file in files}
+    odd = [file for file, found in matched.items() if len(found) != 1]
     if odd:
         found = f"{len(odd)} of {len(files)} paths do not match exactly once ({listed(map(printable, odd))})"
         todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
         faults.append(Fault(f"{corpus.name}.labels.pattern", found, "one hit in each path", todo))
-    return [{**_texts(found[0].groupdict()), "file": file} for file, found in hits.items() if len(found) == 1]
+    return [{**_texts(found[0]), "file": file} for file, found in matched.items() if len(found) == 1]
 
 
 def _read_table(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
@@ -151,7 +151,7 @@ def _read_table(corpus: Corpus, folder: Folder, files: Sequence[str], faults: li
 def _read_lines(corpus: Corpus, folder: Folder, files: Sequence[str], faults: list[Fault]) -> list[Names]:
     labels = corpus.labels
     assert isinstance(labels, LineLabels)
-    matcher = _matcher(corpus, labels.pattern)
+    pattern = _compiled(corpus, labels.pattern)
     rows: list[Names] = []
     annotations = folder.files([labels.files], key="labels.files")
     where = f"{corpus.name}.labels"
@@ -162,13 +162,13 @@ def _read_lines(corpus: Corpus, folder: Folder, files: Sequence[str], faults: li
     barren = []
     for name in annotations:
         try:
-            hits = _hits(corpus, matcher, folder.root / name, name=printable(name))
+            read = _read_annotation(corpus, pattern, folder.root / name, name=printable(name))
         except OSError as error:
             found = f"{printable(name)} cannot be read ({error.strerror})"
             faults.append(Fault(f"{where}.files", found, "a text file"))
             continue
-        rows += hits
-        if not hits:
+        rows += read
+        if not read:
             barren.append(name)
     if barren:
         names = listed(map(printable, barren))
@@ -177,29 +177,28 @@ def _read_lines(corpus: Corpus, folder: Folder, files: Sequence[str], faults: li
     return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
 
 
-def _hits(corpus: Corpus, matcher: Matcher, path: Path, *, name: str) -> list[Names]:
+def _read_annotation(corpus: Corpus, pattern: Any, path: Path, *, name: str) -> list[Names]:
     """Match the lines of an annotation file."""
     assert isinstance(corpus.labels, LineLabels)
     text = read_whole(path, at_most=MOST_ANNOTATION_BYTES).decode(corpus.labels.encoding, errors="replace")
     tried = (
-        _matched(matcher.search, line, corpus, place=f"line {n} of {name}")
+        _matched(pattern, line, corpus, place=f"line {n} of {name}")
         for n, line in enumerate(text.splitlines(), start=1)
     )
-    return [_texts(hit.groupdict()) for hit in tried if hit]
+    return [_texts(found[0]) for found in tried if found]
 
 
-def _matched(match: Callable[[str], Any], text: str, corpus: Corpus, *, place: str) -> Any:
+def _matched(pattern: Any, text: str, corpus: Corpus, *, place: str) -> list[dict[str, str | None]]:
     try:
-        return match(text)
+        return hits(pattern, text)
     except MatchError as error:
-        todo = "Repeat no group that itself repeats, as (a+)+ does; say [^_]+ or \\d+ rather than .*"
-        wanted = f"a decision within {TEXT_S:g} s for each text and {SCAN_S:g} s for all"
-        raise CorpusError([Fault(f"{corpus.name}.labels.pattern", f"on {place}: {error}", wanted, todo)]) from error
+        where = f"{corpus.name}.labels.pattern"
+        raise CorpusError([Fault(where, f"on {place}: {error}", "paths and lines of labels")]) from error
 
 
-def _matcher(corpus: Corpus, pattern: str) -> Matcher:
+def _compiled(corpus: Corpus, pattern: str) -> Any:
     try:
-        return Matcher(pattern)
+        return compile_pattern(pattern)
     except ValueError as error:  # an entry made in Python, past the checks of corpora.yaml
         raise CorpusError([Fault(f"{corpus.name}.labels.pattern", f"'{pattern}' ({error})", "a pattern")]) from error
 

@@ -1,118 +1,113 @@
-"""Patterns of corpora.yaml: Python's own regular expressions, matched against a clock.
+"""Patterns of corpora.yaml: regular expressions that RE2 matches, in time linear in the text.
 
-A pattern such as `(a+)+$` takes longer than the universe lasts on a text it just misses, and `re` cannot be stopped.
-The regex package can. It knows more than `re` does, recursion and inexact matching for example; a pattern must be one
-of `re` all the same, so that it means what Python's documentation says (docs/decisions/0009).
+A pattern is one that both Python's `re` and RE2 read, and it means what Python's documentation says. RE2 has no
+look-around and no back-references; that is why no pattern and no text makes it slow (docs/decisions/0009).
 """
 
 from __future__ import annotations
 
-import functools
-import math
+import itertools
 import re
-import time
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import regex
+import re2
+
+from serbench.errors import printable
 
 LONGEST_PATTERN = 2_000
-"""Characters of a pattern. The clock is not looked at while a literal text is searched for, so both are kept short."""
+"""Characters of a pattern."""
 
 LONGEST_TEXT = 10_000
 """Characters of a path or line that a pattern is matched against."""
 
-TEXT_S = 1.0
-"""Seconds that one text may take, of processor time."""
+MOST_GROUPS = 50
+"""Groups of a pattern: the time of a match grows with their number."""
 
-SCAN_S = 30.0
-"""Seconds that all texts of a corpus may take, of processor time."""
+_MOST_BYTES = 2**20
+"""Memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this."""
 
-_MOST_STATES = 2_000_000
-"""Length times all counts: `((a{1000}){1000}){1000}` is short and takes gigabytes once compiled."""
-
-_COUNT = re.compile(r"\{(\d*)(?:,(\d*))?\}")
-# Plain characters in `re`; the regex package takes them for inexact matching and for named classes.
+# RE2's own classes know ASCII only; these are Python's, and combining marks count as letters (names on old Macs).
+_CLASSES = {"d": r"\p{Nd}", "w": r"\pL\pM\pN_", "s": r"\s\v\pZ"}
+_TOKEN = re.compile(r"\\(.)|\[\^?\]?|\]", re.DOTALL)
+# What one of the two packages takes for plain characters.
 _OTHERWISE = (
-    (re.compile(r"(?<!\\)(?:\\\\)*\{[^{}a-zA-Z]*[deis]\s*(?:[<+:,}]|\d)"), "a { that opens no count; write it \\{"),
     (re.compile(r"\[:\^?\w+:\]"), "a named class; write its characters, or \\[ for a bracket"),
+    (re.compile(r"(?<!\\)\{,\d*\}"), "a count without its lower end; write {0,"),
+    (re.compile(r"(?<!\\)\{\d*,?\d{5}"), "a count above 1000; use + or * where the number does not matter"),
 )
 
 
 class MatchError(Exception):
-    """A text could not be matched, for the reason in its message."""
+    """A text is not matched, for the reason in its message."""
 
 
-@functools.lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> regex.Pattern[str]:
-    """Compile a pattern of `re` with the regex package.
+def compile_pattern(pattern: str) -> Any:
+    """Compile a pattern with RE2.
 
     Raises
     ------
-    ValueError : it is none, or needs more memory or time than a pattern should; the text says why.
+    ValueError : it is no pattern, or RE2 does not know what it needs, or it is too large; the text says why.
 
     >>> compile_pattern("(?P<speaker>[0-9]+)_(?P<take>[a-z])").groupindex["take"]
     2
     """
-    _check_size(pattern)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what Python finds ambiguous, the two packages may read differently
-            re.compile(pattern)
-            return regex.compile(pattern, regex.VERSION0)
-    except (re.error, regex.error, OverflowError, Warning) as error:
-        raise ValueError(str(error)) from error
-    except RecursionError as error:
-        raise ValueError("groups nested too deeply") from error
-
-
-def _check_size(pattern: str) -> None:
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"{len(pattern)} characters, at most {LONGEST_PATTERN} are read")
-    counts = [max(int(n or 0) for n in (hit["low"], hit["high"])) for hit in _counts(pattern)]
-    if math.prod(max(1, n) for n in counts) * len(pattern) > _MOST_STATES:
-        raise ValueError("its counts in braces multiply to too many; use + or * where the number does not matter")
     for syntax, reason in _OTHERWISE:
         if syntax.search(pattern):
             raise ValueError(reason)
+    options = re2.Options()
+    options.max_mem, options.log_errors = _MOST_BYTES, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what Python finds ambiguous, RE2 may read differently
+            n_groups = re.compile(pattern).groups
+        compiled = re2.compile(_for_re2(pattern), options)
+    except (re.error, OverflowError, UnicodeEncodeError, Warning) as error:
+        raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("groups nested too deeply") from error
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace")
+        todo = "RE2 knows no look-around and no back-references, and no count above 1000"
+        raise ValueError(f"{reason}; {todo} (docs/decisions/0009)") from error
+    if n_groups > MOST_GROUPS:
+        raise ValueError(f"{n_groups} groups, at most {MOST_GROUPS} are read")
+    return compiled
 
 
-def _counts(pattern: str) -> Iterator[dict[str, str]]:
-    for hit in _COUNT.finditer(pattern):
-        # More digits than Python turns into a number are too many anyway.
-        yield {"low": (hit[1] or "")[:12], "high": (hit[2] or "")[:12]}
+def _for_re2(pattern: str) -> str:
+    """Write out the classes that RE2 knows for ASCII only."""
+    is_set = False
+    parts, end = [], 0
+    for token in _TOKEN.finditer(pattern):
+        parts.append(pattern[end : token.start()])
+        end = token.end()
+        letter = token[1] or ""
+        written = token[0]
+        if letter.lower() in _CLASSES:
+            inner = _CLASSES[letter.lower()]
+            if letter.isupper() and is_set:
+                raise ValueError(f"\\{letter} within brackets; write the characters")
+            written = inner if is_set else f"[{'^' if letter.isupper() else ''}{inner}]"
+        elif letter in ("b", "B") and not is_set:
+            raise ValueError(f"\\{letter}, which RE2 knows for ASCII only; write the characters that end the word")
+        elif letter == "Z":
+            written = r"\z"
+        elif not letter:
+            is_set = not token[0].endswith("]") if is_set else token[0].startswith("[")
+        parts.append(written)
+    return "".join([*parts, pattern[end:]])
 
 
-class Matcher:
-    """A compiled pattern with the time that a scan has left for it."""
+def hits(pattern: Any, text: str) -> list[dict[str, str | None]]:
+    """Return the groups of the first hit of a compiled pattern in a text, and of the second if there is one.
 
-    def __init__(self, pattern: str) -> None:
-        self.pattern = compile_pattern(pattern)
-        self.left_s = SCAN_S
-
-    def search(self, text: str) -> regex.Match[str] | None:
-        """Return the first hit in a text; `MatchError` where it takes too long."""
-        hit: regex.Match[str] | None = self._timed(lambda s: self.pattern.search(text, timeout=s), text)
-        return hit
-
-    def hits(self, text: str) -> list[regex.Match[str]]:
-        """Return all hits in a text; `MatchError` where it takes too long."""
-        found: list[regex.Match[str]] = self._timed(lambda s: list(self.pattern.finditer(text, timeout=s)), text)
-        return found
-
-    def _timed(self, match: Callable[[float], Any], text: str) -> Any:
-        if len(text) > LONGEST_TEXT:
-            raise MatchError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
-        if self.left_s <= 0:
-            raise MatchError(f"more than {SCAN_S:g} s in all")
-        limit_s = min(TEXT_S, self.left_s)
-        started = time.process_time()
-        try:
-            return match(limit_s)
-        except TimeoutError as error:
-            raise MatchError(f"no end after {limit_s:.1f} s") from error
-        except MemoryError as error:
-            raise MatchError("memory without bound") from error
-        finally:
-            self.left_s -= time.process_time() - started
+    Raises
+    ------
+    MatchError : the text is too long.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise MatchError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
+    return [hit.groupdict() for hit in itertools.islice(pattern.finditer(printable(text)), 2)]
