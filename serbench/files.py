@@ -67,42 +67,50 @@ def read_whole(path: Path, *, at_most: int) -> bytes:
     return content
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
+def read_parquet(path: Path, *, most_rows: int | None = None, most_bytes: int = MOST_PARQUET_BYTES) -> pd.DataFrame:
     """Read the flat columns of a parquet file; columns of lists or blocks come empty, as nothing here needs them.
+
+    Parameters
+    ----------
+    most_rows, most_bytes : rows, and bytes in memory, that the reader expects at most.
 
     Raises
     ------
     OSError : no such file, or no file.
-    ValueError : no parquet, damaged, of doubled columns, or larger than the limits above.
+    ValueError : no parquet, damaged, of doubled columns, or larger than the limits.
     """
     check_regular(path)
     try:
-        return _read_parquet(path)
+        return _read_parquet(path, most_rows, most_bytes)
     except (OSError, ValueError):
         raise
     except Exception as error:  # pyarrow and pandas raise whatever comes of a file that was made up
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, most_rows: int | None, most_bytes: int) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        names = _columns(file.schema_arrow.names, file.metadata.num_rows)
+        n_rows = file.metadata.num_rows
+        if most_rows is not None and n_rows > most_rows:
+            raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
+        names = _columns(file.schema_arrow.names, n_rows)
         useless = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
         texts = [column.path for column in file.schema if column.physical_type == "BYTE_ARRAY"]
     flat = [name for name in names if name not in useless]
     with pq.ParquetFile(path, read_dictionary=texts) as file:  # text stays a dictionary until its size is known
-        frame = _written_out(file, flat)
+        frame = _written_out(file, flat, most_bytes)
     return frame.assign(**dict.fromkeys(useless)) if useless else frame
 
 
-def _written_out(file: Any, columns: Sequence[str]) -> pd.DataFrame:
+def _written_out(file: Any, columns: Sequence[str], most_bytes: int) -> pd.DataFrame:
     """Read columns of a parquet file batch by batch, as long as they are small enough."""
     import pyarrow as pa
 
     batch_size = max(1, _BATCH_VALUES // max(1, len(columns)))
-    batches = list(_within_bounds(file.iter_batches(batch_size=batch_size, columns=columns, use_threads=False)))
+    read = file.iter_batches(batch_size=batch_size, columns=columns, use_threads=False)
+    batches = list(_within_bounds(read, most_bytes))
     schema = pa.schema([f for f in file.schema_arrow if f.name in columns], file.schema_arrow.metadata)
     table = pa.Table.from_batches(batches) if batches else schema.empty_table()
     decoded = [_decoded(column) for column in table.columns]
@@ -121,13 +129,13 @@ def _columns(names: Sequence[str], n_rows: int) -> Sequence[str]:
     return names
 
 
-def _within_bounds(batches: Iterator[Any]) -> Iterator[Any]:
+def _within_bounds(batches: Iterator[Any], most_bytes: int) -> Iterator[Any]:
     size = 0
     for batch in batches:
         batch.validate(full=True)
         size += sum(map(_size_as_text, batch.columns))
-        if size > MOST_PARQUET_BYTES:
-            raise ValueError(f"more than {MOST_PARQUET_BYTES} bytes once unpacked")
+        if size > most_bytes:
+            raise ValueError(f"more than {most_bytes} bytes once unpacked")
         yield batch
 
 

@@ -23,7 +23,10 @@ NEEDED = ("utterance", "prediction")
 OPTIONAL = ("basis", "fold")
 
 MOST_BYTES = 2**28
-"""Bytes of a file of predictions."""
+"""Bytes of a file of predictions, on disk and as a table in memory."""
+
+MOST_ROWS = 500_000
+"""Rows of a file of predictions: more than any corpus has utterances."""
 
 _DELIMITERS = ",;\t"
 _START = "Start from the table that `serbench folds` writes"
@@ -102,7 +105,10 @@ def _csv_rows(content: bytes) -> list[Row]:
             continue
         if len(fields) != len(header):
             raise ValueError(f"line {reader.line_num} has {len(fields)} fields, the header {len(header)}")
-        rows.append((f"line {reader.line_num}", dict(zip(header, fields, strict=True))))
+        if len(rows) == MOST_ROWS:
+            raise ValueError(f"more than {MOST_ROWS} rows")
+        row = zip(header, fields, strict=True)
+        rows.append((f"line {reader.line_num}", {name: field for name, field in row if name in (*NEEDED, *OPTIONAL)}))
     return rows
 
 
@@ -113,7 +119,7 @@ def _delimiter(text: str) -> str:
 
 
 def _parquet_rows(path: Path) -> list[Row]:
-    frame = read_parquet(path)
+    frame = read_parquet(path, most_rows=MOST_ROWS, most_bytes=MOST_BYTES)
     frame = frame.reset_index() if frame.index.name == "utterance" else frame
     _check_header([str(name) for name in frame.columns])
     kept = frame[[name for name in (*NEEDED, *OPTIONAL) if name in frame]]

@@ -7,6 +7,8 @@ import unicodedata
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -489,3 +491,22 @@ def test_recordings_that_cannot_be_read_are_in_no_fold_and_asked_of_nobody(make_
     report = api.make_report(place)
     assert report.scores["n_missing"].tolist() == [1] * len(report.scores)
     assert "toy/f1_anger_0.wav" in set(report.long["missing"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "text", "reason"),
+    [(500_001, "a", "500001 rows, at most 500000 are read"), (400_000, "a" * 1000, "bytes once unpacked")],
+)
+def test_small_parquet_of_many_rows_is_refused_before_it_fills_the_memory(tmp_path, rows, text, reason):
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+    pq.write_table(pa.table({"utterance": column, "prediction": column}), tmp_path / "mine.parquet")
+    assert (tmp_path / "mine.parquet").stat().st_size < 100_000
+    with pytest.raises(ScoreError, match=reason):
+        read_prediction_file(tmp_path / "mine.parquet")
+
+
+def test_csv_of_many_rows_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("serbench.predictions.MOST_ROWS", 2)
+    (tmp_path / "mine.csv").write_text("utterance,prediction\n" + "a/1,anger\n" * 3)
+    with pytest.raises(ScoreError, match="more than 2 rows"):
+        read_prediction_file(tmp_path / "mine.csv")

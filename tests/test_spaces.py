@@ -1,3 +1,6 @@
+import itertools
+from pathlib import Path
+
 import pytest
 
 from serbench.classifiers import CLASSIFIERS
@@ -51,9 +54,34 @@ def test_standard_space_is_the_classifiers_own():
         ("knn: {default: {k: 7}, settings: [{k: 1}]}", "one of them the default"),
         ("knn: {values: [1]}", "a block with `settings`"),
         ("svc: {settings: [{kernel: linear, C: -1}]}", "The 'C' parameter of SVC must be a float in the range"),
-        ("[]", "no classifiers"),
+        ("[]", "no block of classifiers"),
+        ("{}", "no classifiers"),
+        ("svc: {settings: [{kernel: linear, C: " + "[" * 900 + "]" * 900 + "}]}", "nested without end"),
+        (
+            "a: &a [1, 1, 1]\n" + "".join(f"{y}: &{y} [{f'*{x},' * 9}]\n" for x, y in itertools.pairwise("abcdefg")),
+            "20000 values",
+        ),
+        ("knn: {settings: [{k: " + str(list(range(3000))) + "}]}", "3000 settings. Expected at most 1000"),
+        (
+            f"svc: {{settings: [{{kernel: rbf, C: {list(range(3000))}, gamma: {list(range(3000))}}}]}}",
+            "9000000 settings",
+        ),
+        ("knn: {default: k, settings: [{k: 1}]}", "knn.default: k. Expected a setting such as"),
+        ("knn: {settings: [{k: 1}], settings: [{k: 2}]}", "the key 'settings' a second time"),
+        ("knn: {settings: [{k: 2026-99-99}]}", "'2026-99-99'. Expected a value that YAML can read"),
     ],
 )
 def test_faults_of_a_file_of_spaces_are_named(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         read_spaces(write(tmp_path, text))
+
+
+def test_file_of_spaces_that_never_ends_is_not_read():
+    with pytest.raises(ConfigError, match=r"/dev/zero: cannot be read \(a device, not a file\)"):
+        read_spaces(Path("/dev/zero"))
+
+
+def test_values_keep_the_types_that_yaml_gives_them(tmp_path):
+    space = read_spaces(write(tmp_path, "knn: {settings: [{k: [1, 3]}]}"))["knn"]
+    assert [type(setting["k"]) for setting in space.settings] == [int, int]
+    assert space.name == "custom-945aeb20"

@@ -12,19 +12,22 @@ A list of values stands for one setting each, combined in the order written::
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from serbench.classifiers import Classifier, Setting, find_classifier
 from serbench.classifiers.record import is_plain
+from serbench.documents import parse_document, short, typed_value_of
 from serbench.errors import ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
 from serbench.keys import digest
 
 STANDARD = "standard"
+
+MOST_SETTINGS = 1000
+"""Settings of one classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,11 @@ def read_spaces(path: Path) -> dict[str, Space]:
     ------
     ConfigError : with every fault of the file, unknown classifiers and parameters included.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([Fault(str(path), f"cannot be read ({error})", "a YAML file of spaces")]) from error
+    content = parse_document(path, holds="classifiers", value_of=typed_value_of).entries
     faults: list[Fault] = []
-    if not isinstance(content, dict) or not content:
+    if not content:
         raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])
-    spaces = {str(name): _space(path.name, str(name), block, faults) for name, block in content.items()}
+    spaces = {name: _space(path.name, name, block, faults) for name, block in content.items()}
     if faults:
         raise ConfigError(faults)
     return spaces
@@ -74,12 +74,21 @@ def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
         or not isinstance(block.get("settings"), list)
         or set(block) - {"settings", "default"}
     ):
-        faults.append(Fault(where, f"{block}", "a block with `settings`, a list, and perhaps `default`"))
+        faults.append(Fault(where, short(f"{block}"), "a block with `settings`, a list, and perhaps `default`"))
+        return empty
+    n_settings = sum(_n_settings(entry) for entry in block["settings"])
+    if n_settings > MOST_SETTINGS:
+        todo = "Name fewer values; a second file and a second results folder hold the others"
+        faults.append(Fault(where, f"{n_settings} settings", f"at most {MOST_SETTINGS} settings", todo))
         return empty
     settings: list[Setting] = []
     for entry in block["settings"]:
         settings += _expanded(where, entry, classifier, faults)
-    default = {k: _number(v) for k, v in dict(block.get("default") or settings[0] if settings else {}).items()}
+    given = block.get("default") or (settings[0] if settings else {})
+    if not isinstance(given, Mapping):
+        faults.append(Fault(f"{where}.default", short(f"{given}"), "a setting such as {C: 1}"))
+        return empty
+    default = {name: _number(value) for name, value in given.items()}
     distinct = {digest(dict(setting)) for setting in settings}
     if default not in settings or len(distinct) < len(settings):
         found = f"default {default} among {len(settings)} settings"
@@ -89,9 +98,15 @@ def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
     return Space(f"custom-{key}", tuple(settings), settings.index(default))
 
 
+def _n_settings(entry: Any) -> int:
+    """Count the settings that an entry stands for."""
+    values = entry.values() if isinstance(entry, Mapping) else ()
+    return math.prod(len(value) for value in values if isinstance(value, list))
+
+
 def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault]) -> list[Setting]:
     if not isinstance(entry, Mapping):
-        faults.append(Fault(where, f"{entry}", "settings such as {C: 1}"))
+        faults.append(Fault(where, short(f"{entry}"), "settings such as {C: 1}"))
         return []
     known = classifier.parameters
     for name in entry:
@@ -102,7 +117,7 @@ def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault
     settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
     odd = [value for of_parameter in values for value in of_parameter if not is_plain(value)]
     if odd:
-        faults.append(Fault(where, f"the value {odd[0]}", "text or a finite number"))
+        faults.append(Fault(where, short(f"the value {odd[0]}"), "text or a finite number"))
         return []
     for setting in settings:
         try:

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,43 +18,16 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from serbench.corpora.contradictions import NAME, Place, contradictions
+from serbench.corpora.contradictions import NAME, contradictions
 from serbench.corpora.schema import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
+from serbench.documents import Document, Place, parse_document, short
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
-from serbench.files import read_whole
 
 TASKS = "tasks"
 
-MOST_BYTES = 2**20
-"""Bytes of a file of corpora."""
-
-MOST_VALUES = 20_000
-"""Blocks, lists and values of a file, at most; aliases count as often as they stand for something."""
-
-DEEPEST = 20
-"""Blocks within blocks; a corpus' entry needs four."""
-
-# Tabs and line ends may stand in text; other control characters and halves of characters end in no file name or table.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_TAG = "tag:yaml.org,2002:"
-_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 _BUILT_IN = "corpora.yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A parsed YAML file: its entries as nested strings, and the line of each place in it."""
-
-    name: str
-    folder: Path
-    entries: dict[str, Any]
-    lines: dict[Place, int]
-
-    def where(self, place: Place) -> str:
-        """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`."""
-        line = next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), None)
-        dotted = ".".join(_short(str(part)) for part in place)
-        return f"{self.name}: {dotted}" + (f" (line {line})" if line else "")
+# libyaml is faster, but deep nesting may crash it: only for what comes with serbench.
+_BUILT_IN_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +77,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     ConfigError : with every fault of every file.
     """
     local = extra or (Path(_BUILT_IN) if os.path.exists(_BUILT_IN) else None)
-    documents = [parse_document(_built_in_path())]
+    documents = [parse_document(_built_in_path(), loader=_BUILT_IN_LOADER)]
     if local is not None and local.resolve() != _built_in_path().resolve():
         documents.append(parse_document(local))
         if extra is None:
@@ -121,7 +94,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     for document in documents:
         for name, entry in document.entries.items():
             if not isinstance(entry, dict):
-                faults.append(Fault(document.where((name,)), f"'{_short(str(entry))}'", "a block of fields"))
+                faults.append(Fault(document.where((name,)), f"'{short(str(entry))}'", "a block of fields"))
             elif name == TASKS:
                 for task, fields in entry.items():
                     given = fields if isinstance(fields, dict) else {"emotions": fields}
@@ -137,48 +110,6 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
         {n: c for n, c in parsed.items() if isinstance(c, Corpus)},
         {n: t for n, t in parsed_tasks.items() if isinstance(t, Task)},
     )
-
-
-def parse_document(path: Path, *, holds: str = "corpora") -> Document:
-    """Parse a YAML file into nested strings with line numbers; duplicate keys are faults.
-
-    `holds` says in messages what the file is about.
-    """
-    try:
-        text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        found = f"cannot be read ({error.strerror})"
-        raise ConfigError([Fault(str(path), found, f"a YAML file of {holds}")]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Fault(path.name, _yaml_problem(error), "text in UTF-8", "Save it as UTF-8")]) from error
-    except ValueError as error:
-        raise ConfigError([Fault(path.name, _yaml_problem(error), "YAML", "Mend this line")]) from error
-    return parse_text(text, path.name, path.resolve().parent, holds=holds, loader=_loader(path))
-
-
-def parse_text(
-    text: str, name: str, folder: Path, *, holds: str = "corpora", loader: Any = yaml.SafeLoader
-) -> Document:
-    """Parse the text of a YAML file, as `parse_document` does; `name` and `folder` are those of the file."""
-    try:
-        node = yaml.compose(text, Loader=loader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
-        raise ConfigError([Fault(name, _yaml_problem(error), "YAML", "Mend this line")]) from error
-    except RecursionError as error:
-        raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
-    lines: dict[Place, int] = {}
-    faults: list[Fault] = []
-    entries = _plain(node, (), name, lines, faults) if node is not None else {}
-    if not isinstance(entries, dict):
-        faults.append(Fault(name, f"no block of {holds}", "`name:` lines with a block of fields each"))
-    if faults:
-        raise ConfigError(faults)
-    return Document(name, folder, entries, lines)
-
-
-def _loader(path: Path) -> Any:
-    """Return libyaml's loader for the built-in catalogue: it is faster, but deep nesting may crash it."""
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader) if path == _built_in_path() else yaml.SafeLoader
 
 
 def why_absent(corpus: Corpus) -> str | None:
@@ -216,66 +147,6 @@ def _with_absolute_root(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not isinstance(root, str) or root.startswith(("$", "~", "/")):
         return entry
     return {**entry, "root": str(folder / root)}
-
-
-def _plain(node: yaml.Node, place: Place, name: str, lines: dict[Place, int], faults: list[Fault]) -> Any:
-    """Turn a YAML node into nested dicts, lists and strings, noting lines and what plain YAML does not have."""
-    lines[place] = node.start_mark.line + 1
-    if len(place) > DEEPEST or len(lines) > MOST_VALUES:
-        found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
-        todo = "Write blocks out instead of anchors that contain one another"
-        raise ConfigError([Fault(f"{name}, line {lines[place]}", found, f"{DEEPEST} levels at most", todo)])
-    faults.extend(_oddities(node, place, name))
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(child, (*place, i), name, lines, faults) for i, child in enumerate(node.value)]
-    if not isinstance(node, yaml.MappingNode):
-        return str(node.value)
-    entries: dict[str, Any] = {}
-    for key_node, child in node.value:
-        odd = list(_oddities(key_node, place, name, is_key=True))
-        faults.extend(odd)
-        if odd:
-            continue
-        key = str(key_node.value)
-        inner = (*place, key)
-        if key in entries:
-            found = f"the key '{key}' a second time (first on line {lines[inner]})"
-            faults.append(Fault(_at(name, inner, key_node), found, "each key once", "Remove one of the two"))
-            continue
-        entries[key] = _plain(child, inner, name, lines, faults)
-        lines[inner] = key_node.start_mark.line + 1
-    return entries
-
-
-def _oddities(node: yaml.Node, place: Place, name: str, *, is_key: bool = False) -> Iterator[Fault]:
-    """Faults of one node: a tag, a key that is no text or merges, a character that no text has."""
-    where = _at(name, place, node)
-    tag = str(node.tag)
-    if tag.removeprefix(_TAG) not in _TAGS:
-        yield Fault(where, f"the tag '{_short(tag)}'", "plain text, lists and blocks", "Remove it")
-    elif is_key and not isinstance(node, yaml.ScalarNode):
-        yield Fault(where, "a key that is a list or a block", "plain text before the colon", "Put quotes around it")
-    elif is_key and tag == f"{_TAG}merge":
-        yield Fault(where, "the merge key '<<'", "fields written out", "Write the merged fields out")
-    elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
-        yield Fault(where, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
-
-
-def _at(name: str, place: Place, node: yaml.Node) -> str:
-    dotted = ".".join(_short(str(part)) for part in place)
-    return (
-        f"{name}: {dotted} (line {node.start_mark.line + 1})" if dotted else f"{name}, line {node.start_mark.line + 1}"
-    )
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _yaml_problem(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem} on line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[Fault]) -> BaseModel | None:
@@ -333,21 +204,21 @@ def worded(problem: Mapping[str, Any], model: type[BaseModel], where_of: Callabl
     if kind == "extra_forbidden":
         known = _known_keys(model, problem["loc"])
         todo = did_you_mean(str(loc[-1]), known) or f"Known: {', '.join(known)}"
-        return Fault(where, f"unknown key '{_short(str(loc[-1]))}'", todo=todo)
+        return Fault(where, f"unknown key '{short(str(loc[-1]))}'", todo=todo)
     if kind == "missing":
         return Fault(where, "not there", f"the key '{loc[-1]}'", "Add it")
     if kind.startswith("union_tag"):
         tag = found.get("from", "") if isinstance(found, dict) else found
         return Fault(
             where_of((*loc, "from")),
-            f"'{_short(str(tag))}'",
+            f"'{short(str(tag))}'",
             "one of path, table, lines",
             did_you_mean(str(tag), _UNION_TAGS),
         )
     if kind == "value_error":
-        return Fault(where, f"'{_short(str(found))}' is {problem['msg'].removeprefix('Value error, ')}")
+        return Fault(where, f"'{short(str(found))}' is {problem['msg'].removeprefix('Value error, ')}")
     expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
-    return Fault(where, f"'{_short(found)}'" if isinstance(found, str) else _short(str(found)), expected)
+    return Fault(where, f"'{short(found)}'" if isinstance(found, str) else short(str(found)), expected)
 
 
 def _known_keys(model: type[BaseModel], loc: Place) -> list[str]:

@@ -25,6 +25,7 @@ from serbench.corpora.schema import (
     TableLabels,
     names_in,
 )
+from serbench.documents import Place
 from serbench.errors import did_you_mean
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -32,7 +33,6 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
-Place = tuple[str | int, ...]
 Contradiction = tuple[Place, str, str, str]
 
 

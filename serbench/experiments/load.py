@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from serbench.corpora.catalogue import Catalogue, Document, parse_text, worded
-from serbench.corpora.contradictions import Place
+from serbench.corpora.catalogue import Catalogue, worded
 from serbench.corpora.schema import EMOTIONS
+from serbench.documents import Document, Place, parse_text
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.experiments.record import Experiment, Trial
 from serbench.files import read_whole
