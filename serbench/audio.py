@@ -43,6 +43,10 @@ LARGEST_FACTOR = 13
 _BLOCK = 2**22
 """Samples over all channels that are read at once."""
 
+_MOST_FRAMES_PER_BYTE = 8192
+"""No container holds more: a block of silence in FLAC is 65,536 frames in 13 bytes. What a header claims beyond is not
+believed."""
+
 _MOST_CHUNKS = 10_000
 """Chunks of a WAV that are looked at for its samples."""
 
@@ -87,8 +91,9 @@ class Recording:
     @property
     def audio_hash(self) -> str:
         """Fingerprint of the decoded samples, their rate and shape; the container does not matter."""
-        shape = f"{self.sampling_rate} {self.samples.shape[1]} ".encode()
-        return hashlib.sha256(shape + np.ascontiguousarray(self.samples, dtype="<f4").tobytes()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self.sampling_rate} {self.samples.shape[1]} ".encode())
+        digest.update(np.ascontiguousarray(self.samples, dtype="<f4").data.cast("B"))  # without a copy
+        return digest.hexdigest()[:32]
 
 
 def read_header(path: Path) -> Header:
@@ -127,8 +132,19 @@ def read_header_text(path: Path) -> dict[str, str]:
     return {**text, "chunks": " ".join(names)} if names else text
 
 
-def decode(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> Recording:
+def decode(
+    path: Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    admit: Callable[[int, float], None] | None = None,
+) -> Recording:
     """Decode a recording, or the segment of it from `start_s` to `end_s`.
+
+    Parameters
+    ----------
+    admit : called before the samples are read, with their number over all channels and their length in seconds. It
+        may wait, and refuse with an `AudioError`.
 
     Raises
     ------
@@ -137,6 +153,9 @@ def decode(path: Path, *, start_s: float | None = None, end_s: float | None = No
     with _open(path) as file:
         header = _header(file)
         start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
+        if admit is not None:
+            frames = min(stop - start, os.stat(path).st_size * _MOST_FRAMES_PER_BYTE)
+            admit(frames * header.channels, frames / header.sampling_rate)
         samples = _read(path, file, start=start, stop=stop)
     if len(samples) != stop - start:
         raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from serbench.audio import Recording, decode, to_mono
 from serbench.corpora.labels import Record, Scan
 from serbench.corpora.segments import name_in_store
 from serbench.errors import AudioError, FeatureError, StoreError
+from serbench.estimate import free_memory
 from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
 from serbench.progress import Progress, silent
@@ -48,6 +49,19 @@ CHUNK = 256
 
 POLL_S = 0.2
 """Seconds between two looks at chunks that other processes have in hand."""
+
+
+MEMORY_SHARE = 0.8
+"""Share of the free memory that recordings in hand may take together; the rest is for results that wait."""
+
+DECODING_BYTES = 8
+"""Bytes per sample, over all channels, while a recording is decoded: its blocks, and these put together."""
+
+COMPUTING_BYTES = {"emobase": 300}
+"""Bytes per sample at the rate of a feature set while it is computed, where more than of the others."""
+
+USUAL_COMPUTING_BYTES = 56
+"""The same for all others; measured: 26 (IS09) to 51 (schiavone)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +214,7 @@ class _Pass:
         self.claims = store.claims()
         self.threads = ThreadPoolExecutor(max_workers=jobs)
         self.local = threading.local()
+        self.room = _Room(MEMORY_SHARE * free_memory())
 
     def __enter__(self) -> _Pass:
         return self
@@ -237,7 +252,7 @@ class _Pass:
         stored = _stored(self.feature_sets, self.store, corpus)
         done, todo = _split(rows, self.scan, known, stored)
         yield from done
-        worker = _Worker(self.scan, self.feature_sets, stored, self.local)
+        worker = _Worker(self.scan, self.feature_sets, stored, self.local, self.room)
         for result in _in_order(self.threads, worker, todo, ahead=4 * self.jobs):
             self.writer.add(result)
             yield result
@@ -284,17 +299,65 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     return write_failures((Failure(u, own.name, reason) for u, reason in reasons.items() if u not in kept), place)
 
 
+class _Room:
+    """Bytes that the recordings in hand may take together; a thread waits until there is room for its own."""
+
+    def __init__(self, free: float) -> None:
+        self.free = free
+        self._taken = 0.0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def lease(self, bytes_per_s: float) -> Iterator[Callable[[int, float], None]]:
+        """Yield what takes room for a recording, given its samples and seconds; the room is free again at the end."""
+        taken = 0.0
+
+        def take(samples: int, duration_s: float) -> None:
+            nonlocal taken
+            wanted = DECODING_BYTES * samples + bytes_per_s * duration_s
+            if wanted > self.free:
+                found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
+                todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
+                raise AudioError("memory", found, f"at most {self.free / 1e9:.3g} GB, by what is free", todo)
+            with self._changed:
+                self._changed.wait_for(lambda: self._taken + wanted <= self.free)
+                self._taken += wanted
+            taken = wanted
+
+        try:
+            yield take
+        finally:
+            with self._changed:
+                self._taken -= taken
+                self._changed.notify_all()
+
+
 class _Worker:
     """Decodes one utterance and computes what is wanted of it; every thread opens its own extractors."""
 
-    def __init__(self, scan: Scan, feature_sets: Sequence[FeatureSet], stored: Stored, local: threading.local) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        feature_sets: Sequence[FeatureSet],
+        stored: Stored,
+        local: threading.local,
+        room: _Room,
+    ) -> None:
         self.scan = scan
+        self.room = room
+        self.bytes_per_s = max(
+            (s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets), default=0
+        )
         self.feature_sets = feature_sets
         self.stored = stored
         self._local = local
 
     def __call__(self, row: Record) -> Result:
-        measured, recording = self._measure(row)
+        with self.room.lease(self.bytes_per_s) as take:
+            return self._result(row, take)
+
+    def _result(self, row: Record, take: Callable[[int, float], None]) -> Result:
+        measured, recording = self._measure(row, take)
         if recording is None:
             return Result(measured, failures={s.name: str(measured.problem) for s in self.feature_sets})
         rows: dict[str, Computed] = {}
@@ -308,13 +371,13 @@ class _Worker:
                     rows[feature_set.name] = Computed(row_or_reason, self._extractor(feature_set).columns)
         return Result(measured, tuple(rows), failures, rows)
 
-    def _measure(self, row: Record) -> tuple[Measured, Recording | None]:
+    def _measure(self, row: Record, take: Callable[[int, float], None]) -> tuple[Measured, Recording | None]:
         """Decode an utterance; there is no recording where that fails, and the reason is its problem."""
         utterance = str(row["utterance"])
         path, start_s, end_s = self.scan.span(row)
         state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
         try:
-            recording = decode(path, start_s=start_s, end_s=end_s)
+            recording = decode(path, start_s=start_s, end_s=end_s, admit=take)
         except AudioError as error:
             return Measured(utterance, start_s, end_s, None, None, None, None, str(error), None), None
         facts = recording.duration_s, recording.sampling_rate, recording.samples.shape[1], recording.audio_hash

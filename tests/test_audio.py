@@ -1,3 +1,4 @@
+import hashlib
 import os
 import sys
 import tracemalloc
@@ -142,9 +143,9 @@ def test_blocks_hold_the_bits_of_one_read(tmp_path, monkeypatch, container, subt
     np.testing.assert_array_equal(decode(path, start_s=0.5, end_s=2.5).samples, part)
 
 
-def flac_claiming(path, frames):
+def flac_claiming(path, frames, *, rate=16000):
     """Write a FLAC whose header claims so many frames: 36 bits from byte 21 of the file."""
-    soundfile.write(path, tone(), 16000, format="FLAC")
+    soundfile.write(path, tone(1000), rate, format="FLAC")
     data = bytearray(path.read_bytes())
     data[21] = data[21] & 0xF0 | frames >> 32
     data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
@@ -237,3 +238,20 @@ def test_recording_whose_name_is_not_utf8_is_decoded(tmp_path, write_wav):
     odd = tmp_path / os.fsdecode(b"b\xff.wav")
     odd.write_bytes(plain.read_bytes())
     assert decode(odd).audio_hash == decode(plain).audio_hash
+
+
+def test_room_is_asked_for_no_more_than_a_file_of_this_size_can_hold(tmp_path):
+    path, asked = tmp_path / "a.flac", []
+    flac_claiming(path, 3600 * 48000, rate=48000)
+    with pytest.raises(AudioError, match=r"cannot be decoded|cut short"):
+        decode(path, admit=lambda samples, duration_s: asked.append(samples))
+    assert asked == [8192 * path.stat().st_size]
+    assert asked[0] < 3600 * 48000
+
+
+def test_fingerprint_is_that_of_the_bytes_of_the_samples(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([tone(), -tone()], axis=1), 16000)
+    recording = decode(path)
+    whole = b"16000 2 " + recording.samples.astype("<f4").tobytes()
+    assert recording.audio_hash == hashlib.sha256(whole).hexdigest()[:32]

@@ -1,15 +1,18 @@
 import dataclasses
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from conftest import MeanAndSpread
 
 from serbench import api
 from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_segments
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
-from serbench.extract import extract_corpus
+from serbench.extract import MEMORY_SHARE, extract_corpus
 from serbench.sealed import read_columns, read_frame
 from serbench.store import Store, read_features
 
@@ -193,3 +196,35 @@ def test_copies_within_one_speaker_stay(make_index):
     index = make_index()
     index.loc[index["utterance"].str.startswith("toy/f1_anger"), "audio_hash"] = "same"
     assert cross_speaker_duplicates(index) == {}
+
+
+def test_recordings_in_hand_fit_into_the_free_memory_together(run, fake_feature_set, monkeypatch):
+    one = 8 * 8000 + 56 * 8000  # half a second at 16 kHz
+    monkeypatch.setattr("serbench.extract.free_memory", lambda: 2.5 * one / MEMORY_SHARE)
+    lock, in_hand, most = threading.Lock(), [], []
+
+    class Counting(MeanAndSpread):
+        def __call__(self, mono):
+            with lock:
+                in_hand.append(1)
+                most.append(len(in_hand))
+            time.sleep(0.01)
+            with lock:
+                in_hand.pop()
+            return super().__call__(mono)
+
+    extraction = run(jobs=6, feature_set=dataclasses.replace(fake_feature_set, open=Counting))
+    assert extraction.computed == {"fake": 24}
+    assert max(most) == 2
+
+
+def test_recording_that_does_not_fit_alone_is_a_failure_with_the_reason(run, write_wav, monkeypatch):
+    monkeypatch.setattr("serbench.extract.free_memory", lambda: 10e6)
+    write_wav(run.root / "f1_anger_0.wav", duration_s=20)
+    extraction = run()
+    (failure,) = extraction.failed
+    assert failure.utterance == "toy/f1_anger_0.wav"
+    assert failure.reason.startswith("memory: 20 s, which take about 0.0205 GB of memory. Expected at most 0.008 GB")
+    assert extraction.computed == {"fake": 23}
+    monkeypatch.setattr("serbench.extract.free_memory", lambda: 1e9)
+    assert run().computed == {"fake": 1}
