@@ -71,6 +71,19 @@ def test_limits_of_control_groups_count_without_the_cache_that_gives_way(tmp_pat
     assert free_memory() == 2e6
 
 
+@pytest.mark.parametrize("limited", [".", "job", "job/step"])
+def test_limits_of_control_groups_of_version_1_count_too(tmp_path, monkeypatch, limited):
+    monkeypatch.setattr(estimate, "_GROUPS", tmp_path)
+    monkeypatch.setattr(estimate, "_OWN_GROUP", tmp_path / "own")
+    (tmp_path / "own").write_text("9:name=systemd:/\n4:cpu,memory:/job/step\n1:cpuset:/elsewhere\n0::/\n")
+    (tmp_path / "memory" / limited).mkdir(parents=True)  # in a container, the groups of the host are not there
+    for name, number in (("limit", 4_000_000), ("usage", 3_000_000)):
+        (tmp_path / "memory" / limited / f"memory.{name}_in_bytes").write_text(f"{number}\n")
+    stat = "inactive_file 7\ntotal_inactive_file 600000\ntotal_active_file 400000\n"
+    (tmp_path / "memory" / limited / "memory.stat").write_text(stat)
+    assert free_memory() == 2e6
+
+
 def test_dry_run_says_what_does_not_fit_and_what_takes_a_day(capsys, monkeypatch):
     from serbench.terminal import print_expectation
 
