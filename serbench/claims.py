@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 class Claims:
@@ -29,7 +34,11 @@ class Claims:
             lock.acquire(blocking=False)
         except Timeout:
             return False
-        except (OSError, NotImplementedError):  # no locks here, or not for this user
+        except (OSError, NotImplementedError) as error:  # no locks here, or not for this user
+            if not isinstance(error, OSError) or error.errno in _NO_LOCKS:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)  # nobody can hold it, and it would be taken for a claim
+                _say_no_locks(self._folder)
             return True
         self._held[name] = lock
         return True
@@ -65,6 +74,13 @@ class Claims:
         """Whether a process has anything in hand."""
         self.clear()
         return any(self._folder.glob("*.lock"))
+
+
+@functools.cache
+def _say_no_locks(folder: Path) -> None:
+    """Say, once, what a file system without locks means."""
+    told = "has no locks: run one serbench at a time on it, as several would do the same work twice"
+    warnings.warn(f"the file system of {folder.parent} {told}", stacklevel=2)
 
 
 def _system_lock(path: Path) -> FileLock:

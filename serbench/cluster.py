@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Any
 
-from serbench.errors import ClusterError, SerbenchError, listed
+from serbench.errors import STOPS, ClusterError, SerbenchError, listed
 from serbench.jobs import Predicted, made_with, predict, store_predictions
 from serbench.plan import Job
 from serbench.schedule import Failed, Outcome, failure_of
@@ -280,7 +280,9 @@ def _predict(job: Mapping[str, Any], corpora: Sequence[str], *tables: FeatureTab
     try:
         with threadpool_limits(1):  # limits of OpenMP are a thread's own
             return predict(job, dict(zip(corpora, tables, strict=True)))
-    except Exception as error:
+    except STOPS:
+        raise
+    except BaseException as error:
         return failure_of(error)
     finally:
         _one_fit.release()

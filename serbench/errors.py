@@ -59,6 +59,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean '{hit}'?" if hit else ""
 
 
+class Stopped(SystemExit):
+    """A signal that stops the command; a plug-in's own SystemExit is a fault of the plug-in."""
+
+
+STOPS = (KeyboardInterrupt, Stopped)
+"""What ends a command wherever it is; whatever else a plug-in raises fails what the plug-in was asked for."""
+
+
 class SerbenchError(Exception):
     """Anything a user can mend; the command line prints it and exits with 1.
 
@@ -170,4 +178,4 @@ class DiskError(StoreError):
 
 
 class ClusterError(SerbenchError):
-    """Workers on other machines cannot be used."""
+    """Workers, here or on other machines, cannot be used."""

@@ -26,7 +26,7 @@ import numpy as np
 from serbench.audio import Recording, decode, to_mono
 from serbench.corpora.labels import Record, Scan
 from serbench.corpora.segments import name_in_store
-from serbench.errors import AudioError, FeatureError, StoreError
+from serbench.errors import STOPS, AudioError, FeatureError, StoreError
 from serbench.estimate import free_memory
 from serbench.features import Extractor, FeatureSet
 from serbench.indexing import check_first_rates, rate_note, read_index, write_index
@@ -54,8 +54,8 @@ POLL_S = 0.2
 MEMORY_SHARE = 0.8
 """Share of the free memory that recordings in hand may take together; the rest is for results that wait."""
 
-DECODING_BYTES = 8
-"""Bytes per sample, over all channels, while a recording is decoded: its blocks, and these put together."""
+DECODED_BYTES = 4
+"""Bytes per sample, over all channels, of a decoded recording; twice that while its blocks are put together."""
 
 COMPUTING_BYTES = {"emobase": 300}
 """Bytes per sample at the rate of a feature set while it is computed, where more than of the others."""
@@ -314,7 +314,7 @@ class _Room:
 
         def take(samples: int, duration_s: float) -> None:
             nonlocal taken
-            wanted = DECODING_BYTES * samples + bytes_per_s * duration_s
+            wanted = DECODED_BYTES * samples + max(DECODED_BYTES * samples, bytes_per_s * duration_s)
             if wanted > self.free:
                 found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
                 todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
@@ -392,7 +392,9 @@ class _Worker:
             row = np.asarray(extractor(mono), np.float32)
         except AudioError as error:
             return str(error)
-        except Exception as error:
+        except STOPS:
+            raise
+        except BaseException as error:  # a plug-in may raise SystemExit, a compiled one its own kind
             return f"{feature_set.name} failed: {type(error).__name__}: {error}"
         if row.ndim != 1 + feature_set.is_framewise or not row.shape[-1] == len(names) == feature_set.n_features:
             shapes = f"{row.shape}, {len(names)} names for {feature_set.n_features} features"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from serbench.errors import Fault, PluginError, UnknownNameError, listed
+from serbench.errors import STOPS, Fault, PluginError, UnknownNameError, listed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """Names stand in file names, options and tables."""
@@ -183,7 +183,7 @@ def _load(group: Group[R], name: str) -> R | PluginError:
     todo = f"Upgrade or uninstall {offer.package.name}; all else works without it"
     try:
         found = check_record(group, offer.entry_point.load(), name=name)
-    except KeyboardInterrupt:
+    except STOPS:
         raise
     except PluginError as error:
         return PluginError([Fault(where, fault.found, fault.expected, todo) for fault in error.faults])

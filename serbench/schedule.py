@@ -156,7 +156,7 @@ def _worded(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def failure_of(error: Exception) -> Failed:
+def failure_of(error: BaseException) -> Failed:
     """Word why a job failed.
 
     Raises

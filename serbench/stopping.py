@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 
+from serbench.errors import Stopped
 from serbench.terminal import ProgressLine, say
 
 PATIENCE_S = 1.5
@@ -21,7 +22,7 @@ def stop_on_signals(progress: ProgressLine) -> None:
         _end_soon(128 + number, progress)
         if number == signal.SIGINT:
             raise KeyboardInterrupt  # which typer makes exit code 130
-        sys.exit(128 + number)
+        raise Stopped(128 + number)
 
     def unraisable(told: sys.UnraisableHookArgs) -> None:
         """Say nothing of a stop that came while Python was freeing an object, where it unwinds nothing."""

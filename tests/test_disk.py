@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import shutil
@@ -244,6 +245,22 @@ def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy):
         find_litter(store)
     claims.release("a job")
     assert not find_litter(store).files
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_told_once_and_keeps_no_lock_file(tmp_path, monkeypatch, code):
+    def refuse(*given):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    claims = Store(tmp_path).claims()
+    with pytest.warns(UserWarning, match="has no locks: run one serbench at a time") as told:
+        taken = [claims.take("a job"), claims.take("another")]
+    assert taken == [True, True]
+    assert len(told) == 1
+    assert not list((tmp_path / "claims").iterdir())
+    (tmp_path / "claims" / "old.lock").touch()  # an earlier serbench left it
+    assert not claims.is_any_held
 
 
 def test_cell_of_which_one_job_failed_keeps_the_others(toy):

@@ -199,7 +199,7 @@ def test_copies_within_one_speaker_stay(make_index):
 
 
 def test_recordings_in_hand_fit_into_the_free_memory_together(run, fake_feature_set, monkeypatch):
-    one = 8 * 8000 + 56 * 8000  # half a second at 16 kHz
+    one = 4 * 8000 + 56 * 8000  # half a second at 16 kHz
     monkeypatch.setattr("serbench.extract.free_memory", lambda: 2.5 * one / MEMORY_SHARE)
     lock, in_hand, most = threading.Lock(), [], []
 
@@ -224,7 +224,17 @@ def test_recording_that_does_not_fit_alone_is_a_failure_with_the_reason(run, wri
     extraction = run()
     (failure,) = extraction.failed
     assert failure.utterance == "toy/f1_anger_0.wav"
-    assert failure.reason.startswith("memory: 20 s, which take about 0.0205 GB of memory. Expected at most 0.008 GB")
+    assert failure.reason.startswith("memory: 20 s, which take about 0.0192 GB of memory. Expected at most 0.008 GB")
     assert extraction.computed == {"fake": 23}
     monkeypatch.setattr("serbench.extract.free_memory", lambda: 1e9)
     assert run().computed == {"fake": 1}
+
+
+def test_feature_set_that_ends_the_program_is_a_failure_with_the_reason(run, fake_feature_set):
+    class Leaving(MeanAndSpread):
+        def __call__(self, mono):
+            raise SystemExit("needs a licence")
+
+    extraction = run(feature_set=dataclasses.replace(fake_feature_set, open=Leaving))
+    assert {failure.reason for failure in extraction.failed} == {"fake failed: SystemExit: needs a licence"}
+    assert len(extraction.failed) == 24

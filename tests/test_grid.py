@@ -555,6 +555,44 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     assert not run.store().has_job(job.key)
 
 
+def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, monkeypatch):
+    import serbench.pool
+    from serbench.errors import ClusterError
+    from serbench.grid import Workers, run_grid
+
+    def refuse(*given, **named):
+        raise OSError(30, "Read-only file system")  # what a semaphore says without /dev/shm
+
+    run = toy()
+    plan = run(classifiers=("knn",), dry_run=True).plan
+    monkeypatch.setattr(serbench.pool, "_idle", [])
+    monkeypatch.setattr(serbench.pool, "ProcessPoolExecutor", refuse)
+    for workers in (Workers(2), Workers(1, timeout_s=60.0)):
+        with pytest.raises(ClusterError, match=r"no worker process can be started \(Read-only .* use --jobs 1 without"):
+            run_grid(plan, run.store(), workers)
+    with pytest.warns(UserWarning, match=r"Read-only file system\); the jobs run in this process"):
+        assert not run_grid(plan, run.store(), Workers(1)).failed
+    assert all(run.store().has_job(job.key) for job in plan.todo)
+
+
+def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
+    import serbench.pool
+    from serbench.grid import Workers, run_grid
+
+    class Crowded:
+        def submit(self, *given):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        def shutdown(self, **named):
+            pass
+
+    run = toy()
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    monkeypatch.setattr(serbench.pool, "_idle", [Crowded()])
+    with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
+        assert not run_grid(plan, run.store(), Workers(1)).failed
+
+
 class TwoWordsError(Exception):
     """An error that does not survive the way back from a worker: its arguments are not what it was made with."""
 

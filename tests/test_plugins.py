@@ -274,6 +274,17 @@ def test_jobs_of_a_plugin_run_in_workers_and_are_done_anew_for_another_version_o
         assert "1 cells would run 10 of their 10 jobs" in out
 
 
+def test_classifier_that_ends_the_program_fails_its_own_cell(site, make_corpus, tmp_path):
+    leaving = "class Leaving(DummyClassifier):\n        def fit(self, *a):\n            raise SystemExit('a licence')"
+    text = PRIOR.replace("    return Dummy", f"    {leaving}\n    return Leaving(strategy='prior') or Dummy")
+    site.install("prior-models", text, group=MODELS)
+    options = ["--corpora", make_corpus(), "--results", tmp_path / "results", "--emotions", "anger,happiness,neutral"]
+    code, out, err = site.serbench("grid", "toy", "-f", "mfcc", "-c", "prior", "-c", "knn", "--inner", "none", *options)
+    assert code == 1, err
+    assert "SystemExit: a licence" in err
+    assert "1 of 2 cells have no result; 1 are stored" in err
+
+
 def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, make_corpus, tmp_path):
     results = ["--results", tmp_path / "results"]
     path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))

@@ -141,16 +141,3 @@ def test_disk_that_refuses_stops_the_run():
     with pytest.raises(DiskError, match=r"jobs: no room"):
         failure_of(DiskError("jobs", "no room"))
     assert failure_of(ValueError("bad")) == Failed("ValueError: bad")
-
-
-def test_file_system_without_locks_lets_everyone_work(tmp_path, monkeypatch):
-    """Two processes then repeat each other's work; waiting for each other for ever would be worse."""
-    fcntl = pytest.importorskip("fcntl", reason="needs POSIX locks")
-
-    def no_locks(*arguments):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    store = Store(tmp_path)
-    assert store.claims().take("a")
-    assert store.claims().take("a")
