@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 import textwrap
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,22 @@ GAP = 2
 LINE = 79
 """Characters of a line of prose."""
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Control characters, C1 among them, and what turns the direction of writing: a file's name may hold any of them.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def print(*values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """Print as Python does, with all that would steer the terminal escaped; the modules of the command line use it."""
+    builtins.print(visible(" ".join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def visible(text: str) -> str:
+    r"""Escape what would steer the terminal; tabs and line ends stay.
+
+    >>> visible("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return _CONTROL.sub(lambda hit: hit[0] if hit[0] == "\t" else repr(hit[0])[1:-1], text)
 
 
 class ProgressLine:
@@ -69,7 +85,7 @@ def print_table(table: Table) -> None:
     from rich.table import Table as RichTable
 
     console = Console(highlight=False, soft_wrap=False)
-    table = _shortened(table)
+    table = _shortened(_visible(table))
     console.print(table.title, style="bold", markup=False)
     for columns in _blocks(table, console.width):
         grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
@@ -102,6 +118,12 @@ def _styled(entry: Entry) -> Text:
 
     text = Text(entry.text, style=COLOURS.get(entry.verdict, "bold" if entry.best else ""))
     return text.append(f" {entry.aside}", style="dim") if entry.aside else text
+
+
+def _visible(table: Table) -> Table:
+    rows = tuple(tuple(replace(e, text=visible(e.text), aside=visible(e.aside)) for e in row) for row in table.rows)
+    header, notes = tuple(map(visible, table.header)), tuple(map(visible, table.notes))
+    return replace(table, title=visible(table.title), header=header, rows=rows, notes=notes)
 
 
 def _shortened(table: Table) -> Table:
@@ -145,12 +167,8 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print a message on stderr; what would steer the terminal, as a file's name may, is escaped."""
-    print(_CONTROL.sub(_escaped, text), file=sys.stderr)
-
-
-def _escaped(hit: re.Match[str]) -> str:
-    return repr(hit[0])[1:-1]
+    """Print a message on stderr."""
+    print(text, file=sys.stderr)
 
 
 def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
@@ -239,19 +257,19 @@ def print_scored(scored: Sequence[Scored], results: str) -> None:
 
 
 def print_comparison(comparison: RunComparison) -> None:
-    """Print what changed between two results folders; names in them are a stranger's, so that they are escaped."""
+    """Print what changed between two results folders."""
     for table in comparison.tables:
         print_table(table)
         print()
     for sentence in comparison.sentences:
-        print(_CONTROL.sub(_escaped, prose(sentence)))
+        print(prose(sentence))
 
 
 def print_audit(audit: CorpusAudit) -> None:
     """Print the verdict on a corpus, what it rests on, and beside it the simple-cue baseline."""
     print(prose(f"{audit.corpus}: {audit.verdict}."))
     for finding in audit.findings:
-        print(_CONTROL.sub(_escaped, prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  ")))
+        print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
     cues = audit.baseline
     if cues is not None:
         text = (

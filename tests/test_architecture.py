@@ -26,6 +26,13 @@ def test_module_opens_with_its_purpose_and_only_the_command_line_prints(path):
     assert path.parent.name == "cli" or path.name == "terminal.py" or "print" not in names(tree, ast.Call)
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_that_prints_does_so_through_what_escapes_names(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module for a in n.names]
+    assert path.name == "terminal.py" or "print" in imported or "print" not in names(tree, ast.Call)
+
+
 def test_there_is_no_drawer_for_everything():
     assert not [path.name for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
 

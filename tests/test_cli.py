@@ -289,3 +289,27 @@ def test_messages_cannot_steer_the_terminal(capsys):
 
     say("name\x1b[31m.wav\nnext line")
     assert capsys.readouterr().err == "name\\x1b[31m.wav\nnext line\n"
+
+
+STEERING = "\x1b[2J\r\x07\x9b\u202e"
+
+
+def test_names_on_disk_cannot_steer_the_terminal(cli, make_corpus, write_wav, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=2)
+    root = path.parent / "toy"
+    for speaker in ("f1", "m1"):  # copies across speakers are named on stdout, what cannot be read on stderr
+        write_wav(root / f"{STEERING}{speaker}_anger_7.wav", seed=77)
+    (root / f"{STEERING}f1_anger_8.wav").write_bytes(b"")
+    given = ["--corpora", path, "--results", tmp_path / "results"]
+    code, out, err = cli("extract", "toy", "-f", "mfcc", *given)
+    assert code == 1, err
+    assert "\\x1b[2J\\r\\x07\\x9b\\u202em1_anger_7.wav takes no part" in out
+    assert "\\x1b[2J\\r\\x07\\x9b\\u202ef1_anger_8.wav" in err
+    assert not set(STEERING) & set(out + err) - set("[2J")
+
+
+def test_names_in_tables_cannot_steer_the_terminal(capsys):
+    name = f"a{STEERING}"
+    print_table(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
+    print_plain(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
+    assert not set(STEERING) & set(capsys.readouterr().out) - set("[2J")

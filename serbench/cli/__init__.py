@@ -23,7 +23,7 @@ from serbench.cli.runs import demo, extract, folds, grid
 from serbench.cli.stores import store_app
 from serbench.errors import SerbenchError
 from serbench.stopping import say_stopped, stop_on_signals
-from serbench.terminal import say
+from serbench.terminal import print, say
 
 app = typer.Typer(
     help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",

@@ -23,6 +23,7 @@ from serbench.cli.options import (
     workspace_of,
 )
 from serbench.terminal import (
+    print,
     print_comparison,
     print_plain,
     print_provenance,

@@ -29,7 +29,7 @@ from serbench.cli.options import (
     workspace_of,
 )
 from serbench.protocols import PROTOCOLS
-from serbench.terminal import print_plan, print_table, say_failures, say_grid
+from serbench.terminal import print, print_plan, print_table, say_failures, say_grid
 
 
 def extract(
