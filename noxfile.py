@@ -95,6 +95,20 @@ def minimums(session: nox.Session) -> None:
     session.run("pytest", "-W", "default", *session.posargs)
 
 
+@nox.session(name="audit-dependencies", default=False)
+def audit_dependencies(session: nox.Session) -> None:
+    """Ask for known holes in the lowest versions that pyproject.toml allows, and in those installed today."""
+    session.install("pip-audit>=2.9", "-e", ".[dask]")
+    project = PROJECT["project"]
+    lowest = [*project["dependencies"], *project["optional-dependencies"]["dask"]]
+    today = str(session.run("pip", "freeze", "--exclude-editable", silent=True)).split()
+    for name, pinned in (("lowest", [one.replace(">=", "==") for one in lowest]), ("today", today)):
+        path = Path(session.create_tmp()) / f"{name}.txt"
+        path.write_text("\n".join(one for one in pinned if "==" in one) + "\n", encoding="utf-8")
+        # Strict: a version that could not be asked for is no version without holes.
+        session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "--requirement", str(path))
+
+
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """Run what takes minutes: the forest on EmoDB against the independent script, and thirty kills instead of two."""

@@ -30,12 +30,13 @@ class Claims:
         path = self._place(name)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            lock = _system_lock(path)
+            # A lock that is a file's mere being there outlives its process, and everyone would wait for ever.
+            lock = FileLock(path, fallback_to_soft=False)
             lock.acquire(blocking=False)
         except Timeout:
             return False
-        except (OSError, NotImplementedError) as error:  # no locks here, or not for this user
-            if not isinstance(error, OSError) or error.errno in _NO_LOCKS:
+        except OSError as error:  # no locks here, or not for this user
+            if error.errno in _NO_LOCKS:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)  # nobody can hold it, and it would be taken for a claim
                 _say_no_locks(self._folder)
@@ -81,14 +82,3 @@ def _say_no_locks(folder: Path) -> None:
     """Say, once, what a file system without locks means."""
     told = "has no locks: run one serbench at a time on it, as several would do the same work twice"
     warnings.warn(f"the file system of {folder.parent} {told}", stacklevel=2)
-
-
-def _system_lock(path: Path) -> FileLock:
-    """Make a lock of the operating system; newer filelocks would else take a file's mere being there for one.
-
-    Such a file outlives its process, and another host cannot tell, so that everyone would wait for ever.
-    """
-    try:
-        return FileLock(path, fallback_to_soft=False)
-    except TypeError:
-        return FileLock(path)

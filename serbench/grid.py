@@ -21,6 +21,7 @@ from serbench.classifiers.spaces import Space
 from serbench.comparable import BASIS, Column, Facts, again, column, differing, facts, is_comparable
 from serbench.errors import StoreError, listed
 from serbench.estimate import Estimate, free_memory, note_seconds
+from serbench.forms import read_cell
 from serbench.keys import digest
 from serbench.members import CorpusData, FeatureSource
 from serbench.plan import Job, Plan, make_plan
@@ -29,7 +30,7 @@ from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.records import with_evaluations
 from serbench.schedule import Crew, Elsewhere, Failed, Room, run_jobs
-from serbench.sealed import is_damaged, read_json, write_json
+from serbench.sealed import is_damaged, write_json
 from serbench.store import OUTDATED, Store, map_features
 
 
@@ -257,7 +258,7 @@ def mark_outdated(plan: GridPlan, store: Store) -> None:
 def _read_if_sound(path: Path) -> dict[str, Any] | None:
     """Read a cell's record; nothing where another process has removed it or it is damaged, which is told."""
     try:
-        return read_json(path)
+        return read_cell(path)
     except StoreError as error:
         if path.exists():
             warnings.warn(str(error), stacklevel=2)

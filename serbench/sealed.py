@@ -180,7 +180,7 @@ def read_json(path: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(_intact(path))
         del record["seal"]
         return record
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # the last two where it is sealed and no record
         raise _unreadable(path, error) from error
 
 

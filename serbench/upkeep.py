@@ -14,6 +14,7 @@ from typing import Any
 from serbench.cells import Cell
 from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
+from serbench.forms import read_cell
 from serbench.keys import digest
 from serbench.sealed import is_damaged, read_json, read_metadata
 from serbench.store import Store, content_of_part
@@ -80,10 +81,10 @@ def find_litter(store: Store) -> Litter:
     if store.claims().is_any_held:
         todo = "Wait for its end, and run this again"
         raise StoreError(str(store.root), "another process is at work on it", todo=todo)
-    cells = {path: read_json(path) for path in store.cells}
+    cells = {path: read_cell(path) for path in store.cells}
     planned = [record for record in cells.values() if "jobs" in record]
     jobs = {key for record in planned for key in record["jobs"]}
-    used = {(record["feature_key"], corpus) for record in planned for corpus in record.get("indexes", ())}
+    used = {(record.get("feature_key", ""), corpus) for record in planned for corpus in record.get("indexes", ())}
     found = {
         "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
@@ -182,7 +183,7 @@ def _fault(kind: str, path: Path) -> str:
 
 
 _NAMES: dict[str, Callable[[Path], str]] = {
-    "cells": lambda path: _cell_name(read_json(path)),
+    "cells": lambda path: _cell_name(read_cell(path)),
     "jobs": lambda path: str(read_metadata(path)["key"]),
     "parts of features": lambda path: f"part-{content_of_part(path)}",
 }

@@ -1,9 +1,11 @@
 """Habits of the repository that a reader counts on."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import serbench
 
@@ -52,3 +54,15 @@ def test_every_public_name_of_the_api_exists():
     assert set(api.__all__) <= set(dir(serbench))
     with pytest.raises(AttributeError, match=r"has no attribute 'no_such_name'"):
         _ = serbench.no_such_name
+
+
+HOLES_CLOSED = {"filelock": "3.20.3", "jinja2": "3.1.6", "distributed": "2026.1"}
+"""Packages with the version that closed their latest known hole; `nox -s audit-dependencies` asks for newer ones."""
+
+
+def test_lower_bounds_leave_out_versions_with_known_holes():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    bounds = [*project["dependencies"], *project["optional-dependencies"]["dask"]]
+    lowest = dict(bound.split(">=") for bound in bounds)
+    for name, closed in HOLES_CLOSED.items():
+        assert Version(lowest[name]) >= Version(closed)

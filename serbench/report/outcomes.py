@@ -24,11 +24,12 @@ from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.segments import pieces_of, seconds_of
 from serbench.corpora.texts import sentences
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
+from serbench.forms import read_cell
 from serbench.metrics import exact_uar
 from serbench.protocols import independent_units
 from serbench.report.majority import by_majority
 from serbench.report.provenance import Provenance
-from serbench.sealed import read_frame, read_json, read_metadata
+from serbench.sealed import read_frame, read_metadata
 from serbench.store import OUTDATED, Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
@@ -235,9 +236,7 @@ def _sound_records(store: Store, indexes: Mapping[str, _Index]) -> Iterator[dict
 
 def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
-    record = read_json(path)
-    if not isinstance(record, dict) or not {"cell", "refused", "inner_title", "task_emotions"} <= set(record):
-        raise StoreError(str(path), "is no record of a cell", todo="Delete this file and run `serbench grid` again")
+    record = read_cell(path)
     if not is_comparable(record):
         known = {**_UNKNOWN, **record, "cell": {"options": "", **record["cell"]}}
         return {**known, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
