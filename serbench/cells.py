@@ -47,7 +47,8 @@ class Cell:
     """The fields that tell one cell from another; all are columns of the scores.
 
     `train` and `corpus` name the corpora that train and that are tested, several joined by +. `options` is what the
-    protocol was given: a partition, or how many utterances to draw.
+    protocol was given: a partition, or how many utterances to draw. `map` is what the task makes of emotions, where
+    its name does not say it.
     """
 
     protocol: str
@@ -62,6 +63,7 @@ class Cell:
     preprocessing: str
     seed: int
     options: str = ""
+    map: str = ""
 
     @property
     def name(self) -> str:
@@ -164,13 +166,13 @@ def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell
 
 def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
     """Say what was asked for and of which state of the corpora; what a refused cell tells too."""
-    with_texts = choice.protocol.holds_out_texts
     return {
         "refused": "",
         "basis": "",
         "task_emotions": list(options.task.emotions),
+        "task_map": options.task.spelt,
         "target": options.task.target,
-        "indexes": {d.stored: index_fingerprint(d.index, with_texts=with_texts) for d in choice.corpora},
+        "indexes": {d.stored: index_fingerprint(d.index) for d in choice.corpora},
         "entries": {data.stored: _entry(data, choice, options) for data in choice.corpora},
         "tested": [data.stored for data in choice.tested],
         "pool": _pool(choice, options),
@@ -230,6 +232,7 @@ def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
         preprocessing=segment_title(options.segment),
         seed=choice.seed,
         options=_options(choice, options),
+        map=options.task.map,
     )
 
 

@@ -1,6 +1,6 @@
 """What the cells of one column must agree in, whichever machine or release made them.
 
-A column is one protocol with its options, task, preprocessing, training and test corpora. Its cells agree when every
+A column is one protocol with its options, task and its map, preprocessing, training and test corpora. Its cells agree when every
 fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of packages,
 features of one name, a classifier's revision and its settings. Decision records 0007 and 0010 say which of them stay.
 """
@@ -19,6 +19,7 @@ INCOMPARABLE = "not comparable:"
 
 FIELDS = (
     "basis",
+    "task_map",
     "indexes",
     "tested",
     "pool",
@@ -47,7 +48,7 @@ def column(record: Mapping[str, Any]) -> Column:
     """Return the column that a cell stands in; what another system did to its audio is no matter."""
     cell = record["cell"]
     preprocessing = "none" if is_outside(record) else cell["preprocessing"]
-    asked = cell["protocol"], cell.get("options", ""), cell["task"], cell["train"], cell["corpus"]
+    asked = cell["protocol"], cell.get("options", ""), cell["task"], cell["map"], cell["train"], cell["corpus"]
     return (*asked, preprocessing)
 
 

@@ -277,4 +277,4 @@ def _outdated(record: Mapping[str, Any], now: Facts) -> str:
 
 def _place(record: Mapping[str, Any]) -> str:
     """What is asked for: all fields of a cell, the inner rule as it was asked."""
-    return digest({"options": "", **record["cell"], "inner": record["inner_title"]})
+    return digest({"options": "", "map": "", **record["cell"], "inner": record["inner_title"]})

@@ -143,7 +143,7 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     _check_emotions(given, options.task, where)
     missing = _check_complete(given, task, where, allowed=options.allow_missing)
     cell = _cell(corpus, system, options)
-    of_corpus = _of_corpus(data, options.task, protocol)
+    of_corpus = _of_corpus(data, options.task)
     record = {
         "cell": dataclasses.asdict(cell),
         **of_corpus,
@@ -168,17 +168,19 @@ def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
         inner=UNKNOWN,
         preprocessing=UNKNOWN,
         seed=0,  # a number is needed, and it says nothing: systems with several seeds have a name for each
+        map=options.task.map,
     )
 
 
-def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
+def _of_corpus(data: CorpusData, task: EmotionTask) -> dict[str, Any]:
     """Say which state of a corpus a cell is of, and what every table must tell of it."""
     notes = [data.note, confounded(task_index(data, task), data.corpus.person)]
     return {
         "inner_title": UNKNOWN,
         "refused": "",
         "task_emotions": list(task.emotions),
-        "indexes": {data.corpus.name: index_fingerprint(data.index, with_texts=protocol.holds_out_texts)},
+        "task_map": task.spelt,
+        "indexes": {data.corpus.name: index_fingerprint(data.index)},
         "tested": [data.corpus.name],
         "pool": "",
         "transductive": False,

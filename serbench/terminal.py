@@ -193,7 +193,7 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
 
 def _named(cell: Cell) -> str:
     """Name a cell of a plan: what tells it from the others, where that is not the usual."""
-    usual = {"train": cell.corpus, "protocol": "within", "options": "", "scaling": "train", "preprocessing": "none"}
+    usual = {"train": cell.corpus, "protocol": "within", "options": "", "map": "", "scaling": "train", "preprocessing": "none"}
     words = {name: str(getattr(cell, name)) for name in usual}
     unusual = [text for name, text in words.items() if name != "train" and text != usual[name]]
     trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
@@ -247,9 +247,11 @@ def print_provenance(report: Report) -> None:
 
 def print_scored(scored: Sequence[Scored], results: str) -> None:
     """Print what predictions of another system came to, where they are, and what their value leaves open."""
+    from serbench.report.matrices import task_title
+
     for one in scored:
         cell = one.cell
-        tested = f"{one.n_utterances} utterances of {cell.task} in {one.n_folds} folds"
+        tested = f"{one.n_utterances} utterances of {task_title(cell.task, cell.map)} in {one.n_folds} folds"
         print(f"{one.corpus}: {tested}, UAR {one.uar:.3f}, as {cell.classifier} with {cell.features} features")
         print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
         for note in one.notes:

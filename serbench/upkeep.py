@@ -191,8 +191,7 @@ _NAMES: dict[str, Callable[[Path], str]] = {
 
 
 def _cell_name(record: Mapping[str, Any]) -> str:
-    cell = Cell(**{"options": "", **record["cell"]})
-    return cell.name if "options" in record["cell"] else f"{cell.stem}-{digest(record['cell'])[:10]}"
+    return f"{Cell(**record['cell']).stem}-{digest(record['cell'])[:10]}"
 
 
 def _is_litter(folder: Path, used: set[tuple[str, str]]) -> bool:

@@ -232,12 +232,13 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
     }
     cell = {"protocol": "within", "task": "paper5", "train": place[2], "corpus": place[2], "features": place[0]}
     cell |= {"classifier": place[1], "space": "standard", "scaling": place[3], "inner": "all", "preprocessing": "none"}
-    cell |= {"options": ""}
+    cell |= {"options": "", "map": ""}
     record = {
         "cell": {**cell, "seed": 0},
         "refused": "",
         "inner_title": "auto",
         "task_emotions": emotions,
+        "task_map": ",".join(emotions),
         "indexes": {place[2]: index_fingerprint(index)},
         "tested": [place[2]],
         "pool": "",

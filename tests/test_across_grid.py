@@ -9,7 +9,8 @@ import pytest
 
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.schema import Partition
+from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.schema import FIELDS, Partition
 from serbench.members import CorpusData, divided
 from serbench.protocols import PROTOCOLS, Draw, Group, Side
 from serbench.protocols.across import drawn
@@ -176,6 +177,26 @@ def test_cells_across_corpora_are_outdated_when_a_training_corpus_changes(three)
     assert "aa has changed since" in reasons["aa", "bb"]
     assert "the corpus has changed since" in reasons["aa", "aa"]
     assert not reasons["bb", "bb"]
+
+
+def test_filtered_cell_is_outdated_when_what_its_filter_names_has_another_meaning(three):
+    run = three()
+    asked = {"emotions": "anger,happiness,neutral", "where": "take=1"}
+    run("aa", **asked)
+    text = run.path.read_text().replace("values: {", "values: {take: {'1': '2', '2': '1'}, ", 1)
+    run.path.write_text(text)
+    api.load_index("aa", run.place)
+    (reason,) = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
+    assert "the corpus has changed since" in reason
+    run("aa", **asked)
+    (reason,) = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
+    assert not reason
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != "emotion"])
+def test_fingerprint_covers_every_field_that_a_request_can_name(make_index, field):
+    index = make_index().assign(**{field: "1"})
+    assert index_fingerprint(index) != index_fingerprint(index.assign(**{field: "2"}))
 
 
 @pytest.mark.parametrize(

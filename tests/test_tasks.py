@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serbench import api
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.schema import EMOTIONS, TARGET_LABELS
+from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError
+from serbench.report.outcomes import load_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +221,59 @@ def test_emotions_spelt_as_a_target_are_not_called_by_its_name(catalogue):
     """The name of the target stands for ranges where a corpus has some; emotions given do not."""
     spelt = ",".join(catalogue.tasks["arousal"].emotions)
     assert find_task(catalogue, task=None, emotions=spelt, where=()).name.startswith("high=")
+
+
+OWN = "tasks: {mine: [anger, happiness=happiness+fear, neutral]}\n"
+OTHER = "tasks: {mine: [anger=anger+fear, happiness, neutral]}\n"
+
+
+@pytest.fixture
+def two_definitions(make_corpus, make_features, workspace, tmp_path):
+    """Two corpora, each run with another definition of the task `mine`."""
+    for name in ("aa", "bb"):
+        path = make_corpus(name=name, emotions=("anger", "fear", "happiness", "neutral"), seed=10_000 * int(name, 16))
+    corpora, place = path.read_text(), workspace(path)
+    whole = pd.concat([api.load_index(name, place) for name in ("aa", "bb")], ignore_index=True)
+    make_features(whole).to_csv(tmp_path / "blobs.csv", index=False)
+    asked = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", task="mine")
+    for name, tasks in (("aa", OWN), ("bb", OTHER)):
+        path.write_text(corpora + tasks)
+        assert not api.run_grid([name], asked, place).refused
+    return place, asked
+
+
+def test_two_definitions_of_one_task_stand_in_two_tables(two_definitions):
+    report = api.make_report(two_definitions[0])
+    titles = {table.title.partition(": within, ")[2]: table.header[2:] for table in report.of("table2-uar")}
+    assert titles == {
+        "mine (anger, happiness=fear+happiness, neutral), scaling train, inner auto, seed 0": ("aa",),
+        "mine (anger=anger+fear, happiness, neutral), scaling train, inner auto, seed 0": ("bb",),
+    }
+    made = report.provenance["cells"].values()
+    maps = {"anger,happiness=fear+happiness,neutral", "anger=anger+fear,happiness,neutral"}
+    assert {cell["task_map"] for cell in made} == maps
+
+
+def test_a_task_redefined_does_not_replace_or_outdate_the_cells_of_the_earlier_one(two_definitions):
+    place, asked = two_definitions
+    assert not api.run_grid(["aa"], asked, place).refused  # by the second definition
+    cells = load_outcomes(place.store())
+    assert sorted((c.cell["corpus"], c.cell["map"], bool(c.outcomes)) for c in cells) == [
+        ("aa", "anger,happiness=fear+happiness,neutral", True),
+        ("aa", "anger=anger+fear,happiness,neutral", True),
+        ("bb", "anger=anger+fear,happiness,neutral", True),
+    ]
+
+
+def test_shipped_tasks_and_lists_of_emotions_need_no_map(catalogue):
+    for name in catalogue.tasks:
+        of_target = {"target": name} if name in DIMENSION_TARGETS else {"task": name}
+        assert find_task(catalogue, **{"task": None, "emotions": None, "where": (), **of_target}).map == ""
+    assert find_task(catalogue, task=None, emotions="anger,joy=happiness+calm", where=()).map == ""
+
+
+def test_overridden_map_of_arousal_is_part_of_the_task(tmp_path):
+    (tmp_path / "corpora.yaml").write_text("tasks: {arousal: [high=anger+fear, low=sadness]}\n")
+    catalogue = load_catalogue(tmp_path / "corpora.yaml")
+    task = find_task(catalogue, task=None, emotions=None, where=(), target="arousal")
+    assert task.map == "high=anger+fear,low=sadness"

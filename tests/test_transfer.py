@@ -41,7 +41,7 @@ def cell(protocol, train, corpus, *, scaling="train", options="", classifier="sv
             guesses[u] = truth[u] if rng.random() < hit else other
     fields = {"protocol": protocol, "task": "three", "train": train, "corpus": corpus, "features": "IS09"}
     fields |= {"classifier": classifier, "space": "standard", "scaling": scaling, "inner": "all"}
-    fields |= {"preprocessing": "none", "seed": 0, "options": options}
+    fields |= {"preprocessing": "none", "seed": 0, "options": options, "map": ""}
     pool = {"within": "", "pooled": "aa+bb+cc"}.get(protocol, train)
     record = {"cell": fields, "refused": "", "inner_title": "auto", "task_emotions": list(EMOTIONS), "pool": pool}
     record |= {"indexes": {corpus: "x"}, "tested": [corpus], "partial": "", "partials": {}, "notes": [], "basis": "b"}

@@ -10,8 +10,8 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ _BUILT_IN_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The corpora and tasks that serbench knows, by name."""
+    """The corpora and tasks that serbench knows, by name; `shipped` are the tasks as serbench brings them."""
 
     corpora: dict[str, Corpus]
     tasks: dict[str, Task]
+    shipped: dict[str, Task] = field(default_factory=dict)
 
     def corpus(self, name: str) -> Corpus:
         """Return a corpus entry; `UnknownNameError` suggests the nearest name."""
@@ -83,7 +84,8 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
         if extra is None:
             entries = listed(documents[-1].entries)
             warnings.warn(f"the corpora.yaml of the working directory is used ({entries})", stacklevel=2)
-    return build_catalogue(documents)
+    tasks = replace(documents[0], entries={TASKS: documents[0].entries[TASKS]})
+    return replace(build_catalogue(documents), shipped=build_catalogue([tasks]).tasks)
 
 
 def build_catalogue(documents: Iterable[Document]) -> Catalogue:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from serbench.corpora.schema import Corpus
+from serbench.corpora.schema import FIELDS, Corpus
 from serbench.keys import digest
 
 _DECISIVE = (
-    *("utterance", "audio_hash", "speaker", "raw_label", "emotion", "gender", "session", "voice", "duplicate"),
-    *("arousal", "valence", "language"),
+    *("utterance", "audio_hash", "raw_label", "emotion", "duplicate"),
+    *(field for field in FIELDS if field != "emotion"),
 )
+"""What decides cells: ids, audio, labels, and every field that `--where`, folds, partitions or targets may name."""
 
 
 def entry_parts(corpus: Corpus) -> dict[str, str]:
@@ -20,8 +21,7 @@ def entry_parts(corpus: Corpus) -> dict[str, str]:
     return parts | {f"target {name}": digest(dict(ranges)) for name, ranges in corpus.targets.items()}
 
 
-def index_fingerprint(index: pd.DataFrame, *, with_texts: bool = False) -> str:
-    """Digest what decides cells: ids, audio, people, labels, what groups people, and where asked for the texts."""
-    decisive = (*_DECISIVE, "text") if with_texts else _DECISIVE
-    columns = [index[name].astype("string").fillna("") for name in decisive if name in index]
-    return digest([list(row) for row in zip(*columns, strict=True)])
+def index_fingerprint(index: pd.DataFrame) -> str:
+    """Digest the columns of an index that decide cells, whatever the order of its columns."""
+    columns = {name: index[name].astype("string").fillna("").tolist() for name in _DECISIVE if name in index}
+    return digest(columns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.intervals import parse_interval
@@ -33,12 +33,21 @@ Merges = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class EmotionTask:
-    """Emotions to tell apart: label -> the canonical emotions merged into it; `where` keeps field -> value."""
+    """Emotions to tell apart: label -> the canonical emotions merged into it; `where` keeps field -> value.
+
+    `map` spells the merges of a task whose name does not say them: one that serbench does not ship under that name.
+    """
 
     name: str
     merges: Merges
     where: tuple[tuple[str, str], ...] = ()
     target: str = "emotion"
+    map: str = dataclasses.field(default="", kw_only=True)
+
+    @property
+    def spelt(self) -> str:
+        """All merges, as `--emotions` takes them; empty for a target that is not mapped from emotions."""
+        return ",".join(map(_spelt, self.merges))
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -93,7 +102,7 @@ class EmotionTask:
 class AvailableTask(EmotionTask):
     """All emotions of whatever corpus is looked at.
 
-    `presets` are the named tasks. `for_index` gives the task that cells have: a preset, or one named by its emotions,
+    `presets` are the named tasks as shipped. `for_index` gives the task that cells have: a preset, or one named by its emotions,
     so that corpora with other emotions never stand in one column or table as if they had been asked the same.
     """
 
@@ -173,6 +182,9 @@ class TargetTask(EmotionTask):
         return _mapped(index, self.merges)
 
 
+AnyTask = TypeVar("AnyTask", bound=EmotionTask)
+
+
 def find_task(
     catalogue: Catalogue, *, task: str | None, emotions: str | None, where: Sequence[str], target: str | None = None
 ) -> EmotionTask:
@@ -195,16 +207,17 @@ def find_task(
         raise ConfigError([Fault("--emotions", "given together with --task", "one of the two")])
     if emotions is not None:
         merges = _merges(emotions.split(","), where="--emotions")
-        return EmotionTask(_named(merges, _merged(presets)), merges, filters)
+        return _with_map(EmotionTask(_named(merges, _merged(presets)), merges, filters), catalogue)
     wanted = task or DEFAULT_TASK
     if wanted == AVAILABLE:
-        return AvailableTask(AVAILABLE, _alone(EMOTIONS), filters, presets=_merged(presets))
+        return AvailableTask(AVAILABLE, _alone(EMOTIONS), filters, presets=_merged(catalogue.shipped))
     if wanted in TARGETS:
         todo = f"Use --target {wanted}"
         raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
     if wanted not in presets:
         raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
-    return EmotionTask(wanted, _merges(presets[wanted].emotions, where=f"tasks.{wanted}"), filters)
+    task = EmotionTask(wanted, _merges(presets[wanted].emotions, where=f"tasks.{wanted}"), filters)
+    return _with_map(task, catalogue)
 
 
 def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:
@@ -232,7 +245,14 @@ def _target_task(catalogue: Catalogue, target: str, filters: tuple[tuple[str, st
     merges: Merges = ()
     if target in DIMENSION_TARGETS and target in catalogue.tasks:
         merges = _merges(catalogue.tasks[target].emotions, where=f"tasks.{target}")
-    return TargetTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
+    return _with_map(TargetTask(target, merges, filters, target, TARGET_LABELS.get(target, ())), catalogue)
+
+
+def _with_map(task: AnyTask, catalogue: Catalogue) -> AnyTask:
+    """Spell the merges of a task unless its name says them: a preset as it is shipped, or a list of emotions."""
+    shipped = catalogue.shipped.get(task.name)
+    is_shipped = shipped is not None and _merges(shipped.emotions, where=task.name) == task.merges
+    return task if is_shipped or task.name == task.spelt else dataclasses.replace(task, map=task.spelt)
 
 
 def _mapped(index: pd.DataFrame, merges: Merges) -> pd.Series:

@@ -23,6 +23,7 @@ CELL_COLUMNS = (
     "preprocessing",
     "seed",
     "options",
+    "map",
 )
 """Columns of the scores that tell one cell from another."""
 

@@ -12,7 +12,7 @@ from serbench.metrics import METRICS
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.breakdowns import difference_interval
 from serbench.report.formats import Entry, Table
-from serbench.report.matrices import Variant
+from serbench.report.matrices import Variant, task_title
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import origin_of
 from serbench.report.scores import pool_confusion
@@ -59,7 +59,8 @@ def _scaling_table(found: Sequence[Crossing]) -> Table:
         *mark_notes(value for crossing in found for value in crossing.values.values()),
         *remarks(cell for crossing in found for cell in crossing.cells),
     )
-    title = f"What scaling does across corpora: {first.setup.task}, seed {first.setup.seed}"
+    task = task_title(first.setup.task, first.setup.map)
+    title = f"What scaling does across corpora: {task}, seed {first.setup.seed}"
     made = [cell.provenance for crossing in found for cell in crossing.cells if cell.outcomes]
     return Table("scalings", title, header, tuple(rows), notes, 3, origin_of(made))
 

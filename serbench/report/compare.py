@@ -191,6 +191,7 @@ def _title(cell: CellOutcomes) -> str:
         "preprocessing": "none",
         "seed": 0,
         "options": "",
+        "map": "",
         "train": fields["corpus"],
     }
     more = [f"{name} {fields[name]}" for name, value in usual.items() if not cell.is_outside and fields[name] != value]

@@ -24,7 +24,8 @@ Place = tuple[str, str, str]
 class Variant:
     """What all cells of one Table 2 share.
 
-    `pool` names the corpora that train, or that meet, where a protocol has several; `options` what it was given.
+    `pool` names the corpora that train, or that meet, where a protocol has several; `options` what it was given; `map`
+    what the task makes of emotions, where its name does not say it.
     """
 
     protocol: str
@@ -37,6 +38,7 @@ class Variant:
     pool: str = ""
     options: str = ""
     target: str = "emotion"
+    map: str = ""
 
     @staticmethod
     def of(cell: CellOutcomes) -> Variant:
@@ -45,12 +47,13 @@ class Variant:
         task = f["protocol"], f["task"], f["scaling"], cell.inner_title, f["preprocessing"], f["seed"]
         record = cell.record
         target = record.get("target", "emotion")
-        return Variant(*task, tuple(record["task_emotions"]), record["pool"], f["options"], target)
+        return Variant(*task, tuple(record["task_emotions"]), record["pool"], f["options"], target, f["map"])
 
     @property
     def question(self) -> tuple[object, ...]:
         """What is asked of any system, however it was trained: that others are asked for pieces is not known."""
-        return self.protocol, self.options, self.pool, self.task, self.emotions, seconds_of(self.preprocessing)
+        asked = self.protocol, self.options, self.pool, self.task, self.map, self.emotions
+        return *asked, seconds_of(self.preprocessing)
 
     @property
     def label(self) -> str:
@@ -84,12 +87,17 @@ class Variant:
         return f"{self.protocol}{words}{pool}{f' ({self.options})' if self.options else ''}"
 
     @property
+    def task_title(self) -> str:
+        """The task, with its map where the name does not say it."""
+        return task_title(self.task, self.map)
+
+    @property
     def title(self) -> str:
         """The variant in words."""
         if self.inner == UNKNOWN:
-            return f"{self.protocol}, {self.task}"
+            return f"{self.protocol}, {self.task_title}"
         cut = f", {self.preprocessing}" if seconds_of(self.preprocessing) else ""
-        asked = f"{self.protocol_title}, {self.task}, {self.scaling_title}"
+        asked = f"{self.protocol_title}, {self.task_title}, {self.scaling_title}"
         return f"{asked}, inner {self.inner}{cut}, seed {self.seed}"
 
     @property
@@ -97,6 +105,7 @@ class Variant:
         """The variant in sentences, for readers who do not know serbench."""
         name, _, filters = self.task.partition(" where ")
         emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
+        emotions = f" ({self.map.replace(',', ', ')})" if self.map else emotions
         only = f", only where {filters}" if filters else ""
         protocol = find_protocol(self.protocol)
         what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
@@ -137,6 +146,15 @@ class Variant:
         else:
             given = [f"--emotions {name}" if "," in name else f"--task {name}"]
         return given + [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+
+
+def task_title(task: str, of_emotions: str) -> str:
+    """Word a task, and what it makes of emotions where its name does not say that.
+
+    >>> task_title("mine", "happiness=excitement+happiness,neutral")
+    'mine (happiness=excitement+happiness, neutral)'
+    """
+    return f"{task} ({of_emotions.replace(',', ', ')})" if of_emotions else task
 
 
 def _protocol_options(options: str) -> list[str]:

@@ -44,6 +44,7 @@ _UNKNOWN: dict[str, Any] = {
     "tested": [],
     "pool": "",
     "basis": "",
+    "task_map": "",
     "serbench": "",
     "versions": {},
     "feature_key": "",
@@ -198,14 +199,13 @@ def load_outcomes(store: Store) -> list[CellOutcomes]:
 class _Index:
     """The index of a corpus, and what tells its utterances apart, once for all its cells.
 
-    `states` are the fingerprints that a cell of this index may name: one that holds out texts names them too. `entry`
-    is what the corpus' entry said besides when it was indexed, part by part.
+    `entry` is what the corpus' entry said besides when it was indexed, part by part.
     """
 
     def __init__(self, frame: pd.DataFrame, entry: Mapping[str, str]) -> None:
         self._frame = frame
         self.entry = entry
-        self.states = frozenset(index_fingerprint(frame, with_texts=with_texts) for with_texts in (False, True))
+        self.state = index_fingerprint(frame)
         self._groups: dict[str, tuple[str, Groups]] = {}
 
     @functools.cached_property
@@ -238,7 +238,7 @@ def _record(path: Path, indexes: Mapping[str, _Index]) -> dict[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
     record = read_cell(path)
     if not is_comparable(record):
-        known = {**_UNKNOWN, **record, "cell": {"options": "", **record["cell"]}}
+        known = {**_UNKNOWN, **record, "cell": {"options": "", "map": "", **record["cell"]}}
         return {**known, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
     why = "" if record["refused"] else _changed(record, indexes)
     return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else dict(record)
@@ -250,7 +250,7 @@ def _changed(record: Mapping[str, Any], indexes: Mapping[str, _Index]) -> str:
         name = "the corpus" if len(record["indexes"]) == 1 else corpus
         if corpus not in indexes:
             return f"the index of {name} is not there"
-        if state not in indexes[corpus].states:
+        if state != indexes[corpus].state:
             return f"{name} has changed since"
         known, used = indexes[corpus].entry, record.get("entries", {}).get(corpus, {})
         other = [part for part, own in used.items() if known and known.get(part) != own]

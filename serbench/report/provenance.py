@@ -33,6 +33,7 @@ class Provenance:
 
     cell: Mapping[str, Any]
     emotions: tuple[str, ...]
+    task_map: str
     serbench: str
     versions: Mapping[str, str]
     indexes: Mapping[str, str]
@@ -52,6 +53,7 @@ class Provenance:
         return Provenance(
             cell=record["cell"],
             emotions=tuple(record["task_emotions"]),
+            task_map=record["task_map"],
             serbench=record["serbench"],
             versions=record["versions"],
             indexes=record["indexes"],
@@ -117,7 +119,7 @@ def origin_of(cells: Iterable[Provenance]) -> Origin:
     of_grid = [p for p in made if not p.outside]
     known: list[Line] = [
         ("packages", packages(of_grid)),
-        ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({', '.join(p.emotions)})")),
+        ("emotions", _by_corpus(made, lambda p: f"{p.cell['task']} ({_labels(p)})")),
         ("protocol", _by_corpus(of_grid or made, lambda p: f"{p.cell['protocol']}, inner {p.cell['inner']}")),
         ("scaling", _by_corpus(of_grid, lambda p: p.cell["scaling"])),
         ("preprocessing", _by_corpus([p for p in of_grid if _is_cut(p)], lambda p: p.cell["preprocessing"])),
@@ -168,6 +170,11 @@ def _by_corpus(made: Sequence[Provenance], value: Callable[[Provenance], str], j
         having.setdefault(value(p), set()).add(p.cell["corpus"])
     every = sorted(having.items())
     return join.join(v if len(of) == len(corpora) else f"{v} ({', '.join(sorted(of))})" for v, of in every)
+
+
+def _labels(p: Provenance) -> str:
+    """What is told apart, and of which emotions each label is made."""
+    return p.task_map.replace(",", ", ") or ", ".join(p.emotions)
 
 
 def _classifier(p: Provenance) -> str:

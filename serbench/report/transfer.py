@@ -14,7 +14,7 @@ from serbench.metrics import METRICS
 from serbench.protocols import find_protocol
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
-from serbench.report.matrices import Variant, is_hopeful, row_name
+from serbench.report.matrices import Variant, is_hopeful, row_name, task_title
 from serbench.report.outcomes import CellOutcomes
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
@@ -54,12 +54,13 @@ class Setup:
     preprocessing: str
     seed: int
     emotions: tuple[str, ...]
+    map: str = ""
 
     @staticmethod
     def of(cell: CellOutcomes) -> Setup:
         """Return the setup of a cell."""
         v = Variant.of(cell)
-        return Setup(v.task, v.scaling, v.inner, v.preprocessing, v.seed, v.emotions)
+        return Setup(v.task, v.scaling, v.inner, v.preprocessing, v.seed, v.emotions, v.map)
 
     @property
     def title(self) -> str:
@@ -67,12 +68,12 @@ class Setup:
         pieces = [] if self.preprocessing == "none" else [self.preprocessing]
         scaling = f"scaling per {self.scaling}" if self.scaling in ("speaker", "corpus") else f"scaling {self.scaling}"
         inner = [] if self.inner == "auto" else [f"inner {self.inner}"]
-        return ", ".join([self.task, *pieces, scaling, *inner, f"seed {self.seed}"])
+        return ", ".join([task_title(self.task, self.map), *pieces, scaling, *inner, f"seed {self.seed}"])
 
     @property
     def question(self) -> tuple[object, ...]:
         """What is asked, however features are scaled."""
-        return self.task, self.inner, self.preprocessing, self.seed, self.emotions
+        return self.task, self.map, self.inner, self.preprocessing, self.seed, self.emotions
 
     @property
     def chance(self) -> float:
@@ -181,7 +182,7 @@ def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
         if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
             by_setup.setdefault(Setup.of(cell), []).append(cell)
     wanted = {s: of for s, of in by_setup.items() if any(c.cell["protocol"] == "cross" and c.outcomes for c in of)}
-    in_order = sorted(wanted, key=lambda s: (s.task, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
+    in_order = sorted(wanted, key=lambda s: (s.task, s.map, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
     return [_crossing(setup, wanted[setup], order) for setup in in_order]
 
 
