@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _AUDIO = ("duration_s", "sampling_rate", "channels", "audio_hash", "problem")
+_RULES = 2
+"""Raised whenever an index is made of the same labels and recordings in another way."""
 _FIRST = 32
 """Recordings whose headers are looked at, at most, before anything is computed."""
 
@@ -41,7 +43,7 @@ def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note:
     entry = entry_parts(scan.corpus)
     metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__, "entry": entry}
     facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
-    made_of = digest([metadata, scan.corpus.person, list(map(dict, scan.rows)), facts])
+    made_of = digest([metadata, _RULES, scan.corpus.person, list(map(dict, scan.rows)), facts])
     with contextlib.suppress(StoreError):  # a damaged index is made anew
         if path.is_file() and read_metadata(path).get("made_of") == made_of:
             return made_of
@@ -68,18 +70,18 @@ def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
 def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
     """Join labels with what decoding told.
 
-    `problem` says why a recording cannot be decoded, `duplicate` why a copy of another speaker's takes no part; both
-    are null for all others.
+    `problem` says why a recording cannot be decoded, `duplicate` why digital silence or a copy of another speaker's
+    takes no part; both are null for all others.
     """
     import pandas as pd
 
-    from serbench.corpora.duplicates import cross_speaker_duplicates
+    from serbench.corpora.duplicates import taking_no_part
 
     types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
     told: dict[str, Any] = {name: [getattr(m, name) for m in measured] for name in ("utterance", *_AUDIO)}
     told |= {name: pd.array(told[name], dtype=dtype) for name, dtype in types.items()}
     index = scan.table.merge(pd.DataFrame(told), on="utterance", how="left", validate="one_to_one")
-    duplicates = cross_speaker_duplicates(index, person=scan.corpus.person)
+    duplicates = taking_no_part(index, person=scan.corpus.person)
     return index.assign(duplicate=index["utterance"].map(duplicates).astype("string"))
 
 

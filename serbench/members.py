@@ -10,7 +10,7 @@ import pandas as pd
 
 from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
-from serbench.corpora.duplicates import overlapping_segments
+from serbench.corpora.duplicates import SILENCE, overlapping_segments
 from serbench.corpora.schema import Corpus
 from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
@@ -321,6 +321,7 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
         told += [f"{member.name}: {note}" for note in notes] if len(tested) + len(others) > 1 else notes
     if is_across and task.target == "emotion":
         told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
+    told += [f"{m.name}: {note}" if is_across else note for m in (*tested, *others) if (note := _silence(m, task))]
     told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]
     told += [
         f"{m.n_copies} recordings of {m.name} are another corpus' too and take no part"
@@ -331,6 +332,17 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
         f"{len(m.absent)} utterances of {m.name} have no features and do not train" for m in others if len(m.absent)
     ]
     return [note for note in told if note]
+
+
+def _silence(member: Member, task: EmotionTask) -> str:
+    """How many utterances of the task are digital silence, and how many of which they were cut have nothing else."""
+    asked = task.select(member.data.index, member.data.corpus)
+    silent = asked[asked["duplicate"] == SILENCE]
+    if silent.empty:
+        return ""
+    told = f"{len(silent)} {'pieces' if 'whole' in asked else 'utterances'} are digital silence and take no part"
+    gone = set(silent["whole"]) - set(asked["whole"].drop(silent.index)) if "whole" in asked else set()
+    return told + (f"; nothing else is left of {listed(sorted(gone))}" if gone else "")
 
 
 def _dropped(member: Member, task: EmotionTask) -> str:

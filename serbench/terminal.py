@@ -193,7 +193,14 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
 
 def _named(cell: Cell) -> str:
     """Name a cell of a plan: what tells it from the others, where that is not the usual."""
-    usual = {"train": cell.corpus, "protocol": "within", "options": "", "map": "", "scaling": "train", "preprocessing": "none"}
+    usual = {
+        "train": cell.corpus,
+        "protocol": "within",
+        "options": "",
+        "map": "",
+        "scaling": "train",
+        "preprocessing": "none",
+    }
     words = {name: str(getattr(cell, name)) for name in usual}
     unusual = [text for name, text in words.items() if name != "train" and text != usual[name]]
     trained = f" <- {cell.train}" if cell.train != cell.corpus else ""

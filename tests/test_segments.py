@@ -258,3 +258,45 @@ def test_changed_labels_outdate_the_pieces_and_running_again_mends_them(make_cor
     }
     api.run_grid(["toy"], request(classifiers="dummy"), place)
     assert not api.make_report(place).missing
+
+
+@pytest.fixture
+def quiet(make_corpus, workspace, tmp_path):
+    """A workspace over 24 recordings of 0.6 s that begin with 0.2 s of zeros; one of them has nothing else."""
+    file = make_corpus()
+    for path in sorted((tmp_path / "toy").glob("*.wav")):
+        samples, rate = soundfile.read(path)
+        heard = samples[: int(0.4 * rate)] * (path.name != "f1_anger_0.wav")
+        soundfile.write(path, np.concatenate([np.zeros(int(0.2 * rate)), heard]), rate, subtype="PCM_16")
+    return workspace(file)
+
+
+NO_PART = "26 pieces are digital silence and take no part; nothing else is left of toy/f1_anger_0.wav"
+
+
+def test_report_scores_votes_of_utterances_that_begin_with_digital_silence(quiet):
+    assert not api.run_grid("toy", request(), quiet).refused
+    report = api.make_report(quiet)
+    assert len(tables := report.of("table2-uar")) == 2
+    assert all(NO_PART in " ".join(table.notes) for table in tables)
+    n = report.scores.groupby("preprocessing")["n_utterances"].first()
+    assert dict(n) == {"segment 0.2 s": 24 * 3 - 26, "segment 0.2 s, majority": 23}
+
+
+def test_pieces_of_digital_silence_are_no_copies_of_another_speakers(quiet):
+    index = api.load_index("toy", quiet, segment=0.2)
+    told = index.set_index("utterance")["duplicate"]
+    assert set(told.dropna()) == {"digital silence"}
+    assert told["toy/m1_anger_0.wav#0.0-0.2"] == "digital silence"
+    assert pd.isna(told["toy/m1_anger_0.wav#0.2-0.4"])
+
+
+def test_index_that_another_rule_of_copies_made_is_made_anew(quiet, monkeypatch):
+    def earlier(index, *, person):
+        return dict.fromkeys(index["utterance"][index["audio_hash"].duplicated()], "same audio")
+
+    monkeypatch.setattr("serbench.corpora.duplicates.taking_no_part", earlier)
+    monkeypatch.setattr("serbench.indexing._RULES", 1)
+    assert set(api.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"same audio"}
+    monkeypatch.undo()
+    assert set(api.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"digital silence"}

@@ -202,8 +202,9 @@ def _deep_findings(scan: Scan, headers: Mapping[str, Header]) -> Iterator[Findin
         except AudioError as error:
             reasons[str(row["utterance"])] = str(error)
             continue
-        hashes[str(row["utterance"])] = recording.audio_hash
-        if not np.any(recording.samples):
+        if np.any(recording.samples):
+            hashes[str(row["utterance"])] = recording.audio_hash
+        else:
             silent.append(str(row["utterance"]))
     yield from damage_findings(reasons)
     yield from silence_findings(silent)

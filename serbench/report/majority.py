@@ -61,8 +61,9 @@ def _vote(codes: Iterable[int]) -> int:
 
 
 def _first(of: Mapping[str, Value], wholes: Wholes) -> dict[str, Value]:
-    """Give utterances what their first piece has, as it is the same for all its pieces."""
-    return {whole: of[pieces[0]] for whole, pieces in wholes.items() if pieces and pieces[0] in of}
+    """Give utterances what their pieces have, as it is the same for all of them; pieces that take no part have none."""
+    known = {whole: next((piece for piece in pieces if piece in of), None) for whole, pieces in wholes.items()}
+    return {whole: of[piece] for whole, piece in known.items() if piece is not None}
 
 
 def _of_wholes(record: Mapping[str, Any], wholes: Wholes, heard: Wholes) -> dict[str, Any]:

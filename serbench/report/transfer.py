@@ -182,7 +182,9 @@ def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
         if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
             by_setup.setdefault(Setup.of(cell), []).append(cell)
     wanted = {s: of for s, of in by_setup.items() if any(c.cell["protocol"] == "cross" and c.outcomes for c in of)}
-    in_order = sorted(wanted, key=lambda s: (s.task, s.map, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling)))
+    in_order = sorted(
+        wanted, key=lambda s: (s.task, s.map, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling))
+    )
     return [_crossing(setup, wanted[setup], order) for setup in in_order]
 
 
