@@ -27,15 +27,15 @@ from serbench.members import (
     CorpusData,
     FeatureSource,
     Member,
+    apart,
     auxiliary_labels,
     check_member,
     find_member,
     remarks_on,
     rows_of,
-    without_copies,
 )
 from serbench.plan import Recipe, Request, Rows, check_no_overlap, scaled_on
-from serbench.protocols import Design, Draw, Evaluation, InnerRule, Protocol
+from serbench.protocols import Design, Draw, Evaluation, InnerRule, Protocol, keep_apart
 from serbench.records import basis_of, missing_of, sources_of, text_notes, truth_of
 from serbench.store import Store
 
@@ -187,6 +187,7 @@ def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
 def _entry(data: CorpusData, choice: Choice, options: GridOptions) -> dict[str, str]:
     """Parts of a corpus' entry that decide a cell, beside what its index holds."""
     used = ["folds", f"partition {options.partition}", f"target {options.task.target}"]
+    used += ["shares_speakers_with"] if choice.protocol.is_across else []
     used += ["language"] if choice.protocol.goes_by_language or options.task.target == "language" else []
     return {part: state for part, state in entry_parts(data.corpus).items() if part in used}
 
@@ -202,8 +203,7 @@ def _members(choice: Choice, options: GridOptions, store: Store) -> tuple[list[M
     def find(data: CorpusData) -> Member:
         return find_member(data, options.task, choice.protocol, options.partition, choice.source, store)
 
-    members = without_copies([find(data) for data in choice.corpora])
-    return members[: len(choice.tested)], members[len(choice.tested) :]
+    return apart([find(data) for data in choice.tested], [find(data) for data in choice.others], choice.protocol)
 
 
 def _design(
@@ -278,9 +278,9 @@ def _fill(
     """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
     protocol, task = choice.protocol, options.task
     _check_emotions(tested, others, task, choice.source)
-    evaluations = tuple(protocol.evaluations(design))
     known = rows_of([*tested, *others], task, scaling=options.scaling, with_texts=protocol.holds_out_texts)
     known = dataclasses.replace(known, auxiliary=_auxiliary([*tested, *others], choice.classifier))
+    evaluations = tuple(keep_apart(protocol.evaluations(design), known.same))
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
     notes = remarks_on(tested, others, task, is_across=protocol.is_across)

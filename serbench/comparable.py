@@ -1,8 +1,9 @@
 """What the cells of one column must agree in, whichever machine or release made them.
 
-A column is one protocol with its options, task and its map, preprocessing, training and test corpora. Its cells agree when every
-fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of packages,
-features of one name, a classifier's revision and its settings. Decision records 0007 and 0010 say which of them stay.
+A column is one protocol with its options, task and its map, preprocessing, training and test corpora. Its cells agree
+when every fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of
+packages, features of one name, a classifier's revision and its settings. Decision records 0007 and 0010 say which of
+them stay.
 """
 
 from __future__ import annotations

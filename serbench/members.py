@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,14 @@ import pandas as pd
 from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
 from serbench.corpora.duplicates import SILENCE, overlapping_segments
+from serbench.corpora.people import (
+    Spoken,
+    check_declared,
+    check_distinct,
+    rows_of_all,
+    same_people,
+    shared_recordings,
+)
 from serbench.corpora.schema import Corpus
 from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
@@ -27,12 +35,21 @@ SCALING_NEEDS = 10
 
 @dataclass(frozen=True, slots=True)
 class CorpusData:
-    """A corpus as the grid meets it: its entry, its index, what its copy lacks, what else tables must tell of it."""
+    """A corpus as the grid meets it: its entry, its index, what its copy lacks, what else tables must tell of it.
+
+    `namespace` names the corpora that it shares speakers with, after one of them; empty where there are none.
+    """
 
     corpus: Corpus
     index: pd.DataFrame
     partial: str
     note: str = ""
+    namespace: str = ""
+
+    @property
+    def spoken(self) -> Spoken:
+        """Who speaks in it."""
+        return Spoken(self.corpus.name, self.index, self.corpus.person, self.namespace or self.corpus.name)
 
     @property
     def stored(self) -> str:
@@ -80,7 +97,8 @@ class Member:
 
     `groups` and `held_out` are whole, dropped emotions included. `selected` are the utterances of the task, of which
     those that are `here` have features; `extracted` are all that have, with their fingerprints. `n_copies` recordings
-    of it are another corpus' too, and take no part.
+    of it are another corpus' too, and take no part. `same` is one name for each person of corpora that share people,
+    by utterance; `shares` words what became of those who are tested too.
     """
 
     data: CorpusData
@@ -90,6 +108,8 @@ class Member:
     here: Sequence[bool]
     extracted: frozenset[tuple[str, str]]
     n_copies: int = 0
+    same: Mapping[str, str] = field(default_factory=dict)
+    shares: str = ""
 
     @property
     def name(self) -> str:
@@ -150,6 +170,50 @@ def find_member(
     extracted = _extracted(data, source, store)
     here = [place in extracted for place in zip(selected["utterance"], selected["audio_hash"], strict=True)]
     return Member(data, tuple(groups), tuple(held_out), selected, here, frozenset(extracted))
+
+
+def apart(tested: Sequence[Member], others: Sequence[Member], protocol: Protocol) -> tuple[list[Member], list[Member]]:
+    """Keep people and recordings that several corpora of a cell have on one side.
+
+    A recording stays in the first corpus. A person who is tested trains in no other corpus; where every test group has
+    a training set of its own, this holds for that group only, and `keep_apart` sees to it.
+
+    Raises
+    ------
+    ProtocolError : corpora share recordings and no entry says so, one person is tested under two names, or all people
+        of a corpus are tested.
+    """
+    if not others and len(tested) == 1:
+        return list(tested), []
+    rows = rows_of_all(member.data.spoken for member in (*tested, *others))
+    shared = shared_recordings(rows)
+    check_declared(shared)
+    members = without_copies([*tested, *others])
+    if rows["namespace"].nunique() == len(members):
+        return members[: len(tested)], members[len(tested) :]
+    same = same_people(rows, shared)
+    people = [who for m in tested for who in m.people(m.selected)]
+    check_distinct(people, [same[u] for m in tested for u in m.selected["utterance"]])
+    members = [replace(member, same=same) for member in members]
+    known = {same[u] for m in tested for u in m.selected["utterance"]}
+    own, beside = members[: len(tested)], members[len(tested) :]
+    return own, [_without_people(m, known, protocol) for m in beside]
+
+
+def _without_people(member: Member, tested: set[str], protocol: Protocol) -> Member:
+    """Take people who are tested out of a corpus that trains; only word it where `keep_apart` does so fold by fold."""
+    others = np.array([member.same[u] not in tested for u in member.selected["utterance"]], dtype=bool)
+    shared = {member.same[u] for u in member.selected["utterance"]} & tested
+    if not shared:
+        return member
+    if protocol.trains_fold_by_fold:
+        return replace(member, shares=f"{len(shared)} speakers of {member.name} do not train where they are tested")
+    if not others.any():
+        todo = "Leave this corpus out, or use --protocol pooled, which leaves out the people of each test group only"
+        raise ProtocolError(member.name, "all of its speakers are tested in another corpus", "some others", todo)
+    here = [there for there, kept in zip(member.here, others, strict=True) if kept]
+    shares = f"{len(shared)} speakers of {member.name} are tested and do not train"
+    return replace(member, selected=member.selected[others].reset_index(drop=True), here=here, shares=shares)
 
 
 def without_copies(members: Sequence[Member]) -> list[Member]:
@@ -240,7 +304,8 @@ def rows_of(members: Sequence[Member], task: EmotionTask, *, scaling: str, with_
         texts |= dict(zip(ids, sentences(present), strict=True)) if with_texts else {}
         overlaps += overlapping_segments(present, person=member.person)
     extracted = {unit: of for member in members for unit, of in _scaled_alone(member, task, scaling).items()}
-    return Rows(labels, people, hashes, corpora, tuple(overlaps), texts, extracted)
+    same = {u: member.same[u] for member in members if member.same for u in member.present["utterance"]}
+    return Rows(labels, people, hashes, corpora, tuple(overlaps), texts, extracted, same=same)
 
 
 Extracted = dict[str, dict[str, str]]
@@ -328,6 +393,7 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
         for m in (*tested, *others)
         if m.n_copies
     ]
+    told += [m.shares for m in others]
     told += [
         f"{len(m.absent)} utterances of {m.name} have no features and do not train" for m in others if len(m.absent)
     ]

@@ -21,6 +21,7 @@ from serbench.protocols import Evaluation, TrainingSet
 class Rows:
     """What is known of each utterance of a cell: label code, person, fingerprint of its audio, corpus.
 
+    `same`, where corpora share speakers, is one name for each person under whatever names, by utterance.
     `overlaps` are pairs of utterances that share a stretch of one recording. `texts`, where the protocol holds out
     texts, is what each utterance says. `extracted` are all utterances with features, labelled or not, and their
     fingerprints, of each speaker or corpus that is scaled by itself. `auxiliary` are the labels, by name and utterance,
@@ -35,6 +36,7 @@ class Rows:
     texts: Mapping[str, str] = field(default_factory=dict)
     extracted: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     auxiliary: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
 
     def auxiliary_of(self, utterances: Sequence[str]) -> dict[str, dict[str, list[str]]]:
         """Auxiliary labels of utterances as a field of JSON; no field where the classifier declares none."""
@@ -221,7 +223,7 @@ class _Sides:
 
     def of(self, utterances: tuple[str, ...]) -> _Side:
         if utterances not in self.known:
-            known = (self.rows.people, self.rows.hashes, self.rows.texts)
+            known = (self.rows.same or self.rows.people, self.rows.hashes, self.rows.texts)
             self.known[utterances] = _Side(
                 *(frozenset(of[u] for u in utterances) if of else frozenset() for of in known)
             )

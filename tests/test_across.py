@@ -10,8 +10,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from serbench.errors import ProtocolError
-from serbench.plan import Rows, check_unseen
-from serbench.protocols import PROTOCOLS, Design, Draw, Group, InnerRule, Side, inner_rule, within
+from serbench.plan import Rows, check_no_leak, check_unseen
+from serbench.protocols import (
+    PROTOCOLS,
+    Design,
+    Draw,
+    Evaluation,
+    Group,
+    InnerRule,
+    Side,
+    TrainingSet,
+    Validation,
+    inner_rule,
+    keep_apart,
+    within,
+)
 from serbench.protocols.across import drawn
 
 LANGUAGES = ("de", "en", "pl")
@@ -192,3 +205,22 @@ def test_every_protocol_is_described_on_its_page():
     page = (Path(__file__).parent.parent / "docs" / "protocols.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| ([a-z-]+)[ |]", page, flags=re.MULTILINE)
     assert described == list(PROTOCOLS)
+
+
+def test_people_who_validate_or_are_tested_are_taken_out_of_training_with_their_weights():
+    train = TrainingSet(("a1", "b1", "c1", "d1"), (1.0, 2.0, 3.0, 4.0))
+    inner = Validation("one", TrainingSet(("a1", "b1", "d1")), ("x",))
+    person = {"a1": "ann", "b1": "bob", "c1": "cem", "d1": "dan", "x": "dan", "t": "bob"}
+    (kept,) = keep_apart([Evaluation("t", train, ("t",), (inner,))], person)
+    assert kept.train == TrainingSet(("a1", "c1", "d1"), (1.0, 3.0, 4.0))
+    assert kept.inner[0].train.utterances == ("a1",)
+    assert keep_apart([kept], {}) == [kept]
+
+
+def test_planted_person_under_another_name_stops_the_run():
+    evaluation = Evaluation("t", TrainingSet(("a/1",)), ("b/1",), ())
+    ids = ("a/1", "b/1")
+    rows = Rows(dict.fromkeys(ids, 0), {u: u for u in ids}, {u: u for u in ids}, {u: u[0] for u in ids})
+    check_no_leak([evaluation], rows)
+    with pytest.raises(ProtocolError, match=r"speakers in training and test: ann\. Expected none"):
+        check_no_leak([evaluation], dataclasses.replace(rows, same=dict.fromkeys(ids, "ann")))

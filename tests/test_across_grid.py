@@ -259,11 +259,79 @@ def test_inner_rules_are_not_mixed_in_one_table(three):
     assert sum("inner none" in title for title in titles) == 1
 
 
+def declare(run, corpus, other):
+    """Say in the entry of a corpus that it shares speakers with another one."""
+    before = f"\n  root: {corpus}\n"
+    run.path.write_text(run.path.read_text().replace(before, f"{before}  shares_speakers_with: [{other}]\n"))
+
+
+@pytest.mark.parametrize("protocol", ["cross", "loco", "pooled", "adapt"])
+def test_people_of_one_name_in_corpora_that_share_speakers_never_train_where_they_are_tested(three, protocol):
+    run = three()
+    declare(run, "bb", "aa")
+    declare(run, "cc", "bb")  # and so with aa, where f1 and m1 have their names too
+    given = {"k": (2,)} if protocol == "adapt" else {}
+    plan = run("aa", "cc", protocol=protocol, classifiers="knn", **given).plan
+    tested = [cell for cell in plan.cells if cell.cell.protocol == protocol]
+    assert all(cell.request for cell in tested), [cell.refused for cell in tested]
+    for cell in tested:
+        rows = run.table.set_index("utterance")["speaker"].str.partition("/")[2]
+        for evaluation in cell.request.evaluations:
+            parts = [(evaluation.train, evaluation.test), *((v.train, v.test) for v in evaluation.inner)]
+            parts += [(v.train, evaluation.test) for v in evaluation.inner]
+            for train, test in parts:
+                assert train.utterances
+                assert not {rows[u] for u in train.utterances} & {rows[u] for u in test}
+
+
+def test_corpus_all_of_whose_people_are_tested_cannot_train(three):
+    run = three()
+    declare(run, "aa", "bb")
+    place = run.path.parent
+    for recording in (place / "aa").glob("m2_*"):  # whom bb has too
+        recording.rename(recording.with_name(recording.name.replace("m2", "f2")))
+    refused = run("aa", "bb", protocol="cross", classifiers="knn").refused
+    assert any("all of its speakers are tested in another corpus" in why for why in refused.values()), refused
+
+
+def test_scores_of_a_copy_pooled_with_its_original_are_those_of_the_original(three, tmp_path):
+    """Copies of other names and bytes train the people tested, unless their entry says whose speakers they are."""
+    run = three(noise=6.0)
+    rng = np.random.default_rng(0)
+    blobs = pd.read_csv(tmp_path / "blobs.csv")
+    own = blobs[blobs["utterance"].str.startswith("aa/")]
+    rest = blobs[~blobs["utterance"].str.startswith(("aa/", "cc/"))]
+    copied = own.assign(utterance=own["utterance"].str.replace("aa/", "cc/"))
+    copied.iloc[:, 1:] += 0.01 * rng.normal(size=copied.iloc[:, 1:].shape)
+    for path in (run.path.parent / "cc").glob("f2_*"):  # the same three speakers as aa
+        path.rename(path.with_name(path.name.replace("f2", "m2")))
+    pd.concat([own, copied, rest]).to_csv(tmp_path / "copied.csv", index=False)
+    asked = {"features": str(tmp_path / "copied.csv"), "classifiers": "rf", "inner": "none"}
+    asked |= {"emotions": "anger,happiness,neutral"}
+
+    def uar(protocol):
+        assert not run("aa", "cc", protocol=protocol, **asked).refused
+        rows = api.load_scores(run.place).query("metric == 'uar' and rule == 'default' and corpus == 'aa'")
+        return float(rows.set_index("protocol")["value"][protocol])
+
+    alone, naive = uar("within"), uar("pooled")
+    declare(run, "cc", "aa")
+    told = uar("pooled")
+    assert abs(told - alone) < 0.15
+    assert naive > told + 0.2
+
+
 def test_recording_that_two_corpora_share_does_not_train_where_it_is_tested(three):
     run = three()
     (run.path.parent / "bb" / "f1_anger_0.wav").write_bytes((run.path.parent / "aa" / "f1_anger_0.wav").read_bytes())
-    assert not run("aa", "bb", protocol="cross", classifiers="knn").refused
-    cells = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "cross"]
+    refused = " ".join(run("aa", "bb", protocol="pooled", classifiers="knn", inner="none").refused.values())
+    assert (
+        "aa and bb: 1 recordings are in more than one corpus (aa/f1_anger_0.wav = bb/f1_anger_0.wav), so speakers are "
+        "shared. Expected speakers of their own, or a declaration. Add `shares_speakers_with: [aa]` to the entry of bb"
+    ) in refused
+    declare(run, "bb", "aa")
+    run("aa", "bb", protocol="pooled", classifiers="knn", inner="none")
+    cells = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "pooled" and c.outcomes]
     notes = {c.cell["corpus"]: " ".join(c.notes) for c in cells}
     assert "1 recordings of aa are another corpus' too and take no part" in notes["bb"]
     assert "1 recordings of bb are another corpus' too and take no part" in notes["aa"]

@@ -1,6 +1,7 @@
 import functools
 import io
 import itertools
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -65,6 +66,54 @@ def audit(make_speech, workspace):
         return found
 
     return run
+
+
+@pytest.fixture
+def audit_two(make_speech, workspace):
+    """Audit such a corpus with a second one, whose recordings are `copy` of some of it, beside six others."""
+
+    def run(copy, *, extra=""):
+        path = make_speech()
+        root, other = path.parent / "toy", path.parent / "other"
+        other.mkdir()
+        for seed, recording in enumerate(sorted(root.glob("f1_*.wav"))):
+            copy(recording, other / recording.name)
+            write(other / recording.name.replace("f1", "m1"), speech(500 + seed))
+        entry = path.read_text().replace("toy", "other")
+        path.write_text(path.read_text() + entry + extra)
+        return list(api.audit_corpora(["toy", "other"], workspace(path)))
+
+    return run
+
+
+def resampled(source, target):
+    samples, rate = soundfile.read(source)
+    write(target, 0.7 * soxr.resample(samples, rate, 11025), 11025)
+
+
+@pytest.mark.parametrize(("copy", "how"), [(resampled, r"altered, correlation (0\.9|1)"), (shutil.copyfile, "f1_")])
+def test_copies_of_another_corpus_are_found_when_both_are_audited(audit_two, copy, how):
+    *_, both = audit_two(copy)
+    assert both.corpus == "toy + other"
+    assert not both.is_sound
+    (found,) = both.findings
+    assert found.text.startswith(
+        "toy and other have 12 recordings in common: other/f1_anger_0.wav = toy/f1_anger_0.wav"
+    )
+    assert re.search(how, found.text)
+    assert "add `shares_speakers_with: [toy]` to the entry of other" in found.text
+
+
+def test_corpora_that_say_whose_speakers_they_share_are_sound_together(audit_two):
+    *_, both = audit_two(resampled, extra="  shares_speakers_with: [toy]\n")
+    assert both.is_sound
+    assert "an entry says that they share speakers" in both.findings[0].text
+
+
+def test_corpora_with_recordings_of_their_own_share_nothing(audit_two):
+    seeds = itertools.count(900)
+    *_, both = audit_two(lambda source, target: write(target, speech(next(seeds))))
+    assert [finding.text for finding in both.findings] == ["no recording of one corpus is in another"]
 
 
 def texts(found, level, kind):

@@ -219,3 +219,25 @@ def test_schema_describes_every_key_of_an_entry():
     assert {"title", "labels", "folds", "expect", "compose"} <= set(corpus["properties"])
     assert corpus["additionalProperties"] is False
     assert set(schema["$defs"]) >= {"PathLabels", "TableLabels", "LineLabels", "Folds", "Expect", "Task"}
+
+
+def test_corpora_share_speakers_in_both_directions_and_through_others(tmp_path):
+    entry = "{name}: {{shares_speakers_with: [{other}]}}\n"
+    file = tmp_path / "corpora.yaml"
+    file.write_text(entry.format(name="emovo", other="emodb") + entry.format(name="savee", other="emovo"))
+    catalogue = load_catalogue(file)
+    assert [catalogue.namespace(name) for name in ("emodb", "emovo", "savee", "tess")] == ["emodb"] * 3 + ["tess"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "message"),
+    [
+        ("emovo", "emobd", r"emovo.shares_speakers_with \(line 1\): 'emobd'.* another corpus.* Did you mean 'emodb'"),
+        ("emovo", "emovo", r"'emovo'\. Expected another corpus"),
+        ("emovo", "mesd", r"mesd gives no speaker\. Expected corpora whose speakers have names"),
+    ],
+)
+def test_sharing_speakers_is_checked(tmp_path, name, other, message):
+    (tmp_path / "corpora.yaml").write_text(f"{name}: {{shares_speakers_with: [{other}]}}\n")
+    with pytest.raises(ConfigError, match=message):
+        load_catalogue(tmp_path / "corpora.yaml")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +74,8 @@ def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) 
 def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
     """Audit the corpora named, or all on disk, before any of their numbers is believed: each as it is asked for.
 
-    The index of each and the findings are stored, and reports tell of altered copies across speakers. Faults of a copy
-    are findings, where other functions raise.
+    Corpora that are named are compared with each other too, last. The index of each and the findings are stored, and
+    reports tell of altered copies across speakers. Faults of a copy are findings, where other functions raise.
 
     Raises
     ------
@@ -84,13 +84,27 @@ def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[
     catalogue = workspace.catalogue()
     entries = entries_of(catalogue, names)
 
-    from serbench.audit import AuditOptions, audit_corpus
+    from serbench.audit import AuditOptions, audit_across, audit_corpus
+    from serbench.audit.across import Voices
 
     task = find_task(catalogue, task=None, emotions=None, where=())
     options = AuditOptions(task, workspace.partial, workspace.rehash, workspace.workers)
     store = workspace.store()
     store.prepare()
-    return (audit_corpus(corpus, store, options, progress=workspace.progress) for corpus in entries)
+
+    def each() -> Iterator[CorpusAudit]:
+        heard: list[Voices] = []  # memory for the corpora named, and not for all on disk
+        keep = heard.append if names is not None and len(entries) > 1 else None
+        for corpus in entries:
+            yield audit_corpus(corpus, store, options, progress=workspace.progress, keep=keep)
+        if len(heard) > 1:
+            spaces = [catalogue.namespace(one.spoken.corpus) for one in heard]
+            named = zip(heard, spaces, strict=True)
+            yield audit_across(
+                [replace(one, spoken=replace(one.spoken, namespace=space)) for one, space in named], options
+            )
+
+    return each()
 
 
 def audit_serbench(*, progress: Progress = silent) -> SelfCheck:

@@ -117,7 +117,10 @@ def plan_grid(
     extracted = extract_features([c.name for c in entries], wanted, workspace, segment=request.segment)
     check_corpora_left(request, extracted)
     store = workspace.store()
-    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
+    data = [
+        CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note, catalogue.namespace(e.corpus))
+        for e in extracted.done
+    ]
     imported = _import_own(own, [d.index for d in data], store)
     sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
     space_file = "" if request.space is None else Path(request.space).name

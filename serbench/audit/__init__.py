@@ -8,13 +8,14 @@ serbench. docs/audit.md tells how each is measured, and what an audit cannot see
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from serbench import __version__
+from serbench.audit.across import Voices, across_findings
 from serbench.audit.copies import NearCopy, find_near_copies, groups_of
 from serbench.audit.cues import Baseline, simple_cue_baseline
 from serbench.audit.recordings import Heard, hear_all
@@ -22,6 +23,7 @@ from serbench.audit.setup import TOGETHER, GivenAway, Labels, give_away, varying
 from serbench.corpora.check import ALTERED_COPIES, Finding, check_copy, copy_findings, damage_findings, silence_findings
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
+from serbench.corpora.people import Spoken
 from serbench.corpora.schema import TARGET_LABELS, Corpus
 from serbench.corpora.tasks import EmotionTask, TargetTask
 from serbench.corpora.texts import sentences
@@ -88,8 +90,19 @@ class AuditOptions:
     jobs: int = 1
 
 
-def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progress: Progress = silent) -> CorpusAudit:
+def audit_corpus(
+    corpus: Corpus,
+    store: Store,
+    options: AuditOptions,
+    *,
+    progress: Progress = silent,
+    keep: Callable[[Voices], None] | None = None,
+) -> CorpusAudit:
     """Audit a corpus on disk and store what is found; faults of the copy are findings, too.
+
+    Parameters
+    ----------
+    keep : is given what was heard, for `audit_across`.
 
     Raises
     ------
@@ -102,6 +115,8 @@ def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progres
         return CorpusAudit(corpus.name, tuple(Finding("error", "labels", str(fault)) for fault in error.faults))
     done = extract_corpus(scan, [], store, jobs=options.jobs, partial=True, rehash=options.rehash, progress=progress)
     heard = _hear(scan, options, progress)
+    if keep is not None:
+        keep(Voices(Spoken(corpus.name, done.index, corpus.person, corpus.name), heard))
     findings = [_raised(finding) for finding in check.findings if finding.kind != "damage"]
     findings += damage_findings(_problems(done.index, heard))
     findings += silence_findings([one.utterance for one in heard.values() if one.is_silent])
@@ -113,6 +128,12 @@ def audit_corpus(corpus: Corpus, store: Store, options: AuditOptions, *, progres
     record = {"index": index_fingerprint(done.index), "findings": [dataclasses.asdict(finding) for finding in ordered]}
     write_json(store.audit(corpus.name), {"corpus": corpus.name, "serbench": __version__, **record})
     return CorpusAudit(corpus.name, tuple(ordered), baseline)
+
+
+def audit_across(corpora: Sequence[Voices], options: AuditOptions) -> CorpusAudit:
+    """Audit what corpora have in common."""
+    found = sorted(across_findings(corpora, jobs=options.jobs), key=lambda finding: LEVELS.index(finding.level))
+    return CorpusAudit(" + ".join(one.spoken.corpus for one in corpora), tuple(found))
 
 
 def _hear(scan: Scan, options: AuditOptions, progress: Progress) -> dict[str, Heard]:

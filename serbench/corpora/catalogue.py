@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ class Catalogue:
             raise UnknownNameError("corpus", name, self.corpora)
         return self.corpora[name]
 
+    def namespace(self, name: str) -> str:
+        """Name the corpora that a corpus shares speakers with, after the first of them; its own name where none."""
+        return namespaces({n: corpus.shares_speakers_with for n, corpus in self.corpora.items()})[name]
+
     def on_disk(self) -> list[str]:
         """Names of the corpora whose root folder exists here."""
         return [name for name, corpus in self.corpora.items() if why_absent(corpus) is None]
@@ -66,6 +70,19 @@ class _Merged:
         document = self.origin.get(str(place[0]), last) if place else last
         above = name.split(".", 1) if name.startswith(f"{TASKS}.") else [name]
         return document.where((*above, *place))
+
+
+def namespaces(shares: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Name the corpora that share speakers after the first of them, in either direction and through others.
+
+    >>> namespaces({"a": [], "b": ["a"], "c": ["b"], "d": []})
+    {'a': 'a', 'b': 'a', 'c': 'a', 'd': 'd'}
+    """
+    space = {name: name for name in shares}
+    for name, others in shares.items():
+        joined = {space[one] for one in (name, *others) if one in space}
+        space = {one: min(joined) if of in joined else of for one, of in space.items()}
+    return space
 
 
 def load_catalogue(extra: Path | None = None) -> Catalogue:
@@ -106,6 +123,9 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
                 corpora[name] = corpora.get(name, _Merged()).with_document(document, fields)
     parsed = {name: _validate(Corpus, name, merged, faults) for name, merged in corpora.items()}
     parsed_tasks = {name: _validate_task(name, merged, faults) for name, merged in tasks.items()}
+    for name, corpus in parsed.items():
+        if isinstance(corpus, Corpus):
+            faults += _sharing_faults(corpus, parsed, corpora[name])
     if faults:
         raise ConfigError(faults)
     return Catalogue(
@@ -170,6 +190,19 @@ def _validate(model: type[BaseModel], name: str, merged: _Merged, faults: list[F
             for place, found, expected, todo in contradictions(parsed)
         )
     return parsed
+
+
+def _sharing_faults(corpus: Corpus, known: Mapping[str, BaseModel | None], merged: _Merged) -> Iterator[Fault]:
+    """Faults of `shares_speakers_with`: itself, a corpus that is not known, or one without speakers."""
+    where = merged.where(corpus.name, ("shares_speakers_with",))
+    for name in corpus.shares_speakers_with:
+        if name not in known or name == corpus.name:
+            others = [other for other in known if other != corpus.name]
+            yield Fault(where, f"'{_short(name)}'", "another corpus of the catalogue", did_you_mean(name, others))
+    shares = [corpus, *(known[name] for name in corpus.shares_speakers_with if name in known)]
+    for one in shares if len(shares) > 1 else ():
+        if isinstance(one, Corpus) and one.person != "speaker":
+            yield Fault(where, f"{one.name} gives no speaker", "corpora whose speakers have names")
 
 
 def _validate_task(name: str, merged: _Merged, faults: list[Fault]) -> Task | None:

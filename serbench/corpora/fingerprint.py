@@ -17,6 +17,7 @@ _DECISIVE = (
 def entry_parts(corpus: Corpus) -> dict[str, str]:
     """Digest what an entry says beyond its index, part by part, so that cells made by another entry are known."""
     parts = {"language": corpus.language, "folds": digest(corpus.folds.model_dump(mode="json"))}
+    parts["shares_speakers_with"] = digest(sorted(corpus.shares_speakers_with))
     parts |= {f"partition {name}": digest(p.model_dump(mode="json")) for name, p in corpus.partitions.items()}
     return parts | {f"target {name}": digest(dict(ranges)) for name, ranges in corpus.targets.items()}
 

@@ -254,6 +254,9 @@ class Corpus(Strict):
         {}, description="Target (arousal, valence) -> {label: range of the dimension, e.g. '(2.5, 5]'}."
     )
     folds: Folds = Folds()
+    shares_speakers_with: Strings = Field(
+        (), description="Corpora whose speakers of the same name are the same people; holds in both directions."
+    )
     partitions: dict[str, Partition] = Field({}, description="Published divisions into training and test, by name.")
     expect: Expect = Expect()
 

@@ -216,8 +216,8 @@ def find_task(
         raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
     if wanted not in presets:
         raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
-    task = EmotionTask(wanted, _merges(presets[wanted].emotions, where=f"tasks.{wanted}"), filters)
-    return _with_map(task, catalogue)
+    merges = _merges(presets[wanted].emotions, where=f"tasks.{wanted}")
+    return _with_map(EmotionTask(wanted, merges, filters), catalogue)
 
 
 def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:

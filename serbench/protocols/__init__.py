@@ -38,6 +38,7 @@ from serbench.protocols.evaluation import (
     Side,
     TrainingSet,
     Validation,
+    keep_apart,
 )
 from serbench.protocols.groups import groups_with_texts, independent_units, restrict, test_groups
 from serbench.protocols.inner import check_inner, inner_in_turn, inner_rule, ring
@@ -80,6 +81,11 @@ class Protocol:
     def is_pairwise(self) -> bool:
         """Whether one corpus trains and another is tested."""
         return self.pairings is each_other
+
+    @property
+    def trains_fold_by_fold(self) -> bool:
+        """Whether each test group has a training set of its own, so that its people alone must not be in it."""
+        return self.turns is None
 
     @property
     def goes_by_language(self) -> bool:
@@ -194,6 +200,7 @@ __all__ = [
     "groups_with_texts",
     "independent_units",
     "inner_rule",
+    "keep_apart",
     "restrict",
     "ring",
     "test_groups",

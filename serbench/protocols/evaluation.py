@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,30 @@ class Evaluation:
     train: TrainingSet
     test: tuple[str, ...]
     inner: tuple[Validation, ...]
+
+
+def keep_apart(evaluations: Sequence[Evaluation], person: Mapping[str, str]) -> list[Evaluation]:
+    """Take people who are tested or who validate out of what is trained, under whatever name they are there.
+
+    Parameters
+    ----------
+    person : one name for each person, by utterance; empty where no corpora share people.
+    """
+    return [_kept_apart(evaluation, person) for evaluation in evaluations] if person else list(evaluations)
+
+
+def _kept_apart(evaluation: Evaluation, person: Mapping[str, str]) -> Evaluation:
+    tested = {person[u] for u in evaluation.test}
+    inner = tuple(
+        replace(v, train=_without(v.train, tested | {person[u] for u in v.test}, person)) for v in evaluation.inner
+    )
+    return replace(evaluation, train=_without(evaluation.train, tested, person), inner=inner)
+
+
+def _without(train: TrainingSet, people: Collection[str], person: Mapping[str, str]) -> TrainingSet:
+    kept = [i for i, u in enumerate(train.utterances) if person[u] not in people]
+    weights = None if train.weights is None else tuple(train.weights[i] for i in kept)
+    return TrainingSet(tuple(train.utterances[i] for i in kept), weights)
 
 
 @dataclass(frozen=True, slots=True)
