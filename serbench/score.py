@@ -306,7 +306,7 @@ def _check_complete(given: Mapping[str, str], task: _Task, where: str, *, allowe
 def _notes(rows: Mapping[str, Prediction], task: _Task, missing: Sequence[str]) -> Iterator[str]:
     if missing:
         yield f"{len(missing)} of {len(task.emotions)} utterances have no prediction: {listed(missing)}"
-        yield "tables use the utterances that all cells have: as long as this cell is there, these are left out for all"
+        yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
     untested = [name for name, utterances in task.folds.items() if set(utterances) <= set(missing)]
     if untested:
         yield f"whole folds are without predictions: {listed(untested)}"

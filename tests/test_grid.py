@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from serbench import api
-from serbench.report.outcomes import load_outcomes
+from serbench.report.outcomes import CellOutcomes, load_outcomes
+from serbench.report.pools import pool_of
 from serbench.sealed import read_json, write_json
 from serbench.store import Store, map_features, read_predictions
 
@@ -266,16 +267,50 @@ def test_speaker_scaling_is_refused_where_a_speaker_cannot_bear_it(toy, options,
 
 def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     run = toy()
-    run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)
+    run.features.iloc[2:].to_csv(tmp_path / "short.csv", index=False)
     run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
     report = api.make_report(api.Workspace(results=run.store().root))
     scores = report.scores
     counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
-    assert counts.loc["short"].tolist() == [45, 3]
+    assert counts.loc["short"].tolist() == [46, 2]
     assert counts.loc["blobs"].tolist() == [48, 0]
-    assert "45 of 48 utterances, those that all cells have (short has features of 45 utterances)" in "".join(
+    assert "46 of 48 utterances, those that all cells have (short has features of 46 utterances)" in "".join(
         report.of("table2-uar")[0].notes
     )
+
+
+def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_path):
+    run = toy()
+    place = api.Workspace(results=run.store().root)
+    run(classifiers=("knn", "logistic"), features=str(tmp_path / "blobs.csv"))
+    (before,) = api.make_report(place).of("table2-uar")
+    run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)  # 6 % are missing
+    run(classifiers=("knn", "logistic"), features=str(tmp_path / "short.csv"))
+    report = api.make_report(place)
+    (table,) = report.of("table2-uar")
+    rows = {row[:2]: row[2] for row in table.rows}
+    assert all(rows[row[:2]] == row[2] for row in before.rows)
+    scores = report.scores.query("metric == 'uar' and rule == 'nested' and features == 'short'")
+    own = scores.set_index("classifier")["value"]
+    short = {row[1].text: row[2] for row in table.rows if row[0].text == "short"}
+    assert {name: entry.text for name, entry in short.items()} == {n: f"{v:.3f}‡" for n, v in own.items()}
+    assert not any(entry.best or entry.verdict for entry in short.values())
+    assert (
+        "‡ fewer than 95% of the column, so scored on these and not compared with the others: short has features of 45 "
+        "utterances, of 48"
+    ) in "".join(table.notes)
+    assert set(report.long["differences"]["features"]) == {"blobs"}
+
+
+def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
+    def cell(n, first=0):
+        codes = {str(i): 0 for i in range(first, first + n)}
+        return CellOutcomes({}, {}, truth=codes, outcomes={"default": None})
+
+    pool = pool_of([cell(60), cell(50, first=50)])
+    assert (len(pool.utterances), pool.n_utterances) == (60, 100)
+    assert pool.is_short(cell(50, first=50))
+    assert pool_of([]).utterances == ()
 
 
 @pytest.mark.parametrize(("kept", "rules"), [(("f1", "m1", "m2"), 3), (("f1", "m1"), 2)])

@@ -44,6 +44,7 @@ def cell(protocol, train, corpus, *, scaling="train", options="", classifier="sv
     fields |= {"preprocessing": "none", "seed": 0, "options": options, "map": ""}
     pool = {"within": "", "pooled": "aa+bb+cc"}.get(protocol, train)
     record = {"cell": fields, "refused": "", "inner_title": "auto", "task_emotions": list(EMOTIONS), "pool": pool}
+    record["task_map"] = ",".join(EMOTIONS)
     record |= {"indexes": {corpus: "x"}, "tested": [corpus], "partial": "", "partials": {}, "notes": [], "basis": "b"}
     record |= {"serbench": "0.1.0", "versions": {}, "feature_key": "k", "revision": 1, "settings": [{}], "default": 0}
     record |= {
@@ -156,6 +157,65 @@ def test_scalings_are_compared_pair_by_pair_and_on_average():
             assert float(shown["IS09", "svc", label][1]) == pytest.approx(other - base, abs=6e-4)
             gains += [other - base] if a != b else []
     assert float(shown["IS09", "svc", "mean of 6"][1]) == pytest.approx(np.mean(gains), abs=6e-4)
+
+
+def lacking(made, n):
+    """The same cell without the predictions of its last utterances."""
+    kept = sorted(made.truth)[: len(made.truth) - n]
+    outcomes = {
+        rule: replace(outcome, predictions={u: outcome.predictions[u] for u in kept})
+        for rule, outcome in made.outcomes.items()
+    }
+    folds = {name: tuple(u for u in fold if u in set(kept)) for name, fold in made.folds.items()}
+    return replace(made, truth={u: made.truth[u] for u in kept}, outcomes=outcomes, folds=folds)
+
+
+def on(made, utterances):
+    predicted = made.outcomes["nested"].predictions
+    return recall_score([made.truth[u] for u in utterances], [predicted[u] for u in utterances], average="macro")
+
+
+def every_table(cells):
+    found = crossings(cells, order)
+    return transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)
+
+
+@pytest.fixture
+def everything():
+    """Cells of every table across corpora; those of another feature set, which may lack something, first."""
+    plain = [*every_pair(), *every_pair(scaling="speaker"), *(cell("loco", "x+y", a) for a in sorted(LANGUAGES))]
+    plain += [cell("adapt", "aa", "bb", options="k=20", hit=0.5)]
+    return [*(replaced(c, features="own") for c in plain), *plain]
+
+
+def replaced(made, **fields):
+    return replace(made, cell={**made.cell, **fields}, record={**made.record, "cell": {**made.cell, **fields}})
+
+
+def test_all_tables_across_corpora_compare_cells_on_the_utterances_they_share(everything):
+    n_own = len(everything) // 2
+    cells = [*(lacking(c, 2) if c.cell["corpus"] == "bb" else c for c in everything[:n_own]), *everything[n_own:]]
+    crossed = next(c for c in cells[n_own:] if (c.cell["train"], c.cell["corpus"]) == ("aa", "bb"))
+    shared = sorted(crossed.truth)[:-2]
+    tables = every_table(cells)
+    assert {table.stem for table in tables} == {"transfer", "scalings", "languages", "curves", "protocols"}
+    for table in tables:
+        assert "bb: 70 of 72 utterances, those that all cells have." in table.notes
+    (whole,) = [t for t in tables if t.stem == "transfer" and "scaling train" in t.title]
+    row = next(row for row in whole.rows if [entry.text for entry in row[:3]] == ["IS09", "svc", "aa"])
+    assert row[3 + sorted(LANGUAGES).index("bb")].text == f"{on(crossed, shared):.3f}"
+
+
+def test_cells_across_corpora_that_lack_too_many_utterances_move_no_other_and_are_marked(everything):
+    n_own = len(everything) // 2
+    cells = [*(lacking(c, 9) if c.cell["corpus"] == "bb" else c for c in everything[:n_own]), *everything[n_own:]]
+    pairs = zip(every_table(cells), every_table(everything), strict=True)
+    for table, before in pairs:
+        rows = zip(table.rows, before.rows, strict=True)
+        assert all(a == b for a, b in rows if a[0].text == "IS09")
+        own = [entry.text for row in table.rows if row[0].text == "own" for entry in row]
+        assert any("‡" in text for text in own) or table.stem == "languages"
+        assert any(note.startswith("‡ fewer than 95% of the column") and "63 of 72" in note for note in table.notes)
 
 
 def test_one_scaling_alone_has_no_table_of_scalings():

@@ -14,6 +14,7 @@ from serbench.report.breakdowns import difference_interval
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, task_title
 from serbench.report.outcomes import CellOutcomes
+from serbench.report.pools import Pool
 from serbench.report.provenance import origin_of
 from serbench.report.scores import pool_confusion
 from serbench.report.tables import NOTHING, bracketed, signed
@@ -27,6 +28,7 @@ from serbench.report.transfer import (
     highest,
     in_row_order,
     mark_notes,
+    pools_of,
     remarks,
     row_of,
     transfer_table,
@@ -72,28 +74,24 @@ def _labels(row: Row, pair: Pair) -> tuple[Entry, Entry, Entry]:
 def _differences(base: Value, others: Sequence[Crossing], row: Row, pair: Pair) -> Iterator[Entry]:
     for crossing in others:
         value = crossing.of(row, pair)
-        if value is None or value.cell.headline is None or base.cell.headline is None:
+        if value is None:
             yield Entry(NOTHING)
             continue
-        interval = difference_interval(value.cell, value.cell.headline, base.cell, base.cell.headline)
+        interval = difference_interval(value.cell, value.outcome, base.cell, base.outcome)
         yield Entry(signed(_difference(value, base)), aside=bracketed(interval))
 
 
 def _difference(value: Value, base: Value) -> float:
-    """Difference in UAR on the utterances that both cells predict."""
-    assert value.cell.headline is not None
-    assert base.cell.headline is not None
-    both = sorted(set(value.cell.headline.predictions) & set(base.cell.headline.predictions))
-    one, other = (
-        METRICS["uar"](pool_confusion(v.cell, v.cell.headline, both)) for v in (value, base) if v.cell.headline
-    )
+    """Difference in UAR on the utterances that both cells are scored on."""
+    both = sorted(set(value.outcome.predictions) & set(base.outcome.predictions))
+    one, other = (METRICS["uar"](pool_confusion(v.cell, v.outcome, both)) for v in (value, base))
     return one - other
 
 
 def _means(first: Crossing, others: Sequence[Crossing], row: Row) -> list[tuple[Entry, ...]]:
-    """Return the mean over pairs that all scalings have."""
+    """Return the mean over pairs that all scalings have, without those that lack utterances."""
     pairs = [(a, b) for a in first.corpora for b in first.corpora if a != b]
-    whole = [p for p in pairs if all(c.of(row, p) for c in (first, *others))]
+    whole = [p for p in pairs if all((v := c.of(row, p)) and not v.is_short for c in (first, *others))]
     if len(whole) < 2:
         return []
     means = [_mean(crossing, row, whole) for crossing in (first, *others)]
@@ -133,7 +131,8 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
     for row in crossing.rows:
         entries = []
         for name in there:
-            of = [value.uar for pair, r in relation.items() if r == name and (value := crossing.of(row, pair))]
+            found = [crossing.of(row, pair) for pair, r in relation.items() if r == name]
+            of = [value.uar for value in found if value and not value.is_short]
             entries.append(Entry(f"{np.mean(of):.3f}", aside=f"({len(of)})") if of else Entry(NOTHING))
         rows.append((Entry(row[0]), Entry(row[1]), *entries))
     shown = sorted({corpus for pair in pairs for corpus in pair})
@@ -142,6 +141,7 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
         "Mean UAR over pairs of corpora, and in brackets how many. Corpora differ in more than their language (who "
         "speaks, how emotions were brought about, the recording), so that a difference need not be the language's.",
         f"Languages and their branch of a family: {spoken}.",
+        *dict.fromkeys(note for value in crossing.values.values() if (note := value.coverage_note)),
         *remarks(crossing.cells),
     )
     title = f"By language: {crossing.setup.title}"
@@ -168,8 +168,9 @@ class Curve:
 def curves(cells: Sequence[CellOutcomes], found: Sequence[Crossing], order: Order) -> list[Curve]:
     """Learning curves of the cells of `adapt`."""
     by_curve: dict[tuple[Setup, Row, Pair, str], dict[int, Value]] = {}
+    pools = pools_of(cells)
     for cell in cells:
-        value = Value.of(cell) if cell.cell["protocol"] == "adapt" else None
+        value = Value.of(cell, pools) if cell.cell["protocol"] == "adapt" else None
         if value is not None:
             given = dict(option.split("=") for option in cell.cell["options"].split())
             weight = f", weight {given['weight']}" if "weight" in given else ""
@@ -232,16 +233,19 @@ def protocol_tables(cells: Sequence[CellOutcomes], order: Order) -> list[Table]:
         if not cell.is_outside and cell.outcomes:
             by_setup.setdefault(Setup.of(cell), []).append(cell)
     across = {s: of for s, of in by_setup.items() if any(find_protocol(c.cell["protocol"]).is_across for c in of)}
-    tables = [_protocol_table(setup, of, order) for setup, of in across.items()]
+    pools = pools_of(cells)
+    tables = [_protocol_table(setup, of, order, pools) for setup, of in across.items()]
     return sorted(tables, key=lambda table: table.title)
 
 
-def _protocol_table(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -> Table:
+def _protocol_table(
+    setup: Setup, cells: Sequence[CellOutcomes], order: Order, pools: Mapping[tuple[object, ...], Pool]
+) -> Table:
     corpora = sorted({cell.cell["corpus"] for cell in cells})
     kinds: dict[tuple[int, str], None] = {}
     placed: dict[tuple[Row, str, str], Value] = {}
     for cell in cells:
-        variant, value = Variant.of(cell), Value.of(cell)
+        variant, value = Variant.of(cell), Value.of(cell, pools)
         kinds[list(PROTOCOLS).index(variant.protocol), variant.protocol_title] = None
         if value is not None:
             placed[row_of(cell), variant.protocol_title, cell.cell["corpus"]] = value

@@ -158,7 +158,7 @@ def _seed_table(matrices: Sequence[Matrix]) -> Table:
     for matrix in matrices:
         for place, cell in in_corpus_order(matrix):
             if "nested" in cell.outcomes:
-                common = matrix.common[place[2]]
+                common = matrix.scored_on(place)
                 values.setdefault(place, []).append(_uar(pool_confusion(cell, cell.outcomes["nested"], common)))
     corpora = sorted({place[2] for place in values})
     rows = [

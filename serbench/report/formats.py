@@ -36,6 +36,7 @@ _LATEX = {
     "*": "{*}",
     "°": r"\textdegree{}",
     "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
     "–": "--",
     "≈": r"$\approx$",
     "±": r"$\pm$",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.segments import is_majority, seconds_of
@@ -14,6 +14,7 @@ from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.outcomes import CellOutcomes
+from serbench.report.pools import Pool, pool_of
 from serbench.report.provenance import Origin, origin_of
 from serbench.store import OUTDATED
 
@@ -184,10 +185,19 @@ class Matrix:
     """The cells of one Table 2: by (features, classifier) row and corpus column, scored on common utterances."""
 
     variant: Variant
-    cells: Mapping[tuple[str, str, str], CellOutcomes]
+    cells: Mapping[Place, CellOutcomes]
     rows: tuple[tuple[str, str], ...]
     corpora: tuple[str, ...]
-    common: Mapping[str, tuple[str, ...]]
+    pools: Mapping[str, Pool]
+
+    @property
+    def common(self) -> dict[str, tuple[str, ...]]:
+        """Utterances that the cells of each corpus are compared on."""
+        return {corpus: pool.utterances for corpus, pool in self.pools.items()}
+
+    def scored_on(self, place: Place) -> tuple[str, ...]:
+        """Utterances that a cell is scored on: the common ones, or its own where it is short."""
+        return self.pools[place[2]].of(self.cells[place])
 
     def is_outside(self, row: tuple[str, str]) -> bool:
         """Whether a row holds predictions of another system."""
@@ -283,15 +293,9 @@ def _matrix(variant: Variant, cells: Sequence[CellOutcomes], order: Callable[[st
     others = sorted({place[:2] for place, cell in placed.items() if cell.is_outside})
     rows = [*itertools.product(features, classifiers), *others]
     corpora = tuple(sorted({corpus for _, _, corpus in placed}))
-    common = {
-        corpus: tuple(
-            sorted(set.intersection(*(set(c.truth) for p, c in placed.items() if p[2] == corpus and c.outcomes)))
-        )
-        if any(p[2] == corpus and c.outcomes for p, c in placed.items())
-        else ()
-        for corpus in corpora
-    }
-    return Matrix(variant, placed, tuple(rows), corpora, common)
+    pools = {corpus: pool_of([cell for place, cell in placed.items() if place[2] == corpus]) for corpus in corpora}
+    marked = {place: replace(cell, is_short=pools[place[2]].is_short(cell)) for place, cell in placed.items()}
+    return Matrix(variant, marked, tuple(rows), corpora, pools)
 
 
 def _placed(variant: Variant, cells: Iterable[CellOutcomes]) -> dict[Place, CellOutcomes]:

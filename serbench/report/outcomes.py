@@ -78,6 +78,7 @@ class CellOutcomes:
 
     `unit` names what its utterances are independent by: the speaker, or the session where speakers talk to each other.
     `p_chance` is that of the test against chance, after correction; None where there is no such test.
+    One that `is_short` lacks so many utterances of its column that it is not compared with the other cells.
     """
 
     cell: Mapping[str, Any]
@@ -90,6 +91,7 @@ class CellOutcomes:
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     p_chance: float | None = None
+    is_short: bool = False
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -122,14 +124,19 @@ class CellOutcomes:
         return (GIVEN,) if self.is_outside else RULES
 
     @property
-    def contender(self) -> Outcome | None:
-        """What stands against other cells in tests: nested, or what another system gave."""
+    def chosen(self) -> Outcome | None:
+        """What settings chosen without the test gave: nested, or what another system gave."""
         return self.outcomes.get("nested") or self.outcomes.get(GIVEN)
 
     @property
+    def contender(self) -> Outcome | None:
+        """What stands against other cells in tests."""
+        return None if self.is_short else self.chosen
+
+    @property
     def headline(self) -> Outcome | None:
-        """What tables show: the contender, or the default where there is no nested."""
-        return self.contender or self.outcomes.get("default")
+        """What tables show: what was chosen, or the default where there is no nested."""
+        return self.chosen or self.outcomes.get("default")
 
     @property
     def reason(self) -> str:

@@ -100,7 +100,7 @@ def page_model(report: Report, of_matrix: Sequence[Sequence[View]]) -> Json:
     cells = {}
     for matrix, _ in report.compared:
         for place, cell in matrix.cells.items():
-            key, common = cell.provenance.key, len(matrix.common[place[2]])
+            key, common = cell.provenance.key, len(matrix.scored_on(place))
             cells[key] = details(place, cell, own_rows[key], n_common=common)
     return {
         "metrics": dict(_named((*METRICS, *FOLD_METRICS), METRIC_NAMES)),

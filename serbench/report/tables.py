@@ -18,6 +18,7 @@ from serbench.report.comparisons import Contest, Contests, claim_sentence, ranki
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
 from serbench.report.outcomes import GIVEN, CellOutcomes
+from serbench.report.pools import LACKING_AT_MOST
 from serbench.report.provenance import Origin, origin_of, origin_of_indexes
 from serbench.report.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
 from serbench.stats import ALPHA, SHARES, Interval
@@ -25,6 +26,7 @@ from serbench.stats import ALPHA, SHARES, Interval
 NOTHING = "–"
 DEFAULT_MARK = "°"
 OUTSIDE_MARK = "†"
+SHORT_MARK = "‡"
 MARK_NOTES = {
     DEFAULT_MARK: f"{DEFAULT_MARK} default setting, as there is no nested one.",
     OUTSIDE_MARK: f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked.",
@@ -48,17 +50,18 @@ class Value:
     number: float
     interval: Interval | None
     rule: str
+    is_short: bool
     is_reference: bool
 
     @property
-    def is_honest(self) -> bool:
+    def is_chosen(self) -> bool:
         """Whether its settings were chosen honestly, or as another system says."""
         return self.rule in ("nested", GIVEN)
 
     @property
     def is_contender(self) -> bool:
         """Whether it can be the best of its corpus."""
-        return self.is_honest and not self.is_reference
+        return self.is_chosen and not (self.is_short or self.is_reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def _origin(corpora: Sequence[Indexed]) -> Origin:
 
 def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     """Table 2 for one metric: nested values with intervals, the best of each corpus in bold, chance on top."""
-    values = {place: _value(cell, metric, matrix.common[place[2]]) for place, cell in matrix.cells.items()}
+    values = {place: _value(cell, metric, matrix.scored_on(place)) for place, cell in matrix.cells.items()}
     compared = found.get(metric, {})
     best = {corpus: _best(values, corpus) for corpus in matrix.corpora}
     rows = [_chance_row(matrix, metric)]
@@ -161,7 +164,8 @@ def _value(cell: CellOutcomes, metric: str, common: Sequence[str]) -> Value | No
     if outcome is None or not has_all_emotions(cell, common):
         return None
     stack = unit_stack(cell, outcome, common)
-    return Value(METRICS[metric](stack.sum(axis=0)), metric_interval(stack, metric), outcome.rule, cell.is_reference)
+    value, interval = METRICS[metric](stack.sum(axis=0)), metric_interval(stack, metric)
+    return Value(value, interval, outcome.rule, cell.is_short, cell.is_reference)
 
 
 def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
@@ -173,7 +177,7 @@ def _best(values: Mapping[Place, Value | None], corpus: str) -> float | None:
 def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
     if value is None:
         return Entry(NOTHING)
-    shown = f"{value.number:.3f}" + ("" if value.is_honest else DEFAULT_MARK)
+    shown = f"{value.number:.3f}" + ("" if value.is_chosen else DEFAULT_MARK) + (SHORT_MARK if value.is_short else "")
     aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
     return Entry(shown, value.is_contender and value.number == best, aside, verdict)
 
@@ -203,8 +207,8 @@ def signed(difference: float) -> str:
 def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
     entries = []
     for corpus in matrix.corpora:
-        cell = next((c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes), None)
-        if cell is None:
+        cell = next((c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes and not c.is_short), None)
+        if cell is None or not matrix.common[corpus]:
             entries.append(Entry(NOTHING))
             continue
         counts = np.bincount([cell.truth[u] for u in matrix.common[corpus]], minlength=len(cell.emotions))
@@ -231,7 +235,7 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         yield transductive_note(matrix.variant.scaling)
     if any(map(matrix.is_outside, matrix.rows)):
         yield MARK_NOTES[OUTSIDE_MARK]
-    if any(v and not v.is_honest for v in values.values()):
+    if any(v and not v.is_chosen for v in values.values()):
         yield f"{DEFAULT_MARK} default setting: nested is missing for the reason given."
     if any(values.get((f, c, corpus)) is None for f, c in matrix.rows for corpus in matrix.corpora):
         yield f"{NOTHING} missing."
@@ -239,6 +243,12 @@ def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mappi
         reason = cell.record["refused"] or cell.reason
         if reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {reason}"
+
+
+def short_note(found: str) -> str:
+    """Say which cells lack too many utterances to be compared, and with how many they are scored."""
+    at_least = f"fewer than {1 - LACKING_AT_MOST:.0%} of the column"
+    return f"{SHORT_MARK} {at_least}, so scored on these and not compared with the others: {found}"
 
 
 def transductive_note(scaling: str) -> str:
@@ -292,16 +302,20 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
     cells = [c for p, c in matrix.cells.items() if p[2] == corpus and c.outcomes]
     if not cells:
         return f"{corpus}: no predictions."
-    cell, common = next((c for c in cells if not c.is_outside), cells[0]), matrix.common[corpus]
+    whole, common = [cell for cell in cells if not cell.is_short], matrix.common[corpus]
+    cell = next((c for c in whole if not c.is_outside), whole[0])
     tested = sum(any(u in set(common) for u in fold) for fold in cell.folds.values())
     is_holdout = find_protocol(matrix.variant.protocol).needs == "partition"
     folds = f"{tested} groups held out" if is_holdout else f"{tested} folds"
-    parts = [_utterances(cells, common), f"{folds}, inner {cell.cell['inner']}"]
+    parts = [_utterances(whole, common), f"{folds}, inner {cell.cell['inner']}"]
     parts += [contest.sentence] if contest else []
     reasons = sorted({r for c in cells for r in c.reasons.values()})
     parts += [f"nested missing: {reason}" for reason in reasons]
     if not has_all_emotions(cell, common):
         parts.append("no value, as the utterances that all cells have lack an emotion")
+    short = dict.fromkeys(cell.coverage for cell in cells if cell.is_short)
+    if short:
+        parts.append(short_note(f"{', '.join(short)}, of {matrix.pools[corpus].n_utterances}"))
     return f"{corpus}: {'; '.join([*parts, *_remarks(cells)])}."
 
 
@@ -345,7 +359,7 @@ def mark_of(cell: CellOutcomes) -> str:
     """What stands behind a classifier whose values are not by the nested rule."""
     if cell.is_outside:
         return OUTSIDE_MARK
-    return "" if cell.contender else DEFAULT_MARK
+    return "" if cell.chosen else DEFAULT_MARK
 
 
 def _labels(matrix: Matrix, row: tuple[str, str]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Cells across corpora -> tables: who trains whom, what scaling does, how near languages are, what k utterances add.
 
-Values are UAR by the headline rule over all utterances that a cell predicts, with their intervals over its speakers.
+Values are UAR by the headline rule, with their intervals over speakers. All cells that test a corpus are scored on the
+utterances that they share; see `pools`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from serbench.protocols import find_protocol
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, is_hopeful, row_name, task_title
-from serbench.report.outcomes import CellOutcomes
+from serbench.report.outcomes import CellOutcomes, Outcome
+from serbench.report.pools import Pool, pool_of
 from serbench.report.provenance import Origin, origin_of
 from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
-from serbench.report.tables import DEFAULT_MARK, NOTHING, bracketed, transductive_note
+from serbench.report.tables import DEFAULT_MARK, NOTHING, SHORT_MARK, bracketed, short_note, transductive_note
 from serbench.stats import ALPHA, STATISTICS, Interval, flip_p, shares_of, smallest_p
 
 Row = tuple[str, str]
@@ -40,8 +42,27 @@ def mark_notes(values: Iterable[Value | None]) -> list[str]:
     """Say what the marks of values mean."""
     shown = [value for value in values if value]
     told = [note for mark, note in MARK_NOTES.items() if any(value.mark == mark for value in shown)]
-    is_default = any(not value.cell.contender for value in shown)
-    return told + ([f"{DEFAULT_MARK} default setting, as there is no nested one."] if is_default else [])
+    is_default = any(not value.cell.chosen for value in shown)
+    told += [f"{DEFAULT_MARK} default setting, as there is no nested one."] if is_default else []
+    return told + list(dict.fromkeys(note for value in shown if (note := value.coverage_note)))
+
+
+def pools_of(cells: Iterable[CellOutcomes]) -> dict[tuple[object, ...], Pool]:
+    """Choose the utterances that cells are compared on in all tables across corpora: one pool per test corpus.
+
+    Cells of one question share it, whatever their protocol, training corpora, features, classifier and scaling.
+    """
+    own = [cell for cell in cells if cell.outcomes and not cell.is_outside]
+    across = {Setup.of(cell).question for cell in own if find_protocol(cell.cell["protocol"]).is_across}
+    columns: dict[tuple[object, ...], list[CellOutcomes]] = {}
+    for cell in own:
+        if Setup.of(cell).question in across:
+            columns.setdefault(_column(cell), []).append(cell)
+    return {column: pool_of(of) for column, of in columns.items()}
+
+
+def _column(cell: CellOutcomes) -> tuple[object, ...]:
+    return *Setup.of(cell).question, cell.cell["corpus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +104,41 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The UAR of a cell with its interval, against chance."""
+    """The UAR of a cell with its interval, against chance; `outcome` is what it predicts for what it is scored on."""
 
     cell: CellOutcomes
     uar: float
     interval: Interval | None
+    outcome: Outcome
+    pool: Pool
 
     @staticmethod
-    def of(cell: CellOutcomes) -> Value | None:
-        """Score a cell; None where it has no predictions, or lacks an emotion."""
+    def of(cell: CellOutcomes, pools: Mapping[tuple[object, ...], Pool] | None = None) -> Value | None:
+        """Score a cell on what its column is compared on; None where it has no predictions, or lacks an emotion."""
         if cell.headline is None:
             return None
-        stack = unit_stack(cell, cell.headline)
-        whole = stack.sum(axis=0)
-        if not whole.sum(axis=1).all():
+        pool = (pools or {}).get(_column(cell)) or pool_of([cell])
+        predictions = {u: cell.headline.predictions[u] for u in pool.of(cell)}
+        outcome = replace(cell.headline, predictions=predictions)
+        if not predictions or not has_all_emotions(cell, predictions):
             return None
-        return Value(cell, METRICS["uar"](whole), metric_interval(stack, "uar"))
+        stack = unit_stack(cell, outcome)
+        return Value(cell, METRICS["uar"](stack.sum(axis=0)), metric_interval(stack, "uar"), outcome, pool)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it lacks too many utterances of its column to be compared with the others."""
+        return self.pool.is_short(self.cell)
+
+    @property
+    def coverage_note(self) -> str:
+        """What a table must say of the utterances that it is scored on; empty where these are all of its column."""
+        fields, n, n_all = self.cell.cell, len(self.outcome.predictions), self.pool.n_utterances
+        if self.is_short:
+            protocol = f"{fields['protocol']} {fields['options']}".strip()
+            who = f"{fields['train']} -> {fields['corpus']}, {' '.join(row_of(self.cell))}"
+            return short_note(f"{protocol}, {who}: {n} of {n_all}") + "."
+        return f"{fields['corpus']}: {n} of {n_all} utterances, those that all cells have." if n < n_all else ""
 
     @property
     def chance(self) -> float:
@@ -116,8 +156,7 @@ class Value:
     @property
     def reason_below(self) -> str:
         """What a model did that came out below chance: which emotion it said most, where it should have been 1 in n."""
-        assert self.cell.headline is not None
-        predicted = pool_confusion(self.cell, self.cell.headline).sum(axis=0)
+        predicted = pool_confusion(self.cell, self.outcome).sum(axis=0)
         most = int(predicted.argmax())
         share = predicted[most] / predicted.sum()
         return f"{share:.0%} of its predictions are {self.cell.emotions[most]}"
@@ -125,7 +164,7 @@ class Value:
     @property
     def shown(self) -> str:
         """The UAR as tables print it, with a mark where it is not by the nested rule."""
-        return f"{self.uar:.3f}" + ("" if self.cell.contender else DEFAULT_MARK)
+        return f"{self.uar:.3f}" + ("" if self.cell.chosen else DEFAULT_MARK) + (SHORT_MARK if self.is_short else "")
 
     def entry(self, *, low: float, high: float, is_diagonal: bool = False) -> Entry:
         """Return it as a place of a heat map."""
@@ -160,13 +199,15 @@ def against_chance(cells: Sequence[CellOutcomes]) -> list[CellOutcomes]:
     References such as the dummy are tested by themselves and change no test of others.
     """
     families: dict[tuple[object, ...], dict[int, np.ndarray]] = {}
+    pools = pools_of(cells)
     for i, cell in enumerate(cells):
-        if cell.is_outside or cell.headline is None or not has_all_emotions(cell, cell.truth):
+        value = None if cell.is_outside else Value.of(cell, pools)
+        if value is None:
             continue
-        stack = unit_stack(cell, cell.headline)
+        stack = unit_stack(cell, value.outcome)
         if smallest_p(len(stack)) <= ALPHA:
             shares, weights = shares_of(stack, "uar", STATISTICS["uar"])
-            units = tuple(sorted({cell.units[u] for u in cell.truth}))
+            units = tuple(sorted({cell.units[u] for u in value.outcome.predictions}))
             family = Setup.of(cell), cell.cell["corpus"], units, i if cell.is_reference else None
             families.setdefault(family, {})[i] = shares - weights / len(cell.emotions)
     p: dict[int, float] = {}
@@ -182,20 +223,23 @@ def crossings(cells: Sequence[CellOutcomes], order: Order) -> list[Crossing]:
         if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
             by_setup.setdefault(Setup.of(cell), []).append(cell)
     wanted = {s: of for s, of in by_setup.items() if any(c.cell["protocol"] == "cross" and c.outcomes for c in of)}
+    pools = pools_of(cells)
     in_order = sorted(
         wanted, key=lambda s: (s.task, s.map, s.inner, s.preprocessing, s.seed, SCALINGS.index(s.scaling))
     )
-    return [_crossing(setup, wanted[setup], order) for setup in in_order]
+    return [_crossing(setup, wanted[setup], order, pools) for setup in in_order]
 
 
-def _crossing(setup: Setup, cells: Sequence[CellOutcomes], order: Order) -> Crossing:
+def _crossing(
+    setup: Setup, cells: Sequence[CellOutcomes], order: Order, pools: Mapping[tuple[object, ...], Pool]
+) -> Crossing:
     across = [cell for cell in cells if cell.cell["protocol"] == "cross"]
     corpora = sorted({name for cell in across for name in (cell.cell["train"], cell.cell["corpus"])})
     rows = in_row_order({row_of(cell) for cell in across}, order)
     members = [c for c in cells if c.cell["corpus"] in corpora and row_of(c) in rows]
     members.sort(key=lambda cell: bool(cell.outcomes))  # one that was refused gives way to one with predictions
     placed = {(row_of(cell), (cell.cell["train"], cell.cell["corpus"])): cell for cell in members}
-    values = {place: value for place, cell in placed.items() if (value := Value.of(cell))}
+    values = {place: value for place, cell in placed.items() if (value := Value.of(cell, pools))}
     refused = {place: cell.reason for place, cell in placed.items() if cell.reason}
     return Crossing(setup, tuple(corpora), rows, values, refused, tuple(members))
 

@@ -20,7 +20,7 @@ from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place
 from serbench.report.outcomes import GIVEN, RULES, CellOutcomes
 from serbench.report.scores import has_all_emotions, score_table
-from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, TITLES, bracketed
+from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, SHORT_MARK, TITLES, bracketed
 from serbench.stats import SHARES, Interval
 
 METRIC_NAMES = {
@@ -107,8 +107,9 @@ class View:
         parts += [f"without a mark: {_VERDICTS['worse']}"] if "worse" in verdicts else []
         if self.rule != "nested" or self.metric not in SHARES:
             parts.append("differences are tested for nested UAR and WAR alone")
-        if any(shown.mark == DEFAULT_MARK for row in self.rows for shown in row):
-            parts.append(f"{DEFAULT_MARK} default setting, as nested is missing")
+        marks = {mark for row in self.rows for shown in row for mark in shown.mark}
+        parts += [f"{DEFAULT_MARK} default setting, as nested is missing"] if DEFAULT_MARK in marks else []
+        parts += [f"{SHORT_MARK} lacks utterances and is not compared"] if SHORT_MARK in marks else []
         return f"{'; '.join(parts)}."
 
 
@@ -155,7 +156,7 @@ def common_scores(matrix: Matrix, scores: pd.DataFrame) -> Scores:
     """Return the scores of cells on the utterances that all cells of their corpus have."""
     found: dict[tuple[Place, str, str], Score] = {}
     for place, cell in matrix.cells.items():
-        common = matrix.common[place[2]]
+        common = matrix.scored_on(place)
         if cell.outcomes and has_all_emotions(cell, common):
             of_cell = scores[scores["provenance"] == cell.provenance.key]
             table = of_cell if len(common) == len(cell.truth) else score_table([_restricted(cell, common)])
@@ -216,22 +217,24 @@ def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) 
     places = [(*row, corpus) for row in block.matrix.rows]
     by = {place: _rule_of(block.matrix.cells.get(place), rule) for place in places}
     own = {place: scores[place, by[place], metric] for place in places if (place, by[place], metric) in scores}
-    best = max((score.value for score in own.values()), default=None)
+    short = {place: SHORT_MARK for place, cell in block.matrix.cells.items() if cell.is_short}
+    best = max((score.value for place, score in own.items() if place not in short), default=None)
     contest = block.contests.get(metric, {}).get(corpus) if rule == "nested" else None
     column = []
     for place in places:
         cell = block.matrix.cells.get(place)
         if place in own:
-            is_best = own[place].value == best
+            is_best = own[place].value == best and place not in short
             verdict = contest.verdict(place[:2]) if contest else "best" if is_best else ""
             told = _told(own[place], cell, _VERDICTS.get(verdict, ""))
-            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, MARKS[verdict], verdict))
+            mark = short.get(place, MARKS[verdict])
+            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, mark, verdict))
         elif rule == "nested" and (place, "default", metric) in scores:
             score = scores[place, "default", metric]
             told = _told(
                 score, cell, f"default setting, as nested is missing: {cell.reasons.get('nested', '')}" if cell else ""
             )
-            column.append(Shown(f"{score.value:.3f}", told, score, mark=DEFAULT_MARK))
+            column.append(Shown(f"{score.value:.3f}", told, score, mark=DEFAULT_MARK + short.get(place, "")))
         else:
             column.append(Shown(NOTHING, _why_missing(cell, rule)))
     return column
@@ -284,7 +287,7 @@ def _table(block: Block, metric: str, rule: str, rows: Sequence[Sequence[Shown]]
 def _entry(shown: Shown) -> Entry:
     if shown.score is None:
         return Entry(NOTHING)
-    text = shown.text + (DEFAULT_MARK if shown.mark == DEFAULT_MARK else "")
+    text = shown.text + "".join(mark for mark in shown.mark if mark in (DEFAULT_MARK, SHORT_MARK))
     return Entry(text, shown.best, shown.interval)
 
 
