@@ -31,6 +31,7 @@ from serbench.members import (
     auxiliary_labels,
     check_member,
     find_member,
+    independence_notes,
     remarks_on,
     rows_of,
 )
@@ -284,6 +285,7 @@ def _fill(
     for evaluation in evaluations:
         check_no_overlap(evaluation, known)
     notes = remarks_on(tested, others, task, is_across=protocol.is_across)
+    notes += independence_notes(tested, protocol)
     if protocol.needs == "partition":
         notes += [n for m in tested for n in partition_notes(m.data.index, m.data.corpus, options.partition)]
     if protocol.holds_out_texts:

@@ -400,6 +400,13 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
     return [note for note in told if note]
 
 
+def independence_notes(tested: Sequence[Member], protocol: Protocol) -> list[str]:
+    """Word what is left out of corpora that name no speakers, so that nobody takes their folds for more."""
+    words = {m.name: protocol.independence_of(m.person) for m in tested if m.person != "speaker"}
+    told = {name: text for name, text in words.items() if text != protocol.independence}
+    return [f"{name}: {text}" if protocol.is_across else text for name, text in told.items()]
+
+
 def _silence(member: Member, task: EmotionTask) -> str:
     """How many utterances of the task are digital silence, and how many of which they were cut have nothing else."""
     asked = task.select(member.data.index, member.data.corpus)

@@ -143,7 +143,7 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     _check_emotions(given, options.task, where)
     missing = _check_complete(given, task, where, allowed=options.allow_missing)
     cell = _cell(corpus, system, options)
-    of_corpus = _of_corpus(data, options.task)
+    of_corpus = _of_corpus(data, options.task, protocol)
     record = {
         "cell": dataclasses.asdict(cell),
         **of_corpus,
@@ -172,9 +172,11 @@ def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
     )
 
 
-def _of_corpus(data: CorpusData, task: EmotionTask) -> dict[str, Any]:
+def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
     """Say which state of a corpus a cell is of, and what every table must tell of it."""
-    notes = [data.note, confounded(task_index(data, task), data.corpus.person)]
+    person = data.corpus.person
+    notes = [data.note, confounded(task_index(data, task), person)]
+    notes += [protocol.independence_of(person)] if person != "speaker" else []
     return {
         "inner_title": UNKNOWN,
         "refused": "",
@@ -188,7 +190,7 @@ def _of_corpus(data: CorpusData, task: EmotionTask) -> dict[str, Any]:
         "partial": data.partial,
         "partials": {data.corpus.name: data.partial} if data.partial else {},
         "notes": [note for note in notes if note],
-        "persons": {data.corpus.name: data.corpus.person},
+        "persons": {data.corpus.name: person},
     }
 
 

@@ -1,5 +1,7 @@
 """What lies behind pooled values, against plain computations from scores.csv's neighbours and the index."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,6 +221,55 @@ def test_recalls_have_intervals_and_units_that_alone_have_an_emotion_are_counted
     expected = ttest_1samp(of_speakers, 0).confidence_interval(0.95)
     assert recall.loc["anger", "low"] == pytest.approx(max(0, expected.low))
     assert recall.loc["anger", "high"] == pytest.approx(min(1, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("take", "take-independent (speakers are not known and may be in training and test)"),
+        ("voice", "voice-independent (speakers are not known)"),
+    ],
+)
+def test_no_table_calls_a_corpus_without_speakers_speaker_independent(
+    make_corpus, make_features, workspace, tmp_path, field, words
+):
+    path = make_corpus(takes=4)
+    given = {"(?P<speaker>": "(?P<voice>", "(?P<gender>[fm])": "[fm]", "  values: {gender: {f: female, m: male}}\n": ""}
+    entry = path.read_text()
+    for old, new in given.items():
+        entry = entry.replace(old, new)
+    path.write_text(f"{entry}  folds: {{by: {field}}}\n")
+    place = workspace(path)
+    index = api.load_index("toy", place)
+    make_features(index.assign(speaker=index["voice"])).to_csv(tmp_path / "blobs.csv", index=False)
+    asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "knn", "emotions": "anger,happiness,neutral"}
+    assert not api.run_grid("toy", api.GridRequest(**asked), place).refused
+    report = api.make_report(place)
+    written = [file.read_text() for file in place.store().report.glob("*.*") if file.suffix in (".md", ".html", ".tex")]
+    assert written
+    assert not any("speaker-independent" in text for text in written)
+    (notes,) = [" ".join(table.notes) for table in report.of("table2-uar")]
+    assert f"Each test group against the rest of its corpus, {words}; emotions" in notes
+    assert f"Settings are chosen by nested {field}-independent validation" in notes
+    assert all(words in " ".join(table.notes) for table in report.tables if table.stem != "table1")
+
+
+def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(make_corpus, workspace):
+    path = make_corpus(extra="  folds: {by: take}\n")
+    asked = api.GridRequest(features="mfcc", classifiers="knn", emotions="anger,happiness,neutral")
+    with pytest.raises(api.SerbenchError, match=r"speakers in training and test: toy/f1, toy/f2, .* This is a leak"):
+        api.run_grid("toy", asked, workspace(path))
+
+
+def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
+    def of_takes(cell):
+        return [replace(cell, record={**cell.record, "persons": {"beta": "take"}})]
+
+    change = {(f, c, "beta"): of_takes for f in ("sound", "shape") for c in ("svc", "knn")}
+    report, _ = made_up_report(change=change)
+    notes = " ".join(report.of("table2-uar")[0].notes)
+    assert "speaker-independent, but beta: take-independent (speakers are not known and may be" in notes
+    assert "Settings are chosen by nested validation" in notes
 
 
 def test_corpus_of_voices_is_reported_without_speakers(make_corpus, make_features, workspace, tmp_path):

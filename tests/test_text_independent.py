@@ -81,7 +81,7 @@ def test_report_says_in_words_what_was_held_out(toy):
     run = toy()
     run()
     (table,) = api.make_report(run.place).of("table2-uar")
-    assert "within-text (speaker- and text-independent), anger,happiness,neutral" in table.title
+    assert "within-text (text-independent), anger,happiness,neutral" in table.title
     notes = " ".join(table.notes)
     assert "against the others' of all other texts (fewer to train on), speaker- and text-independent;" in notes
     assert "36 utterances; 12 folds, inner all; 4 groups of speakers x 3 of texts, which leaves 67% of" in notes
@@ -94,7 +94,7 @@ def test_report_sets_within_before_within_text(toy):
     titles = [table.title for table in api.make_report(run.place).of("table2-uar")]
     assert [title.split(": ")[1].split(",")[0] for title in titles] == [
         "within",
-        "within-text (speaker- and text-independent)",
+        "within-text (text-independent)",
     ]
     assert "-independent" not in titles[0]
 

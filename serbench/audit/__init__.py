@@ -192,7 +192,7 @@ def _by_groups(
     rows = rows.assign(group=rows["utterance"].map(group_of))
     if rows["group"].nunique() < 2 or rows["emotion"].nunique() < 2:
         found = f"{rows['group'].nunique()} test groups and {rows['emotion'].nunique()} emotions that can be read"
-        return [Finding("error", "folds", f"{found}: no speaker-independent test is possible")], None
+        return [Finding("error", "folds", f"{found}: no {corpus.person}-independent test is possible")], None
     findings = [*_missing_emotions(rows, corpus), *_setup_findings(rows, corpus.person, heard)]
     findings += text_findings(rows, corpus.person)
     mapped = rows["emotion"].map({source: target for target, sources in task.merges for source in sources})

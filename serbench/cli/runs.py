@@ -133,7 +133,7 @@ def grid(
     jobs: Jobs = None,
     corpora_file: CorporaFile = None,
 ) -> None:
-    """Run corpora x feature sets x classifiers, speaker-independent, with nested tuning; resumes where it stopped."""
+    """Run corpora x feature sets x classifiers, people left out in turn, with nested tuning; resumes where stopped."""
     import serbench.api as api
 
     request = api.GridRequest(

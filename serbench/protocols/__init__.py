@@ -92,6 +92,13 @@ class Protocol:
         """Whether the languages of corpora decide which of them train."""
         return self.pairings is other_languages
 
+    def independence_of(self, person: str) -> str:
+        """What a test has never met, in words, where this field keeps people apart: not speakers if it is another."""
+        if person == "speaker" or "speaker" not in self.independence:
+            return self.independence
+        unknown = "speakers are not known" + ("" if person == "voice" else " and may be in training and test")
+        return f"{self.independence.replace('speaker', person)} ({unknown})"
+
     def rule(self, requested: str, design: Design) -> InnerRule:
         """Resolve `--inner auto|all|K|none` for what is divided.
 

@@ -83,7 +83,7 @@ class Variant:
     def protocol_title(self) -> str:
         """The protocol with the corpora that meet and what it was given."""
         protocol = find_protocol(self.protocol)
-        words = f" ({protocol.independence})" if protocol.holds_out_texts else ""
+        words = " (text-independent)" if protocol.holds_out_texts else ""
         pool = f" {'from' if protocol.is_pairwise else 'over'} {self.pool}" if self.pool else ""
         return f"{self.protocol}{words}{pool}{f' ({self.options})' if self.options else ''}"
 
@@ -101,15 +101,14 @@ class Variant:
         asked = f"{self.protocol_title}, {self.task_title}, {self.scaling_title}"
         return f"{asked}, inner {self.inner}{cut}, seed {self.seed}"
 
-    @property
-    def description(self) -> str:
-        """The variant in sentences, for readers who do not know serbench."""
+    def described(self, independence: str) -> str:
+        """Describe the variant in sentences, for readers who do not know serbench."""
         name, _, filters = self.task.partition(" where ")
         emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
         emotions = f" ({self.map.replace(',', ', ')})" if self.map else emotions
         only = f", only where {filters}" if filters else ""
         protocol = find_protocol(self.protocol)
-        what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {protocol.independence}"
+        what = f"{protocol.title[0].upper()}{protocol.title[1:]}, {independence}"
         kind = "emotions" if self.target == "emotion" else "target"
         return f"{what}; {kind}: {name}{emotions}{only}.{_cut(self.preprocessing)}"
 
@@ -202,6 +201,28 @@ class Matrix:
     def is_outside(self, row: tuple[str, str]) -> bool:
         """Whether a row holds predictions of another system."""
         return any(place[:2] == row and cell.is_outside for place, cell in self.cells.items())
+
+    @property
+    def description(self) -> str:
+        """What was asked, in sentences, and what each corpus leaves out in turn."""
+        protocol, persons = find_protocol(self.variant.protocol), self._persons
+        if len(set(persons.values())) == 1:
+            return self.variant.described(protocol.independence_of(next(iter(persons.values()))))
+        others = "; ".join(f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
+        return self.variant.described(f"{protocol.independence}, but {others}")
+
+    @property
+    def validation(self) -> str:
+        """How nested settings are chosen, in words."""
+        persons = set(self._persons.values())
+        kept_apart = f"{persons.pop()}-independent " if len(persons) == 1 else ""
+        return f"nested {kept_apart}validation"
+
+    @property
+    def _persons(self) -> dict[str, str]:
+        """Corpus -> the field that keeps its people apart."""
+        known = {place[2]: cell.person for place, cell in sorted(self.cells.items()) if cell.outcomes}
+        return known or dict.fromkeys(self.corpora, "speaker")
 
     @property
     def origin(self) -> Origin:

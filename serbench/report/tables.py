@@ -220,9 +220,9 @@ def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:
 def _notes(matrix: Matrix, values: Mapping[Place, Value | None], compared: Mapping[str, Contest]) -> Iterable[str]:
     contenders = Counter(place[2] for place, value in values.items() if value and value.is_contender)
     is_tuned_here = any("nested" in cell.outcomes for cell in matrix.cells.values())
-    tuning = "Settings are chosen by nested speaker-independent validation; values" if is_tuned_here else "Values"
+    tuning = f"Settings are chosen by {matrix.validation}; values" if is_tuned_here else "Values"
     yield (
-        f"{matrix.variant.description} {tuning} are pooled over all test utterances. "
+        f"{matrix.description} {tuning} are pooled over all test utterances. "
         f"Chance: one {matrix.variant.label} at random (UAR), always the most frequent one (WAR)."
     )
     yield from _interval_note(matrix)

@@ -40,7 +40,7 @@ RULE_NAMES = {
 """How settings were chosen, in words."""
 
 _RULE_SENTENCES = {
-    "nested": "Settings are chosen by nested speaker-independent validation",
+    "nested": "Settings are chosen by {validation}",
     "default": "Every classifier has its default setting",
     "oracle": "Oracle: the one setting that is best on the test data of each cell, so that most values are too high",
 }
@@ -279,7 +279,8 @@ def _table(block: Block, metric: str, rule: str, rows: Sequence[Sequence[Shown]]
     body = [(*labels, *map(_entry, row)) for labels, row in zip(block.labels, rows, strict=True)]
     top = [(Entry("chance"), Entry(""), *map(Entry, chance))] if chance else []
     title = f"{METRIC_NAMES.get(metric, metric)}, {RULE_NAMES[rule]}: {block.matrix.variant.title}"
-    first = f"{block.matrix.variant.description} {_RULE_SENTENCES[rule]}; values are {_pooled(metric)}."
+    chosen = _RULE_SENTENCES[rule].format(validation=block.matrix.validation)
+    first = f"{block.matrix.description} {chosen}; values are {_pooled(metric)}."
     others = (note for note in like.notes[1:] if rule == "nested" or not note.startswith(DEFAULT_MARK))
     return replace(like, stem=f"table2-{metric}-{rule}", title=title, rows=(*top, *body), notes=(first, *others))
 
