@@ -49,8 +49,8 @@ def column(record: Mapping[str, Any]) -> Column:
     """Return the column that a cell stands in; what another system did to its audio is no matter."""
     cell = record["cell"]
     preprocessing = "none" if is_outside(record) else cell["preprocessing"]
-    asked = cell["protocol"], cell.get("options", ""), cell["task"], cell["map"], cell["train"], cell["corpus"]
-    return (*asked, preprocessing)
+    told = cell.get("options", ""), cell.get("map", "")  # which records of an earlier release do not have
+    return cell["protocol"], *told, cell["task"], cell["train"], cell["corpus"], preprocessing
 
 
 def is_comparable(record: Mapping[str, Any]) -> bool:
