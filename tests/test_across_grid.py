@@ -297,6 +297,8 @@ def test_corpus_all_of_whose_people_are_tested_cannot_train(three):
 def test_scores_of_a_copy_pooled_with_its_original_are_those_of_the_original(three, tmp_path):
     """Copies of other names and bytes train the people tested, unless their entry says whose speakers they are."""
     run = three(noise=6.0)
+    spaces = tmp_path / "spaces.yaml"
+    spaces.write_text("knn: {settings: [{k: 1}]}\n")
     rng = np.random.default_rng(0)
     blobs = pd.read_csv(tmp_path / "blobs.csv")
     own = blobs[blobs["utterance"].str.startswith("aa/")]
@@ -306,7 +308,7 @@ def test_scores_of_a_copy_pooled_with_its_original_are_those_of_the_original(thr
     for path in (run.path.parent / "cc").glob("f2_*"):  # the same three speakers as aa
         path.rename(path.with_name(path.name.replace("f2", "m2")))
     pd.concat([own, copied, rest]).to_csv(tmp_path / "copied.csv", index=False)
-    asked = {"features": str(tmp_path / "copied.csv"), "classifiers": "rf", "inner": "none"}
+    asked = {"features": str(tmp_path / "copied.csv"), "classifiers": "knn", "inner": "none", "space": spaces}
     asked |= {"emotions": "anger,happiness,neutral"}
 
     def uar(protocol):

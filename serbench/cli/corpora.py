@@ -88,7 +88,10 @@ def audit(
     jobs: Jobs = None,
     corpora_file: CorporaFile = None,
 ) -> None:
-    """Audit corpora before any number is believed: copies, confounding, counts, and what the recordings give away."""
+    """Audit corpora before any number is believed: copies, confounding, counts, and what the recordings give away.
+
+    Several corpora that are named are also held against each other, for recordings that they share.
+    """
     import serbench.api as api
 
     sound = []
