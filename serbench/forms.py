@@ -33,10 +33,12 @@ class _Cell(_Form):
     preprocessing: str
     seed: int
     options: str = ""
+    map: str = ""
 
 
 class _CellNow(_Cell):
     options: str
+    map: str
 
 
 class _Record(_Form):
@@ -46,6 +48,7 @@ class _Record(_Form):
     inner_title: str
     refused: str
     task_emotions: list[str]
+    task_map: str = ""
     target: str = ""
     basis: str = ""
     indexes: dict[str, str] = {}
@@ -77,6 +80,7 @@ class _Comparable(_Record):
     """A record of this release, of a cell that was refused."""
 
     cell: _CellNow
+    task_map: str
     partials: dict[str, str]
 
 

@@ -16,7 +16,7 @@ from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
 from serbench.forms import read_cell
 from serbench.keys import digest
-from serbench.sealed import is_damaged, read_json, read_metadata
+from serbench.sealed import is_damaged, read_metadata
 from serbench.store import Store, content_of_part
 
 

@@ -198,7 +198,7 @@ def _sharing_faults(corpus: Corpus, known: Mapping[str, BaseModel | None], merge
     for name in corpus.shares_speakers_with:
         if name not in known or name == corpus.name:
             others = [other for other in known if other != corpus.name]
-            yield Fault(where, f"'{_short(name)}'", "another corpus of the catalogue", did_you_mean(name, others))
+            yield Fault(where, f"'{short(name)}'", "another corpus of the catalogue", did_you_mean(name, others))
     shares = [corpus, *(known[name] for name in corpus.shares_speakers_with if name in known)]
     for one in shares if len(shares) > 1 else ():
         if isinstance(one, Corpus) and one.person != "speaker":

@@ -102,8 +102,8 @@ class EmotionTask:
 class AvailableTask(EmotionTask):
     """All emotions of whatever corpus is looked at.
 
-    `presets` are the named tasks as shipped. `for_index` gives the task that cells have: a preset, or one named by its emotions,
-    so that corpora with other emotions never stand in one column or table as if they had been asked the same.
+    `presets` are the named tasks as shipped. `for_index` gives the task that cells have: a preset, or one named by its
+    emotions, so that corpora with other emotions never stand in one column or table as if asked the same.
     """
 
     presets: tuple[tuple[str, Merges], ...] = ()
