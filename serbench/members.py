@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -386,7 +386,8 @@ def remarks_on(tested: Sequence[Member], others: Sequence[Member], task: Emotion
         told += [f"{member.name}: {note}" for note in notes] if len(tested) + len(others) > 1 else notes
     if is_across and task.target == "emotion":
         told += [f"{m.name} dropped {dropped}" for m in (*tested, *others) if (dropped := _dropped(m, task))]
-    told += [f"{m.name}: {note}" if is_across else note for m in (*tested, *others) if (note := _silence(m, task))]
+    for member in (*tested, *others):
+        told += [f"{member.name}: {note}" if is_across else note for note in _left_out(member, task)]
     told += [f"trained on {m.name}, {m.data.partial}" for m in others if m.data.partial]
     told += [
         f"{m.n_copies} recordings of {m.name} are another corpus' too and take no part"
@@ -407,15 +408,18 @@ def independence_notes(tested: Sequence[Member], protocol: Protocol) -> list[str
     return [f"{name}: {text}" if protocol.is_across else text for name, text in told.items()]
 
 
-def _silence(member: Member, task: EmotionTask) -> str:
-    """How many utterances of the task are digital silence, and how many of which they were cut have nothing else."""
+def _left_out(member: Member, task: EmotionTask) -> Iterator[str]:
+    """How many utterances of the task take no part as they are copies, or as they are digital silence."""
     asked = task.select(member.data.index, member.data.corpus)
     silent = asked[asked["duplicate"] == SILENCE]
-    if silent.empty:
-        return ""
-    told = f"{len(silent)} {'pieces' if 'whole' in asked else 'utterances'} are digital silence and take no part"
-    gone = set(silent["whole"]) - set(asked["whole"].drop(silent.index)) if "whole" in asked else set()
-    return told + (f"; nothing else is left of {listed(sorted(gone))}" if gone else "")
+    n_copies = int(asked["duplicate"].notna().sum()) - len(silent)
+    if n_copies:
+        yield f"{n_copies} utterances are copies of other speakers' recordings and take no part"
+    if len(silent):
+        gone = set(silent["whole"]) - set(asked["whole"].drop(silent.index)) if "whole" in asked else set()
+        left = f"; nothing else is left of {listed(sorted(gone))}" if gone else ""
+        kind = "pieces" if "whole" in asked else "utterances"
+        yield f"{len(silent)} {kind} are digital silence and take no part{left}"
 
 
 def _dropped(member: Member, task: EmotionTask) -> str:

@@ -364,11 +364,14 @@ def test_where_keeps_to_part_of_the_corpus(toy):
     assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
 
 
-def test_copies_across_speakers_take_no_part(toy):
+def test_copies_across_speakers_take_no_part_and_table_2_says_so(toy):
     run = toy()
     (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
     run(classifiers=("knn",))
     assert "toy/m1_anger_1.wav" not in outcomes(run)["knn"].truth
+    (table,) = api.make_report(api.Workspace(results=run.store().root)).of("table2-uar")
+    (note,) = (note for note in table.notes if note.startswith("toy: "))
+    assert "1 utterances are copies of other speakers' recordings and take no part" in note
 
 
 def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
