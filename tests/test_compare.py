@@ -239,7 +239,16 @@ def outside_record(record):
     cell = {**record["cell"], "features": "own", "classifier": "deep", **unknown}
     folds = {e["name"]: record["sets"][e["name"]] for e in record["evaluations"]}
     outside = {"file": "deep.csv", "sha256": "0" * 64}
-    return {**record, "cell": cell, "jobs": [], "folds": folds, "versions": {}, "outside": outside, "settings": [{}]}
+    return {
+        **record,
+        "cell": cell,
+        "jobs": [],
+        "folds": folds,
+        "versions": {},
+        "outside": outside,
+        "settings": [{}],
+        "default": 0,
+    }
 
 
 def test_command_prints_80_columns_writes_files_and_says_by_its_status(stores, cli, tmp_path):
