@@ -45,7 +45,7 @@ from serbench.seals import is_intact, seal
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDERS = ("index", "recordings", "features", "jobs", "cells", "experiments", "report")
+FOLDERS = ("index", "recordings", "features", "jobs", "cells", "experiments", "audits", "report")
 """Folders of a results folder that serbench writes to."""
 
 _REPORT_NAME = re.compile(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+")

@@ -121,7 +121,7 @@ def test_leftovers_of_dead_processes_are_cleared_and_those_of_living_ones_kept(t
     host = system_id()
     dead = f".tmp-{host}-999999999-0123abcd-x"
     kept = [f".tmp-{host}-{os.getpid()}-0123abcd-x", ".tmp-0123456789ab-1-0123abcd-x", f"mine/{dead}", ".tmp-mine"]
-    for name in (dead, f"jobs/{dead}", f".tmp-{host}-999999999-0123abcd-report/page", *kept):
+    for name in (dead, f"jobs/{dead}", f"audits/{dead}", f".tmp-{host}-999999999-0123abcd-report/page", *kept):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     Store(tmp_path).prepare()
