@@ -345,6 +345,17 @@ def test_space_of_a_users_own_may_name_a_plugin(site, tmp_path):
         read_spaces(file)
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "RuntimeError('no licence')"])
+def test_plugin_that_refuses_a_setting_of_a_space_is_named(site, tmp_path, raised):
+    site.install(
+        "prior-models", PRIOR.replace("    return Dummy", f"    raise {raised}\n    return Dummy"), group=MODELS
+    )
+    file = tmp_path / "spaces.yaml"
+    file.write_text("prior: {settings: [{a: 3}]}")
+    with pytest.raises(ConfigError, match=rf"spaces\.yaml: prior: {{'a': 3}} \({raised[:10]}.*a complete setting"):
+        read_spaces(file)
+
+
 def test_space_of_an_estimator_that_does_not_say_its_values_is_taken_as_it_is(site, tmp_path):
     text = PRIOR.replace("from sklearn.dummy import DummyClassifier", "from sklearn.base import BaseEstimator")
     site.install(

@@ -21,7 +21,7 @@ from typing import Any
 from serbench.classifiers import Classifier, Setting, find_classifier
 from serbench.classifiers.record import is_plain
 from serbench.documents import parse_document, short, typed_value_of
-from serbench.errors import ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
+from serbench.errors import STOPS, ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
 from serbench.keys import digest
 
 STANDARD = "standard"
@@ -126,7 +126,9 @@ def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault
             estimator = classifier.estimator(setting, n_features=1, seed=0)
             if hasattr(estimator, "_parameter_constraints"):
                 estimator._validate_params()
-        except (KeyError, TypeError, ValueError) as error:
+        except STOPS:
+            raise
+        except BaseException as error:  # a plug-in may raise whatever it likes, SystemExit too
             faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
     return settings
 
