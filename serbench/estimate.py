@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from serbench.classifiers import find_classifier
+from serbench.classifiers import Classifier, find_classifier
+from serbench.errors import STOPS, Fault, PluginError
 from serbench.plan import Job
 from serbench.store import Store
 
@@ -64,16 +65,34 @@ class Estimate:
     def guess(self, job: Job) -> float:
         """Seconds by the classifier's own formula."""
         classifier = find_classifier(job.recipe.classifier)
-        return classifier.seconds(job.n_training, self.n_features[job.recipe.features], len(job.recipe.settings))
+        sizes = (job.n_training, self.n_features[job.recipe.features], len(job.recipe.settings))
+        return _told(classifier, "seconds", sizes)
 
     def memory(self, job: Job) -> float:
         """Bytes that a worker process is expected to take at most while it does the job."""
         classifier = find_classifier(job.recipe.classifier)
-        return PROCESS + classifier.memory(job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
+        sizes = (job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
+        return PROCESS + _told(classifier, "memory", sizes)
 
     def seconds(self, job: Job) -> float:
         """Seconds that the job is expected to take on one core."""
         return self.guess(job) * self.corrections.get(job.recipe.classifier, 1.0)
+
+
+def _told(classifier: Classifier, what: str, sizes: tuple[int, int, int]) -> float:
+    """Ask a classifier for its estimate, which is a plug-in's own code.
+
+    Raises
+    ------
+    PluginError : it raises something, SystemExit maybe.
+    """
+    try:
+        return float(getattr(classifier, what)(*sizes))
+    except STOPS:
+        raise
+    except BaseException as error:
+        where, found = f"classifier '{classifier.name}'", f"{what}{sizes} fails ({type(error).__name__}: {error})"
+        raise PluginError([Fault(where, found, "a number", "Upgrade or uninstall its package")]) from error
 
 
 def free_memory() -> float:

@@ -285,6 +285,16 @@ def test_classifier_that_ends_the_program_fails_its_own_cell(site, make_corpus, 
     assert "1 of 2 cells have no result; 1 are stored" in err
 
 
+def test_classifier_whose_estimate_ends_the_program_is_named(site, make_corpus, tmp_path):
+    leaving = "seconds=lambda n, d, s: 0.01 if n == 100 else exit(0)"
+    site.install("prior-models", PRIOR.replace("seconds=lambda n, d, s: 0.01", leaving), group=MODELS)
+    options = ["--corpora", make_corpus(), "--results", tmp_path / "results", "--emotions", "anger,happiness,neutral"]
+    code, _, err = site.serbench("grid", "toy", "-f", "mfcc", "-c", "prior", "--inner", "none", *options)
+    assert code == 1, err
+    assert "serbench: classifier 'prior': seconds(" in err
+    assert "fails (SystemExit: 0). Expected a number." in err
+
+
 def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, make_corpus, tmp_path):
     results = ["--results", tmp_path / "results"]
     path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
