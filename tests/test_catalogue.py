@@ -73,6 +73,8 @@ def test_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match=r"the corpora.yaml of the working directory is used \(toy\)"):
         assert {"toy", "emodb"} <= set(load_catalogue().corpora)
     assert "toy" in load_catalogue(tmp_path / "corpora.yaml").corpora  # asked for by name: no warning
+    (tmp_path / "corpora.yaml").write_text("# nothing yet\n")
+    assert "emodb" in load_catalogue().corpora  # nothing is used: no warning
 
 
 FAULTS = {

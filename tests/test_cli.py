@@ -139,6 +139,14 @@ def test_warning_is_shown_as_a_message_without_its_place_in_the_code():
     assert told.stderr == "serbench: slower than usual\n"
 
 
+def test_own_catalogue_of_the_working_directory_is_told_once(make_corpus, tmp_path):
+    path = make_corpus()
+    command = [sys.executable, "-c", "from serbench.cli import main; main()", "folds", "toy", "--emotions"]
+    command += ["anger,happiness,neutral", "--results", str(tmp_path / "results")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=path.parent)
+    assert told.stderr.count("the corpora.yaml of the working directory is used (toy)") == 1, told.stderr
+
+
 def test_wrong_usage_exits_2():
     result = CliRunner().invoke(app, ["grid", "--no-such-option"])
     assert result.exit_code == 2, result.output

@@ -6,6 +6,7 @@ Tables go to stdout, progress and messages to stderr. Exit 0: all done. 1: somet
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import io
 import sys
@@ -85,4 +86,10 @@ def main() -> None:
 
 def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
     """Show a warning as a message; its place in the code says nothing to the user of a command."""
-    say(f"serbench: {message}")
+    _say_once(f"serbench: {message}")
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Show a line once per process: a command may load the same catalogue several times."""
+    say(text)

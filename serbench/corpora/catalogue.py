@@ -98,7 +98,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     documents = [parse_document(_built_in_path(), loader=_BUILT_IN_LOADER)]
     if local is not None and local.resolve() != _built_in_path().resolve():
         documents.append(parse_document(local))
-        if extra is None:
+        if extra is None and documents[-1].entries:
             entries = listed(documents[-1].entries)
             warnings.warn(f"the corpora.yaml of the working directory is used ({entries})", stacklevel=2)
     tasks = replace(documents[0], entries={TASKS: documents[0].entries[TASKS]})
