@@ -95,15 +95,23 @@ def staged(folder: Path) -> Iterator[Path]:
 def put_staged(temporary: Path, folder: Path, names: Iterable[str], *, stale: Iterable[str] = ()) -> None:
     """Remove stale files of a folder and move staged ones there, in the order of their names.
 
+    Nothing is moved where somebody's file or folder is in the way.
+
     Raises
     ------
     DiskError : the disk refuses.
     """
+    names = tuple(names)
     try:
+        for place in (folder / name for name in names):
+            if place.parent.is_file():
+                raise OSError(errno.ENOTDIR, f"{place.parent.name} is a file")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_dir():
+                raise OSError(errno.EISDIR, f"{place.name} is a folder")
         for name in stale:
             (folder / name).unlink(missing_ok=True)
         for name in names:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 (temporary / name).replace(folder / name)
             except OSError as error:

@@ -137,6 +137,23 @@ def test_report_that_fails_half_way_leaves_the_last_one_whole(reports, monkeypat
     assert files_of(store.root) == {f"report/{name}": content for name, content in before.items()}
 
 
+@pytest.mark.parametrize(
+    ("mine", "words"), [("table1.md/x", "table1.md is a folder"), ("figures", "figures is a file")]
+)
+def test_report_that_something_is_in_the_way_of_leaves_the_last_one_whole(reports, mine, words):
+    old, new, store = reports
+    write_report(old, store)
+    place = store.report / mine
+    if place.parent != store.report:
+        place.parent.unlink()
+        place.parent.mkdir()
+    place.write_bytes(b"mine")
+    before = files_of(store.root)
+    with pytest.raises(DiskError, match=rf"report: cannot be written \({words}\)"):
+        write_report(new, store, figures=True)
+    assert files_of(store.root) == before
+
+
 def test_altered_file_of_a_report_is_named_by_store_check(reports):
     _, new, store = reports
     write_report(new, store)
