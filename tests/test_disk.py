@@ -214,6 +214,7 @@ def test_clean_of_no_results_folder_is_refused(tmp_path, cli):
     for name in ("features/a-0123456789ab/toy/part-0123456789abcdef01234567.parquet", "index/toy.parquet"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("of another program")
+    (tmp_path / "index" / "gone.parquet").symlink_to("nowhere")
     before = every_file(tmp_path)
     code, _, err = cli("store", "clean", "--yes", "--results", tmp_path)
     assert code == 1
