@@ -303,3 +303,34 @@ def test_gap_between_genders_is_over_emotions_that_both_have(make_corpus, make_f
     expected = [recall_score(of["emotion"], of["prediction"], average="macro", labels=EMOTIONS[:2]) for of in both]
     assert [entry.text for entry in shown[5:7]] == [f"{value:.3f}" for value in expected]
     assert shown[7].text == signed(expected[0] - expected[1])
+
+
+def as_dummy(cell):
+    """Make a cell say the first emotion always, or, given a cell of a classifier, the wrong one always."""
+    is_dummy = cell.cell["classifier"] == "dummy"
+    codes = {u: 0 if is_dummy else (code + 1) % 3 for u, code in cell.truth.items()}
+    nested = replace(cell.outcomes["nested"], predictions=codes)
+    return [replace(cell, outcomes={**cell.outcomes, "nested": nested})]
+
+
+def test_dummy_above_the_best_is_not_said_to_be_no_different_from_it(made_up_report):
+    change = {("sound", c, "alpha"): as_dummy for c in ("svc", "dummy")}
+    given = {"corpora": ("alpha",), "features": ("sound",), "classifiers": ("svc", "dummy")}
+    report, _ = made_up_report(change=change, **given)
+    table = report.of("table2-uar")[0]
+    marks = {row[1].text: (row[2].aside, row[2].verdict) for row in table.rows}
+    assert marks["dummy"] == ("↑", "better")
+    assert report.long["differences"].set_index("metric").loc["uar", "p"] == 2 / 2**8
+    assert "↑ a dummy that is above the best other cell of its corpus by more than chance explains." in table.notes
+    assert not any(note.startswith("≈") for note in table.notes)
+
+
+def test_comparisons_with_a_dummy_alone_are_counted(made_up_report):
+    given = {"corpora": ("alpha",), "features": ("sound",)}
+    for classifiers, told in ((("svc", "dummy"), "1 pair of a cell and a dummy"), (("svc", "knn"), "1 pair of cells")):
+        report, _ = made_up_report(classifiers=classifiers, **given)
+        assert f"{told} compared, over 8 speakers" in " ".join(report.of("table2-uar")[0].notes)
+    change = {(f, "dummy", "alpha"): as_dummy for f in ("a", "b", "c")}
+    report, _ = made_up_report(corpora=("alpha",), features=("a", "b", "c"), classifiers=("dummy",), change=change)
+    assert "3 pairs of cells compared" in " ".join(report.of("table2-uar")[0].notes)
+    assert set(report.long["differences"]["n_comparisons"]) == {3}

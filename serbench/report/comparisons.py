@@ -50,15 +50,19 @@ class Contest:
         return self.n_contenders if row in self.references else math.comb(self.n_contenders, 2)
 
     def verdict(self, row: RowName) -> str:
-        """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part."""
+        """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part.
+
+        A reference that is above the best contender is `better`.
+        """
         if row == self.best:
             return "best"
         if row not in self.others:
             return ""
         if not self.is_testable:
             return "untestable"
-        is_below = self.others[row].is_different and self.others[row].difference > 0
-        return "worse" if is_below else "tie"
+        if not self.others[row].is_different:
+            return "tie"
+        return "worse" if self.others[row].difference > 0 else "better"
 
     @property
     def sentence(self) -> str:
@@ -66,8 +70,10 @@ class Contest:
         units = f"{self.n_units} {self.unit}{'s' if self.n_units > 1 else ''}"
         if not self.is_testable:
             return f"differences cannot be tested, as over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        n = math.comb(self.n_contenders, 2)
-        return f"{n} pair{'s' if n != 1 else ''} of cells compared, over {units}"
+        n, kind = math.comb(self.n_contenders, 2), "cells"
+        if not n:
+            n, kind = len(self.references), "a cell and a dummy"
+        return f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
 
 
 Contests = Mapping[str, Mapping[str, Contest]]
@@ -93,9 +99,10 @@ def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
 def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
     stacks = {row: unit_stack(cell, contender, common) for row, cell in cells.items() if (contender := cell.contender)}
     references = frozenset(row for row, cell in cells.items() if cell.is_reference)
+    references = references if len(references) < len(cells) else frozenset()  # alone, dummies are held against dummies
     best, others = against_best(stacks, metric, references=references)
     unit, n_units = cells[best].unit, len(stacks[best])
-    return Contest(corpus, metric, best, others, len(common), unit, n_units, references - {best})
+    return Contest(corpus, metric, best, others, len(common), unit, n_units, references)
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:

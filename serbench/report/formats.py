@@ -39,6 +39,7 @@ _LATEX = {
     "‡": r"\textdaggerdbl{}",
     "–": "--",
     "≈": r"$\approx$",
+    "↑": r"$\uparrow$",
     "±": r"$\pm$",
 }
 

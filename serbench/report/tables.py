@@ -39,7 +39,7 @@ TITLES = {"uar": "unweighted average recall (UAR)", "war": "accuracy (WAR)", "ka
 """Metrics that have a Table 2."""
 
 
-MARKS = {"best": "", "worse": "", "": "", "tie": "≈", "untestable": "?"}
+MARKS = {"best": "", "worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What stands behind a value, by the verdict on it."""
 
 
@@ -267,6 +267,8 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     tested = [contest for contest in compared.values() if contest.is_testable]
     if any(contest.verdict(row) == "tie" for contest in tested for row in contest.others):
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
+    if any(contest.verdict(row) == "better" for contest in tested for row in contest.others):
+        yield f"{MARKS['better']} a dummy that is above the best other cell of its corpus by more than chance explains."
     if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
         yield "Other values are below the best by more than chance explains."
     if tested:

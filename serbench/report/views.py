@@ -49,7 +49,10 @@ _VERDICTS = {
     "tie": "cannot be told apart from the best",
     "worse": "below the best by more than chance explains",
     "untestable": "cannot be tested against the best",
+    "better": "a dummy above the best by more than chance explains",
 }
+
+_MARKED = ("tie", "untestable", "better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class View:
         """How to read its marks, in a sentence; only of those that it has."""
         verdicts = {shown.verdict for row in self.rows for shown in row}
         parts = ["Bold and underlined: the best of its corpus"]
-        parts += [f"{MARKS[verdict]} {_VERDICTS[verdict]}" for verdict in ("tie", "untestable") if verdict in verdicts]
+        parts += [f"{MARKS[verdict]} {_VERDICTS[verdict]}" for verdict in _MARKED if verdict in verdicts]
         parts += [f"without a mark: {_VERDICTS['worse']}"] if "worse" in verdicts else []
         if self.rule != "nested" or self.metric not in SHARES:
             parts.append("differences are tested for nested UAR and WAR alone")
