@@ -614,3 +614,28 @@ def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name
         assert "without an interval" not in judgement.why
     for value in described.experiment.values:
         assert bool(value.needs) or len(book.select(value.where, value.metric or described.experiment.metric)) == 1
+
+
+def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
+    """Both others are far from the dummy for single speakers, either way, and apart from each other by little."""
+
+    def said(rights):
+        def change(cell):
+            right = {u for n, of in zip(rights, cell.folds.values(), strict=True) for u in sorted(of)[:n]}
+            nested = {u: code if u in right else (code + 1) % 3 for u, code in cell.truth.items()}
+            outcome = dataclasses.replace(cell.outcomes["nested"], predictions=nested)
+            return [dataclasses.replace(cell, outcomes={**cell.outcomes, "nested": outcome})]
+
+        return change
+
+    rights = {"svc": (9, 1, 9, 1, 9, 1, 9, 2), "knn": (8, 0, 8, 0, 8, 0, 8, 0), "dummy": (3, 3, 3, 3, 3, 3, 3, 3)}
+    change = {("sound", name, "alpha"): said(of) for name, of in rights.items()}
+    report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
+    cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
+    described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]"), "mine")
+    book = CellBook(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    of = {m.cell["classifier"]: m for m in book.select({"corpus": ("alpha",)}, "uar")}
+    pairs = [(of["svc"], of["knn"]), (of["svc"], of["dummy"]), (of["knn"], of["dummy"])]
+    ((_, p),) = book.contrasts(pairs, [(0.0,)] * 3)[0].tests
+    in_table_2 = report.long["differences"].query("metric == 'uar' and classifier == 'knn'")
+    assert p == in_table_2["p"].item() == 2 / 2**8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,8 @@ class CellBook:
         """Hold each pair against its bounds, all in one family of tests.
 
         Cells that test the same people are compared unit by unit, on the utterances that both have; what tests the
-        same units is corrected together. Cells that test other people are told apart by Welch's test.
+        same units is corrected together, but for references such as the dummy: each is a family of its own, as in
+        Table 2. Cells that test other people are told apart by Welch's test.
         """
         compared = [self._compared(a, b) for a, b in pairs]
         p = _p_values(compared, bounds)
@@ -120,11 +121,14 @@ class CellBook:
 
     def _compared(self, a: Measured, b: Measured | None) -> Compared:
         if b is None:
-            return _compared_alone((self.cell(a), a.metric))
-        sides = (self.cell(a), a.metric), (self.cell(b), b.metric)
-        if a.cell["corpus"] == b.cell["corpus"]:
-            return _compared_within(*sides)
-        return Compared(a.value - b.value, *_gap_between(*sides))
+            found = _compared_alone((self.cell(a), a.metric))
+        elif a.cell["corpus"] == b.cell["corpus"]:
+            found = _compared_within((self.cell(a), a.metric), (self.cell(b), b.metric))
+        else:
+            gap = _gap_between((self.cell(a), a.metric), (self.cell(b), b.metric))
+            found = Compared(a.value - b.value, *gap)
+        references = [tuple(m.cell.values()) for m in (a, b) if m is not None and self.cell(m).is_reference]
+        return replace(found, references=tuple(references))
 
     def _matching(self, where: Selection) -> list[CellOutcomes]:
         return [cell for cell in self.cells if _is_match(cell.cell, where)]
@@ -241,6 +245,7 @@ class Compared:
 
     `units` names who is independent, `shares` is what each adds to the difference and `weights` what each adds to a
     difference of one. For cells that test other people these are empty, and `welch` gives p against a bound.
+    `references` are the cells of the two that are references.
     """
 
     difference: float
@@ -249,6 +254,7 @@ class Compared:
     units: tuple[str, ...] = ()
     shares: np.ndarray = field(default_factory=lambda: np.empty(0))
     weights: np.ndarray = field(default_factory=lambda: np.empty(0))
+    references: tuple[tuple[str, ...], ...] = ()
 
 
 def _sides(difference: float, bounds: Sequence[float]) -> list[int]:
@@ -258,11 +264,11 @@ def _sides(difference: float, bounds: Sequence[float]) -> list[int]:
 def _p_values(compared: Sequence[Compared], bounds: Sequence[Sequence[float]]) -> list[list[float | None]]:
     """P of every difference against each of its bounds; an interval without width, or none, tells nothing."""
     found: list[list[float | None]] = [[None] * len(of) for of in bounds]
-    families: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    families: dict[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], list[tuple[int, int]]] = {}
     for i, one in enumerate(compared):
         if one.interval is not None:
-            families.setdefault(one.units, []).extend((i, j) for j in range(len(bounds[i])))
-    for units, places in families.items():
+            families.setdefault((one.units, one.references), []).extend((i, j) for j in range(len(bounds[i])))
+    for (units, _), places in families.items():
         if units:
             shifted = [compared[i].shares - bounds[i][j] * compared[i].weights for i, j in places]
             p = flip_p(np.stack(shifted, axis=1)).tolist()

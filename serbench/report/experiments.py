@@ -187,8 +187,9 @@ def claim_table(book: CellBook) -> Table:
 _READING = (
     "Supported: the difference (or value) lies on the side that the sentence names, by the sign-flip test of Table 2, "
     "in as many corpora or other columns as the sentence needs. Contradicted: on the other side in so many that it "
-    "cannot hold any more. p is corrected for all comparisons of a column (step-down max-T; those between other "
-    "people by Welch's test and Bonferroni). Where n of m columns must hold, the level is 0.05 / (m - n + 1)."
+    "cannot hold any more. p is corrected for all comparisons of a column over the same people (step-down max-T; those "
+    "between other people by Welch's test and Bonferroni; those with a dummy by themselves). Where n of m columns must "
+    "hold, each column holds at the level 0.05 / (m - n + 1) and fails at 0.05 / n."
 )
 
 
