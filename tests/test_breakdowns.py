@@ -334,3 +334,27 @@ def test_comparisons_with_a_dummy_alone_are_counted(made_up_report):
     report, _ = made_up_report(corpora=("alpha",), features=("a", "b", "c"), classifiers=("dummy",), change=change)
     assert "3 pairs of cells compared" in " ".join(report.of("table2-uar")[0].notes)
     assert set(report.long["differences"]["n_comparisons"]) == {3}
+
+
+def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
+    """A value with ‡ is not compared, so only values without a mark are below the best."""
+
+    def lacking(cell):
+        kept = set(sorted(cell.truth)[: len(cell.truth) * 3 // 4])
+        outcomes = {
+            rule: replace(of, predictions={u: code for u, code in of.predictions.items() if u in kept})
+            for rule, of in cell.outcomes.items()
+        }
+        folds = {name: tuple(u for u in of if u in kept) for name, of in cell.folds.items()}
+        truth = {u: code for u, code in cell.truth.items() if u in kept}
+        return [replace(cell, truth=truth, folds={name: of for name, of in folds.items() if of}, outcomes=outcomes)]
+
+    change = {("shape", "knn", "alpha"): lacking, ("sound", "svc", "alpha"): as_dummy}
+    report, _ = made_up_report(corpora=("alpha",), change=change)
+    table = report.of("table2-uar")[0]
+    shown = {(row[0].text, row[1].text): row[2] for row in table.rows}
+    assert shown["shape", "knn"].text.endswith("‡")
+    assert shown["shape", "knn"].verdict == ""
+    assert shown["sound", "svc"].verdict == "worse"
+    assert "Values without a mark are below the best by more than chance explains." in table.notes
+    assert not any(note.startswith("Other values") for note in table.notes)

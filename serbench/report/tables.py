@@ -270,7 +270,7 @@ def _mark_notes(compared: Mapping[str, Contest]) -> Iterable[str]:
     if any(contest.verdict(row) == "better" for contest in tested for row in contest.others):
         yield f"{MARKS['better']} a dummy that is above the best other cell of its corpus by more than chance explains."
     if any(contest.verdict(row) == "worse" for contest in tested for row in contest.others):
-        yield "Other values are below the best by more than chance explains."
+        yield "Values without a mark are below the best by more than chance explains."
     if tested:
         yield _FAMILY
     if any(contest.references for contest in tested):

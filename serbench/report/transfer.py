@@ -32,7 +32,7 @@ Order = Callable[[str], int]
 SCALINGS = ("train", "speaker", "corpus", "none")
 DIAGONAL_NOTE = "Bold: the diagonal, each corpus by itself (within)."
 MARK_NOTES = {
-    "c": "c: cannot be told from chance (p > 0.05, corrected for all cells of this set-up that test the corpus).",
+    "c": "c: cannot be told from chance (p > 0.05, corrected for all cells of this set-up that test the same people).",
     "b": "b: below chance, by more than chance explains.",
     "?": "?: cannot be tested against chance: too few speakers.",
 }
