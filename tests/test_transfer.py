@@ -23,7 +23,7 @@ from serbench.report.experiments import _share_table
 from serbench.report.figures import drawing, figures
 from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
-from serbench.report.transfer import Setup, Value, against_chance, crossings, transfer_table
+from serbench.report.transfer import Setup, Value, against_chance, crossings, remarks, transfer_table
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
@@ -366,3 +366,11 @@ def test_all_tables_come_in_one_order():
     found = crossings(cells, order)
     stems = [t.stem for t in transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)]
     assert stems == ["transfer"] * 2 + ["scalings"] + ["languages"] * 2 + ["curves"] + ["protocols"] * 2
+
+
+def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
+    copies = "3 utterances are copies of other speakers' recordings and take no part"
+    within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
+    within = replace(within, record={**within.record, "notes": [copies]})
+    across = replace(across, record={**across.record, "notes": [f"bb: {copies}", "trained on aa, partial"]})
+    assert remarks([within, across]) == [f"bb: {copies}."]

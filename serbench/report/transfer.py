@@ -276,7 +276,8 @@ def transfer_table(crossing: Crossing, *, high: float) -> Table:
 def remarks(cells: Iterable[CellOutcomes]) -> list[str]:
     """What tables must say of the cells that they show: partial copies, what was dropped, what scaling has heard."""
     shown = [cell for cell in cells if cell.outcomes]
-    told = {f"{note}." for cell in shown for note in cell.record.get("notes", ()) if not note.startswith("trained on")}
+    told = {f"{_named(cell, note)}." for cell in shown for note in cell.record.get("notes", ())}
+    told = {note for note in told if not note.startswith("trained on")}
     partial = {(name, why) for cell in shown for name, why in cell.record["partials"].items()}
     told |= {f"{name.partition('@')[0]}: {why}." for name, why in partial}
     heard: dict[str, set[str]] = {}
@@ -287,6 +288,13 @@ def remarks(cells: Iterable[CellOutcomes]) -> list[str]:
         *sorted(told),
         *(f"{transductive_note(scaling)} Here: {', '.join(sorted(of))}." for scaling, of in sorted(heard.items())),
     ]
+
+
+def _named(cell: CellOutcomes, note: str) -> str:
+    """Say of which corpus a note is, where it is of a cell of one corpus, whose own tables need no name."""
+    fields = cell.cell
+    is_told = find_protocol(fields["protocol"]).is_across or note.startswith(("trained on", "the audit of"))
+    return note if is_told else f"{fields['corpus']}: {note}"
 
 
 def _transfer_notes(crossing: Crossing) -> Iterator[str]:
