@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import re
 import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_NAME = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")
+"""What is claimed: keys of jobs, and chunks of recordings by corpus and number."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
@@ -62,8 +65,8 @@ class Claims:
             self._folder.rmdir()
 
     def clear(self) -> None:
-        """Remove the files of claims that nobody holds: what killed processes left."""
-        for path in self._folder.glob("*.lock"):
+        """Remove the files of claims that nobody holds: what killed processes left. Others' files stay."""
+        for path in self._places():
             if self.take(path.stem):
                 self.release(path.stem)
 
@@ -74,7 +77,11 @@ class Claims:
     def is_any_held(self) -> bool:
         """Whether a process has anything in hand."""
         self.clear()
-        return any(self._folder.glob("*.lock"))
+        return bool(self._places())
+
+    def _places(self) -> list[Path]:
+        """Files of claims: of keys of jobs, and of numbered chunks of recordings."""
+        return [path for path in self._folder.glob("*.lock") if _NAME.fullmatch(path.stem)]
 
 
 @functools.cache

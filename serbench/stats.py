@@ -270,7 +270,7 @@ def flip_p(contrasts: np.ndarray) -> np.ndarray:
 def _flips(n_units: int) -> list[np.ndarray]:
     """Signs of units, in blocks of shape (n_flips, n_units): all of them, or random ones and the observed one.
 
-    The first sign stays where all are looked at: turning every sign changes no absolute value.
+    The last sign stays where all are looked at: turning every sign changes no absolute value.
     """
     if n_units > EXACT_UP_TO:
         drawn = np.random.default_rng(0).integers(2, size=(FLIPS, n_units)) * 2.0 - 1

@@ -237,14 +237,26 @@ def test_features_that_no_grid_has_used_yet_are_no_litter(toy, tmp_path):
     assert not find_litter(toy.store("results")).files
 
 
+JOB = "0123456789abcdef01234567"
+
+
+def test_locks_of_others_are_no_claims_and_stay(tmp_path):
+    other = tmp_path / "claims" / "mine.lock"
+    other.parent.mkdir()
+    other.touch()
+    assert not Store(tmp_path).claims().is_any_held
+    Store(tmp_path).claims().clear()
+    assert other.is_file()
+
+
 def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy):
     toy("results")
     store = toy.store("results")
     claims = store.claims()
-    claims.take("a job")
+    claims.take(JOB)
     with pytest.raises(StoreError, match=r"another process is at work on it"):
         find_litter(store)
-    claims.release("a job")
+    claims.release(JOB)
     assert not find_litter(store).files
 
 
@@ -256,11 +268,11 @@ def test_file_system_without_locks_is_told_once_and_keeps_no_lock_file(tmp_path,
     monkeypatch.setattr("fcntl.flock", refuse)
     claims = Store(tmp_path).claims()
     with pytest.warns(UserWarning, match="has no locks: run one serbench at a time") as told:
-        taken = [claims.take("a job"), claims.take("another")]
+        taken = [claims.take(JOB), claims.take("another")]
     assert taken == [True, True]
     assert len(told) == 1
     assert not list((tmp_path / "claims").iterdir())
-    (tmp_path / "claims" / "old.lock").touch()  # an earlier serbench left it
+    (tmp_path / "claims" / f"{JOB}.lock").touch()  # an earlier serbench left it
     assert not claims.is_any_held
 
 
