@@ -35,7 +35,7 @@ ROWS = {
         disks full, read-only, or with a limit on files | disk: refusals | differing predictions afterwards
     """,
     "nox -s reliability -- tests/test_report_files.py": """
-        `serbench report` killed by SIGKILL at each operation on a file | report: kills | files neither old nor new
+        `serbench report` killed at each operation on a file | report: kills at operations | files neither old nor new
     """,
     "nox -s reliability -- tests/test_states.py": """
         results folders with files of several kinds lost, damaged or cut | states: folders | tracebacks

@@ -213,4 +213,4 @@ def test_report_that_is_killed_leaves_whole_files_and_the_next_one_clears_up(rep
         assert files_of(tmp_path / "killed" / str(n)) == {f"report/{name}": c for name, c in after.items()}, n
     assert len(killed) > 10
     assert states == {"old", "both", "new"}
-    tally("report: kills", len(killed) - 1)
+    tally("report: kills at operations", len(killed) - 1)
