@@ -41,7 +41,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def reliability(session: nox.Session) -> None:
-    """Kill, damage, fill and feed everything many times, and write docs/reliability.md; under 25 minutes for all."""
+    """Kill, damage, fill and feed everything many times, and write docs/reliability.md; half an hour for all."""
     session.install("-e", ".[dask]", *group("test"))
     tally = Path(session.create_tmp()) / "tally.jsonl"
     if not session.posargs:
