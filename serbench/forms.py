@@ -6,11 +6,13 @@ a later release may have, are let through.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from serbench.cells import Cell
 from serbench.comparable import is_comparable, is_outside
 from serbench.errors import DamagedError
 from serbench.sealed import read_json
@@ -20,31 +22,10 @@ class _Form(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class _Cell(_Form):
-    protocol: str
-    task: str
-    train: str
-    corpus: str
-    features: str
-    classifier: str
-    space: str
-    scaling: str
-    inner: str
-    preprocessing: str
-    seed: int
-    options: str = ""
-    map: str = ""
-
-
-class _CellNow(_Cell):
-    options: str
-    map: str
-
-
 class _Record(_Form):
     """What any record has, and the types of what it may have."""
 
-    cell: _Cell
+    cell: dict[str, Any]
     inner_title: str
     refused: str
     task_emotions: list[str]
@@ -71,7 +52,9 @@ class _Record(_Form):
     jobs: list[str] = []
 
     @model_validator(mode="after")
-    def _names_its_features(self) -> _Record:
+    def _names_its_cell_and_features(self) -> _Record:
+        for one in dataclasses.fields(Cell):
+            _need(type(self.cell.get(one.name, one.default)).__name__ == one.type, f"cell.{one.name}")
         _need(not self.jobs or bool(self.feature_key), "feature_key")
         return self
 
@@ -79,9 +62,14 @@ class _Record(_Form):
 class _Comparable(_Record):
     """A record of this release, of a cell that was refused."""
 
-    cell: _CellNow
     task_map: str
     partials: dict[str, str]
+
+    @model_validator(mode="after")
+    def _has_all_fields(self) -> _Comparable:
+        for one in dataclasses.fields(Cell):
+            _need(one.name in self.cell, f"cell.{one.name}")
+        return self
 
 
 class _Utterances(_Form):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import pickle
 import subprocess
 import sys
@@ -190,7 +189,6 @@ for n in range(0, 10**6, int(sys.argv[4])):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 @pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.slow)])
 def test_report_that_is_killed_leaves_whole_files_and_the_next_one_clears_up(reports, tmp_path, tally, step):
     """Killed at every so many-th operation on files, from the first to the last."""
