@@ -45,10 +45,12 @@ class Workspace:
 
         Raises
         ------
-        StoreError : the place is a URL.
+        StoreError : the place is a URL, or has no name.
         """
         from serbench.store import Store
 
+        if not str(self.results):
+            raise StoreError("--results", "an empty name", "a folder", "Is a variable of the shell unset?")
         folder = Path(self.results)
         if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(self.results)) and not folder.exists():
             todo = "Copy the folder before and after a run, with rclone or `aws s3 sync` (docs/storage.md)"

@@ -216,6 +216,12 @@ def test_results_at_a_url_are_refused_with_what_to_do(cli, url):
     assert not os.path.exists(url.partition("/")[0])
 
 
+def test_results_without_a_name_are_refused():
+    """An unset variable of the shell must not fill the working directory."""
+    with pytest.raises(StoreError, match=r"--results: an empty name\. Expected a folder"):
+        api.Workspace("").store()
+
+
 def test_names_of_folders_are_no_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:").mkdir()
