@@ -35,7 +35,7 @@ def tests(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Feed the readers twenty times as much hostile input as the tests do."""
     session.install("-e", ".", *group("test"))
-    given = ["tests/test_fuzz.py", "tests/test_formats.py", "tests/test_patterns.py"]
+    given = ["tests/test_fuzz.py", "tests/report/test_formats.py", "tests/corpora/test_patterns.py"]
     session.run("pytest", *given, *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
 
 
@@ -48,7 +48,8 @@ def reliability(session: nox.Session) -> None:
         tally.unlink(missing_ok=True)
     commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
     counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
-    breaking = [f"tests/test_{name}.py" for name in ("crash", "disk", "cluster", "report_files", "states")]
+    names = ("grid/test_crash", "store/test_disk", "grid/test_cluster", "report/test_report_files", "store/test_states")
+    breaking = [f"tests/{name}.py" for name in names]
     session.run("pytest", "-n", "2", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
     if not session.posargs:
         session.run("pytest", "-n", "2", "tests/test_fuzz.py", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})

@@ -12,11 +12,11 @@ from pathlib import Path
 
 def main():
     """Time each step over all recordings."""
-    modules = ["serbench.cli", "serbench.api", "serbench.extract", "opensmile"]
+    modules = ["serbench.cli", "serbench.api", "serbench.features.extract", "opensmile"]
     import_s = timed(importlib.import_module, modules)[1] * len(modules) / 1000
     from opensmile import FeatureLevel, FeatureSet, Smile
 
-    from serbench.audio import decode, to_mono
+    from serbench.corpora.audio import decode, to_mono
     from serbench.features import find_feature_set
     from serbench.features.smile import SmileExtractor
 

@@ -1,4 +1,4 @@
-"""What the intervals and tests of serbench.stats do on data with known truth: writes docs/statistics.md's figures.
+"""What the intervals and tests of serbench.scores do on data with known truth: writes docs/statistics.md's figures.
 
 Usage: intervals.py [--runs N] [PAGE.md]. A population of speakers is made up, of which each run draws a few.
 
@@ -21,9 +21,17 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from serbench.metrics import METRICS
-from serbench.report.scores import metric_interval
-from serbench.stats import ALPHA, STATISTICS, against_best, difference_of, jackknife_interval, smallest_p, uars
+from serbench.scores.metrics import METRICS
+from serbench.scores.scores import metric_interval
+from serbench.scores.statistics import (
+    ALPHA,
+    STATISTICS,
+    against_best,
+    difference_of,
+    jackknife_interval,
+    smallest_p,
+    uars,
+)
 
 SPEAKERS = (4, 6, 10, 24)
 EMOTIONS = 5

@@ -11,7 +11,7 @@ import time
 from synthetic import standardised_rows
 
 from serbench.classifiers import Held, Training, find_classifier
-from serbench.jobs import settle_process
+from serbench.grid.fit import settle_process
 
 
 def main():

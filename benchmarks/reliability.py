@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROWS = {
-    "nox -s reliability -- tests/test_crash.py": """
+    "nox -s reliability -- tests/grid/test_crash.py": """
         `serbench grid` killed by SIGKILL at random instants | grid: kills | jobs done again | grid: jobs done again
         jobs that were in place before these kills | grid: jobs in place before a kill
         `serbench extract` killed by SIGKILL | extract: kills | parts computed again | extract: parts computed again
@@ -29,18 +29,18 @@ ROWS = {
         two `serbench grid` at once | grid: two at once | jobs done twice | grid: jobs done twice by two at once
         two `serbench extract` at once | extract: two at once | rows computed twice | extract: rows computed twice
     """,
-    "nox -s reliability -- tests/test_disk.py": """
+    "nox -s reliability -- tests/store/test_disk.py": """
         files cut, flipped in a bit, or overwritten | disk: files damaged | values changed | disk: values that changed
         of these, found and named | disk: damage found and named
         disks full, read-only, or with a limit on files | disk: refusals | differing predictions afterwards
     """,
-    "nox -s reliability -- tests/test_report_files.py": """
+    "nox -s reliability -- tests/report/test_report_files.py": """
         `serbench report` killed at each operation on a file | report: kills at operations | files neither old nor new
     """,
-    "nox -s reliability -- tests/test_states.py": """
+    "nox -s reliability -- tests/store/test_states.py": """
         results folders with files of several kinds lost, damaged or cut | states: folders | tracebacks
     """,
-    "nox -s reliability -- tests/test_cluster.py": """
+    "nox -s reliability -- tests/grid/test_cluster.py": """
         workers of a dask cluster killed | cluster: workers killed | differing predictions
         Ctrl-C or SIGTERM inside a fit on dask's workers | cluster: stops | the fit waited for
     """,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serbench.metrics import exact_uar
-from serbench.report.outcomes import load_outcomes
-from serbench.store import Store
+from serbench.scores.metrics import exact_uar
+from serbench.scores.outcomes import load_outcomes
+from serbench.store.results import Store
 
 
 def changes(results, *, n_rings, neighbours=4):

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import serbench
-import serbench.pool
+import serbench.grid.processes
 from serbench.api import plan_grid, run_planned_grid
-from serbench.pool import attempt
-from serbench.report.outcomes import load_outcomes
+from serbench.grid.processes import attempt
+from serbench.scores.outcomes import load_outcomes
 
 CLOCKS = Path(sys.argv[-1]).parent / "clocks"
 
@@ -63,7 +63,7 @@ def main():
     """Time planning and running a grid once the libraries are imported and the workers are up."""
     classifier, results, output = sys.argv[1:]
     CLOCKS.mkdir(exist_ok=True)
-    serbench.pool.attempt = clocked_job
+    serbench.grid.processes.attempt = clocked_job
     workspace = serbench.Workspace(results=results, jobs=2)
 
     def run(name):

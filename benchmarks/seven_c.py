@@ -11,7 +11,7 @@ import numpy as np
 from synthetic import standardised_rows
 
 from serbench.classifiers import Held, Training, find_classifier, loop_sweep
-from serbench.jobs import settle_process
+from serbench.grid.fit import settle_process
 
 SETTINGS = tuple({"kernel": "rbf", "C": c, "gamma": 1} for c in (1e-3, 1e-2, 1e-1, 1, 10, 100, 1000))
 

@@ -23,7 +23,7 @@ import soundfile
 from scipy.signal import lfilter
 
 from serbench.errors import StoreError
-from serbench.sealed import write_atomically, write_text
+from serbench.store.files import write_atomically, write_text
 
 CORPUS_NAME = "synthetic"
 SAMPLING_RATE = 16000

@@ -23,7 +23,7 @@ from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
 from serbench.plugins import check_record
-from serbench.ragged import Ragged, Rows, flat
+from serbench.store.ragged import Ragged, Rows, flat
 
 if TYPE_CHECKING:
     import numpy as np

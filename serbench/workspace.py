@@ -13,7 +13,7 @@ from serbench.errors import StoreError
 from serbench.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from serbench.store import Store
+    from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Workspace:
         ------
         StoreError : the place is a URL, or has no name.
         """
-        from serbench.store import Store
+        from serbench.store.results import Store
 
         if not str(self.results):
             raise StoreError("--results", "an empty name", "a folder", "Is a variable of the shell unset?")

@@ -20,9 +20,9 @@ from serbench.cli import main
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.features.record import FeatureSet
 from serbench.report import Report, make_report
-from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.tables import Indexed
-from serbench.store import Store
+from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.store.results import Store
 
 # Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}

@@ -22,8 +22,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serbench.audio import decode, read_header, to_mono
 from serbench.corpora import catalogue as catalogue_module
+from serbench.corpora.audio import decode, read_header, to_mono
 from serbench.corpora.catalogue import build_catalogue, parse_document
 from serbench.corpora.folder import Folder
 from serbench.corpora.labels import scan_corpus
@@ -176,7 +176,7 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
-from serbench.audio import decode
+from serbench.corpora.audio import decode
 from serbench.errors import AudioError
 for path in sys.argv[1:]:
     try:

@@ -13,7 +13,7 @@ from serbench.classifiers.spaces import read_spaces
 from serbench.errors import ConfigError, FeatureError, PluginError, UnknownNameError
 from serbench.features import FEATURE_SETS, find_feature_set, has_feature_set, known_feature_sets
 from serbench.features.own import read_own_features
-from serbench.jobs import check_predictions
+from serbench.grid.fit import check_predictions
 from serbench.plugins import Package, forget_plugins
 
 FEATURES, MODELS = "serbench.features", "serbench.classifiers"

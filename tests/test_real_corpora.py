@@ -1,27 +1,24 @@
 """Claims about real recordings; they need SERBENCH_DATA."""
 
 import os
-import sys
 from pathlib import Path
 
+import nested_loso
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
 from serbench import api
-from serbench.audio import decode, to_mono
-from serbench.cells import CorpusData
+from serbench.corpora.audio import decode, to_mono
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.labels import scan_corpus
 from serbench.corpora.partitions import partition_notes, partition_of
 from serbench.corpora.texts import text_groups
+from serbench.grid.cells import CorpusData
 from serbench.protocols import test_groups
-from serbench.report.outcomes import load_outcomes
-from serbench.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent / "independent"))
-import nested_loso
+from serbench.scores.outcomes import load_outcomes
+from serbench.store.results import Store
 
 test_groups.__test__ = False  # pytest takes the name for a test
 pytestmark = pytest.mark.corpus

@@ -12,7 +12,7 @@ import soundfile
 from conftest import REAL_DATA
 
 import serbench.api as api
-from serbench.audio import CLIP_MAX, Recording, decode, to_mono
+from serbench.corpora.audio import CLIP_MAX, Recording, decode, to_mono
 from serbench.errors import AudioError
 from serbench.features import find_feature_set
 from serbench.features.record import problems

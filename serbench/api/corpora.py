@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serbench.audit import CorpusAudit
     from serbench.audit.self_check import SelfCheck
     from serbench.corpora.check import CorpusCheck
-    from serbench.extract import Extraction, Failure
+    from serbench.features.extract import Extraction, Failure
     from serbench.report.formats import Table
 
 
@@ -149,7 +149,7 @@ def extract_features(
 
     from serbench.corpora.labels import scan_corpus
     from serbench.corpora.segments import check_segment, segmented
-    from serbench.extract import extract_corpus
+    from serbench.features.extract import extract_corpus
 
     if segment is not None:
         check_segment(segment)
@@ -190,7 +190,7 @@ def load_features(
     float32, one row per utterance (the index), one column per feature; of a framewise set one row per frame, the index
     (utterance, frame), frames from 0. Utterances that failed are absent.
     """
-    from serbench.extract import read_corpus_features
+    from serbench.features.extract import read_corpus_features
 
     feature_set = find_feature_set(features)
     index = extract_features([corpus], [features], workspace, segment=segment).done[0].index
@@ -205,9 +205,9 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
     """
     import pandas as pd
 
-    from serbench.extract import read_corpus_features
+    from serbench.features.extract import read_corpus_features
     from serbench.report.formats import frame_to_csv
-    from serbench.sealed import write_frame, write_text
+    from serbench.store.files import write_frame, write_text
 
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):

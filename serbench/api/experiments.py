@@ -149,7 +149,7 @@ def _here(
 
 def _earlier_digest(described: Described, workspace: Workspace) -> str:
     """Digest of the description that was run before under this name, where it was another one."""
-    from serbench.sealed import read_json
+    from serbench.store.files import read_json
 
     path = workspace.store().experiment(described.name)
     earlier = str(read_json(path)["digest"]) if path.is_file() else ""
@@ -162,7 +162,7 @@ _STOPPED = "the run was stopped before this grid; run it again"
 def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid] = ()) -> None:
     """Write down what is run, on what, and which cells come of it; `waiting` are the grids that are not yet planned."""
     from serbench.experiments import built_in_names
-    from serbench.sealed import write_json
+    from serbench.store.files import write_json
 
     described = result.described
     store = workspace.store()

@@ -33,13 +33,13 @@ from serbench.workspace import HERE, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from serbench.extract import Failure
     from serbench.features import FeatureSet
+    from serbench.features.extract import Failure
     from serbench.features.own import OwnFeatures
-    from serbench.grid import GridPlan, GridRun
-    from serbench.members import FeatureSource
-    from serbench.score import Scored
-    from serbench.store import Store
+    from serbench.grid.members import FeatureSource
+    from serbench.grid.run import GridPlan, GridRun
+    from serbench.scores.outside import Scored
+    from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,11 @@ def plan_grid(
     check_request(request, [entry.name for entry in entries])
     registered, own = _sources(as_names(request.features) or ())
 
-    from serbench.cells import GridOptions, check_inputs
     from serbench.classifiers.spaces import read_spaces
-    from serbench.extract import count_lacking
-    from serbench.grid import plan_grid as lay_out
-    from serbench.members import CorpusData
+    from serbench.features.extract import count_lacking
+    from serbench.grid.cells import GridOptions, check_inputs
+    from serbench.grid.members import CorpusData
+    from serbench.grid.run import plan_grid as lay_out
 
     check_pieces(registered, request)
     check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
@@ -144,8 +144,8 @@ def plan_grid(
 
 def run_planned_grid(planned: GridResult) -> GridResult:
     """Run the jobs of a plan that the store lacks and record its cells."""
-    from serbench.grid import Workers
-    from serbench.grid import run_grid as run_jobs
+    from serbench.grid.run import Workers
+    from serbench.grid.run import run_grid as run_jobs
 
     workspace = planned.workspace
     workers = Workers(workspace.workers, workspace.job_timeout_s, workspace.scheduler)
@@ -164,8 +164,8 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
     """
-    from serbench.folds import fold_table
-    from serbench.members import CorpusData
+    from serbench.grid.members import CorpusData
+    from serbench.scores.folds import fold_table
 
     check_whole(request)
     catalogue = workspace.catalogue()
@@ -197,9 +197,9 @@ def score_predictions(
     ------
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
-    from serbench.members import CorpusData
-    from serbench.predictions import read_prediction_file
-    from serbench.score import ScoreOptions, System, check_system, plan_scores, record_scores
+    from serbench.grid.members import CorpusData
+    from serbench.scores.given import read_prediction_file
+    from serbench.scores.outside import ScoreOptions, System, check_system, plan_scores, record_scores
 
     system = System(Path(path).stem if name is None else name, features)
     check_system(system)
@@ -230,7 +230,7 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 
 
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
-    from serbench.members import FeatureSource
+    from serbench.grid.members import FeatureSource
 
     about = features.name, features.key, features.n_features, features.versions, features.argument
     return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)
@@ -238,7 +238,7 @@ def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
     """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
-    from serbench.extract import import_features
+    from serbench.features.extract import import_features
 
     failed: list[Failure] = []
     for features in own:

@@ -19,7 +19,7 @@ from serbench.protocols import Protocol, find_protocol
 if TYPE_CHECKING:
     from serbench.api.corpora import Extracted
     from serbench.features import FeatureSet
-    from serbench.members import CorpusData
+    from serbench.grid.members import CorpusData
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
     ------
     SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
     """
-    from serbench.cells import check_scaling
+    from serbench.grid.cells import check_scaling
     from serbench.protocols import check_inner
 
     protocol = find_protocol(request.protocol)

@@ -28,11 +28,11 @@ from serbench.corpora.schema import TARGET_LABELS, Corpus
 from serbench.corpora.tasks import EmotionTask, TargetTask
 from serbench.corpora.texts import sentences
 from serbench.errors import CorpusError, ProtocolError, listed
-from serbench.extract import extract_corpus
+from serbench.features.extract import extract_corpus
 from serbench.progress import Progress, silent
 from serbench.protocols import test_groups
-from serbench.sealed import write_json
-from serbench.store import Store
+from serbench.store.files import write_json
+from serbench.store.results import Store
 
 LEVELS = ("error", "warning", "note")
 N_OFFSETS = 8

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serbench.audit.setup import Labels
-from serbench.metrics import confusion_matrix, uar
+from serbench.scores.metrics import confusion_matrix, uar
 
 
 @dataclass(frozen=True, slots=True)

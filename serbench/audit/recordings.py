@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serbench.audio import Recording, decode, read_header, read_header_text, to_mono
 from serbench.audit.copies import RATE, fingerprint
+from serbench.corpora.audio import Recording, decode, read_header, read_header_text, to_mono
 from serbench.corpora.labels import Record, Scan
 from serbench.errors import AudioError
 

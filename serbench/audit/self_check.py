@@ -20,20 +20,20 @@ import numpy as np
 import pandas as pd
 
 from serbench.audit.setup import shuffled
-from serbench.cells import GridOptions
 from serbench.classifiers import CLASSIFIERS
 from serbench.classifiers.spaces import Space
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import SerbenchError
-from serbench.grid import plan_grid
-from serbench.jobs import run_job
-from serbench.members import CorpusData, FeatureSource
-from serbench.metrics import confusion_matrix, uar
+from serbench.grid.cells import GridOptions
+from serbench.grid.fit import run_job
+from serbench.grid.members import CorpusData, FeatureSource
+from serbench.grid.run import plan_grid
 from serbench.progress import Progress, silent
-from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes
-from serbench.sealed import write_frame, write_json
-from serbench.store import FeatureTable, Store, write_part
+from serbench.scores.metrics import confusion_matrix, uar
+from serbench.scores.outcomes import CellOutcomes, Outcome, load_outcomes
+from serbench.store.files import write_frame, write_json
+from serbench.store.results import FeatureTable, Store, write_part
 
 N_DRAWS = 20
 P_AT_MOST = 0.001

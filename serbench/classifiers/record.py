@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from serbench.keys import package_versions
 from serbench.plugins import Package, Problem
+from serbench.store.keys import package_versions
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from serbench.ragged import Rows
+    from serbench.store.ragged import Rows
 
 Input = Literal["rows", "frames"]
 """What a classifier takes of each recording: one row of features, or one for every frame."""

@@ -20,9 +20,9 @@ from typing import Any
 
 from serbench.classifiers import Classifier, Setting, find_classifier
 from serbench.classifiers.record import is_plain
-from serbench.documents import parse_document, short, typed_value_of
+from serbench.corpora.documents import parse_document, short, typed_value_of
 from serbench.errors import STOPS, ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
-from serbench.keys import digest
+from serbench.store.keys import digest
 
 STANDARD = "standard"
 

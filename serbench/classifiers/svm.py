@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, rows_alone
-from serbench.ragged import flat
+from serbench.store.ragged import flat
 
 if TYPE_CHECKING:
     import numpy as np

@@ -21,10 +21,10 @@ from serbench.cli.options import PROGRESS
 from serbench.cli.registries import classifiers_app, features_app
 from serbench.cli.reports import compare, report, score
 from serbench.cli.runs import demo, extract, folds, grid
+from serbench.cli.show import print, say
+from serbench.cli.signals import say_stopped, stop_on_signals
 from serbench.cli.stores import store_app
 from serbench.errors import SerbenchError
-from serbench.stopping import say_stopped, stop_on_signals
-from serbench.terminal import print, say
 
 app = typer.Typer(
     help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",

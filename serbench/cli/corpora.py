@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serbench.cli.options import DEFAULT_RESULTS, PROGRESS, Corpora, CorporaFile, Jobs, Partial, Results, workspace_of
+from serbench.cli.show import print, print_audit, print_self_check, print_table, say_failures
 from serbench.errors import CorpusError
-from serbench.terminal import print, print_audit, print_self_check, print_table, say_failures
 
 if TYPE_CHECKING:
     from serbench.api import Workspace

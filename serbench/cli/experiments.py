@@ -19,7 +19,7 @@ from serbench.cli.options import (
     results_option,
     workspace_of,
 )
-from serbench.terminal import print, print_plan, print_table, prose, say, say_grid
+from serbench.cli.show import print, print_plan, print_table, prose, say, say_grid
 
 if TYPE_CHECKING:
     from serbench.api import Corpus, ExperimentResult, GridResult, Workspace

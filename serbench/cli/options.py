@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serbench.terminal import ProgressLine
+from serbench.cli.show import ProgressLine
 
 if TYPE_CHECKING:
     from serbench.api import Workspace

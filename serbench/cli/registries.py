@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serbench.cli.options import DEFAULT_RESULTS, CorporaFile, Jobs, Partial, Results, workspace_of
-from serbench.terminal import print, say, say_failures
+from serbench.cli.show import print, say, say_failures
 
 if TYPE_CHECKING:
     from serbench.plugins import Known, Package

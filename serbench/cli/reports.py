@@ -22,7 +22,7 @@ from serbench.cli.options import (
     results_option,
     workspace_of,
 )
-from serbench.terminal import (
+from serbench.cli.show import (
     print,
     print_comparison,
     print_plain,

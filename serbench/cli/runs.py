@@ -28,8 +28,8 @@ from serbench.cli.options import (
     results_option,
     workspace_of,
 )
+from serbench.cli.show import print, print_plan, print_table, say_failures, say_grid
 from serbench.protocols import PROTOCOLS
-from serbench.terminal import print, print_plan, print_table, say_failures, say_grid
 
 
 def extract(
@@ -187,7 +187,7 @@ def folds(
     """Write the folds of a corpus as CSV, for other tools."""
     import serbench.api as api
     from serbench.report.formats import frame_to_csv
-    from serbench.sealed import write_text
+    from serbench.store.files import write_text
 
     request = api.GridRequest(
         task=task,

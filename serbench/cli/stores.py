@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from serbench.cli.options import DEFAULT_RESULTS, Results
-from serbench.terminal import print, say
+from serbench.cli.show import print, say
 
 store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=True)
 

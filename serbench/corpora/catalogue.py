@@ -19,8 +19,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from serbench.corpora.contradictions import NAME, contradictions
+from serbench.corpora.documents import Document, Place, parse_document, short
 from serbench.corpora.schema import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS, Corpus, Task
-from serbench.documents import Document, Place, parse_document, short
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
 
 TASKS = "tasks"

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from serbench.audio import Header, decode, read_header
+from serbench.corpora.audio import Header, decode, read_header
 from serbench.corpora.duplicates import cross_speaker_duplicates, identical_recordings, overlapping_segments
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.schema import Corpus

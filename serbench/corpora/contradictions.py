@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from serbench.corpora.documents import Place
 from serbench.corpora.intervals import parse_interval
 from serbench.corpora.schema import (
     DIMENSION_TARGETS,
@@ -25,7 +26,6 @@ from serbench.corpora.schema import (
     TableLabels,
     names_in,
 )
-from serbench.documents import Place
 from serbench.errors import did_you_mean
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")

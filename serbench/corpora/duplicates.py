@@ -26,7 +26,7 @@ def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
 
     A whole recording without a twin is taken as it is: hashing a silence of its length would tell of it only.
     """
-    from serbench.audio import hash_of_silence  # brings the decoder, which a report does without
+    from serbench.corpora.audio import hash_of_silence  # brings the decoder, which a report does without
 
     silent = pd.Series(False, index=index.index)
     if not {"duration_s", "sampling_rate", "channels"} <= set(index):

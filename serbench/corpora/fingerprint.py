@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from serbench.corpora.schema import FIELDS, Corpus
-from serbench.keys import digest
+from serbench.store.keys import digest
 
 _DECISIVE = (
     *("utterance", "audio_hash", "raw_label", "emotion", "duplicate"),

@@ -114,7 +114,7 @@ def _pieces(scan: Scan, row: Record, seconds: float) -> Iterator[dict[str, Any]]
 
     Times are fractions until a piece starts at a frame of the original recording, so that no error adds up.
     """
-    from serbench.audio import read_span  # brings the decoder, which a report does without
+    from serbench.corpora.audio import read_span  # brings the decoder, which a report does without
 
     path, start_s, end_s = scan.span(row)
     try:

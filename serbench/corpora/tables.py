@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from serbench.corpora.files import check_regular, read_parquet, read_whole
 from serbench.errors import CorpusError, Fault
-from serbench.files import check_regular, read_parquet, read_whole
 
 MOST_BYTES = 2**26
 """Bytes of a table of text."""

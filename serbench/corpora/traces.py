@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from serbench.corpora.files import read_whole
 from serbench.corpora.folder import Folder
 from serbench.corpora.schema import Corpus, Trace
 from serbench.errors import Fault, did_you_mean, listed, printable
-from serbench.files import read_whole
 
 MOST_BYTES = 2**24
 """Bytes of the traces of one recording."""

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from serbench.experiments.record import CELL_COLUMNS, Claim, Trial
-from serbench.stats import ALPHA
+from serbench.experiments.record import Claim, Trial
+from serbench.grid.cells import CELL_COLUMNS
+from serbench.scores.statistics import ALPHA
 
 if TYPE_CHECKING:
-    from serbench.stats import Interval
+    from serbench.scores.statistics import Interval
 
 SUPPORTED = "supported"
 CONTRADICTED = "contradicted"

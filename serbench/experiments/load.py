@@ -10,12 +10,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from serbench.corpora.catalogue import Catalogue, worded
+from serbench.corpora.documents import Document, Place, parse_text
+from serbench.corpora.files import read_whole
 from serbench.corpora.schema import EMOTIONS
-from serbench.documents import Document, Place, parse_text
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.experiments.record import Experiment, Trial
-from serbench.files import read_whole
-from serbench.keys import digest
+from serbench.store.keys import digest
 
 _ENDINGS = (".yaml", ".yml")
 _MOST_BYTES = 2**20
@@ -132,7 +132,7 @@ def _tried(find: Callable[[], object], where: str) -> Iterator[Fault]:
 
 
 def _metric_faults(described: Described) -> Iterator[Fault]:
-    from serbench.metrics import METRICS
+    from serbench.scores.metrics import METRICS
 
     known = [*METRICS, *(f"{kind}{emotion}" for kind in (RECALL, PRECISION) for emotion in EMOTIONS)]
     for place, metric in _metrics(described.experiment):

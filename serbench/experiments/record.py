@@ -10,22 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-CELL_COLUMNS = (
-    "protocol",
-    "task",
-    "train",
-    "corpus",
-    "features",
-    "classifier",
-    "space",
-    "scaling",
-    "inner",
-    "preprocessing",
-    "seed",
-    "options",
-    "map",
-)
-"""Columns of the scores that tell one cell from another."""
+from serbench.grid.cells import CELL_COLUMNS
 
 COLUMNS = (*CELL_COLUMNS, "metric")
 """Columns that a selection may name."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from serbench.corpora.files import check_regular, read_parquet
 from serbench.errors import FeatureError, listed, printable
 from serbench.features import has_feature_set
-from serbench.files import check_regular, read_parquet
-from serbench.keys import digest
+from serbench.store.keys import digest
 
 SUFFIXES = (".parquet", ".csv")
 

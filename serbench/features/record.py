@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from serbench.keys import digest, package_versions
 from serbench.plugins import Package, Problem
+from serbench.store.keys import digest, package_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,7 @@ class FeatureSet:
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
     are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
     where recordings must be cut into pieces first. `is_framewise`: the extractor gives one row per frame; the option
-    `hop_s` then says how far frames are apart, in seconds. `resampler` is one of `serbench.audio.RESAMPLERS`.
+    `hop_s` then says how far frames are apart, in seconds. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`.
     `package` is filled in for a plug-in: what brings it.
     """
 
@@ -130,6 +130,6 @@ def problems(feature_set: FeatureSet) -> Iterator[Problem]:
 
 
 def _resamplers() -> list[str]:
-    from serbench.audio import RESAMPLERS  # brings the decoder, which lists of feature sets do without
+    from serbench.corpora.audio import RESAMPLERS  # brings the decoder, which lists of feature sets do without
 
     return list(RESAMPLERS)

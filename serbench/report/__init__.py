@@ -17,21 +17,10 @@ from serbench.progress import Progress, silent
 from serbench.report.across import Curve, curves, transfer_tables
 from serbench.report.audited import with_audits
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
-from serbench.report.columns import keep_comparable
 from serbench.report.comparisons import Contests, contests, difference_table
 from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
 from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
 from serbench.report.matrices import Matrix, fill_commands, matrices
-from serbench.report.outcomes import load_outcomes
-from serbench.report.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
-from serbench.report.scores import (
-    confusion_table,
-    fold_table,
-    missing_table,
-    provenance_table,
-    recall_table,
-    score_table,
-)
 from serbench.report.tables import (
     TITLES,
     Indexed,
@@ -41,7 +30,18 @@ from serbench.report.tables import (
     score_matrix,
 )
 from serbench.report.transfer import Crossing, against_chance, crossings, fill_pairs
-from serbench.sealed import (
+from serbench.scores.columns import keep_comparable
+from serbench.scores.outcomes import load_outcomes
+from serbench.scores.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
+from serbench.scores.scores import (
+    confusion_table,
+    fold_table,
+    missing_table,
+    provenance_table,
+    recall_table,
+    score_table,
+)
+from serbench.store.files import (
     put_staged,
     read_frame,
     read_json,
@@ -51,7 +51,7 @@ from serbench.sealed import (
     write_json,
     write_text,
 )
-from serbench.store import Store
+from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from serbench.corpora.languages import family, primary
-from serbench.metrics import METRICS
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.breakdowns import difference_interval
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, task_title
-from serbench.report.outcomes import CellOutcomes
 from serbench.report.pools import Pool
-from serbench.report.provenance import origin_of
-from serbench.report.scores import pool_confusion
 from serbench.report.tables import NOTHING, bracketed, signed
 from serbench.report.transfer import (
     Crossing,
@@ -33,6 +29,10 @@ from serbench.report.transfer import (
     row_of,
     transfer_table,
 )
+from serbench.scores.metrics import METRICS
+from serbench.scores.outcomes import CellOutcomes
+from serbench.scores.provenance import origin_of
+from serbench.scores.scores import pool_confusion
 
 
 def scaling_tables(found: Sequence[Crossing]) -> list[Table]:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from serbench.corpora.check import ALTERED_COPIES
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.errors import StoreError
-from serbench.report.outcomes import CellOutcomes
 from serbench.report.tables import Indexed
-from serbench.sealed import read_json
-from serbench.store import Store
+from serbench.scores.outcomes import CellOutcomes
+from serbench.store.files import read_json
+from serbench.store.results import Store
 
 
 def with_audits(cells: Iterable[CellOutcomes], indexes: Sequence[Indexed], store: Store) -> list[CellOutcomes]:

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.metrics import METRICS, uar_of_present
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import claimed_gain
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
-from serbench.report.outcomes import GROUPED_BY, CellOutcomes, Outcome
-from serbench.report.provenance import Origin, origin_of
-from serbench.report.scores import fold_stack, pool_confusion
 from serbench.report.tables import MARK_NOTES, NOTHING, bracketed, corpus_remarks, mark_of, signed
-from serbench.stats import STATISTICS, Interval, difference_of, gap_interval, jackknife_interval
+from serbench.scores.metrics import METRICS, uar_of_present
+from serbench.scores.outcomes import GROUPED_BY, CellOutcomes, Outcome
+from serbench.scores.provenance import Origin, origin_of
+from serbench.scores.scores import fold_stack, pool_confusion
+from serbench.scores.statistics import STATISTICS, Interval, difference_of, gap_interval, jackknife_interval
 
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; it must have been said with every emotion, too."""

@@ -11,14 +11,23 @@ import numpy as np
 from serbench.experiments import Described, Experiment, Grid
 from serbench.experiments.claims import Contrast, Measured, Pair, Selection
 from serbench.experiments.load import PRECISION, RECALL
-from serbench.experiments.record import CELL_COLUMNS
-from serbench.metrics import BOUNDS, METRICS
+from serbench.grid.cells import CELL_COLUMNS
 from serbench.protocols import PROTOCOLS
-from serbench.report.outcomes import CellOutcomes
-from serbench.report.provenance import Origin, origin_of
-from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import transductive_note
-from serbench.stats import STATISTICS, Interval, Statistic, flip_p, gap_interval, gap_p, jackknife_interval, shares_of
+from serbench.scores.metrics import BOUNDS, METRICS
+from serbench.scores.outcomes import CellOutcomes
+from serbench.scores.provenance import Origin, origin_of
+from serbench.scores.scores import has_all_emotions, unit_stack
+from serbench.scores.statistics import (
+    STATISTICS,
+    Interval,
+    Statistic,
+    flip_p,
+    gap_interval,
+    gap_p,
+    jackknife_interval,
+    shares_of,
+)
 
 
 @dataclass(frozen=True)

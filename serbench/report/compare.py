@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.comparable import OUTSIDE
 from serbench.errors import UnknownNameError, listed
-from serbench.metrics import BOUNDS, METRICS
+from serbench.grid.comparable import OUTSIDE
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant
-from serbench.report.outcomes import CellOutcomes, Outcome, load_outcomes
-from serbench.report.provenance import worded
-from serbench.report.scores import has_all_emotions, unit_stack
 from serbench.report.tables import bracketed, signed
-from serbench.sealed import read_frame
-from serbench.stats import (
+from serbench.scores.metrics import BOUNDS, METRICS
+from serbench.scores.outcomes import CellOutcomes, Outcome, load_outcomes
+from serbench.scores.provenance import worded
+from serbench.scores.scores import has_all_emotions, unit_stack
+from serbench.scores.statistics import (
     ALPHA,
     SHARES,
     STATISTICS,
@@ -37,7 +36,8 @@ from serbench.stats import (
     jackknife_interval,
     smallest_p,
 )
-from serbench.store import Store
+from serbench.store.files import read_frame
+from serbench.store.results import Store
 
 Change = tuple[str, str, str]
 """What made two cells differently, and what it was in A and in B."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.metrics import METRICS, uar_of_present
 from serbench.report.matrices import Matrix, in_corpus_order
-from serbench.report.outcomes import CellOutcomes
-from serbench.report.scores import has_all_emotions, pool_confusion, unit_stack
-from serbench.stats import ALPHA, SHARES, Comparison, Ranking, against_best, rank_over, smallest_p
+from serbench.scores.metrics import METRICS, uar_of_present
+from serbench.scores.outcomes import CellOutcomes
+from serbench.scores.scores import has_all_emotions, pool_confusion, unit_stack
+from serbench.scores.statistics import ALPHA, SHARES, Comparison, Ranking, against_best, rank_over, smallest_p
 
 RowName = tuple[str, str]
 """Feature set and classifier."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.metrics import uar_of_present
 from serbench.report.matrices import Place
-from serbench.report.outcomes import CellOutcomes, Outcome
-from serbench.report.provenance import Line, origin_of
-from serbench.report.scores import setting_title
 from serbench.report.tables import transductive_note
 from serbench.report.views import Score, read_scores
+from serbench.scores.metrics import uar_of_present
+from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.provenance import Line, origin_of
+from serbench.scores.scores import setting_title
 
 Json = dict[str, Any]
 

@@ -21,12 +21,12 @@ from serbench.experiments.claims import Judgement, Measured, judge
 from serbench.report.cellbook import CellBook, Recorded
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
-from serbench.report.outcomes import CellOutcomes
-from serbench.report.provenance import origin_of
-from serbench.report.scores import pool_confusion
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed
-from serbench.sealed import read_json
-from serbench.store import Store
+from serbench.scores.outcomes import CellOutcomes
+from serbench.scores.provenance import origin_of
+from serbench.scores.scores import pool_confusion
+from serbench.store.files import read_json
+from serbench.store.results import Store
 
 
 def read_recorded(store: Store) -> Iterator[Recorded]:

@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serbench.corpora.schema import EMOTIONS
-from serbench.metrics import uar_of_present
 from serbench.progress import Progress, silent
 from serbench.report.colours import ink, scale, step_of
 from serbench.report.comparisons import ranking
 from serbench.report.details import people_stack
 from serbench.report.formats import Table
 from serbench.report.matrices import Place, in_corpus_order
-from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.plots import Plot, plots
 from serbench.report.tables import TITLES, Indexed
 from serbench.report.views import Block, Score, View, blocks, read_scores, views
-from serbench.sealed import write_bytes
-from serbench.stats import SHARES, Ranking
+from serbench.scores.metrics import uar_of_present
+from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.statistics import SHARES, Ranking
+from serbench.store.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

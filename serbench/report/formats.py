@@ -14,7 +14,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
 
-from serbench.report.provenance import NO_ORIGIN, Line, Origin
+from serbench.scores.provenance import NO_ORIGIN, Line, Origin
 
 _LATEX = {
     "\\": r"\textbackslash{}",

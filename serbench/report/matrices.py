@@ -7,16 +7,16 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from serbench.comparable import INCOMPARABLE, UNKNOWN
 from serbench.corpora.segments import is_majority, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
+from serbench.grid.comparable import INCOMPARABLE, UNKNOWN
 from serbench.protocols import PROTOCOLS, find_protocol
-from serbench.report.outcomes import CellOutcomes
 from serbench.report.pools import Pool, pool_of
-from serbench.report.provenance import Origin, origin_of
-from serbench.store import OUTDATED
+from serbench.scores.outcomes import CellOutcomes
+from serbench.scores.provenance import Origin, origin_of
+from serbench.store.results import OUTDATED
 
 Place = tuple[str, str, str]
 

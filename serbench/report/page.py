@@ -15,14 +15,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.schema import EMOTIONS
-from serbench.metrics import FOLD_METRICS, METRICS
 from serbench.report.across import curve_title
 from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers
 from serbench.report.formats import FORMATS, Table
-from serbench.report.outcomes import RULES
 from serbench.report.plots import HEIGHT, WIDTH, plots
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
+from serbench.scores.metrics import FOLD_METRICS, METRICS
+from serbench.scores.outcomes import RULES
 
 if TYPE_CHECKING:
     from serbench.report import Report

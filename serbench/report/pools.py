@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serbench.report.outcomes import CellOutcomes
+from serbench.scores.outcomes import CellOutcomes
 
 LACKING_AT_MOST = 0.05
 """Share of a column's utterances that a cell may lack to be compared with the others."""

@@ -12,16 +12,16 @@ import pandas as pd
 from serbench.corpora.check import confounded
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.schema import EMOTIONS
-from serbench.metrics import METRICS, recalls
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
-from serbench.report.outcomes import GIVEN, CellOutcomes
 from serbench.report.pools import LACKING_AT_MOST
-from serbench.report.provenance import Origin, origin_of, origin_of_indexes
-from serbench.report.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
-from serbench.stats import ALPHA, SHARES, Interval
+from serbench.scores.metrics import METRICS, recalls
+from serbench.scores.outcomes import GIVEN, CellOutcomes
+from serbench.scores.provenance import Origin, origin_of, origin_of_indexes
+from serbench.scores.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
+from serbench.scores.statistics import ALPHA, SHARES, Interval
 
 NOTHING = "–"
 DEFAULT_MARK = "°"

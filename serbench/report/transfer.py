@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serbench.metrics import METRICS
 from serbench.protocols import find_protocol
 from serbench.report.colours import step_of
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, is_hopeful, row_name, task_title
-from serbench.report.outcomes import CellOutcomes, Outcome
 from serbench.report.pools import Pool, pool_of
-from serbench.report.provenance import Origin, origin_of
-from serbench.report.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
 from serbench.report.tables import DEFAULT_MARK, NOTHING, SHORT_MARK, bracketed, short_note, transductive_note
-from serbench.stats import ALPHA, STATISTICS, Interval, flip_p, shares_of, smallest_p
+from serbench.scores.metrics import METRICS
+from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.provenance import Origin, origin_of
+from serbench.scores.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
+from serbench.scores.statistics import ALPHA, STATISTICS, Interval, flip_p, shares_of, smallest_p
 
 Row = tuple[str, str]
 """Feature set and classifier."""

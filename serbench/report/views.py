@@ -13,15 +13,15 @@ from typing import Any
 
 import pandas as pd
 
-from serbench.metrics import FOLD_METRICS, METRICS
 from serbench.report.colours import step_of
 from serbench.report.comparisons import Contests
 from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place
-from serbench.report.outcomes import GIVEN, RULES, CellOutcomes
-from serbench.report.scores import has_all_emotions, score_table
 from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, SHORT_MARK, TITLES, bracketed
-from serbench.stats import SHARES, Interval
+from serbench.scores.metrics import FOLD_METRICS, METRICS
+from serbench.scores.outcomes import GIVEN, RULES, CellOutcomes
+from serbench.scores.scores import has_all_emotions, score_table
+from serbench.scores.statistics import SHARES, Interval
 
 METRIC_NAMES = {
     **{metric: f"{title[0].upper()}{title[1:]}" for metric, title in TITLES.items()},

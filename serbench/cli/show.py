@@ -1,0 +1,335 @@
+"""What the terminal shows: tables on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.text import Text
+
+    from serbench.api import Extracted, GridResult, Workspace
+    from serbench.audit import CorpusAudit
+    from serbench.audit.self_check import SelfCheck
+    from serbench.grid.cells import Cell
+    from serbench.grid.run import GridPlan
+    from serbench.report import Report
+    from serbench.report.compare import RunComparison
+    from serbench.report.formats import Entry, Table
+    from serbench.scores.outside import Scored
+
+A_DAY_S = 86400
+
+GAP = 2
+"""Blanks between two columns of a table."""
+
+LINE = 79
+"""Characters of a line of prose."""
+
+# Control characters, C1 among them, and what turns the direction of writing: a file's name may hold any of them.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def print(*values: object, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """Print as Python does, with all that would steer the terminal escaped; the modules of the command line use it."""
+    builtins.print(visible(" ".join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def visible(text: str) -> str:
+    r"""Escape what would steer the terminal; tabs and line ends stay.
+
+    >>> visible("a\x1b[2J.wav")
+    'a\\x1b[2J.wav'
+    """
+    return _CONTROL.sub(lambda hit: hit[0] if hit[0] == "\t" else repr(hit[0])[1:-1], text)
+
+
+class ProgressLine:
+    """Progress on stderr: one line rewritten on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.activity = ""
+        self.done = self.total = 0
+        self.started = self.shown = 0.0
+
+    def __call__(self, activity: str, done: int, total: int, share: float) -> None:
+        """Show how far an activity is, its rate and the time left."""
+        now = time.monotonic()
+        self.done, self.total = done, total
+        if activity != self.activity:
+            self.activity, self.started, self.shown = activity, now, 0.0
+        interval = 0.1 if sys.stderr.isatty() else 10.0
+        if not done or (done < total and now - max(self.shown, self.started) < interval):
+            return
+        self.shown = now
+        elapsed = max(now - self.started, 1e-3)
+        left = "done" if done == total else f"{duration(elapsed * (1 - share) / share)} left"
+        line = f"{activity}: {done}/{total}, {done / elapsed:.1f}/s, {left}"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{line:<78}" + ("\n" if done == total else ""))
+            sys.stderr.flush()
+        else:
+            say(line)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(highlight=False, soft_wrap=False)
+    table = _shortened(_visible(table))
+    console.print(table.title, style="bold", markup=False)
+    for columns in _blocks(table, console.width):
+        grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
+        for i in columns:
+            grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
+        for row in table.rows:
+            grid_.add_row(*(_styled(row[i]) for i in columns))
+        console.print(grid_)
+        console.print()
+    for note in table.notes:
+        console.print(note, markup=False)
+
+
+def print_plain(table: Table) -> None:
+    """Print a table on stdout for other programs: no colour, no notes, cells parted by tabs."""
+    rows = [table.header, *([entry.whole for entry in row] for row in table.rows)]
+    print("\n".join([f"# {_plain(table.title)}", *("\t".join(map(_plain, row)) for row in rows)]))
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
+COLOURS = {"best": "bold green", "tie": "green", "untestable": "yellow", "worse": "dim"}
+"""How a value is shown, by what comparing it with the best says; the marks behind it say the same."""
+
+
+def _styled(entry: Entry) -> Text:
+    from rich.text import Text
+
+    text = Text(entry.text, style=COLOURS.get(entry.verdict, "bold" if entry.best else ""))
+    return text.append(f" {entry.aside}", style="dim") if entry.aside else text
+
+
+def _visible(table: Table) -> Table:
+    rows = tuple(tuple(replace(e, text=visible(e.text), aside=visible(e.aside)) for e in row) for row in table.rows)
+    header, notes = tuple(map(visible, table.header)), tuple(map(visible, table.notes))
+    return replace(table, title=visible(table.title), header=header, rows=rows, notes=notes)
+
+
+def _shortened(table: Table) -> Table:
+    """Shorten words that are too long for a terminal in their middle, so that numbers are never cut."""
+    rows = tuple(
+        tuple(replace(e, text=_short(e.text)) if i < table.n_labels else e for i, e in enumerate(row))
+        for row in table.rows
+    )
+    return replace(table, header=tuple(map(_short, table.header)), rows=rows)
+
+
+def _short(text: str, limit: int = 24) -> str:
+    half = limit // 2 - 1
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """Columns that fit side by side, the labels repeated in each block."""
+    widths = [max([len(name), *(len(row[i].whole) for row in table.rows)]) + GAP for i, name in enumerate(table.header)]
+    labels = list(range(table.n_labels))
+    blocks: list[list[int]] = []
+    room = 0
+    for i in range(table.n_labels, len(table.header)):
+        if not blocks or widths[i] > room:
+            blocks.append([*labels])
+            room = width + GAP - sum(widths[j] for j in labels)
+        blocks[-1].append(i)
+        room -= widths[i]
+    return blocks
+
+
+def duration(seconds: float) -> str:
+    """Word a duration.
+
+    >>> duration(42), duration(600), duration(7200)
+    ('42 s', '10 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def say(text: str) -> None:
+    """Print a message on stderr."""
+    print(text, file=sys.stderr)
+
+
+def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
+    """Print what a grid is going to do, or in a dry run what it would do, cell by cell."""
+    n_jobs, n_todo = len(plan.plan.jobs), len(plan.todo)
+    if is_dry_run:
+        for cell in plan.cells:
+            jobs = cell.record.get("jobs", ())
+            todo = len(set(jobs) & {job.key for job in plan.todo})
+            state = f"would be refused. {cell.refused}" if cell.refused else f"would run {todo} of its {len(jobs)} jobs"
+            print(f"{_named(cell.cell)}: {state}")
+        print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
+    else:
+        print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
+    if to_extract:
+        print(f"{to_extract} rows of features would be extracted first, which takes more time")
+    if plan.todo and workspace.scheduler is None:
+        print_expectation(plan, workers=workspace.workers)
+    elif plan.todo:
+        print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
+
+
+def _named(cell: Cell) -> str:
+    """Name a cell of a plan: what tells it from the others, where that is not the usual."""
+    usual = {
+        "train": cell.corpus,
+        "protocol": "within",
+        "options": "",
+        "map": "",
+        "scaling": "train",
+        "preprocessing": "none",
+    }
+    words = {name: str(getattr(cell, name)) for name in usual}
+    unusual = [text for name, text in words.items() if name != "train" and text != usual[name]]
+    trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
+    told = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
+    return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({told})"
+
+
+def print_expectation(plan: GridPlan, *, workers: int) -> None:
+    """Print the time and memory that a grid will take, and what to do where that is much."""
+    from serbench.store.memory import free_memory
+
+    free = free_memory()
+    at_once = plan.at_once(workers=workers, free=free)
+    seconds = plan.expected_seconds(workers=workers, free=free)
+    largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
+    print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
+    if plan.memory > free:
+        say(f"The largest job takes {largest} and {there} are free: it may be stopped by the system for want of memory")
+    elif at_once < workers:
+        say(f"No more than {at_once} of the largest jobs run at a time, because more do not fit into memory")
+    if seconds > A_DAY_S:
+        say("That is more than a day; --inner 4, fewer settings (--space) or a quicker classifier take less")
+
+
+def say_grid(result: GridResult) -> bool:
+    """Print which cells have no result, and why; say whether anything failed."""
+    failed = say_failures(result.extracted)
+    if result.run is not None and result.run.elsewhere:
+        say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
+    cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
+    if result.run is None and cells:  # the plan has said which and why
+        say(f"{len(cells)} of {len(result.plan.cells)} cells would be refused")
+        return True
+    for name, reason in cells.items():
+        say(f"{name}: no result. {reason}")
+    if cells:
+        stored = len(result.plan.cells) - len(cells)
+        say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
+    return failed or bool(cells)
+
+
+def print_provenance(report: Report) -> None:
+    """Print what made each table; tables made of the same cells together."""
+    from serbench.report.formats import to_text
+
+    for titles, origin in report.origins:
+        for title in titles:
+            print(prose(title))
+        print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
+
+
+def print_scored(scored: Sequence[Scored], results: str) -> None:
+    """Print what predictions of another system came to, where they are, and what their value leaves open."""
+    from serbench.report.matrices import task_title
+
+    for one in scored:
+        cell = one.cell
+        tested = f"{one.n_utterances} utterances of {task_title(cell.task, cell.map)} in {one.n_folds} folds"
+        print(f"{one.corpus}: {tested}, UAR {one.uar:.3f}, as {cell.classifier} with {cell.features} features")
+        print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
+        for note in one.notes:
+            say(f"{one.corpus}: {note}")
+
+
+def print_comparison(comparison: RunComparison) -> None:
+    """Print what changed between two results folders."""
+    for table in comparison.tables:
+        print_table(table)
+        print()
+    for sentence in comparison.sentences:
+        print(prose(sentence))
+
+
+def print_audit(audit: CorpusAudit) -> None:
+    """Print the verdict on a corpus, what it rests on, and beside it the simple-cue baseline."""
+    print(prose(f"{audit.corpus}: {audit.verdict}."))
+    for finding in audit.findings:
+        print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
+    cues = audit.baseline
+    if cues is not None:
+        text = (
+            f"beside it: duration and level alone give UAR {cues.uar:.2f} (chance {cues.chance:.2f}) over "
+            f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. These are "
+            "cues of emotion, so no fault; features should do better."
+        )
+        print(prose(text, indent="  "))
+    print(flush=True)
+
+
+def print_self_check(check: SelfCheck) -> None:
+    """Print what shuffled labels gave, and the verdict on serbench."""
+    draws = max(len(one.uars) for one in check.rules)
+    print(prose(f"serbench: {check.verdict}. Labels shuffled within speaker, {draws} draws, UAR of each:"))
+    for one in check.rules:
+        found = f"{one.uars.mean():.3f}, expected {one.expected.mean():.3f}, p {one.p:.5f}"
+        print(f"  {one.classifier:8} {one.rule:8} {found}: {'off' if one.is_off else 'as expected'}")
+    print(prose("The rule oracle tunes on the test on purpose: it must be off for one classifier at least."))
+
+
+def prose(text: str, *, indent: str = "") -> str:
+    """Wrap a sentence to the width of a terminal."""
+    return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+def say_missing(report: Report) -> None:
+    """Count the cells without a result and say why; what is not comparable is among them."""
+    from serbench.errors import LISTED_AT_MOST
+
+    missing = report.missing
+    if missing:
+        say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
+    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        say(f"  {cells[0]}{more}: {reason}")
+    if len(missing) > LISTED_AT_MOST:
+        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
+
+
+def say_failures(extracted: Extracted) -> bool:
+    """Print the failures table; say whether anything failed."""
+    from serbench.errors import LISTED_AT_MOST
+
+    failed = extracted.failed
+    for failure in failed[:LISTED_AT_MOST]:
+        say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
+    if len(failed) > LISTED_AT_MOST:
+        say(f"... {len(failed)} failures in all")
+    if failed:
+        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
+    for name, reason in extracted.refused.items():
+        say(f"{name}: left out. {reason}")
+    return bool(failed or extracted.refused)

@@ -1,0 +1,350 @@
+"""Decode recordings: to float32, mean of the channels, resampled to a rate, clip.
+
+Samples are float32 in [-1, 1], shape (n_frames,) once downmixed; `sampling_rate` is in Hz, times in seconds. Errors
+are `AudioError`s whose text names what the file really is (a git-lfs pointer, an HTML page, a cut WAV), because that
+is what users meet in real copies of corpora. Memory follows what a file holds, not what its header claims.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from serbench.corpora.files import check_regular
+from serbench.errors import AudioError, printable
+
+CLIP_MAX = 1 - 2**-15
+"""Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
+
+DECODER = f"1 libsndfile {soundfile.__libsndfile_version__}"
+"""What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes."""
+
+LONGEST_S = 3600.0
+"""Longest utterance in seconds; longer recordings are read in segments. It bounds resampling from 1 Hz, too."""
+
+MOST_SAMPLES = 2**28
+"""Samples of an utterance over all channels, at most: a gigabyte of float32."""
+
+LOUDEST = 2.0**40
+"""Largest magnitude of a sample. Full scale is 1; the integers of 32 bit, taken as they are, are well below."""
+
+LARGEST_FACTOR = 13
+"""Factor that `scipy.signal.decimate` takes in one step, at most: its filter is not to be trusted beyond."""
+
+_BLOCK = 2**22
+"""Samples over all channels that are read at once."""
+
+_MOST_FRAMES_PER_BYTE = 8192
+"""No container holds more: a block of silence in FLAC is 65,536 frames in 13 bytes. What a header claims beyond is not
+believed."""
+
+_MOST_CHUNKS = 10_000
+"""Chunks of a WAV that are looked at for its samples."""
+
+_STREAMED = 0x7FFFF000
+"""Data sizes from here on are what programs write that cannot seek back to the header; they promise nothing."""
+
+_NOT_AUDIO = (
+    (b"version https://git-lfs", "a git-lfs pointer, not audio", "Fetch the recordings with `git lfs pull`"),
+    (b"<!doctype html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
+    (b"<html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a recording's header says: container, sample format, rate in Hz, channels, frames."""
+
+    container: str
+    subtype: str
+    sampling_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
+        return self.frames / self.sampling_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Decoded samples of an utterance: float32, shape (n_frames, n_channels)."""
+
+    samples: np.ndarray
+    sampling_rate: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sampling_rate
+
+    @property
+    def audio_hash(self) -> str:
+        """Fingerprint of the decoded samples, their rate and shape; the container does not matter."""
+        digest = hashlib.sha256(f"{self.sampling_rate} {self.samples.shape[1]} ".encode())
+        digest.update(np.ascontiguousarray(self.samples, dtype="<f4").data.cast("B"))  # without a copy
+        return digest.hexdigest()[:32]
+
+
+@functools.lru_cache(1024)
+def hash_of_silence(n_frames: int, sampling_rate: int, channels: int) -> str:
+    """Fingerprint of so many frames of digital silence: every sample is zero."""
+    return Recording(np.zeros((n_frames, channels), dtype=np.float32), sampling_rate).audio_hash
+
+
+def read_header(path: Path) -> Header:
+    """Read a recording's header and hold its promise against the size of the file.
+
+    Raises
+    ------
+    AudioError : empty, not audio, unreadable, or cut short.
+    """
+    with _open(path) as file:
+        return _header(file)
+
+
+def read_span(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> tuple[int, int, int]:
+    """Return what `decode` would read: the sampling rate in Hz, the first frame, and the one after the last.
+
+    Raises
+    ------
+    AudioError : see `read_header`; also a segment outside the recording.
+    """
+    header = read_header(path)
+    return header.sampling_rate, *_frames(path, header, start_s=start_s, end_s=end_s)
+
+
+def read_header_text(path: Path) -> dict[str, str]:
+    """Read what a header says beside rate and format: text such as `software`, and the chunks of a WAV.
+
+    Raises
+    ------
+    AudioError : see `read_header`.
+    """
+    with _open(path) as file:
+        text = {name: str(value) for name, value in file.copy_metadata().items()}
+    with path.open("rb") as content:
+        names = [f"fmt {length}" if name == "fmt" else name for name, length in _chunks(content)]
+    return {**text, "chunks": " ".join(names)} if names else text
+
+
+def decode(
+    path: Path,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    admit: Callable[[int, float], None] | None = None,
+) -> Recording:
+    """Decode a recording, or the segment of it from `start_s` to `end_s`.
+
+    Parameters
+    ----------
+    admit : called before the samples are read, with their number over all channels and their length in seconds. It
+        may wait, and refuse with an `AudioError`.
+
+    Raises
+    ------
+    AudioError : see `read_header`; also a segment outside the recording, and samples that are not finite.
+    """
+    with _open(path) as file:
+        header = _header(file)
+        start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
+        if admit is not None:
+            frames = min(stop - start, os.stat(path).st_size * _MOST_FRAMES_PER_BYTE)
+            admit(frames * header.channels, frames / header.sampling_rate)
+        samples = _read(path, file, start=start, stop=stop)
+    if len(samples) != stop - start:
+        raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
+    if not max(abs(float(samples.max())), abs(float(samples.min()))) < LOUDEST:
+        raise AudioError(_name(path), "samples that are not finite numbers, or beyond any scale", "finite samples")
+    return Recording(samples, header.sampling_rate)
+
+
+def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np.ndarray:
+    """Read frames block by block up to the first block that lacks some: a header may claim more than there is.
+
+    An MP3 is read at once, as libmpg123 rounds the last bit by where reads end. Its block is memory that is only
+    promised until the decoder fills it.
+    """
+    block = stop - start if file.format == "MP3" else max(1, _BLOCK // file.channels)
+    blocks = []
+    try:
+        if start:  # not every format can be sought in
+            file.seek(start)
+        for first in range(start, stop, block):
+            wanted = min(block, stop - first)
+            blocks.append(file.read(wanted, dtype="float32", always_2d=True))
+            if len(blocks[-1]) < wanted:
+                break
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr HQ") -> np.ndarray:
+    """Downmix, resample and clip.
+
+    The clip matters: resampling overshoots, and openSMILE's 16-bit conversion turns +1.0 into -32768.
+
+    Parameters
+    ----------
+    resampler : one of `RESAMPLERS`.
+
+    Returns
+    -------
+    float32, shape (n_frames,), in [-1, 1 - 2**-15].
+
+    Raises
+    ------
+    AudioError : the resampler cannot lead from the recording's rate to this one.
+    """
+    mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
+    if recording.sampling_rate != sampling_rate:
+        mono = RESAMPLERS[resampler](mono, recording.sampling_rate, sampling_rate)
+    clipped: np.ndarray = np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
+    return clipped
+
+
+def _soxr(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    resampled: np.ndarray = soxr.resample(mono, rate, wanted, quality="HQ")
+    return resampled
+
+
+def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Keep one sample of so many behind `scipy.signal.decimate`'s own filter: Chebyshev I of order 8, zero phase.
+
+    In float64: scipy computes in the type it is given, and so steep a filter loses bits in float32.
+    """
+    from scipy.signal import decimate  # brings much, and few feature sets ask for it
+
+    factor, rest = divmod(rate, wanted)
+    if rest or factor > LARGEST_FACTOR:
+        multiple = f"a whole multiple of {wanted} Hz, {LARGEST_FACTOR} times at most"
+        raise AudioError("decimation", f"a sampling rate of {rate} Hz", multiple, "Use another feature set")
+    kept: np.ndarray = decimate(mono.astype(np.float64), factor)
+    return kept
+
+
+RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "soxr HQ": _soxr,
+    "scipy decimate": _decimated,
+}
+"""What leads from a recording's rate to that of a feature set, by the name that is part of the set's key."""
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    """Open a recording once its first bytes look like audio and its data is as long as it promises."""
+    if path.is_symlink() and not path.exists():
+        raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            _check_is_audio(path, file)
+        sound = soundfile.SoundFile(_for_soundfile(path))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+    except OSError as error:
+        raise AudioError(_name(path), f"unreadable ({error.strerror or error})", "a readable file") from error
+    except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
+        raise AudioError(_name(path), "samples without a header", "audio in a container, e.g. WAV") from error
+    return sound
+
+
+def _header(file: soundfile.SoundFile) -> Header:
+    if min(file.frames, file.samplerate, file.channels) <= 0:
+        raise AudioError(_name(Path(os.fsdecode(file.name))), "no samples in the file", "audio")
+    return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
+
+
+def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    latest_s = header.duration_s + 1  # later is outside in any case, and must not overflow
+    start = round(max(-1.0, min(start_s or 0.0, latest_s)) * header.sampling_rate)
+    stop = header.frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * header.sampling_rate)
+    # Annotation tools round times to milliseconds or so: an end within 20 ms of the recording's is the recording's.
+    if header.frames < stop <= header.frames + 0.02 * header.sampling_rate:
+        stop = header.frames
+    if not 0 <= start < stop <= header.frames:
+        raise AudioError(
+            _name(path),
+            f"segment {start_s} s to {end_s} s",
+            f"a segment within its {header.duration_s:.3f} s",
+            "Correct the table of segments",
+        )
+    _check_length(path, header, stop - start)
+    return start, stop
+
+
+def _check_length(path: Path, header: Header, frames: int) -> None:
+    duration_s = frames / header.sampling_rate
+    if duration_s > LONGEST_S or frames * header.channels > MOST_SAMPLES:
+        found = f"{duration_s:.0f} s of {header.channels} channels at {header.sampling_rate} Hz"
+        wanted = f"an utterance of at most {LONGEST_S:.0f} s and {MOST_SAMPLES} samples"
+        raise AudioError(
+            _name(path), found, wanted, "Cut it into segments; if it is not that long, its header is damaged"
+        )
+
+
+def _check_is_audio(path: Path, file: BinaryIO) -> None:
+    """Refuse what is no audio, and a WAV that promises more bytes than it has: libsndfile reads it without a word."""
+    size = os.fstat(file.fileno()).st_size
+    if not size:
+        raise AudioError(_name(path), "an empty file (0 bytes)", "audio", "Copy or download it again")
+    head = file.read(64).lstrip().lower()
+    for magic, found, todo in _NOT_AUDIO:
+        if head.startswith(magic):
+            raise AudioError(_name(path), found, todo=todo)
+    file.seek(0)
+    promised, held = _data_chunk(file, size)
+    if held < promised < _STREAMED:
+        raise AudioError(
+            _name(path),
+            f"cut short: {held} of the {promised} bytes of samples its header promises",
+            todo="Copy or download it again",
+        )
+
+
+def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes that a WAV's data chunk promises and bytes that follow it; (0, 0) for any other container."""
+    for name, length in _chunks(file):
+        if name == "data":
+            return length, size - file.tell()
+    return 0, 0
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Names and lengths of a WAV's chunks, the file standing at the content of each; none of another container."""
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+        return
+    for _ in range(_MOST_CHUNKS):
+        if len(chunk := file.read(8)) < 8:
+            break
+        name, length = struct.unpack("<4sI", chunk)
+        content = file.tell()
+        yield name.decode("latin-1").strip(), length
+        file.seek(content + length + length % 2)
+
+
+def _for_soundfile(path: Path) -> str | bytes:
+    """Return a path as soundfile takes it, also where the name is not UTF-8, as old archives unzip."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def _name(path: Path) -> str:
+    return printable(path.name)
+
+
+def _reason(error: Exception) -> str:
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return str(text).strip().rstrip(".")

@@ -1,0 +1,83 @@
+"""How long jobs will take and how much memory: each classifier's guess, its time corrected by past jobs of this store.
+
+Estimates inform `--dry-run`, the order of jobs and how many run at once, never a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serbench.classifiers import Classifier, find_classifier
+from serbench.errors import STOPS, Fault, PluginError
+from serbench.grid.plan import Job
+from serbench.store.results import Store
+
+PROCESS = 3e8
+"""Bytes of a worker process before its first fit."""
+
+RECENT = 200
+"""Jobs of a classifier that correct its guess, the last ones: what came before may have been another machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Guesses seconds and memory of a job; `corrections` are measured over guessed time, by classifier."""
+
+    n_features: Mapping[str, int]
+    corrections: Mapping[str, float]
+
+    @staticmethod
+    def of(store: Store, n_features: Mapping[str, int]) -> Estimate:
+        """Learn from the store's past jobs; `n_features`, the numbers of a mean utterance, is by feature key."""
+        ratios: dict[str, list[float]] = defaultdict(list)
+        lines = (
+            store.timings.read_text(encoding="utf-8", errors="replace").splitlines() if store.timings.is_file() else []
+        )
+        for line in lines:
+            classifier, _, ratio = line.partition(",")
+            with contextlib.suppress(ValueError):  # a line torn by a crash
+                ratio_found = float(ratio)
+                ratios[classifier].append(ratio_found)
+        return Estimate(n_features, {name: statistics.median(values[-RECENT:]) for name, values in ratios.items()})
+
+    def guess(self, job: Job) -> float:
+        """Seconds by the classifier's own formula."""
+        classifier = find_classifier(job.recipe.classifier)
+        sizes = (job.n_training, self.n_features[job.recipe.features], len(job.recipe.settings))
+        return _told(classifier, "seconds", sizes)
+
+    def memory(self, job: Job) -> float:
+        """Bytes that a worker process is expected to take at most while it does the job."""
+        classifier = find_classifier(job.recipe.classifier)
+        sizes = (job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
+        return PROCESS + _told(classifier, "memory", sizes)
+
+    def seconds(self, job: Job) -> float:
+        """Seconds that the job is expected to take on one core."""
+        return self.guess(job) * self.corrections.get(job.recipe.classifier, 1.0)
+
+
+def _told(classifier: Classifier, what: str, sizes: tuple[int, int, int]) -> float:
+    """Ask a classifier for its estimate, which is a plug-in's own code.
+
+    Raises
+    ------
+    PluginError : it raises something, SystemExit maybe.
+    """
+    try:
+        return float(getattr(classifier, what)(*sizes))
+    except STOPS:
+        raise
+    except BaseException as error:
+        where, found = f"classifier '{classifier.name}'", f"{what}{sizes} fails ({type(error).__name__}: {error})"
+        raise PluginError([Fault(where, found, "a number", "Upgrade or uninstall its package")]) from error
+
+
+def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:
+    """Remember how a job's time compares with its guess; a disk that refuses loses an estimate and no result."""
+    with contextlib.suppress(OSError), store.timings.open("a", encoding="utf-8") as file:
+        file.write(f"{job.recipe.classifier},{seconds / estimate.guess(job):.4g}\n")

@@ -1,0 +1,1 @@
+"""Predictions -> scores: metrics, statistics, and which cells may be compared."""

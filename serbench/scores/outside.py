@@ -1,0 +1,322 @@
+"""Score predictions of another system: hold them against the folds of a corpus and record them as a cell.
+
+Such a cell stands in tables and tests beside those of the grid, under the rule `given`: how its settings were chosen
+is not known. Its record holds the predictions themselves, so that there is one file to check, copy or delete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serbench import __version__
+from serbench.classifiers import has_classifier
+from serbench.corpora.check import confounded
+from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.tasks import EmotionTask
+from serbench.errors import ScoreError, did_you_mean, listed
+from serbench.grid.cells import Cell
+from serbench.grid.comparable import OUTSIDE, UNKNOWN
+from serbench.grid.members import CorpusData, task_index
+from serbench.grid.records import basis
+from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
+from serbench.scores.folds import check_has_folds, design_of
+from serbench.scores.given import Prediction, PredictionFile
+from serbench.scores.metrics import confusion_matrix, uar
+from serbench.store.files import write_json
+from serbench.store.results import Store
+
+OWN_FEATURES = "own"
+"""What stands for the feature set of a system that names none."""
+
+_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
+_FOLDS_AGAIN = "Run `serbench folds` again, and train and predict on what it says"
+_OPTIONS = "--task, --emotions, --where, --text-independent"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What tables call another system: in the column of classifiers, and in that of feature sets."""
+
+    name: str
+    features: str = OWN_FEATURES
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What is asked of predictions: the task, the protocol, and whether utterances may lack one."""
+
+    task: EmotionTask
+    protocol: str = "within"
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Predictions of one corpus as they were recorded; `notes` say what a reader of their value must know."""
+
+    corpus: str
+    cell: Cell
+    uar: float
+    n_utterances: int
+    n_folds: int
+    notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+
+def check_system(system: System) -> None:
+    """Check what a system is to be called.
+
+    Raises
+    ------
+    ScoreError : no plain name, as it names a file and a row, or the name of a classifier of serbench or a plug-in.
+    """
+    for option, name in (("--name", system.name), ("--features", system.features)):
+        if not _NAME.fullmatch(name) or unicodedata.normalize("NFC", name) != name:
+            raise ScoreError(
+                option, f"{name!r}, no plain name", "letters, digits, - _ and ., 100 at most", f"Give one with {option}"
+            )
+    if has_classifier(system.name):
+        found = f"'{system.name}' is a classifier of serbench or a plug-in"
+        raise ScoreError("--name", found, "a name of its own", "Give one with --name")
+
+
+def plan_scores(
+    file: PredictionFile, corpora: Sequence[CorpusData], system: System, options: ScoreOptions
+) -> list[Scored]:
+    """Hold a file of predictions against the folds of its corpora; nothing is written.
+
+    Raises
+    ------
+    ProtocolError : the protocol cannot be carried out on a corpus.
+    ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
+    """
+    return [_scored(file, data, system, options) for data in corpora]
+
+
+def record_scores(scored: Sequence[Scored], store: Store) -> list[Scored]:
+    """Write the cells into the store; one of the same name is replaced, which is noted."""
+    recorded = []
+    for one in scored:
+        path = store.cell(one.cell.name)
+        replaced = ("replaces what was scored under this name before",) if path.exists() else ()
+        write_json(path, one.record)
+        recorded.append(dataclasses.replace(one, notes=(*one.notes, *replaced)))
+    return recorded
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """The utterances of a task in one corpus: emotions, people, folds, their basis, and which cannot be read."""
+
+    emotions: Mapping[str, str]
+    people: Mapping[str, str]
+    folds: Mapping[str, tuple[str, ...]]
+    basis: str
+    title: str
+    unreadable: Mapping[str, str]
+
+    @property
+    def fold_of(self) -> dict[str, str]:
+        return {u: name for name, utterances in self.folds.items() for u in utterances}
+
+
+def _scored(file: PredictionFile, data: CorpusData, system: System, options: ScoreOptions) -> Scored:
+    corpus = data.corpus.name
+    where = f"{file.name}, {corpus}"
+    options = dataclasses.replace(options, task=options.task.for_index(data.index, data.corpus))
+    rows = file.by_corpus[corpus]
+    protocol = find_protocol(options.protocol)
+    check_has_folds(protocol)
+    task = _task(data, options.task, protocol, where)
+    _check_known(rows, data, where)
+    of_task = {u: rows[u] for u in task.emotions if u in rows}
+    _check_same_state(of_task, task, where)
+    given = {u: row.emotion for u, row in of_task.items() if row.emotion}
+    _check_emotions(given, options.task, where)
+    missing = _check_complete(given, task, where, allowed=options.allow_missing)
+    cell = _cell(corpus, system, options)
+    of_corpus = _of_corpus(data, options.task, protocol)
+    record = {
+        "cell": dataclasses.asdict(cell),
+        **of_corpus,
+        **_made_by(file),
+        **_predictions(given, task, options.task),
+    }
+    notes = tuple(_notes(rows, task, missing))
+    n_folds = len(record["folds"])
+    return Scored(corpus, cell, _uar(given, task, options.task), len(given), n_folds, notes, record)
+
+
+def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
+    return Cell(
+        protocol=options.protocol,
+        task=options.task.title,
+        train=corpus,
+        corpus=corpus,
+        features=system.features,
+        classifier=system.name,
+        space=UNKNOWN,
+        scaling=UNKNOWN,
+        inner=UNKNOWN,
+        preprocessing=UNKNOWN,
+        seed=0,  # a number is needed, and it says nothing: systems with several seeds have a name for each
+        map=options.task.map,
+    )
+
+
+def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
+    """Say which state of a corpus a cell is of, and what every table must tell of it."""
+    person = data.corpus.person
+    notes = [data.note, confounded(task_index(data, task), person)]
+    notes += [protocol.independence_of(person)] if person != "speaker" else []
+    return {
+        "inner_title": UNKNOWN,
+        "refused": "",
+        "task_emotions": list(task.emotions),
+        "task_map": task.spelt,
+        "indexes": {data.corpus.name: index_fingerprint(data.index)},
+        "tested": [data.corpus.name],
+        "pool": "",
+        "transductive": False,
+        "sources": {"id": [], "emotion": []},
+        "partial": data.partial,
+        "partials": {data.corpus.name: data.partial} if data.partial else {},
+        "notes": [note for note in notes if note],
+        "persons": {data.corpus.name: person},
+    }
+
+
+def _predictions(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> dict[str, Any]:
+    """Set down truth and predictions, these as codes in the order of the utterances; None where there is none."""
+    code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
+    folds = {name: [u for u in utterances if u in given] for name, utterances in task.folds.items()}
+    return {
+        "basis": task.basis,
+        "utterances": {
+            "id": list(task.emotions),
+            "emotion": list(task.emotions.values()),
+            "speaker": [task.people[u] for u in task.emotions],
+            "present": [u in given for u in task.emotions],
+        },
+        "missing": {u: task.unreadable.get(u, "no prediction") for u in task.emotions if u not in given},
+        "jobs": [],
+        "folds": {name: utterances for name, utterances in folds.items() if utterances},
+        "predictions": [code[given[u]] if u in given else None for u in task.emotions],
+    }
+
+
+def _uar(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> float:
+    code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
+    truth = np.array([code[task.emotions[u]] for u in given])
+    prediction = np.array([code[emotion] for emotion in given.values()])
+    return uar(confusion_matrix(truth, prediction, n_labels=len(code)))
+
+
+def _made_by(file: PredictionFile) -> dict[str, Any]:
+    """Say what is known of the origin: the file. There is one setting, of which nothing is known."""
+    return {
+        "serbench": __version__,
+        "versions": {},
+        "feature_key": "",
+        "revision": 0,
+        "settings": [{}],
+        "default": 0,
+        OUTSIDE: {"file": file.name, "sha256": file.sha256},
+    }
+
+
+def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:
+    selected = task_index(data, task)
+    if selected.empty:
+        raise ScoreError(where, f"no utterance of {task.title}", "some", "Choose emotions with --emotions")
+    groups = protocol.groups(data.index, data.corpus)
+    emotions = dict(zip(selected["utterance"], selected["emotion"], strict=True))
+    people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
+    filled = [g for g in restrict(groups, set(emotions)) if g.utterances]
+    evaluations = protocol.evaluations(design_of(data, filled, InnerRule("none")))
+    folds = {e.name: e.test for e in evaluations}
+    problems = selected[selected["problem"].notna()]
+    unreadable = {str(u): str(why) for u, why in zip(problems["utterance"], problems["problem"], strict=True)}
+    return _Task(emotions, people, folds, basis(selected, groups, task), task.title, unreadable)
+
+
+def _check_known(rows: Mapping[str, Prediction], data: CorpusData, where: str) -> None:
+    known = set(data.index["utterance"])
+    unknown = sorted(set(rows) - known)
+    if unknown:
+        found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
+        todo = did_you_mean(unknown[0], sorted(known)) or "Take them from `serbench folds`"
+        raise ScoreError(where, found, f"ids such as {min(known)}", todo)
+
+
+def _check_same_state(rows: Mapping[str, Prediction], task: _Task, where: str) -> None:
+    """Check that basis and folds, where the file has them, are the present ones."""
+    other = sorted({row.basis for row in rows.values()} - {"", task.basis})
+    if other:
+        found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
+        todo = f"If the folds were of another task, name it as for `serbench folds`: {_OPTIONS}. {_FOLDS_AGAIN}"
+        raise ScoreError(where, found, f"{task.basis}, that of {task.title}", todo)
+    own = task.fold_of
+    moved = [f"{u} in fold {row.fold}, not {own[u]}" for u, row in rows.items() if not _is_fold(row.fold, own[u])]
+    if moved:
+        raise ScoreError(where, f"other folds than the present ones: {listed(moved)}", "those", _FOLDS_AGAIN)
+
+
+def _is_fold(written: str, fold: str) -> bool:
+    """Whether a file means this fold; tools that take names for numbers write 3 or 3.0 for 03."""
+    return not written or _as_number(written) == _as_number(fold)
+
+
+def _as_number(name: str) -> str:
+    number = re.fullmatch(r"'?0*([0-9]+)(?:\.0)?", name)
+    return number[1] if number else name.removeprefix("'")  # a quote keeps a spreadsheet from running a name
+
+
+def _check_emotions(given: Mapping[str, str], task: EmotionTask, where: str) -> None:
+    unknown = Counter(emotion for emotion in given.values() if emotion not in task.emotions)
+    if unknown:
+        found = [f"{emotion!r} ({n} utterances)" for emotion, n in unknown.most_common()]
+        todo = did_you_mean(next(iter(unknown)), task.emotions) or "Choose the task with --task or --emotions"
+        expected = f"those of {task.title}: {', '.join(task.emotions)}"
+        raise ScoreError(where, f"emotions that the task does not have: {listed(found)}", expected, todo)
+
+
+def _check_complete(given: Mapping[str, str], task: _Task, where: str, *, allowed: bool) -> list[str]:
+    """Return the utterances without a prediction: few chosen well would raise every value, so they must be asked for.
+
+    An emotion without any prediction gives no value and is refused always.
+    """
+    missing = [u for u in task.emotions if u not in given and u not in task.unreadable]
+    bare = sorted(set(task.emotions.values()) - {task.emotions[u] for u in given})
+    if bare:
+        raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
+    if missing and not allowed:
+        found = f"no prediction for {len(missing)} of {len(task.emotions)} utterances: {listed(missing)}"
+        todo = "With --allow-missing they count as missing, and tables use the utterances that all cells have"
+        raise ScoreError(where, found, "one for each", todo)
+    return missing
+
+
+def _notes(rows: Mapping[str, Prediction], task: _Task, missing: Sequence[str]) -> Iterator[str]:
+    if missing:
+        yield f"{len(missing)} of {len(task.emotions)} utterances have no prediction: {listed(missing)}"
+        yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
+    untested = [name for name, utterances in task.folds.items() if set(utterances) <= set(missing)]
+    if untested:
+        yield f"whole folds are without predictions: {listed(untested)}"
+    beyond = len(set(rows) - set(task.emotions))
+    if beyond:
+        yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
+    if not any(row.basis for row in rows.values()):
+        yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"
+
+
+__all__ = ["ScoreOptions", "Scored", "System", "check_system", "plan_scores", "record_scores"]

@@ -1,0 +1,373 @@
+"""Intervals, paired tests and ranks: pure functions on confusion matrices of independent units.
+
+Conventions: the unit is the speaker, or the session where speakers talk to each other, never the utterance. A `stack`
+has shape (n_units, ...): what each unit adds to a total, e.g. confusion matrices (n_units, n_labels, n_labels). A
+statistic takes totals, any number of them along the first axes, so that leaving each unit out is one subtraction.
+
+==================  ==========================================================================================
+jackknife_interval  delete-one jackknife with Student's t (Tukey, Ann. Math. Statist. 1958; Efron and Stein 1981)
+flip_p              sign-flip tests over units (Fisher 1935), corrected for all tests of a family by the largest
+                    sum (Westfall and Young, Resampling-Based Multiple Testing, 1993, step-down max-T)
+against_best        each cell against the best of its column by `flip_p`; the family is all pairs of cells
+rank_over           mean ranks over corpora and Friedman's statistic (Demsar, J. Mach. Learn. Res. 2006), its p by
+                    permuting ranks within corpora
+==================  ==========================================================================================
+
+What these do on data with known truth is in `docs/statistics.md`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from serbench.errors import ScoreError
+
+LEVEL = 0.95
+"""Level of every interval."""
+ALPHA = 0.05
+"""Level of every test, after correction."""
+EXACT_UP_TO = 13
+"""Units up to which all sign flips are looked at; above, `FLIPS` random ones and the observed one."""
+FLIPS = 9_999
+"""Random sign flips, or permutations of ranks, where there are too many to look at all of them."""
+TINY = 1e-12
+"""What sums of shares may differ by for want of digits, and the width below which an interval is none."""
+DIAGRAM_FROM = 8
+"""Corpora from which on mean ranks can part methods well enough for a critical-difference diagram."""
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Totals of shape (n, ...) -> values of shape (n,)."""
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, and from how many units."""
+
+    low: float
+    high: float
+    n_units: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+
+def jackknife_interval(
+    stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float], level: float = LEVEL
+) -> Interval | None:
+    """Return the interval of a statistic over units, or None for a single unit or for units that are all alike.
+
+    Units that are all alike (a classifier that always says the same) say nothing of how other units would differ.
+
+    Parameters
+    ----------
+    stack : shape (n_units, ...); its sum over units is what `statistic` takes.
+    bounds : the least and the largest value that the statistic can have; the interval is cut there.
+    level : of the interval; more than `LEVEL` where several intervals are to hold together.
+
+    >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
+    >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.452, 0.948)
+    """
+    from scipy.stats import t
+
+    n = len(stack)
+    if n < 2:
+        return None
+    reach = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
+    value = statistic(stack.sum(axis=0, keepdims=True))[0]
+    if reach <= TINY:
+        return None
+    return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
+
+
+def gap_interval(
+    first: np.ndarray,
+    second: np.ndarray,
+    statistic: Statistic,
+    *,
+    bounds: tuple[float, float],
+    level: float = LEVEL,
+) -> Interval | None:
+    """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
+
+    Each side is jackknifed by itself, as few units on one side tell little however many the other has; None where a
+    side has a single unit, or all units of both are alike.
+    """
+    from scipy.stats import t
+
+    if min(len(first), len(second)) < 2:
+        return None
+    gap, error, free = _welch(first, second, statistic)
+    reach = float(t.ppf((1 + level) / 2, free)) * error
+    if reach <= TINY:
+        return None
+    return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
+
+
+def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:
+    """Two-sided p that units of two kinds, at least two of each, differ in a statistic by a bound (Welch 1947)."""
+    from scipy.stats import t
+
+    gap, error, free = _welch(first, second, statistic)
+    return float(2 * t.sf(abs(gap - bound) / error, free))
+
+
+def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:
+    """Return the gap between two sides, its standard error, and the degrees of freedom."""
+    sides = [first, second]
+    variances = [jackknife_variance(side, statistic) for side in sides]
+    total = sum(variances)
+    parts = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
+    free = total**2 / sum(parts) if sum(parts) else len(first) + len(second) - 2
+    one, other = (float(statistic(side.sum(axis=0, keepdims=True))[0]) for side in sides)
+    return one - other, math.sqrt(total), free
+
+
+def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
+    """Variance of a statistic, from leaving out each unit."""
+    n = len(stack)
+    without = statistic(stack.sum(axis=0, keepdims=True) - stack)
+    return (n - 1) / n * float(((without - without.mean()) ** 2).sum())
+
+
+def uars(confusions: np.ndarray) -> np.ndarray:
+    """UAR of each pool over the emotions it has, NaN for an empty one; shape (..., n_labels, n_labels) to (...)."""
+    totals = confusions.sum(axis=-1)
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    recalls = np.divide(hits, totals, out=np.zeros(totals.shape), where=totals > 0)
+    return _ratio(recalls.sum(axis=-1), (totals > 0).sum(axis=-1))
+
+
+def wars(confusions: np.ndarray) -> np.ndarray:
+    """Accuracy of each pool, NaN for an empty one."""
+    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
+
+
+def kappas(confusions: np.ndarray) -> np.ndarray:
+    """Cohen's kappa of each pool."""
+    n = confusions.sum(axis=(-2, -1))
+    expected = _ratio((confusions.sum(axis=-1) * confusions.sum(axis=-2)).sum(axis=-1), n.astype(float) ** 2)
+    kappa: np.ndarray = np.nan_to_num(_ratio(wars(confusions) - expected, 1 - expected))
+    return kappa
+
+
+def macro_f1s(confusions: np.ndarray) -> np.ndarray:
+    """Macro F1 of each pool over the emotions it has."""
+    totals = confusions.sum(axis=-1)
+    both = totals + confusions.sum(axis=-2)
+    f1 = np.nan_to_num(_ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both))
+    return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    ratio: np.ndarray = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)
+    return ratio
+
+
+STATISTICS: dict[str, Statistic] = {"uar": uars, "war": wars, "kappa": kappas, "macro_f1": macro_f1s}
+"""The metrics of many pools at once; UAR and F1 are averaged over the emotions present, as a unit left out may
+have been the only one with an emotion."""
+
+
+def uar_shares(stack: np.ndarray) -> np.ndarray:
+    """What each unit adds to the pooled UAR: their sum is the UAR; shape (n_units,)."""
+    totals = stack.sum(axis=(0, 2))
+    if not totals.all():
+        raise ScoreError("testing", f"no utterance of label {int(np.argmin(totals))}", "every emotion in the pool")
+    hits = np.diagonal(stack, axis1=1, axis2=2)
+    shares: np.ndarray = (hits / totals).sum(axis=1) / len(totals)
+    return shares
+
+
+def war_shares(stack: np.ndarray) -> np.ndarray:
+    """What each unit adds to the pooled accuracy; shape (n_units,)."""
+    hits = np.diagonal(stack, axis1=1, axis2=2).sum(axis=1)
+    shares: np.ndarray = hits / stack.sum()
+    return shares
+
+
+SHARES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"uar": uar_shares, "war": war_shares}
+"""Metrics that are sums over units, so that flipping the sign of a unit's difference swaps two predictions there."""
+
+
+def shares_of(stack: np.ndarray, metric: str, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """What each unit adds to a metric, and what it would add to a value of 1: to test a value against a number.
+
+    Metrics that are no sums over units are tested by their jackknife pseudo-values (Tukey 1958), each of equal weight.
+    """
+    n = len(stack)
+    if metric in SHARES:
+        perfect = np.eye(stack.shape[1], dtype=np.int64) * stack.sum(axis=2)[:, np.newaxis]
+        return SHARES[metric](stack), SHARES[metric](perfect)
+    total = stack.sum(axis=0, keepdims=True)
+    return statistic(total) - (n - 1) / n * statistic(total - stack), np.full(n, 1 / n)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A difference between two sets of predictions: its interval, and p after correction (None: cannot be tested)."""
+
+    difference: float
+    interval: Interval | None
+    p: float | None
+
+    @property
+    def is_different(self) -> bool:
+        """Whether the two can be told apart."""
+        return self.p is not None and self.p <= ALPHA
+
+
+def smallest_p(n_units: int) -> float:
+    """Return the smallest p that sign flips of so many units can reach, however many tests a family has.
+
+    >>> smallest_p(4), smallest_p(6)
+    (0.125, 0.03125)
+    """
+    return 1 / (FLIPS + 1) if n_units > EXACT_UP_TO else float(2 / 2**n_units)
+
+
+def flip_p(contrasts: np.ndarray) -> np.ndarray:
+    """P of each contrast when the signs of units are tosses of a coin, corrected for all contrasts (step-down max-T).
+
+    Parameters
+    ----------
+    contrasts : what each unit adds to each contrast, e.g. to the difference in UAR of two cells; shape
+        (n_units, n_contrasts). A contrast that is true on average but for chance adds up to 0.
+
+    Returns
+    -------
+    shape (n_contrasts,): the share of sign flips, the same for all contrasts, in which the largest sum of all
+    contrasts that are no clearer than this one is at least as large as its own, and no less than the p of a clearer
+    one. So a contrast that nobody doubts takes nothing from the others, and a copy of a contrast changes no p.
+
+    Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.8.
+
+    >>> flip_p(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, -0.1], [0.3, 0.1], [0.1, 0.0], [0.2, 0.1]])).tolist()
+    [0.03125, 0.625]
+    """
+    observed = np.abs(contrasts.sum(axis=0))
+    order = np.argsort(observed)
+    n_larger, n_flips = np.zeros(len(order)), 0
+    for signs in _flips(len(contrasts)):
+        largest = np.maximum.accumulate(np.abs(signs @ contrasts[:, order]), axis=1)
+        n_larger += (largest >= observed[order] - TINY).sum(axis=0)
+        n_flips += len(signs)
+    p = np.empty(len(order))
+    p[order] = np.maximum.accumulate(n_larger[::-1])[::-1] / n_flips
+    return p
+
+
+def _flips(n_units: int) -> list[np.ndarray]:
+    """Signs of units, in blocks of shape (n_flips, n_units): all of them, or random ones and the observed one.
+
+    The last sign stays where all are looked at: turning every sign changes no absolute value.
+    """
+    if n_units > EXACT_UP_TO:
+        drawn = np.random.default_rng(0).integers(2, size=(FLIPS, n_units)) * 2.0 - 1
+        signs = np.concatenate([np.ones((1, n_units)), drawn])
+    else:
+        bits = np.arange(2 ** (n_units - 1))[:, np.newaxis] >> np.arange(n_units)
+        signs = 1.0 - 2 * (bits & 1)
+    return np.array_split(signs, math.ceil(len(signs) / 1000))
+
+
+def against_best(
+    stacks: Mapping[Name, np.ndarray], metric: str, *, references: Collection[Name] = ()
+) -> tuple[Name, dict[Name, Comparison]]:
+    """Compare each set of predictions with the best one, which is the first of equals.
+
+    Parameters
+    ----------
+    stacks : name -> confusion matrices, shape (n_units, n_labels, n_labels), of the same utterances.
+    metric : one of `SHARES`.
+    references : names that are no contenders, such as the classifier that always says the same.
+
+    Returns
+    -------
+    the name of the best contender, and how each of the others differs from it.
+
+    The family of tests is all pairs of contenders, as the best was picked on the same data. A reference is tested
+    against all contenders, in a family of its own: it changes no p of theirs.
+    """
+    contenders = [name for name in stacks if name not in references] or list(stacks)
+    shares = {name: SHARES[metric](stack) for name, stack in stacks.items()}
+    best = max(contenders, key=lambda name: round(float(shares[name].sum()), 12))
+    p = _p_of_pairs(shares, list(itertools.combinations(contenders, 2)))
+    for reference in set(stacks) - set(contenders):
+        p |= _p_of_pairs(shares, [(name, reference) for name in contenders])
+    compared = {}
+    for name in (name for name in stacks if name != best):
+        pair = np.stack([stacks[best], stacks[name]], axis=1)
+        interval = jackknife_interval(pair, difference_of(STATISTICS[metric]), bounds=(-1, 1))
+        compared[name] = Comparison(float((shares[best] - shares[name]).sum()), interval, p[frozenset((best, name))])
+    return best, compared
+
+
+def _p_of_pairs(
+    shares: Mapping[Name, np.ndarray], pairs: Sequence[tuple[Name, Name]]
+) -> dict[frozenset[Name], float | None]:
+    """P of every pair of a family; None where there are too few units to tell anything."""
+    if not pairs or smallest_p(len(shares[pairs[0][0]])) > ALPHA:
+        return dict.fromkeys(map(frozenset, pairs))
+    p = flip_p(np.stack([shares[a] - shares[b] for a, b in pairs], axis=1))
+    return dict(zip(map(frozenset, pairs), p.tolist(), strict=True))
+
+
+def difference_of(statistic: Statistic) -> Statistic:
+    """Statistic of pairs of totals: that of the first less that of the second."""
+    return lambda pairs: statistic(pairs[:, 0]) - statistic(pairs[:, 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Methods over corpora: mean ranks (1 is best), p, and Nemenyi's critical difference of mean ranks."""
+
+    mean_ranks: Mapping[str, float]
+    n_corpora: int
+    p: float
+    critical_difference: float
+
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether there are enough corpora for a critical-difference diagram."""
+        return self.n_corpora >= DIAGRAM_FROM
+
+
+def rank_over(values: Mapping[str, Sequence[float]]) -> Ranking | None:
+    """Rank methods within each corpus and test whether any differ; None with fewer than 3 methods or 2 corpora.
+
+    Parameters
+    ----------
+    values : method -> its value in each corpus, the corpora in the same order; speakers of corpora are different
+        people, so that corpora are independent.
+
+    p is that of Friedman's statistic when ranks are permuted within each corpus, by random permutations and the
+    observed one: with few corpora its chi-squared distribution does not hold.
+
+    >>> ranking = rank_over({"svc": [0.7, 0.6, 0.5], "rf": [0.6, 0.5, 0.4], "knn": [0.5, 0.4, 0.3]})
+    >>> ranking.mean_ranks["svc"], round(ranking.p, 2), round(ranking.critical_difference, 2)
+    (1.0, 0.03, 1.91)
+    """
+    from scipy.stats import rankdata, studentized_range
+
+    table = np.array([list(of_method) for of_method in values.values()])
+    n_methods, n_corpora = table.shape if table.ndim == 2 else (0, 0)
+    if n_methods < 3 or n_corpora < 2:
+        return None
+    ranks = rankdata(-table, axis=0)
+    permuted = np.random.default_rng(0).permuted(np.broadcast_to(ranks, (FLIPS, *ranks.shape)), axis=1)
+    spreads = np.concatenate([ranks[np.newaxis], permuted]).sum(axis=2).var(axis=1)
+    p = float((spreads >= spreads[0] - TINY).mean())
+    q = float(studentized_range.ppf(1 - ALPHA, n_methods, np.inf))
+    difference = q / math.sqrt(2) * math.sqrt(n_methods * (n_methods + 1) / (6 * n_corpora))
+    return Ranking(dict(zip(values, ranks.mean(axis=1).tolist(), strict=True)), n_corpora, p, difference)

@@ -1,0 +1,1 @@
+"""The results folder: atomic files with checksums, keys, locks, and where everything lies."""

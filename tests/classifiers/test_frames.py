@@ -1,0 +1,375 @@
+"""Frames and auxiliary labels on their way from recordings to scores, with a toy classifier that takes both."""
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serbench import api
+from serbench.classifiers import CLASSIFIERS, find_classifier
+from serbench.classifiers.record import problems
+from serbench.errors import FeatureError, PluginError, ProtocolError
+from serbench.features import FEATURE_SETS, find_feature_set
+from serbench.features.own import read_own_features
+from serbench.features.record import problems as problems_of_features
+from serbench.grid import processes as pool
+from serbench.grid.cells import CorpusData, FeatureSource, auxiliary_labels
+from serbench.grid.check import check_store, find_litter
+from serbench.plugins import forget_plugins
+from serbench.scores.outcomes import load_outcomes
+from serbench.store.files import read_json
+from serbench.store.results import Store, map_features
+from serbench.testing import check_classifier
+
+EMOTIONS = ["anger", "happiness", "neutral"]
+GIVEN = ",".join(EMOTIONS)
+
+TOY = '''
+"""Nearest centroid of the mean frame. Writes down what it is given into the folder TOY_NOTES."""
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from serbench.classifiers import Classifier, Swept
+
+def make(setting, *, n_features, seed):
+    raise NotImplementedError("only the sweep is used")
+
+def note(training, held, seed):
+    folder = os.environ.get("TOY_NOTES")
+    if folder:
+        told = {
+            "pid": os.getpid(), "lengths": training.X.lengths.tolist(), "type": str(training.X.matrix.dtype),
+            "mean": float(abs(training.X.matrix.mean(axis=0)).max()),
+            "speakers": training.speakers.tolist(),
+            "auxiliary": {name: labels.tolist() for name, labels in training.auxiliary.items()},
+            "held": sorted(field.name for field in dataclasses.fields(held)), "n_held": len(held.X),
+        }
+        place = Path(folder) / f"{os.getpid()}-{os.urandom(4).hex()}.json"
+        place.write_text(json.dumps(told))
+
+def sweep(classifier, settings, training, held, *, seed):
+    note(training, held, seed)
+    train, test = (np.array([frames.mean(axis=0) for frames in rows]) for rows in (training.X, held.X))
+    codes = np.unique(training.labels)
+    centres = np.array([train[training.labels == code].mean(axis=0) for code in codes])
+    far = [(abs(test[:, None] - centres) ** setting["p"]).sum(axis=2) for setting in settings]
+    return Swept(np.array([codes[distances.argmin(axis=1)] for distances in far]), ())
+
+MODEL = Classifier(
+    name="centroid", title="Nearest centroid of the mean frame", space=({"p": 1}, {"p": 2}), default={"p": 2},
+    parameters=("p",), estimator=make, seconds=lambda n, d, s: 0.01, sweep=sweep, takes_weights=False, revision=1,
+    packages=("numpy",), input="frames", auxiliary=("gender", "language"),
+)
+NEEDY = dataclasses.replace(MODEL, name="needy", auxiliary=("session",))
+'''
+
+
+@pytest.fixture
+def toy_classifier(tmp_path, monkeypatch):
+    """Install the toy classifier as a package that worker processes find too."""
+    folder = tmp_path / "site"
+    about = folder / "toy_models-1.0.dist-info"
+    about.mkdir(parents=True)
+    (folder / "toy_models.py").write_text(TOY)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-models\nVersion: 1.0\n")
+    points = "centroid = toy_models:MODEL\nneedy = toy_models:NEEDY\n"
+    (about / "entry_points.txt").write_text(f"[serbench.classifiers]\n{points}")
+    monkeypatch.syspath_prepend(str(folder))
+    path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    importlib.invalidate_caches()
+    forget_plugins()
+    monkeypatch.setattr(pool, "_idle", [])  # workers of earlier tests look for packages elsewhere
+    yield find_classifier("centroid")
+    for worker in pool._idle:
+        worker.shutdown(kill_workers=True)
+    sys.modules.pop("toy_models", None)
+    forget_plugins()
+
+
+@pytest.fixture
+def recordings(make_corpus, write_wav):
+    """A toy corpus whose recordings are all of another length; its corpora.yaml."""
+    path = make_corpus(takes=4)
+    for i, recording in enumerate(sorted((path.parent / "toy").iterdir())):
+        write_wav(recording, seed=i, duration_s=0.2 + 0.013 * i)
+    return path
+
+
+def plain_loop(index, frames, scaling):
+    """Leave one speaker out with pandas alone, all frames of a speaker or of the training standardised together."""
+    index = index.sort_values("utterance").set_index("utterance")
+    speaker = index["speaker"].reindex(frames.index.get_level_values("utterance")).to_numpy()
+    predicted = {}
+    for held in sorted(index["speaker"].unique()):
+        if scaling == "speaker":
+            by = frames.astype(float).groupby(speaker)
+            scaled = (frames - by.transform("mean")) / by.transform("std", ddof=0)
+        else:
+            train = frames[speaker != held].astype(float)
+            scaled = (frames - train.mean()) / train.std(ddof=0)
+        means = scaled.groupby(level="utterance").mean()
+        known = index["speaker"] != held
+        centres = means[known].groupby(index["emotion"][known]).mean()
+        for utterance, row in means[~known].iterrows():
+            predicted[utterance] = ((centres - row) ** 2).sum(axis=1).idxmin()
+    return predicted
+
+
+@pytest.mark.parametrize(("features", "scaling"), [("logmel26", "train"), ("IS09-lld", "speaker")])
+def test_frames_go_from_recordings_to_scores_through_worker_processes(
+    toy_classifier, recordings, workspace, tmp_path, monkeypatch, features, scaling
+):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("TOY_NOTES", str(notes))
+    place = workspace(recordings)
+    result = api.run_grid("toy", api.GridRequest(features, "centroid", emotions=GIVEN, scaling=scaling), place)
+    assert not result.refused
+    frames, index = api.load_features("toy", features, place), api.load_index("toy", place)
+    (cell,) = load_outcomes(Store(tmp_path / "results"))
+    found = {u: EMOTIONS[code] for u, code in cell.outcomes["default"].predictions.items()}
+    assert found == plain_loop(index, frames, scaling)
+    scores = result.scores().query("rule == 'default' and metric == 'war'")
+    truth = index.set_index("utterance")["emotion"]
+    assert scores["value"].tolist() == [sum(truth[u] == e for u, e in found.items()) / len(found)]
+    told = [json.loads(path.read_text()) for path in notes.iterdir()]
+    assert len(told) == 10
+    assert os.getpid() not in {one["pid"] for one in told}
+    assert all(one["type"] == "float32" and one["held"] == ["X"] for one in told)
+    if scaling == "train":
+        assert max(one["mean"] for one in told) < 1e-4
+
+
+def test_auxiliary_labels_are_those_of_the_training_rows_and_of_no_other(
+    toy_classifier, recordings, workspace, tmp_path, monkeypatch
+):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("TOY_NOTES", str(notes))
+    api.run_grid("toy", api.GridRequest("mfcc-frames", "centroid", emotions=GIVEN), workspace(recordings))
+    told = [json.loads(path.read_text()) for path in notes.iterdir()]
+    genders = {"f": "female", "m": "male"}
+    for one in told:
+        n = len(one["speakers"])
+        assert n in (24, 36)
+        assert n + one["n_held"] == 48
+        assert one["auxiliary"] == {
+            "gender": [genders[speaker.removeprefix("toy/")[0]] for speaker in one["speakers"]],
+            "language": ["en"] * n,
+        }
+        assert len(set(one["lengths"])) > 12
+
+
+def planned(recordings, workspace, **request):
+    given = {"emotions": GIVEN, "features": "logmel26", "classifiers": "centroid", **request}
+    return api.plan_grid("toy", api.GridRequest(**given), workspace(recordings), dry_run=True)
+
+
+def test_auxiliary_labels_are_part_of_the_key_of_a_job(toy_classifier, recordings, workspace):
+    plain = planned(recordings, workspace)
+    text = recordings.read_text()
+    recordings.write_text(text.replace("language: en", "language: de"))
+    other = planned(recordings, workspace)
+    assert not set(plain.plan.plan.jobs) & set(other.plan.plan.jobs)
+    job = next(iter(other.plan.plan.jobs.values())).json
+    assert set(job["training"]["auxiliary"]) == {"gender", "language"}
+    assert set(job["training"]["auxiliary"]["language"]) == {"de"}
+    assert json.loads(json.dumps(job)) == job
+
+
+def test_job_of_a_classifier_that_declares_no_labels_has_no_new_field(recordings, workspace):
+    plan = planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.plan
+    for job in plan.jobs.values():
+        assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers", "corpora"}
+
+
+def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_classifier, recordings, workspace):
+    result = planned(recordings, workspace, classifiers=("centroid", "needy"))
+    (reason,) = result.refused.values()
+    assert reason == (
+        "toy with needy: 48 of 48 utterances without a label of 'session' (first toy/f1_anger_0.wav). "
+        "Expected one for each, as text. Give the corpus' entry a field 'session', or leave needy out."
+    )
+
+
+def test_label_that_some_utterances_lack_refuses_the_cell(toy_classifier, make_index):
+    def labels(present):
+        member = SimpleNamespace(name="toy", present=present, data=SimpleNamespace(language="en"))
+        return auxiliary_labels(member, toy_classifier)
+
+    index = make_index()
+    index.loc[3, "gender"] = None
+    with pytest.raises(ProtocolError, match=r"1 of 24 utterances without a label of 'gender' \(first toy/f1_happ"):
+        labels(index)
+    told = labels(index.drop(index=3).assign(language="de"))
+    assert set(told["language"].values()) == {"de"}  # of each utterance, where the index has it
+    assert len(told["gender"]) == 23
+
+
+def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(toy_classifier, recordings, workspace):
+    result = planned(recordings, workspace, features=("mfcc", "logmel26"), classifiers=("knn", "centroid"))
+    assert len(result.plan.cells) == 4
+    assert sorted(result.refused.values()) == [
+        "logmel26 with knn: knn takes rows, and logmel26 gives frames. Expected features of one row per recording. "
+        "`serbench features list` and `serbench classifiers list` tell which go together.",
+        "mfcc with centroid: centroid takes frames, and mfcc gives rows. Expected features of frames of each "
+        "recording. `serbench features list` and `serbench classifiers list` tell which go together.",
+    ]
+    assert {cell.record["cell"]["classifier"] for cell in result.plan.cells if not cell.refused} == {"knn", "centroid"}
+
+
+def test_grid_of_nothing_that_goes_together_is_refused_before_anything_is_extracted(recordings, workspace, tmp_path):
+    with pytest.raises(ProtocolError, match="logmel26 with svc: svc takes rows, and logmel26 gives frames"):
+        api.run_grid("toy", api.GridRequest("logmel26", ("svc", "rf")), workspace(recordings))
+    assert not (tmp_path / "results").exists()
+
+
+def test_toy_classifier_keeps_the_contract(toy_classifier):
+    check_classifier(toy_classifier)
+
+
+BAD_RECORDS = {
+    "input": ({"input": "columns"}, "input 'columns'", "rows or frames"),
+    "text": ({"auxiliary": "gender"}, "auxiliary 'gender'", "a tuple of names"),
+    "sweep": ({"auxiliary": ("gender",)}, "the default sweep, which passes none on", "a sweep of its own"),
+}
+
+
+@pytest.mark.parametrize(("change", "found", "expected"), BAD_RECORDS.values(), ids=BAD_RECORDS)
+def test_record_that_could_not_be_given_what_it_declares_is_refused(change, found, expected):
+    ((told, wanted),) = problems(dataclasses.replace(CLASSIFIERS["logistic"], **change))
+    assert found in told
+    assert expected in wanted
+
+
+def test_framewise_set_without_the_distance_of_its_frames_is_refused():
+    ((told, wanted),) = problems_of_features(dataclasses.replace(FEATURE_SETS["logmel26"], options={}))
+    assert "without the option 'hop_s'" in told
+    assert "seconds" in wanted
+
+
+def test_rows_and_frames_of_one_name_are_two_sets_in_the_store(fake_feature_set):
+    assert dataclasses.replace(fake_feature_set, is_framewise=True).key != fake_feature_set.key
+
+
+def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
+    index = pd.DataFrame({"duration_s": pd.array([1.0, 2.0, None], dtype="Float64")})
+    rows = FeatureSource("mfcc", "key", 156, {}, "mfcc")
+    frames = FeatureSource("logmel26", "key", 26, {}, "logmel26", hop_s=0.01)
+    data = [CorpusData(None, index, ""), CorpusData(None, index[:1], "")]
+    assert rows.numbers(data) == 156
+    assert frames.numbers(data) == 26 * 133
+    assert frames.numbers([CorpusData(None, index[2:], "")]) == 26
+
+
+def test_frames_are_a_table_of_utterances_and_frames(recordings, workspace):
+    table = api.load_features("toy", "logmel26", workspace(recordings))
+    assert list(table.index.names) == ["utterance", "frame"]
+    lengths = table.groupby(level="utterance").size()
+    assert len(lengths) == 48
+    samples = {u: int((0.2 + 0.013 * i) * 16000) for i, u in enumerate(lengths.index)}
+    assert lengths.to_dict() == {u: 1 + (n - 512) // 160 for u, n in samples.items()}
+    assert set(table.dtypes) == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_frames_are_exported_one_a_row(recordings, workspace, tmp_path, cli, ending):
+    target = tmp_path / f"frames.{ending}"
+    options = ["--corpora", recordings, "--results", tmp_path / "results"]
+    code, out, err = cli("features", "export", "logmel26", target, "--corpus", "toy", *options)
+    assert code == 0, err
+    back = pd.read_csv(target) if ending == "csv" else pd.read_parquet(target)
+    expected = api.load_features("toy", "logmel26", workspace(recordings)).reset_index()
+    pd.testing.assert_frame_equal(back, expected, check_dtype=False, rtol=1e-6)
+    assert list(back.columns[:3]) == ["utterance", "frame", "logmel0"]
+    with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/f1_anger_0\.wav"):
+        read_own_features(target)  # a user's own table has rows, not frames
+
+
+def test_commands_tell_frames_from_rows(recordings, tmp_path, cli):
+    options = ["--corpora", recordings, "--results", tmp_path / "results"]
+    code, out, err = cli("extract", "toy", "-f", "logmel26", *options)
+    assert code == 0, err
+    assert "48" in out
+    assert "26 log-mel bands in dB of each frame, one every 10 ms" in cli("features", "list")[1]
+    code, out, err = cli("grid", "toy", "-f", "logmel26", "-c", "knn", *options)
+    assert code == 1
+    assert "knn takes rows, and logmel26 gives frames" in err
+
+
+def test_interrupted_extraction_of_frames_goes_on_and_a_recording_too_short_is_a_failure(
+    recordings, workspace, write_wav
+):
+    write_wav(recordings.parent / "toy" / "f1_anger_0.wav", duration_s=0.03)
+    first = api.extract_features("toy", "logmel26", workspace(recordings))
+    assert [(f.utterance, f.reason) for f in first.failed] == [
+        ("toy/f1_anger_0.wav", "too short: 30 ms, logmel26 needs 32 ms")
+    ]
+    write_wav(recordings.parent / "toy" / "f1_anger_0.wav", duration_s=0.3)
+    second = api.extract_features("toy", "logmel26", workspace(recordings))
+    assert (second.done[0].computed, second.done[0].stored) == ({"logmel26": 1}, {"logmel26": 47})
+    assert not second.failed
+
+
+WRONG = {
+    "a row": (lambda mono: np.zeros(2, np.float32), r"fake failed: frames of shape \(2,\)"),
+    "too wide": (lambda mono: np.zeros((5, 3), np.float32), r"fake failed: frames of shape \(5, 3\), 2 names for 2"),
+    "none": (lambda mono: np.zeros((0, 2), np.float32), "no frames"),
+    "holes": (lambda mono: np.full((5, 2), np.nan, np.float32), "10 of 10 features are not finite"),
+}
+
+
+@pytest.mark.parametrize(("give", "reason"), WRONG.values(), ids=WRONG)
+def test_frames_of_a_wrong_shape_are_failures(recordings, workspace, fake_feature_set, monkeypatch, give, reason):
+    class Gives:
+        columns = ("one", "two")
+
+        def __call__(self, mono):
+            return give(mono)
+
+    wrong = dataclasses.replace(fake_feature_set, is_framewise=True, options={"hop_s": 0.01}, open=Gives)
+    monkeypatch.setitem(FEATURE_SETS, "fake", wrong)
+    failures = api.extract_features("toy", "fake", workspace(recordings)).failures
+    assert len(failures) == 48
+    assert failures["reason"].str.match(reason).all()
+
+
+def test_damaged_part_of_frames_is_extracted_again_with_the_same_numbers(recordings, workspace, tmp_path):
+    place = workspace(recordings)
+    before = api.load_features("toy", "logmel26", place)
+    folder = Store(tmp_path / "results").features(find_feature_set("logmel26").key, "toy")
+    (part,) = folder.glob("part-*.parquet")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    assert check_store(Store(tmp_path / "results")).damaged == {part: "its content is not what was written"}
+    with pytest.warns(UserWarning, match="is damaged; its rows are extracted again"):
+        after = api.load_features("toy", "logmel26", place)
+    pd.testing.assert_frame_equal(after, before)
+    assert not check_store(Store(tmp_path / "results")).damaged
+
+
+def test_upkeep_knows_frames(recordings, workspace, tmp_path):
+    api.extract_features("toy", "logmel26", workspace(recordings))
+    store, key = Store(tmp_path / "results"), find_feature_set("logmel26").key
+    assert len(map_features(store.features(key, "toy")).utterances) == 48
+    checked = check_store(store)
+    assert not checked.damaged
+    assert (checked.counts["parts of features"], checked.counts["mapped features"]) == (1, 1)
+    assert not find_litter(store).files
+    assert read_json(store.features(key, "set.json"))["is_framewise"] is True
+
+
+def test_record_with_an_unknown_input_is_refused_as_a_plugin(toy_classifier):
+    with pytest.raises(PluginError, match=r"input 'columns'\. Expected rows or frames"):
+        check_classifier(dataclasses.replace(toy_classifier, input="columns"))

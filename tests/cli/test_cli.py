@@ -1,0 +1,323 @@
+import json
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import serbench
+from serbench.cli import app
+from serbench.cli.show import ProgressLine, print_plain, print_table
+from serbench.report.formats import Entry, Table
+
+HEAVY = [
+    "numpy",
+    "pandas",
+    "sklearn",
+    "opensmile",
+    "librosa",
+    "pyarrow",
+    "scipy",
+    "soundfile",
+    "yaml",
+    "jinja2",
+    "matplotlib",
+]
+
+
+PROBE = """
+import sys
+from serbench.cli import main
+sys.argv = ["serbench", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as stop:
+    print(stop.code or 0, sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def probe(*arguments):
+    """Run `serbench ...` in a fresh interpreter and return stderr, ended by the exit code and every module imported."""
+    return subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True).stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["grid", "--help"], ["corpora", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    told = probe(*arguments)
+    assert told.startswith("0 [")
+    assert not [name for name in HEAVY if f"'{name}'" in told]
+
+
+def test_wrong_names_are_answered_without_heavy_imports():
+    told = probe("grid", "emodb", "-c", "svm")
+    assert told.startswith("serbench: Unknown classifier 'svm'. Did you mean 'svc'")
+    assert "\n1 [" in told
+    assert not [name for name in ("pandas", "sklearn", "opensmile", "pyarrow", "scipy") if f"'{name}'" in told]
+
+
+def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    common = ["--results", tmp_path / "results", "--corpora", path]
+    code, out, err = cli("extract", "toy", "--features", "mfcc", *common)
+    assert code == 0, err
+    assert "toy mfcc: 40 extracted, 0 already there, 0 failed" in out
+    code, out, err = cli("grid", "toy", "--features", "mfcc", "--classifier", "knn", *common)
+    assert code == 0, err
+    assert "1 cells, 10 jobs, 0 already there, 10 to do" in out
+    assert "grid: 10/10" in err
+    code, out, err = cli("report", "--results", tmp_path / "results")
+    assert code == 0, err
+    assert "Table 2. Unweighted average recall (UAR)" in out
+    assert (tmp_path / "results" / "report" / "scores.csv").is_file()
+    code, out, err = cli("report", "--plain", "--results", tmp_path / "results")
+    assert (code, len(out.splitlines())) == (0, 4)
+    assert out.splitlines()[3].startswith("mfcc\tknn\t")
+
+
+def test_dry_run_prints_cells_jobs_and_time(cli, make_corpus, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
+    code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", path)
+    assert code == 0, err
+    assert "toy mfcc knn (inner all): would run 10 of its 10 jobs" in out
+    assert "A dry run: 2 cells would run 20 of their 20 jobs" in out
+    assert "40 rows of features would be extracted first" in out
+    assert "Expected: about" in out
+
+
+def test_dry_run_of_refused_cells_never_says_that_something_is_stored(cli, make_corpus, tmp_path):
+    arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
+    code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", make_corpus())
+    assert code == 1
+    assert "toy mfcc knn (inner all): would be refused. toy: no utterances of fear, sadness" in out
+    assert "Use --task available or --emotions anger,happiness,neutral." in out
+    assert "2 of 2 cells would be refused" in err
+    assert "stored" not in out + err
+
+
+def test_failures_are_listed_and_turn_the_exit_status(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    (path.parent / "toy" / "f1_anger_0.wav").write_bytes(b"")
+    code, out, err = cli("extract", "toy", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
+    assert code == 1
+    assert "toy mfcc: 23 extracted, 0 already there, 1 failed" in out
+    assert "failed: toy/f1_anger_0.wav (mfcc): f1_anger_0.wav: an empty file" in err
+
+
+def test_one_unusable_corpus_does_not_stop_the_others(cli, make_corpus, tmp_path):
+    make_corpus(name="good")
+    path = make_corpus(name="bad", extra="  expect: {utterances: 99}\n")
+    code, out, err = cli("extract", "good", "bad", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
+    assert code == 1
+    assert "good mfcc: 24 extracted" in out
+    assert "bad: left out. bad.expect: 24 utterances. Expected 99 utterances" in err
+
+
+def test_errors_are_one_message_on_stderr_and_exit_1(cli, tmp_path):
+    (tmp_path / "bad.yaml").write_text("toy: {titel: x}\n")
+    code, out, err = cli("corpora", "list", "--corpora", tmp_path / "bad.yaml")
+    assert code == 1
+    assert out == ""
+    assert "bad.yaml: toy.titel (line 1): unknown key 'titel'. Did you mean 'title'?" in err
+    assert "Traceback" not in err
+
+
+def test_results_that_cannot_be_written_are_an_error(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    (tmp_path / "file").write_text("")
+    code, _, err = cli("extract", "toy", "--results", tmp_path / "file" / "results", "--corpora", path)
+    assert code == 1
+    assert "the results folder cannot be written" in err
+
+
+def test_warning_is_shown_as_a_message_without_its_place_in_the_code():
+    code = "import sys, warnings, serbench.cli as c; sys.argv = ['serbench', 'features', 'list']; "
+    code += "c.app = lambda: warnings.warn('slower than usual', RuntimeWarning); c.main()"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stderr == "serbench: slower than usual\n"
+
+
+def test_own_catalogue_of_the_working_directory_is_told_once(make_corpus, tmp_path):
+    path = make_corpus()
+    command = [sys.executable, "-c", "from serbench.cli import main; main()", "folds", "toy", "--emotions"]
+    command += ["anger,happiness,neutral", "--results", str(tmp_path / "results")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=path.parent)
+    assert told.stderr.count("the corpora.yaml of the working directory is used (toy)") == 1, told.stderr
+
+
+def test_wrong_usage_exits_2():
+    result = CliRunner().invoke(app, ["grid", "--no-such-option"])
+    assert result.exit_code == 2, result.output
+
+
+def test_corpora_list_tells_what_is_here_and_where_to_get_the_rest(cli, make_corpus):
+    code, out, err = cli("corpora", "list", "--corpora", make_corpus())
+    assert code == 0, err
+    here, elsewhere = out.split("Not on this disk:")
+    assert "toy" in here
+    assert "Get it: https://sail.usc.edu/iemocap/ (signed release form)" in elsewhere
+    assert "[names not verified]" in elsewhere
+
+
+def test_corpora_check_reports_and_fails_for_what_is_not_sound(cli, make_corpus):
+    path = make_corpus()
+    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
+    assert code == 0
+    assert "toy: sound" in out
+    (path.parent / "toy" / "f1_anger_0.wav").write_text("version https://git-lfs.github.com/spec/v1")
+    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
+    assert code == 1
+    assert "toy: not sound" in out
+    assert "error: f1_anger_0.wav: a git-lfs pointer" in out
+
+
+def test_corpora_stats_print_table_1(cli, make_corpus, tmp_path):
+    code, out, err = cli("corpora", "stats", "toy", "--corpora", make_corpus(), "--results", tmp_path / "results")
+    assert code == 0, err
+    assert "Table 1. Data statistics" in out
+    assert "4 (2 f, 2 m)" in out
+
+
+def test_corpora_schema_is_json(cli):
+    code, out, _ = cli("corpora", "schema")
+    assert code == 0
+    assert json.loads(out)["$defs"]["Corpus"]
+
+
+def test_folds_are_csv_on_stdout_or_in_a_file(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    arguments = ["folds", "toy", "--emotions", "anger,neutral", "--corpora", path, "--results", tmp_path / "results"]
+    code, out, err = cli(*arguments, "--output", tmp_path / "folds.csv")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / "folds.csv")
+    assert len(table) == 16
+    assert set(table["fold"]) == {"f1", "f2", "m1", "m2"}
+    assert table.set_index("fold")["tuning_folds"]["f1"].iloc[0] == "f2 m1 m2"
+    code, out, _ = cli(*arguments)
+    assert out == (tmp_path / "folds.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_features_are_exported_as_one_file(cli, make_corpus, tmp_path, name):
+    path = make_corpus()
+    arguments = ["features", "export", "mfcc", tmp_path / name, "--corpus", "toy", "--corpora", path]
+    code, out, err = cli(*arguments, "--results", tmp_path / "results")
+    assert code == 0, err
+    table = pd.read_csv(tmp_path / name) if name.endswith("csv") else pd.read_parquet(tmp_path / name)
+    assert table.shape == (24, 157)
+    assert table["utterance"][0] == "toy/f1_anger_0.wav"
+
+
+def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = [f"corpus{i:02d}" for i in range(15)]
+    rows = ((Entry("IS09"), Entry("svc"), *(Entry("0.500") for _ in columns)),)
+    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, ("note",), 2))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(column in out for column in columns)
+    assert out.count("features") == 3
+
+
+TABLE_2 = Table(
+    "table2-uar",
+    "Table 2",
+    ("features", "classifier", "toy"),
+    (
+        (Entry("IS09"), Entry("svc"), Entry("0.500", True, "[.40, .60]", "best")),
+        (Entry("IS09"), Entry("rf\tx"), Entry("0.480", False, "[.35, .60] ≈", "tie")),
+        (Entry("IS09"), Entry("knn"), Entry("0.300", False, "[.20, .40]", "worse")),
+    ),
+    ("≈ cannot be told apart",),
+    2,
+)
+
+
+@pytest.mark.parametrize("width", range(60, 100))
+def test_nothing_of_a_table_is_cut_in_any_terminal(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ("emodb", "nemo", "ravdess")
+    rows = tuple(
+        (Entry("own"), Entry(name), *(Entry("0.768", False, "[.70, .84] ≈") for _ in columns))
+        for name in ("svc", "wav2vec2-large†")
+    )
+    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, (), 2))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    assert out.count("0.768 [.70, .84] ≈") == 6
+
+
+def test_marks_and_intervals_are_shown_and_on_a_terminal_in_colour(capsys, monkeypatch):
+    print_table(TABLE_2)
+    plain = capsys.readouterr().out
+    assert "0.480 [.35, .60] ≈" in plain
+    assert "\x1b" not in plain
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_table(TABLE_2)
+    coloured = capsys.readouterr().out
+    assert re.search(r"\x1b\[1;32m *0.500", coloured)
+    assert re.search(r"\x1b\[32m *0.480", coloured)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_plain_table_is_parted_by_tabs_for_other_programs(capsys):
+    print_plain(TABLE_2)
+    assert capsys.readouterr().out.splitlines() == [
+        "# Table 2",
+        "features\tclassifier\ttoy",
+        "IS09\tsvc\t0.500 [.40, .60]",
+        "IS09\trf x\t0.480 [.35, .60] ≈",
+        "IS09\tknn\t0.300 [.20, .40]",
+    ]
+
+
+def test_progress_off_a_terminal_is_plain_lines(capsys):
+    progress = ProgressLine()
+    for i in range(1, 101):
+        progress("extract toy", i, 100, i / 100)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("extract toy: 100/100,")
+    assert "\r" not in err
+
+
+def test_version_is_told(cli):
+    code, out, err = cli("--version")
+    assert code == 0
+    assert out == f"serbench {serbench.__version__}\n"
+
+
+def test_messages_cannot_steer_the_terminal(capsys):
+    from serbench.cli.show import say
+
+    say("name\x1b[31m.wav\nnext line")
+    assert capsys.readouterr().err == "name\\x1b[31m.wav\nnext line\n"
+
+
+STEERING = "\x1b[2J\r\x07\x9b\u202e"
+
+
+def test_names_on_disk_cannot_steer_the_terminal(cli, make_corpus, write_wav, tmp_path):
+    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=2)
+    root = path.parent / "toy"
+    for speaker in ("f1", "m1"):  # copies across speakers are named on stdout, what cannot be read on stderr
+        write_wav(root / f"{STEERING}{speaker}_anger_7.wav", seed=77)
+    (root / f"{STEERING}f1_anger_8.wav").write_bytes(b"")
+    given = ["--corpora", path, "--results", tmp_path / "results"]
+    code, out, err = cli("extract", "toy", "-f", "mfcc", *given)
+    assert code == 1, err
+    assert "\\x1b[2J\\r\\x07\\x9b\\u202em1_anger_7.wav takes no part" in out
+    assert "\\x1b[2J\\r\\x07\\x9b\\u202ef1_anger_8.wav" in err
+    assert not set(STEERING) & set(out + err) - set("[2J")
+
+
+def test_names_in_tables_cannot_steer_the_terminal(capsys):
+    name = f"a{STEERING}"
+    print_table(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
+    print_plain(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
+    assert not set(STEERING) & set(capsys.readouterr().out) - set("[2J")

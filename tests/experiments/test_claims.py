@@ -1,0 +1,258 @@
+"""Verdicts on made-up numbers: a book whose values and intervals are given, without cells."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serbench.experiments import Claim, Trial
+from serbench.experiments.claims import Contrast, Judgement, Measured, judge
+from serbench.scores.statistics import Interval
+
+CORPORA = ["emodb", "emovo", "iemocap", "masc", "savee"]
+
+
+class GivenBook:
+    """Values by (corpus, features, classifier); what is further than `reach` from a bound has a p of 0.01."""
+
+    def __init__(self, values, *, reach=0.05, missing=None, chance=0.2):
+        self.values, self.reach, self.missing, self.chance = values, reach, missing or {}, chance
+        self.compared = []
+
+    def select(self, where, metric):
+        found = []
+        for (corpus, features, classifier), value in self.values.items():
+            cell = {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
+            if all(cell.get(name) in values for name, values in where.items()):
+                interval = Interval(value - self.reach, value + self.reach, 8)
+                found.append(Measured(cell, metric, value, interval, self.chance))
+        return found
+
+    def lacking(self, where):
+        return [why for corpus, why in self.missing.items() if corpus in where.get("corpus", ())]
+
+    def contrasts(self, pairs, bounds):
+        self.compared.append(len(pairs))
+        return [self.contrast(a, b, of) for (a, b), of in zip(pairs, bounds, strict=True)]
+
+    def contrast(self, a, b, bounds):
+        gap = a.value - b.value if b else a.value
+        tests = tuple((1 if gap > bound else -1, 0.01 if abs(gap - bound) > self.reach else 0.4) for bound in bounds)
+        return Contrast(a, b, gap, Interval(gap - self.reach, gap + self.reach, 8), tests)
+
+
+def claim(**test):
+    return Claim(name="a claim", says="A sentence.", source="here", test=Trial(**test))
+
+
+def best_on(n):
+    return claim(kind="best", this={"features": "IS09", "classifier": "svc"}, each={"corpus": CORPORA}, least=n)
+
+
+def table(gaps):
+    """Two rows per corpus: svc on IS09, and a rival that lies `gap` below it."""
+    values = {}
+    for corpus, gap in gaps.items():
+        values[corpus, "IS09", "svc"] = 0.6
+        values[corpus, "mfcc", "svc"] = 0.6 - gap
+    return values
+
+
+def verdict_of(gaps, n, **book):
+    missing = {corpus: "no such folder" for corpus in CORPORA if corpus not in gaps}
+    return judge(best_on(n), GivenBook(table(gaps), missing=missing, **book), metric="war")
+
+
+def test_best_of_four_of_five_is_supported_once_four_hold_though_one_is_missing():
+    judgement = verdict_of(dict.fromkeys(CORPORA[:4], 0.1), 4)
+    assert judgement.verdict == "supported"
+    assert "savee: no value, no such folder" in judgement.why
+
+
+def test_best_of_four_of_five_is_contradicted_once_two_fail_though_three_are_missing():
+    assert verdict_of({"emodb": -0.1, "emovo": -0.1}, 4).verdict == "contradicted"
+
+
+def test_one_corpus_alone_can_neither_support_nor_contradict_four_of_five():
+    assert verdict_of({"emodb": 0.1}, 4).verdict == "cannot tell"
+    assert verdict_of({"emodb": -0.1}, 4).verdict == "cannot tell"
+
+
+def test_a_corpus_where_the_interval_includes_both_fails_no_more_than_it_holds():
+    judgement = verdict_of(dict.fromkeys(CORPORA, -0.04), 4)
+    assert judgement.verdict == "cannot tell"
+    assert judgement.count("undecided") == 5
+
+
+def test_words_have_both_values_the_difference_and_its_interval():
+    judgement = verdict_of({"emodb": 0.1}, 4)
+    assert "emodb: IS09 0.600, mfcc 0.500: +0.100 [+0.050, +0.150], p 0.01 (holds)" in judgement.why
+    assert judgement.why.startswith("must hold on at least 4 of 5, holds on 1: ")
+
+
+def test_the_best_is_tested_in_the_family_of_all_pairs_as_in_table_2():
+    values = {("emodb", f, c): 0.5 for f, c in itertools.product(("IS09", "mfcc"), ("svc", "rf", "knn"))}
+    book = GivenBook(values)
+    judge(best_on(4), book, metric="war")
+    assert book.compared == [15]  # pairs of six cells
+
+
+def test_one_of_many_columns_needs_more_evidence_than_all_of_them():
+    """With n of m columns any of m - n + 1 may be the one that holds: the level is shared between them."""
+    book = GivenBook(table(dict.fromkeys(CORPORA, 0.1)))
+    assert judge(best_on(5), book, metric="war").verdict == "supported"  # p of 0.01 at the level 0.05
+    assert judge(best_on(4), book, metric="war").verdict == "supported"  # 0.025
+    assert judge(best_on(1), book, metric="war").verdict == "supported"  # 0.01
+    above = claim(
+        kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}], each={"corpus": [*CORPORA, "x"]}
+    )
+    few = Claim(**{**above.model_dump(), "test": Trial(**{**above.test.model_dump(exclude_unset=True), "least": 1})})
+    assert judge(few, book, metric="war").verdict == "cannot tell"  # 0.0083
+
+
+def test_the_best_of_a_column_must_be_above_every_other_and_the_nearest_is_named():
+    values = {("emodb", "IS09", "svc"): 0.7, ("emodb", "IS09", "rf"): 0.68, ("emodb", "IS09", "knn"): 0.4}
+    (ruling, *_) = judge(best_on(4), GivenBook(values), metric="war").rulings
+    assert (ruling.state, ruling.column) == ("undecided", "emodb")
+    assert ruling.words.startswith("svc 0.700, rf 0.680: +0.020")
+
+
+def test_a_row_that_a_cell_is_missing_beside_is_not_called_the_best():
+    book = GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"})
+    (ruling, *_) = judge(best_on(4), book, metric="war").rulings
+    assert ruling.state == "undecided"
+    assert "others have no value: rf failed" in ruling.words
+
+
+@pytest.mark.parametrize(
+    ("kind", "gap", "verdict"),
+    [
+        ("above", 0.1, "supported"),
+        ("above", -0.1, "contradicted"),
+        ("above", 0.04, "cannot tell"),
+        ("below", -0.1, "supported"),
+        ("below", 0.1, "contradicted"),
+        ("below", -0.04, "cannot tell"),
+    ],
+)
+def test_above_and_below_go_by_the_interval_of_the_difference(kind, gap, verdict):
+    test = claim(kind=kind, this={"features": "IS09"}, than=[{"features": "mfcc"}], where={"corpus": "emodb"})
+    assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(0.0, "supported"), (0.04, "cannot tell"), (0.2, "contradicted")])
+def test_similar_needs_the_whole_interval_within_the_margin(gap, verdict):
+    than = [{"features": "mfcc"}]
+    test = claim(kind="similar", margin=0.06, this={"features": "IS09"}, than=than, where={"corpus": "emodb"})
+    assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"), [(0.3, "supported"), (0.0, "supported"), (-0.04, "cannot tell"), (-0.2, "contradicted")]
+)
+def test_not_below_is_supported_by_what_is_better_and_fails_beyond_the_margin(gap, verdict):
+    than = [{"features": "mfcc"}]
+    test = claim(kind="not_below", margin=0.06, this={"features": "IS09"}, than=than, where={"corpus": "emodb"})
+    assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
+
+
+@pytest.mark.parametrize("lost", ["IS09", "mfcc"])
+def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
+    class Holed(GivenBook):
+        def lacking(self, where):
+            return [f"{lost}: deleted"] if lost in where.get("features", (lost,)) else []
+
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}], where={"corpus": "emodb"})
+    judgement = judge(test, Holed(table({"emodb": 0.1})), metric="uar")
+    assert judgement.verdict == "cannot tell"
+    assert f"others have no value: {lost}: deleted" in judgement.why
+
+
+def test_a_cell_that_nothing_stands_against_keeps_the_others_from_holding():
+    values = {**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    judgement = judge(test, GivenBook(values), metric="uar")
+    assert judgement.verdict == "cannot tell"
+    assert "emovo IS09 svc: nothing to hold it against" in judgement.why
+
+
+def test_train_is_not_told_beside_the_corpus_that_it_is():
+    values = {("emodb", "IS09", "svc"): 0.7, ("emovo", "IS09", "svc"): 0.5}
+    test = claim(kind="above", this={"corpus": "emodb"}, than=[{"corpus": "emovo"}], ignoring=["train"])
+    assert "emodb 0.700, emovo 0.500: +0.200" in judge(test, GivenBook(values), metric="uar").why
+
+
+@pytest.mark.parametrize(
+    ("side", "chance", "verdict"),
+    [
+        ("above", 0.2, "supported"),
+        ("above", 0.58, "cannot tell"),
+        ("above", 0.9, "contradicted"),
+        ("below", 0.9, "supported"),
+        ("below", 0.2, "contradicted"),
+        ("above", None, "cannot tell"),
+    ],
+)
+def test_chance_is_a_side_that_the_whole_interval_lies_on(side, chance, verdict):
+    test = claim(kind="chance", side=side, this={"corpus": "emodb", "features": "IS09"})
+    assert judge(test, GivenBook(table({"emodb": 0.1}), chance=chance), metric="uar").verdict == verdict
+
+
+def test_at_chance_needs_the_whole_interval_within_the_margin():
+    test = claim(kind="chance", side="at", margin=0.06, this={"corpus": "emodb", "features": "IS09"})
+    for chance, verdict in ((0.6, "supported"), (0.64, "cannot tell"), (0.2, "contradicted")):
+        assert judge(test, GivenBook(table({"emodb": 0.1}), chance=chance), metric="uar").verdict == verdict
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(0.5, "supported"), (0.6, "cannot tell"), (0.7, "contradicted")])
+def test_at_least_needs_the_whole_interval_above_the_value(value, verdict):
+    test = claim(kind="at_least", value=value, this={"corpus": "emodb", "features": "IS09"})
+    judgement = judge(test, GivenBook(table({"emodb": 0.1})), metric="uar")
+    assert judgement.verdict == verdict
+    assert f"0.600 [0.550, 0.650] against {value:g}" in judgement.why
+
+
+def test_cells_are_held_against_those_that_agree_in_all_else():
+    values = {
+        (c, f, "svc"): v
+        for (c, f), v in zip(itertools.product(CORPORA[:2], ("IS09", "mfcc")), (9, 8, 1, 0), strict=True)
+    }
+    book = GivenBook(values)
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    assert judge(test, book, metric="uar").verdict == "supported"
+    assert book.compared == [2]
+
+
+def test_what_needs_a_network_is_listed_and_not_judged():
+    listed = Claim(name="a claim", says="A sentence.", source="here", needs="neural network")
+    assert judge(listed, GivenBook({}), metric="uar") == Judgement("not tested here")
+
+
+def test_a_claim_without_a_cell_cannot_be_told():
+    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    judgement = judge(test, GivenBook({}), metric="uar")
+    assert (judgement.verdict, judgement.why) == ("cannot tell", "no value, not run")
+
+
+gaps = st.dictionaries(st.sampled_from(CORPORA), st.sampled_from([-0.1, -0.01, 0.01, 0.1]))
+
+
+@given(gaps, st.integers(1, 5))
+def test_no_verdict_could_turn_whatever_the_missing_corpora_would_say(found, n):
+    verdict = verdict_of(found, n).verdict if found else "cannot tell"
+    open_ = [corpus for corpus in CORPORA if abs(found.get(corpus, 0.0)) < 0.05]
+    could_be = {verdict_of({**found, **dict.fromkeys(open_, gap)}, n).verdict for gap in (-0.1, 0.1)}
+    assert (verdict == "cannot tell") == (could_be == {"supported", "contradicted"})
+    assert verdict in {*could_be, "cannot tell"}
+
+
+@given(st.floats(-0.5, 0.5).filter(lambda gap: abs(abs(gap) - 0.05) > 1e-6))
+def test_above_is_below_with_the_sides_changed(gap):
+    book = GivenBook(table({"emodb": gap}))
+    sides = {"features": "IS09"}, {"features": "mfcc"}
+    verdicts = [
+        judge(claim(kind=kind, this=this, than=[than], where={"corpus": "emodb"}), book, metric="uar").verdict
+        for kind, this, than in (("above", *sides), ("below", *reversed(sides)))
+    ]
+    assert verdicts[0] == verdicts[1]

@@ -1,0 +1,641 @@
+"""Descriptions of experiments, and what runs of them leave in the results folder and in the report."""
+
+import dataclasses
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import WRITERS
+
+import serbench.api.experiments as experiments_api
+from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
+from serbench.corpora.catalogue import load_catalogue
+from serbench.corpora.tasks import find_task
+from serbench.errors import ConfigError, CorpusError, UnknownNameError
+from serbench.experiments import built_in_names, check_names, find_experiment, read_experiment
+from serbench.experiments.record import CELL_COLUMNS, Grid
+from serbench.grid.cells import Cell
+from serbench.protocols.evaluation import Draw
+from serbench.report.cellbook import CellBook, Recorded
+from serbench.report.experiments import claim_table, experiment_tables, judgements
+from serbench.report.tables import bracketed
+from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.scores import unit_stack
+from serbench.scores.statistics import Interval, against_best
+from serbench.store.files import read_json, write_json
+
+TEXT = """\
+title: Two toy corpora
+citation: Nobody, 2020.
+about: Nothing that anybody printed.
+corpora: [toy, far, gone]
+metric: uar
+grids:
+  - {features: mfcc, classifiers: [knn, dummy], emotions: 'anger,happiness,neutral'}
+  - {features: mfcc, classifiers: dummy, emotions: 'anger,happiness,neutral', corpora: [far]}
+values:
+  - {row: k-NN, column: toy, paper: 0.5, where: {corpus: toy, classifier: knn}, note: another toy.}
+  - {row: k-NN, column: gone, paper: 0.25, where: {corpus: gone, classifier: knn}}
+  - {row: k-NN, column: joy in toy, paper: 1, metric: recall happiness, where: {corpus: toy, classifier: knn}}
+  - {row: LSTM, column: toy, paper: 0.9, needs: neural network}
+claims:
+  - name: knn is best
+    says: k-NN gave the best performance.
+    source: Section 1
+    test: {kind: best, this: {classifier: knn}, each: {corpus: [toy, far, gone]}, least: 2}
+  - name: LSTM is better
+    says: The LSTM is better.
+    source: Section 2
+    needs: neural network
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, make_corpus, write_wav):
+    """Write the experiment above and two of its three corpora."""
+    for name in ("toy", "far"):
+        path = make_corpus(name=name)
+    for seed, wav in enumerate(sorted((tmp_path / "far").glob("*.wav"))):
+        write_wav(wav, seed=1000 + seed)
+    path.write_text(path.read_text() + path.read_text().partition("far:")[0].replace("toy", "gone"))
+    file = tmp_path / "mine.yaml"
+    file.write_text(TEXT)
+    return file, path
+
+
+def faults_of(text):
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(text, "mine")
+    return str(caught.value)
+
+
+def test_every_experiment_names_what_there_is():
+    names = built_in_names()
+    assert names == ["acted-cross", "goel2020-table2", "neumann2018", "schiavone2022", "schrama2021-baseline"]
+    assert list(list_experiments()) == names
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_names_in_an_experiment_are_known(name):
+    check_names(find_experiment(name), load_catalogue())
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_every_selection_can_be_met_by_a_grid_of_its_experiment(name):
+    experiment = find_experiment(name).experiment
+    offered = {
+        "protocol": {grid.protocol for grid in experiment.grids},
+        "corpus": set(experiment.corpora),
+        "features": {f for grid in experiment.grids for f in grid.features},
+        "classifier": {c for grid in experiment.grids for c in grid.classifiers},
+        "scaling": {grid.scaling for grid in experiment.grids},
+    }
+    selections = [value.where for value in experiment.values]
+    for test in (claim.test for claim in experiment.claims if claim.test):
+        selections += [test.where, test.this, test.each, *test.than]
+    for where in selections:
+        for column, values in where.items():
+            assert set(values) <= offered.get(column, set(values)), (column, values)
+
+
+def test_columns_of_selections_are_the_fields_of_a_cell():
+    fields = {field.name for field in dataclasses.fields(Cell)}
+    assert fields <= set(CELL_COLUMNS)
+    assert set(CELL_COLUMNS) - fields <= {"options"}
+
+
+def test_fields_of_a_grid_are_those_of_a_request():
+    known = {field.name for field in dataclasses.fields(GridRequest)} - {"space"}
+    of_grid = set(Grid.model_fields) - {"corpora"}
+    assert known <= of_grid
+    assert of_grid - known <= {"target", "partition", "segment", "k", "weight"}
+
+
+def test_all_faults_of_a_file_come_at_once_with_their_places():
+    text = TEXT.replace("citation:", "citaton:").replace("paper: 0.5", "paper: half").replace("kind: best", "kind: top")
+    told = faults_of(text)
+    assert told.startswith("4 faults:")
+    assert "mine.yaml: citaton (line 2): unknown key 'citaton'. Did you mean 'citation'?" in told
+    assert "mine.yaml: values.0.paper (line 10): 'half'." in told
+    assert "mine.yaml: claims.0.test.kind (line 18): 'top'." in told
+
+
+def test_a_key_given_twice_is_a_fault():
+    assert "the key 'title' a second time" in faults_of(TEXT + "title: again\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "where: {corpus: toy, classifier: knn}, note",
+            "where: {corpsu: toy}, note",
+            "'corpsu' is no column of the scores",
+        ),
+        (", where: {corpus: gone, classifier: knn}}", "}", "without a cell of ours"),
+        ("kind: best,", "kind: above,", "'above' needs than"),
+        ("kind: best,", "kind: best, margin: 1,", "'best' takes no margin"),
+        ("least: 2", "least: 4", "at least 4 of 3"),
+        ("    needs: neural network\n", "", "give `test`, or say what it `needs`"),
+        ("paper: 0.5", "paper: nan", "finite"),
+        ("name: LSTM is better", "name: knn is best", "two claims are named 'knn is best'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(old, new, told):
+    assert told in faults_of(TEXT.replace(old, new))
+
+
+def test_unknown_names_are_told_all_at_once():
+    text = TEXT.replace("features: mfcc, classifiers: dummy", "features: mfc, classifiers: dumy").replace("uar", "uaar")
+    with pytest.raises(ConfigError) as caught:
+        check_names(read_experiment(text, "mine"), load_catalogue())
+    told = str(caught.value)
+    for name in ("Unknown corpus 'toy'", "Unknown feature set 'mfc'", "Unknown classifier 'dumy'", "metric 'uaar'"):
+        assert name in told
+
+
+def test_an_unknown_experiment_is_told_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'goel2020-table2'"):
+        find_experiment("goel2020-table")
+
+
+def test_a_run_goes_from_the_file_to_the_verdicts(experiment, workspace):
+    file, corpora = experiment
+    place = workspace(corpora)
+    result = run_experiment(str(file), place)
+    assert (result.present, list(result.absent), result.skipped) == (("toy", "far"), ["gone"], {})
+    assert result.absent["gone"] == "not on this disk: no such folder"
+    values, claims = result.tables
+    scores = result.report.scores.query("corpus == 'toy' and classifier == 'knn' and rule == 'nested'")
+    (ours,) = scores[scores["metric"] == "uar"].itertuples()
+    shown = [entry.text for entry in values.rows[0]]
+    assert shown == ["k-NN", "toy", "0.500", f"{ours.value:.3f}", f"{ours.value - 0.5:+.3f}"]
+    assert values.rows[0][3].aside == bracketed(Interval(ours.low, ours.high, 4))
+    recall = result.report.long["recall-long"].query(
+        "corpus == 'toy' and classifier == 'knn' and rule == 'nested' and emotion == 'happiness'"
+    )
+    assert values.rows[2][3].text == f"{recall['recall'].item():.3f}"
+    assert [entry.text for entry in values.rows[1][3:]] == ["–", "–"]
+    assert any(note.startswith("– k-NN, gone: gone: not on this disk: no such folder.") for note in values.notes)
+    assert "– LSTM, toy: needs a neural network." in values.notes
+    assert [row[0].text for row in claims.rows] == ["knn is best", "LSTM is better"]
+    assert claims.rows[1][1].text == "not tested here"
+
+
+def test_tables_of_experiments_are_in_every_format(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    run_experiment(str(file), workspace(corpora))
+    folder = tmp_path / "results" / "report"
+    for stem in ("experiment", "claims"):
+        assert "k-NN" in (folder / f"{stem}.md").read_text() + (folder / "claims.md").read_text()
+        assert (folder / f"{stem}.csv").is_file()
+        assert r"\toprule" in (folder / f"{stem}.tex").read_text()
+    long = pd.read_csv(folder / "claims-long.csv")
+    assert list(long["claim"]) == ["knn is best", "LSTM is better"]
+    for name in ("report.md", "index.html"):
+        assert "Claims: mine" in (folder / name).read_text()
+
+
+def test_a_report_without_experiments_removes_the_tables_of_an_earlier_one(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    place = workspace(corpora)
+    run_experiment(str(file), place)
+    (tmp_path / "results" / "experiments" / "mine.json").unlink()
+    make_report(place)
+    folder = tmp_path / "results" / "report"
+    assert not [path for path in folder.iterdir() if path.stem in ("experiment", "claims", "claims-long")]
+
+
+def test_cells_of_other_grids_stand_beside_no_value_of_a_paper(experiment, workspace):
+    file, corpora = experiment
+    place = workspace(corpora)
+    run_grid(["toy"], GridRequest("mfcc", "knn", emotions="anger,happiness,neutral", seeds=(7,)), place)
+    values, _ = run_experiment(str(file), place).tables
+    assert values.rows[0][3].text != "–"
+
+
+def test_a_changed_description_is_told_and_the_recorded_one_is_kept(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    place = workspace(corpora)
+    first = run_experiment(str(file), place)
+    file.write_text(TEXT.replace("paper: 0.5", "paper: 0.75"))
+    assert "0.500" in [row[2].text for row in _values(make_report(place)).rows]
+    second = run_experiment(str(file), place)
+    assert (first.earlier, second.earlier) == ("", first.described.digest)
+    assert "0.750" in [row[2].text for row in _values(second.report).rows]
+    record = read_json(tmp_path / "results" / "experiments" / "mine.json")
+    assert (record["digest"], record["text"]) == (second.described.digest, file.read_text())
+    assert str(tmp_path) not in json.dumps(record["cells"])
+
+
+def test_a_record_that_cannot_be_used_is_told_and_stops_no_report(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    place = workspace(corpora)
+    run_experiment(str(file), place)
+    path = tmp_path / "results" / "experiments" / "mine.json"
+    write_json(path, {**read_json(path), "text": TEXT.replace("kind: best", "kind: top")})
+    with pytest.warns(UserWarning, match=r"mine\.json: the record of an experiment cannot be used"):
+        assert not make_report(place).of("claims")
+    path.write_text("{}")
+    with pytest.warns(UserWarning, match="left out; run it again"):
+        assert not make_report(place).of("claims")
+
+
+def test_a_newer_description_that_comes_with_serbench_is_told_in_the_report(book):
+    assert "run it again" not in book.recorded.note
+    changed = dataclasses.replace(book.recorded, is_changed=True)
+    assert "serbench brings another description under this name now, run it again" in changed.note
+
+
+def _values(report):
+    (table,) = report.of("experiment")
+    return table
+
+
+def test_grids_across_corpora_are_left_out_where_there_is_one(experiment, workspace):
+    file, corpora = experiment
+    text = TEXT.replace(
+        "  - {features: mfcc, classifiers: dummy", "  - {protocol: cross, features: mfcc, classifiers: dummy"
+    )
+    file.write_text(text)
+    result = run_experiment(str(file), workspace(corpora))
+    (reason,) = result.skipped.values()
+    assert reason == "needs 2 corpora, here: far"
+
+
+ACROSS = """\
+title: Across two toys
+citation: Nobody, 2020.
+about: Two corpora of noise within and across each other; a margin of 1 takes every interval, if there is one.
+corpora: [toy, far]
+grids:
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral'}
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral', protocol: cross}
+  - {features: mfcc, classifiers: knn, emotions: 'anger,happiness,neutral', protocol: adapt, k: [6]}
+claims:
+  - name: crossing costs nothing
+    says: A guess is as good as a guess.
+    source: asked here
+    test: {kind: similar, margin: 1, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
+           each: {corpus: [toy, far]}}
+  - name: adapting neither
+    says: A few utterances change no guess.
+    source: asked here
+    test: {kind: similar, margin: 1, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
+           each: {corpus: [toy, far]}}
+  - name: all is chance
+    says: A guess is at chance.
+    source: asked here
+    test: {kind: chance, side: at, margin: 1, each: {corpus: [toy, far]}, this: {protocol: within}}
+"""
+
+
+def test_claims_across_corpora_meet_the_cells_that_the_protocols_make(experiment, workspace):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    result = run_experiment(str(file), workspace(corpora))
+    (claims,) = result.tables
+    # Four speakers can tell nothing by a test, and each corpus is named with its numbers.
+    assert [[entry.text for entry in row[1:]] for row in claims.rows] == [["cannot tell", "0", "0", "2"]] * 3
+    for line in claims.notes[2:5]:
+        assert re.search(r"toy: .*p 0\.1.* \(undecided\); far: .*p 0\.1.* \(undecided\)", line), line
+
+
+def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experiment, workspace, monkeypatch):
+    file, corpora = experiment
+    file.write_text(ACROSS)
+    place = workspace(corpora)
+    run, done = experiments_api.run_planned_grid, []
+
+    def stop_at_the_second(planned):
+        if done:
+            raise KeyboardInterrupt
+        done.append(planned)
+        return run(planned)
+
+    monkeypatch.setattr(experiments_api, "run_planned_grid", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(str(file), place)
+    long = make_report(place).long["claims-long"].set_index("claim")
+    assert "p 0.12" in long["why"]["all is chance"]
+    assert "toy mfcc knn: its cell is not in the results folder; run it again" in long["why"]["crossing costs nothing"]
+    assert "the run was stopped before this grid; run it again" in long["why"]["adapting neither"]
+    monkeypatch.undo()
+    whole = run_experiment(str(file), place).report.long["claims-long"]["why"]
+    assert not whole.str.contains("run it again").any()
+
+
+TEARS = st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(["", ":", "- ", "{", "\n", "x", "'"]))
+
+
+@given(st.lists(TEARS, max_size=4))
+def test_a_torn_description_is_refused_with_faults_or_read(tears):
+    text = TEXT
+    for place, put in tears:
+        text = text[:place] + put + text[place + 3 :]
+    faults = []
+    try:
+        read_experiment(text, "mine")
+    except ConfigError as error:
+        faults = [fault for fault in error.faults if not fault.where.startswith("mine.yaml")]
+    assert not faults
+
+
+def test_an_experiment_without_any_corpus_is_an_error_that_names_them(experiment, workspace, tmp_path):
+    file, corpora = experiment
+    corpora.write_text(re.sub(r"root: (toy|far)", r"root: no-\1", corpora.read_text()))
+    with pytest.raises(CorpusError, match="3 faults"):
+        run_experiment(str(file), workspace(corpora))
+
+
+def test_some_corpora_can_be_asked_for(experiment, workspace):
+    file, corpora = experiment
+    result = run_experiment(str(file), workspace(corpora), "far")
+    assert (result.present, result.absent["toy"]) == (("far",), "not asked for")
+    with pytest.raises(UnknownNameError, match="Unknown corpus of mine 'emodb'"):
+        run_experiment(str(file), workspace(corpora), "emodb")
+
+
+def test_run_prints_tables_within_80_columns_and_ends_well_with_corpora_missing(cli, experiment, tmp_path):
+    file, corpora = experiment
+    options = ["--results", tmp_path / "results", "--corpora", corpora, "--jobs", 2]
+    code, out, err = cli("run", file, "--dry-run", *options)
+    assert code == 0, err
+    assert "toy mfcc knn" in out
+    assert not (tmp_path / "results" / "experiments").exists()
+    code, out, err = cli("run", file, *options)
+    assert code == 0, err
+    assert "Paper and ours: mine" in out
+    assert "cannot tell" in out
+    assert "1 of 3 corpora of mine took no part:" in err
+    assert "gone: not on this disk: no such folder; get it: CC0-1.0" in err
+    assert max(len(line) for line in out.splitlines() if not line.startswith("Open ")) <= 80
+    code, out, err = cli("report", "--results", tmp_path / "results")
+    assert (code, "Claims: mine" in out) == (0, True), err
+    code, out, err = cli("store", "check", "--results", tmp_path / "results")
+    assert (code, "1 experiments" in out) == (0, True), err
+
+
+@pytest.mark.parametrize("names", ["emodb,emovo", "emodb"])
+def test_names_of_corpora_are_no_catalogue_file(cli, experiment, names):
+    code, _, err = cli("run", experiment[0], "--corpora", names)
+    assert code == 2, err
+    assert "takes a catalogue file" in err
+
+
+def test_experiments_can_be_listed_and_shown(cli):
+    code, out, err = cli("experiments", "list")
+    assert code == 0, err
+    assert "goel2020-table2: " in out
+    code, out, err = cli("experiments", "show", "goel2020-table2")
+    assert code == 0, err
+    assert "svc with IS09 is best" in out
+    assert out.rstrip().endswith(find_experiment("goel2020-table2").digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["goel2020-table2", "neumann2018", "schiavone2022", "schrama2021-baseline"])
+def test_synthetic_trees_go_through_the_experiments_of_papers_to_the_tables(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    described = find_experiment(name)
+    for corpus in described.experiment.corpora:
+        longer = {"duration_s": 1.2} if name == "schiavone2022" else {}  # than its pieces of 1 s
+        WRITERS[corpus](tmp_path / corpus, **longer)
+    result = run_experiment(name, Workspace(results=tmp_path / "results", partial=True, jobs=2))
+    assert (result.absent, result.skipped, result.failed) == ({}, {}, {})
+    assert not [grid.refused for grid in result.grids if grid.refused]
+    for table in result.report.of("experiment"):
+        shown = {entry[0].text + entry[1].text: entry[3].text for entry in table.rows}
+        needed = {v.row + v.column for v in described.experiment.values if v.needs}
+        assert {place for place, text in shown.items() if text == "–"} == needed
+    long = result.report.long["claims-long"]
+    assert not long["missing"].any(), long.loc[long["missing"] > 0, ["claim", "why"]].to_dict("records")
+
+
+@pytest.fixture
+def book(made_up_report):
+    """Cells of made-up predictions as the book of an experiment."""
+    report, _ = made_up_report()
+    cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
+    described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("knn", "svc"), "mine")
+    recorded = Recorded(described, {"gone": "no such folder"}, {}, tuple(dict(c.cell) for c in cells), False)
+    return CellBook(recorded, cells)
+
+
+def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_the_best(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",)}
+    both = {m.cell["features"]: m for m in book.select(where, "uar")}
+    stacks = {name: unit_stack(book.cell(m), book.cell(m).headline) for name, m in both.items()}
+    best, others = against_best(stacks, "uar")
+    (other,) = others
+    (found,) = book.contrasts([(both[best], both[other])], [(0.0,)])
+    assert found.difference == pytest.approx(others[other].difference)
+    assert found.interval.ends == pytest.approx(others[other].interval.ends)
+    assert found.tests[0][1] == pytest.approx(others[other].p)
+
+
+def test_units_that_are_all_alike_tell_nothing(book):
+    (cell,) = book.select({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
+    (found,) = book.contrasts([(cell, cell)], [(-0.5,)])
+    assert (found.difference, found.interval, found.tests) == (0.0, None, ((1, None),))
+
+
+@pytest.mark.parametrize("where", [{"corpus": ("alpha",)}, {"corpus": ("alpha",), "classifier": ("svc",)}])
+def test_a_recorded_cell_that_the_results_folder_has_no_more_is_lacking(book, where):
+    lost, *others = [cell for cell in book.cells if cell.cell["corpus"] == "alpha" and cell.cell["classifier"] == "svc"]
+    assert others
+    assert book.lacking(where) == []
+    cut = CellBook(book.recorded, [cell for cell in book.cells if cell is not lost])
+    told = f"alpha {lost.cell['features']} svc: its cell is not in the results folder; run it again"
+    assert cut.lacking(where) == [told]
+
+
+def test_an_absent_corpus_is_lacking_beside_those_that_are_here(book):
+    assert book.lacking({"corpus": ("alpha", "gone")}) == ["gone: no such folder"]
+    assert book.lacking({"protocol": ("cross",), "corpus": ("alpha",)}) == ["gone: no such folder"]
+
+
+@pytest.mark.parametrize(
+    ("where", "is_asked"),
+    [
+        ({"classifier": ("svc",)}, True),
+        ({"classifier": ("svc",), "protocol": ("within",)}, True),
+        ({"classifier": ("rf",)}, False),
+        ({"classifier": ("svc",), "protocol": ("holdout",)}, False),
+    ],
+)
+def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book, where, is_asked):
+    grid = next(grid for grid in book.recorded.experiment.grids if "svc" in grid.classifiers)
+    stopped = CellBook(dataclasses.replace(book.recorded, skipped={grid.title: "it was stopped"}), book.cells)
+    assert ("it was stopped" in stopped.lacking(where)) == is_asked
+
+
+def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    (measured,) = book.select(where, "precision anger")
+    cell = book.cell(measured)
+    called = [u for u, code in cell.headline.predictions.items() if code == cell.emotions.index("anger")]
+    hits = [u for u in called if cell.truth[u] == cell.emotions.index("anger")]
+    assert measured.value == pytest.approx(len(hits) / len(called))
+    assert measured.interval.low < measured.value < measured.interval.high
+
+
+def test_an_emotion_that_is_never_predicted_has_no_precision(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    cell = book.cell(book.select(where, "uar")[0])
+    never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
+    outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
+    cut = CellBook(book.recorded, [dataclasses.replace(cell, outcomes=outcomes)])
+    assert cut.select(where, "precision anger") == []
+    assert cut.select(where, "recall anger")[0].value == 0
+
+
+def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
+    described = find_experiment("goel2020-table2")
+    cells = list(made_up_cells(described.experiment, make_index))
+    of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
+    recorded = Recorded(described, {"savee": "no such folder"}, {}, tuple(dict(c.cell) for c in of_four), False)
+    verdicts = {claim.name: judgement for claim, judgement in judgements(CellBook(recorded, of_four))}
+    assert verdicts["language is known"].count("missing") == 1
+    assert "savee: no such folder" in verdicts["language is known"].why
+
+
+def with_fields(cell, **fields):
+    """Return a cell with other fields, in its record too."""
+    changed = {**cell.cell, **fields}
+    return dataclasses.replace(cell, cell=changed, record={**cell.record, "cell": changed})
+
+
+@pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
+def test_p_agrees_with_the_interval_of_a_difference(book, metric):
+    a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, metric)
+    low, high = book.contrasts([(a, b)], [(0.0,)])[0].interval.ends
+    reach = high - low
+    for bound, side in ((low - reach, 1), (high + reach, -1)):
+        ((found, p),) = book.contrasts([(a, b)], [(bound,)])[0].tests
+        assert (found, p <= 0.05) == (side, True)
+    ((_, p),) = book.contrasts([(a, b)], [((low + high) / 2,)])[0].tests
+    assert p > 0.05
+
+
+def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
+    a, b = (
+        book.select({"corpus": (c,), "classifier": ("svc",), "features": ("sound",)}, "uar")[0]
+        for c in ("alpha", "beta")
+    )
+    (found,) = book.contrasts([(a, b)], [(0.0,)])
+    assert found.difference == pytest.approx(a.value - b.value)
+    assert found.interval.n_units == 16
+    ((side, p),) = found.tests
+    assert (p <= 0.05) == (found.interval.low > 0 or found.interval.high < 0)
+
+
+def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    (a,), (b,) = (book.select(where, f"recall {emotion}") for emotion in ("anger", "neutral"))
+    cell = book.cell(a)
+    stack = unit_stack(cell, cell.headline)
+    shares = [stack[:, i, i] / stack[:, i].sum(axis=1) for i in (0, 2)]  # every speaker has as many of each
+    gaps = shares[0] - shares[1]
+    reach = 2.3646 * gaps.std(ddof=1) / np.sqrt(len(gaps))  # Student's t with 7 degrees of freedom
+    (found,) = book.contrasts([(a, b)], [(0.0,)])
+    assert found.difference == pytest.approx(gaps.mean())
+    assert found.interval.ends == pytest.approx((gaps.mean() - reach, gaps.mean() + reach), abs=1e-4)
+
+
+def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):
+    first, *others = book.cells
+    partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
+    record = {**first.record, "partials": partials, "transductive": True}
+    fields = {**first.cell, "scaling": "speaker"}
+    heard = dataclasses.replace(first, cell=fields, record={**record, "cell": fields})
+    recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
+    for table in experiment_tables([recorded], [heard, *others]):
+        assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
+        assert [note for note in table.notes if note.startswith("Transductive: ")]
+
+
+def test_claims_say_the_numbers_and_what_is_not_here(book):
+    table = claim_table(book)
+    note = next(note for note in table.notes if note.startswith("svc is best"))
+    assert "gone: no value, no such folder" in note
+    assert re.search(r"alpha: .*[+-]0\.\d{3} \[", note)
+
+
+def made_up_cells(experiment, make_index):
+    """Make one cell for everything that the grids of an experiment would run, with predictions that are half right."""
+    indexes = {c: make_index(corpus=c, speakers=("f1", "f2", "m1", "m2"), takes=2) for c in experiment.corpora}
+    rng = np.random.default_rng(0)
+    for grid in experiment.grids:
+        for corpus, features, classifier, k in itertools.product(
+            experiment.corpora, grid.features, grid.classifiers, grid.k or (None,)
+        ):
+            for train in _trains(grid.protocol, corpus, experiment.corpora):
+                fields = {"protocol": grid.protocol, "task": grid.target or "an emotion task", "train": train}
+                fields |= {"corpus": corpus, "features": features, "classifier": classifier, "space": "standard"}
+                options = Draw(k, grid.weight).title if k else ""
+                fields |= {"scaling": grid.scaling, "inner": "all", "preprocessing": "none", "options": options}
+                yield _made_up(fields, indexes[corpus], grid, rng)
+
+
+def _trains(protocol, corpus, corpora):
+    others = [other for other in corpora if other != corpus]
+    joined = {"pooled": sorted(corpora), "loco": sorted(others), "lolo": sorted(others)}
+    if protocol in joined:
+        return ["+".join(joined[protocol])]
+    return others if protocol in ("cross", "adapt") else [corpus]
+
+
+def _made_up(fields, index, grid, rng):
+    task = find_task(load_catalogue(), task=None, emotions=grid.emotions, where=())
+    emotions = ("high", "low") if grid.target else task.emotions
+    utterances = [f"{u} {i}" for u in index["utterance"] for i in range(10)]
+    truth = {u: i % len(emotions) for i, u in enumerate(utterances)}
+    predictions = {u: code if rng.random() < 0.5 else int(rng.integers(len(emotions))) for u, code in truth.items()}
+    people = {u: u.partition("_")[0] for u in utterances}
+    record = {"cell": fields, "refused": "", "task_emotions": list(emotions)}
+    outcome = {"nested": Outcome("nested", predictions, {}, ())}
+    return CellOutcomes({**fields, "seed": 0}, record, "speaker", truth, people, {}, {"unit": people}, outcome, {})
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name, make_index):
+    described = find_experiment(name)
+    cells = list(made_up_cells(described.experiment, make_index))
+    book = CellBook(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    for claim, judgement in judgements(book):
+        assert not judgement.count("missing"), (claim.name, judgement.why)
+        assert bool(judgement.rulings) == (claim.test is not None)
+        assert "without an interval" not in judgement.why
+    for value in described.experiment.values:
+        assert bool(value.needs) or len(book.select(value.where, value.metric or described.experiment.metric)) == 1
+
+
+def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
+    """Both others are far from the dummy for single speakers, either way, and apart from each other by little."""
+
+    def said(rights):
+        def change(cell):
+            right = {u for n, of in zip(rights, cell.folds.values(), strict=True) for u in sorted(of)[:n]}
+            nested = {u: code if u in right else (code + 1) % 3 for u, code in cell.truth.items()}
+            outcome = dataclasses.replace(cell.outcomes["nested"], predictions=nested)
+            return [dataclasses.replace(cell, outcomes={**cell.outcomes, "nested": outcome})]
+
+        return change
+
+    rights = {"svc": (9, 1, 9, 1, 9, 1, 9, 2), "knn": (8, 0, 8, 0, 8, 0, 8, 0), "dummy": (3, 3, 3, 3, 3, 3, 3, 3)}
+    change = {("sound", name, "alpha"): said(of) for name, of in rights.items()}
+    report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
+    cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
+    described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]"), "mine")
+    book = CellBook(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    of = {m.cell["classifier"]: m for m in book.select({"corpus": ("alpha",)}, "uar")}
+    pairs = [(of["svc"], of["knn"]), (of["svc"], of["dummy"]), (of["knn"], of["dummy"])]
+    ((_, p),) = book.contrasts(pairs, [(0.0,)] * 3)[0].tests
+    in_table_2 = report.long["differences"].query("metric == 'uar' and classifier == 'knn'")
+    assert p == in_table_2["p"].item() == 2 / 2**8

@@ -1,0 +1,240 @@
+import dataclasses
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import MeanAndSpread
+
+from serbench import api
+from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_segments
+from serbench.corpora.labels import scan_corpus
+from serbench.errors import CorpusError
+from serbench.features.extract import MEMORY_SHARE, extract_corpus
+from serbench.store.files import read_columns, read_frame
+from serbench.store.results import Store, read_features
+
+
+@pytest.fixture
+def run(make_corpus, tmp_path, fake_feature_set):
+    """Extract the toy corpus with the fake feature set (made first, unless it is there)."""
+    path = make_corpus()
+
+    def extract(*, partial=False, jobs=2, feature_set=fake_feature_set, results="results"):
+        corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
+        store = Store(tmp_path / results)
+        store.prepare()
+        scan = scan_corpus(corpus, partial=partial)
+        return extract_corpus(scan, [feature_set], store, jobs=jobs, partial=partial)
+
+    extract.root = path.parent / "toy"
+    extract.store = Store(tmp_path / "results")
+    return extract
+
+
+def rows_in_store(run, feature_set, index):
+    wanted = dict(zip(index["utterance"], index["audio_hash"], strict=True))
+    return read_features(run.store.features(feature_set.key, "toy"), wanted)
+
+
+def test_index_has_the_promised_columns(run):
+    index = run().index
+    promised = ["utterance", "corpus", "file", "start_s", "end_s", "duration_s", "audio_hash", "speaker", "raw_label"]
+    assert set(promised) | {"emotion", "gender", "take", "problem", "duplicate"} <= set(index.columns)
+    pd.testing.assert_frame_equal(read_frame(run.store.index("toy")), index, check_dtype=False)
+
+
+def test_features_are_those_of_each_recording(run, fake_feature_set):
+    index = run().index
+    table = rows_in_store(run, fake_feature_set, index)
+    assert list(table.utterances) == sorted(index["utterance"])
+    samples, _ = soundfile.read(run.root / "f1_anger_0.wav", dtype="float32")
+    np.testing.assert_array_equal(table.matrix[0], np.array([samples.mean(), samples.std()], dtype=np.float32))
+
+
+def test_second_run_computes_nothing(run):
+    first, second = run(), run()
+    assert first.computed == {"fake": 24}
+    assert second.computed == {"fake": 0}
+    assert second.stored == {"fake": 24}
+
+
+def test_one_changed_recording_is_extracted_again_and_no_other(run, fake_feature_set, write_wav):
+    run()
+    write_wav(run.root / "f1_anger_0.wav", seed=77)
+    again = run()
+    assert again.computed == {"fake": 1}
+    table = rows_in_store(run, fake_feature_set, again.index)
+    samples, _ = soundfile.read(run.root / "f1_anger_0.wav", dtype="float32")
+    assert table.matrix[0, 1] == samples.std()
+
+
+def test_other_options_are_another_set_in_the_store(run, fake_feature_set):
+    run()
+    assert run(feature_set=dataclasses.replace(fake_feature_set, revision=2)).computed == {"fake": 24}
+
+
+def test_interrupted_run_keeps_what_it_did_and_the_next_goes_on(run, fake_feature_set, monkeypatch):
+    monkeypatch.setattr("serbench.features.extract.CHUNK", 4)
+    calls = []
+
+    class Stops:
+        columns = ("mean", "spread")
+
+        def __call__(self, mono):
+            calls.append(1)
+            if len(calls) == 12:
+                raise KeyboardInterrupt
+            return np.array([mono.mean(), mono.std()], dtype=np.float32)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(feature_set=dataclasses.replace(fake_feature_set, open=Stops), jobs=1)
+    assert not run.store.index("toy").exists()
+    resumed = run()
+    assert resumed.computed["fake"] == 24 - resumed.stored["fake"]
+    assert resumed.stored["fake"] >= 4
+    fresh = run(results="fresh").index
+    pd.testing.assert_frame_equal(resumed.index, fresh)
+    table = rows_in_store(run, fake_feature_set, fresh)
+    whole = read_features(Store(run.store.root.parent / "fresh").features(fake_feature_set.key, "toy"), dict(
+        zip(fresh["utterance"], fresh["audio_hash"], strict=True)))  # fmt: skip
+    np.testing.assert_array_equal(table.matrix, whole.matrix)
+
+
+BROKEN = {
+    "zero bytes": (lambda path: path.write_bytes(b""), "an empty file"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:2000]), "cut short"),
+    "text": (lambda path: path.write_text("this is no audio\n" * 9), "unreadable"),
+    "10 ms": (lambda path: soundfile.write(path, np.zeros(160), 16000), "too short: 10 ms, fake needs 20 ms"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), BROKEN.values(), ids=BROKEN)
+def test_bad_recording_becomes_a_failure_and_the_rest_is_done(run, fake_feature_set, damage, reason):
+    damage(run.root / "f1_anger_0.wav")
+    done = run()
+    assert done.computed == {"fake": 23}
+    (failure,) = done.failed
+    assert failure.utterance == "toy/f1_anger_0.wav"
+    assert reason in failure.reason
+    assert read_columns(run.store.failures(fake_feature_set.key, "toy")) == [dataclasses.asdict(failure)]
+    assert len(rows_in_store(run, fake_feature_set, done.index.dropna(subset="audio_hash")).utterances) == 23
+
+
+ODD = {
+    "AIFF": {"format": "AIFF", "subtype": "PCM_16"},
+    "8 bit": {"subtype": "PCM_U8"},
+    "24 bit": {"subtype": "PCM_24"},
+    "float": {"subtype": "FLOAT"},
+}
+
+
+@pytest.mark.parametrize("options", ODD.values(), ids=ODD)
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (96000, 2)])
+def test_odd_but_readable_recordings_are_extracted(run, options, rate, channels):
+    tone = 0.4 * np.sin(2 * np.pi * 200 * np.arange(rate // 2) / rate)
+    path = run.root / "f1_anger_0.wav"
+    soundfile.write(path, np.stack([tone] * channels, axis=1), rate, **{"format": "WAV", **options})
+    done = run()
+    assert done.failed == ()
+    row = done.index.iloc[0]
+    assert (row["sampling_rate"], row["channels"]) == (rate, channels)
+    assert row["duration_s"] == 0.5
+
+
+def test_feature_set_that_raises_makes_a_failure_with_its_message(run, fake_feature_set):
+    class Raises:
+        columns = ("mean", "spread")
+
+        def __call__(self, mono):
+            raise RuntimeError("no frames")
+
+    failed = run(feature_set=dataclasses.replace(fake_feature_set, open=Raises)).failed
+    assert {failure.reason for failure in failed} == {"fake failed: RuntimeError: no frames"}
+    assert len(failed) == 24
+
+
+def test_wrong_rate_is_an_error_before_anything_is_computed_unless_partial(make_corpus, tmp_path, fake_feature_set):
+    path = make_corpus(extra="  expect: {rate: 44100}\n")
+    scan = scan_corpus(api.Workspace(corpora_file=path).catalogue().corpus("toy"))
+    store = Store(tmp_path / "results")
+    with pytest.raises(CorpusError, match=r"toy.expect.rate: most recordings have 16000 Hz. Expected 44100 Hz"):
+        extract_corpus(scan, [fake_feature_set], store, jobs=1)
+    assert not store.index("toy").exists()
+    extract_corpus(scan, [fake_feature_set], store, jobs=1, partial=True)
+    assert store.index("toy").exists()
+
+
+def test_copies_across_speakers_are_named_in_the_index(run):
+    original = (run.root / "f1_anger_0.wav").read_bytes()
+    (run.root / "m1_anger_1.wav").write_bytes(original)
+    (run.root / "f1_anger_1.wav").write_bytes(original)
+    problems = run().index.set_index("utterance")["duplicate"].dropna()
+    assert problems.to_dict() == {
+        "toy/f1_anger_1.wav": "same audio as toy/f1_anger_0.wav, of another speaker",
+        "toy/m1_anger_1.wav": "same audio as toy/f1_anger_0.wav, of another speaker",
+    }
+
+
+def test_copies_with_different_emotions_take_both_out(make_index):
+    index = make_index()
+    index.loc[index["utterance"].isin(["toy/f1_anger_0.wav", "toy/m1_neutral_0.wav"]), "audio_hash"] = "same"
+    assert set(cross_speaker_duplicates(index)) == {"toy/f1_anger_0.wav", "toy/m1_neutral_0.wav"}
+
+
+def test_segments_of_different_speakers_that_overlap_are_paired(make_index):
+    index = make_index(speakers=("f1", "m1"), emotions=("anger",), takes=2).assign(
+        file="a.wav", start_s=[0.0, 2.0, 1.0, 2.5], end_s=[1.0, 3.0, 2.0, 2.75]
+    )
+    assert overlapping_segments(index) == (("toy/f1_anger_1.wav", "toy/m1_anger_1.wav"),)
+    assert overlapping_segments(index.assign(start_s=None, end_s=None)) == ()
+
+
+def test_copies_within_one_speaker_stay(make_index):
+    index = make_index()
+    index.loc[index["utterance"].str.startswith("toy/f1_anger"), "audio_hash"] = "same"
+    assert cross_speaker_duplicates(index) == {}
+
+
+def test_recordings_in_hand_fit_into_the_free_memory_together(run, fake_feature_set, monkeypatch):
+    one = 4 * 8000 + 56 * 8000  # half a second at 16 kHz
+    monkeypatch.setattr("serbench.features.extract.free_memory", lambda: 2.5 * one / MEMORY_SHARE)
+    lock, in_hand, most = threading.Lock(), [], []
+
+    class Counting(MeanAndSpread):
+        def __call__(self, mono):
+            with lock:
+                in_hand.append(1)
+                most.append(len(in_hand))
+            time.sleep(0.01)
+            with lock:
+                in_hand.pop()
+            return super().__call__(mono)
+
+    extraction = run(jobs=6, feature_set=dataclasses.replace(fake_feature_set, open=Counting))
+    assert extraction.computed == {"fake": 24}
+    assert max(most) == 2
+
+
+def test_recording_that_does_not_fit_alone_is_a_failure_with_the_reason(run, write_wav, monkeypatch):
+    monkeypatch.setattr("serbench.features.extract.free_memory", lambda: 10e6)
+    write_wav(run.root / "f1_anger_0.wav", duration_s=20)
+    extraction = run()
+    (failure,) = extraction.failed
+    assert failure.utterance == "toy/f1_anger_0.wav"
+    assert failure.reason.startswith("memory: 20 s, which take about 0.0192 GB of memory. Expected at most 0.008 GB")
+    assert extraction.computed == {"fake": 23}
+    monkeypatch.setattr("serbench.features.extract.free_memory", lambda: 1e9)
+    assert run().computed == {"fake": 1}
+
+
+def test_feature_set_that_ends_the_program_is_a_failure_with_the_reason(run, fake_feature_set):
+    class Leaving(MeanAndSpread):
+        def __call__(self, mono):
+            raise SystemExit("needs a licence")
+
+    extraction = run(feature_set=dataclasses.replace(fake_feature_set, open=Leaving))
+    assert {failure.reason for failure in extraction.failed} == {"fake failed: SystemExit: needs a licence"}
+    assert len(extraction.failed) == 24

@@ -1,0 +1,124 @@
+"""Records of cells that are sealed and yet not what serbench writes: each key absent, or of another type."""
+
+import contextlib
+import copy
+import warnings
+
+import pytest
+
+from serbench import api
+from serbench.errors import DamagedError, SerbenchError, StoreError
+from serbench.grid.check import check_store, find_litter
+from serbench.grid.forms import read_cell
+from serbench.store.files import read_json, write_json
+
+REQUEST = api.GridRequest(emotions="anger,happiness,neutral", classifiers=("knn", "dummy"))
+OTHERS = {str: 7, int: "seven", bool: "yes", list: "none", dict: ["none"], type(None): {}}
+
+
+@pytest.fixture
+def place(make_corpus, make_features, workspace, tmp_path):
+    """A workspace with cells of the grid, nested and refused, and of another system."""
+    path = make_corpus(speakers=("f1", "f2", "m1", "m2"), takes=2)
+    make_features(api.load_index("toy", workspace(path))).to_csv(tmp_path / "blobs.csv", index=False)
+    here = workspace(path)
+    api.run_grid(
+        "toy", api.GridRequest((str(tmp_path / "blobs.csv"),), ("knn", "dummy"), emotions=REQUEST.emotions), here
+    )
+    folds = api.list_folds("toy", REQUEST, here)
+    folds.assign(prediction=folds["emotion"]).to_csv(tmp_path / "mine.csv", index=False)
+    api.score_predictions(tmp_path / "mine.csv", REQUEST, here)
+    return here
+
+
+def places_in(value, place=()):
+    """Places of all keys of a record; of a list, the first element stands for all."""
+    if place:
+        yield place
+    if isinstance(value, dict):
+        for key in list(value)[:30]:
+            yield from places_in(value[key], (*place, key))
+    elif isinstance(value, list) and value:
+        yield from places_in(value[0], (*place, 0))
+
+
+def edited(record, place, *, deleted):
+    """Delete a key of a record, or give it a value of another type."""
+    changed = copy.deepcopy(record)
+    inner = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    if deleted:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = OTHERS.get(type(inner[place[-1]]), "other")
+    return changed
+
+
+def edits(record):
+    for place in places_in(record):
+        yield place, edited(record, place, deleted=True)
+        yield place, edited(record, place, deleted=False)
+
+
+def reason_of(path):
+    try:
+        read_cell(path)
+    except DamagedError as error:
+        return str(error)
+    return ""
+
+
+def let_through(store):
+    """Edit every key of every record; return the edits that are not refused in words."""
+    told, passed = 0, []
+    for path in store.cells:
+        record = read_json(path)
+        for key, changed in edits(record):
+            write_json(path, changed)
+            reason = reason_of(path)
+            told += bool(reason)
+            assert not reason or (reason.startswith(f"{path}: its key '"))
+            passed += [] if reason else [(path, key, changed)]
+        write_json(path, record)
+    assert told > 5 * len(passed)
+    return passed
+
+
+def test_every_edit_of_a_record_names_file_and_key(place):
+    store = place.store()
+    passed = let_through(store)
+    path, record = store.cells[0], read_json(store.cells[0])
+    write_json(path, {**record, "sets": {}})
+    with pytest.warns(UserWarning, match=rf"{path.name}: its key 'sets' does not agree .* its cell is left out"):
+        assert len(api.make_report(place).long["provenance"]) == len(store.cells) - 1
+    assert check_store(store).damaged[path].startswith("it cannot be read (")
+    with pytest.raises(StoreError, match=rf"{path.name}: its key 'sets'"):
+        find_litter(store)
+    write_json(path, record)
+    survive(place, passed[::8])
+
+
+@pytest.mark.slow
+def test_every_edit_that_passes_does_no_harm(place):
+    survive(place, let_through(place.store()))
+
+
+def survive(place, passed):
+    """Do all that reads records on each edit: errors are words."""
+    store = place.store()
+    commands = (
+        lambda: api.make_report(place),
+        lambda: api.compare_results(place, place),
+        lambda: check_store(store),
+        lambda: find_litter(store),
+        lambda: api.plan_grid("toy", REQUEST, place, dry_run=True),
+    )
+    for path, _, changed in passed:
+        record = read_json(path)
+        write_json(path, changed)
+        for command in commands:
+            with contextlib.suppress(SerbenchError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                command()
+        write_json(path, record)

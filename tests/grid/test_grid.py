@@ -1,0 +1,708 @@
+"""The grid end to end on blobs: what is predicted, what is refused, what is shared and resumed."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+
+import nested_loso
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from serbench import api
+from serbench.report.pools import pool_of
+from serbench.scores.outcomes import CellOutcomes, load_outcomes
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store, map_features, read_predictions
+
+THREE = ("anger", "happiness", "neutral")
+FAST = ("knn", "logistic", "dummy")
+
+
+@pytest.fixture
+def toy(make_corpus, make_features, workspace, tmp_path):
+    """A toy corpus with a file of features, and a function that runs a grid on it."""
+
+    def make(*, noise=2.5, takes=4, n_features=6, **options):
+        path = make_corpus(takes=takes, **options)
+        index = api.load_index("toy", workspace(path))
+        features = make_features(index, noise=noise, n_features=n_features)
+        features.to_csv(tmp_path / "blobs.csv", index=False)
+
+        def run(*, results="results", jobs=2, dry_run=False, **request):
+            given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": FAST, "emotions": ",".join(THREE)}
+            place = workspace(path, results=results, jobs=jobs)
+            planned = api.plan_grid(["toy"], api.GridRequest(**{**given, **request}), place, dry_run=dry_run)
+            return planned if dry_run else api.run_planned_grid(planned)
+
+        run.index, run.features, run.root = index, features, path.parent
+        run.store = lambda results="results": Store(tmp_path / results)
+        return run
+
+    return make
+
+
+def outcomes(run, results="results"):
+    return {cell.cell["classifier"]: cell for cell in load_outcomes(run.store(results))}
+
+
+@pytest.mark.parametrize("family", ["svc", "linear-svc", "rf", "mlp", "logistic", "knn", "dummy"])
+def test_every_classifier_predicts_what_the_independent_script_predicts(toy, monkeypatch, family):
+    run = toy(speakers=("f1", "m1", "m2"), takes=9, noise=3.0)
+    space = None
+    if family == "rf":  # the first two of its settings, as a forest takes a third of a second
+        space = run.root / "two.yaml"
+        space.write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: [1, 4]}]}")
+        every = nested_loso.estimators
+        monkeypatch.setattr(nested_loso, "estimators", lambda *given: every(*given)[:2])
+    result = run(classifiers=(family,), space=space)
+    assert not result.refused
+    cell = outcomes(run)[family]
+    table = run.features.merge(run.index, on="utterance").sort_values("utterance")
+    tuned, default, selected = nested_loso.nested(
+        family, table[[f"x{i}" for i in range(6)]].to_numpy(), table["emotion"].to_numpy(), table["speaker"].to_numpy()
+    )
+    emotions = np.array(cell.emotions)
+    for rule, expected in (("nested", tuned), ("default", default)):
+        predicted = cell.outcomes[rule].predictions
+        assert [str(emotions[predicted[u]]) for u in table["utterance"]] == list(expected)
+    assert {f"toy/{fold}": s for fold, s in cell.outcomes["nested"].settings.items()} == selected
+
+
+def tables_of(job, store):
+    return {corpus: map_features(store.features(job.json["features"], corpus)) for corpus in job.json["corpora"]}
+
+
+def job_bytes(store):
+    return {path.name: path.read_bytes() for path in (store.root / "jobs").iterdir()}
+
+
+def test_predictions_are_the_same_bytes_for_any_number_of_workers_fresh_and_resumed(toy):
+    run = toy(speakers=("f1", "m1", "m2"))
+    request = {"classifiers": ("svc", "knn", "rf"), "space": run.root / "small.yaml"}
+    (run.root / "small.yaml").write_text("rf: {settings: [{max_features: sqrt, min_samples_leaf: [1, 4]}]}")
+    run(results="one", jobs=1, **request)
+    run(results="two", jobs=2, **request)
+    one, two = job_bytes(run.store("one")), job_bytes(run.store("two"))
+    assert len(one) == 18
+    assert one == two
+    for name in sorted(two)[::2]:
+        (run.store("two").root / "jobs" / name).unlink()
+    resumed = run(results="two", jobs=2, **request)
+    assert len(resumed.plan.todo) == 9
+    assert job_bytes(run.store("two")) == one
+
+
+def test_nothing_is_computed_twice(toy):
+    run = toy()
+    assert len(run().plan.todo) == 30  # 3 classifiers x (6 pairs + 4 speakers)
+    assert len(run().plan.todo) == 0
+    assert len(run(classifiers=("knn", "svc")).plan.todo) == 10
+
+
+def test_dry_run_fits_nothing(toy):
+    run = toy()
+    result = run(dry_run=True)
+    assert result.run is None
+    assert len(result.plan.todo) == 30
+    assert result.plan.seconds > 0
+    assert not (run.store().root / "jobs").exists()
+    assert not (run.store().root / "cells").exists()
+
+
+def test_each_fold_is_predicted_by_models_that_never_saw_its_speaker(toy):
+    run = toy()
+    plan = run(dry_run=True).plan
+    for job in plan.plan.jobs.values():
+        assert not set(job.json["training"]["speakers"]) & set(job.json["evaluated_speakers"])
+
+
+def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
+    """Change the features of one speaker: the models that are tested on that speaker are trained on the same rows."""
+    from serbench.grid.fit import load_matrices
+
+    run = toy()
+    trained, held_out = [], []
+    for results, factor in (("before", 1.0), ("after", 50.0)):
+        table = run.features.copy()
+        table.loc[table["utterance"].str.startswith("toy/f1"), table.columns[1:]] *= factor
+        table.to_csv(tmp_path / "blobs.csv", index=False)
+        jobs = run(classifiers=("logistic",), results=results, dry_run=True).plan.plan.jobs.values()
+        testing = sorted(
+            (j for j in jobs if "toy/f1" in j.json["evaluated_speakers"]), key=lambda j: j.json["evaluated"]
+        )
+        matrices = [load_matrices(job.json, tables_of(job, run.store(results))) for job in testing]
+        trained.append([training.X for training, _ in matrices])
+        held_out.append([held.X for _, held in matrices])
+    assert len(trained[0]) == 4
+    for before, after in zip(*trained, strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert all(not np.array_equal(before, after) for before, after in zip(*held_out, strict=True))
+
+
+def test_shuffled_labels_score_near_chance(toy, tmp_path):
+    run = toy(takes=8, noise=1.0)
+    shuffled = run.features.copy()
+    rng = np.random.default_rng(0)
+    shuffled.iloc[:, 1:] = rng.permutation(shuffled.iloc[:, 1:].to_numpy())
+    shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
+    run(classifiers=("logistic",), features=(str(tmp_path / "shuffled.csv"), str(tmp_path / "blobs.csv")))
+    scores = api.load_scores(api.Workspace(results=run.store().root))
+    nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].set_index("features")["value"]
+    assert nested["blobs"] > 0.7
+    assert abs(nested["shuffled"] - 1 / 3) < 0.15
+
+
+def test_job_file_holds_every_setting_as_small_integers(toy):
+    run = toy()
+    result = run(classifiers=("knn",))
+    for key in result.plan.plan.jobs:
+        utterances, codes, metadata = read_predictions(run.store().job(key))
+        assert codes.shape == (6, len(utterances))
+        assert codes.dtype == np.uint8
+        assert [s["k"] for s in metadata["settings"]] == [1, 3, 5, 9, 15, 25]
+        assert metadata["key"] == key
+
+
+def test_two_speakers_report_default_and_say_why_nested_is_missing(toy):
+    run = toy(speakers=("f1", "m1"))
+    run(classifiers=("logistic",))
+    cell = outcomes(run)["logistic"]
+    assert set(cell.outcomes) == {"default", "oracle"}
+    assert cell.reasons == {"nested": "2 test groups; choosing settings needs 3"}
+
+
+def test_speaker_without_some_emotion_is_no_obstacle(toy):
+    run = toy()
+    for path in (run.root / "toy").glob("m2_anger*"):
+        path.unlink()
+    run()
+    report = api.make_report(api.Workspace(results=run.store().root))
+    scores, folds = report.scores, report.long["folds"]
+    assert folds[folds["fold"] == "m2"]["n_emotions"].unique().tolist() == [2]
+    assert scores[scores["metric"] == "uar"]["n_utterances"].unique().tolist() == [44]
+
+
+def test_emotion_that_the_corpus_lacks_refuses_the_cell_and_says_what_to_do(toy):
+    run = toy()
+    result = run(emotions=None, task="paper5")
+    assert len(result.refused) == 3
+    message = "toy: no utterances of fear, sadness. Expected all of paper5. Use --task available or --emotions "
+    message += "anger,happiness,neutral."
+    assert set(result.refused.values()) == {message}
+
+
+def test_available_gives_each_corpus_a_table_of_its_own_emotions(make_corpus, workspace):
+    make_corpus(name="aa")
+    path = make_corpus(name="bb", emotions=("anger", "fear"))
+    make_corpus(name="cc", emotions=("anger",))
+    place = workspace(path)
+    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available")
+    result = api.run_grid(["aa", "bb", "cc"], request, place)
+    assert list(result.refused.values()) == ["cc: anger. Expected at least two emotions."]
+    assert {(c.cell.corpus, c.cell.task) for c in result.plan.cells} == {
+        *(("aa", "anger,happiness,neutral"), ("bb", "anger,fear"), ("cc", "anger"))
+    }
+    tables = api.make_report(place).of("table2-uar")
+    assert all(len([name for name in ("aa", "bb", "cc") if name in table.header]) == 1 for table in tables)
+    folds = api.list_folds("bb", api.GridRequest(task="available"), place)
+    assert set(folds["emotion"]) == {"anger", "fear"}
+
+
+def test_available_with_a_filter_that_a_corpus_lacks_refuses_this_corpus_alone(make_corpus, workspace):
+    make_corpus(name="aa")
+    path = make_corpus(name="bb", extra="  compose: {style: 'read'}\n")
+    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available", where="style=read")
+    result = api.plan_grid(["aa", "bb"], request, workspace(path), dry_run=True)
+    (reason,) = result.refused.values()
+    assert "aa has no 'style'" in reason
+    assert [c.cell.task for c in result.plan.cells if not c.refused] == ["anger,happiness,neutral where style=read"]
+
+
+def test_one_refused_cell_does_not_stop_the_others(toy):
+    run = toy()
+    result = run(classifiers=("knn", "dummy"), scaling="none", space=None)
+    assert next(iter(result.refused.values())).endswith("knn with --scaling none. Expected --scaling train or speaker.")
+    assert set(outcomes(run)) == {"knn", "dummy"}
+    assert outcomes(run)["dummy"].outcomes
+    assert not outcomes(run)["knn"].outcomes
+
+
+def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_path):
+    run = toy(emotions=(*THREE, "fear"))
+    result = run(scaling="speaker", dry_run=True)
+    job = next(iter(result.plan.plan.jobs.values()))
+    normalised = job.json["normalised"]
+    assert set(normalised) == {"toy/f1", "toy/f2", "toy/m1", "toy/m2"}
+    assert all(len(utterances) == 16 for utterances in normalised.values())
+
+    from serbench.grid.fit import load_matrices
+
+    training, _ = load_matrices(job.json, tables_of(job, run.store()))
+    table = run.features.set_index("utterance").astype("float64")
+    own = [u for u in table.index if u.startswith("toy/f1")]
+    scaled = (table.loc[own] - table.loc[own].mean()) / table.loc[own].std(ddof=0)
+    rows = [i for i, u in enumerate(job.json["training"]["utterances"]) if u in own]
+    ids = [job.json["training"]["utterances"][i] for i in rows]
+    np.testing.assert_allclose(training.X[rows], scaled.loc[ids], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"takes": 3}, r"toy/f1 \(9 utterances\)"), ({"emotions": ("anger",), "takes": 12}, "no utterances of")],
+)
+def test_speaker_scaling_is_refused_where_a_speaker_cannot_bear_it(toy, options, message):
+    run = toy(**options)
+    result = run(classifiers=("knn",), scaling="speaker")
+    assert len(result.refused) == 1
+    assert pd.Series(list(result.refused.values())).str.contains(message).all()
+
+
+def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
+    run = toy()
+    run.features.iloc[2:].to_csv(tmp_path / "short.csv", index=False)
+    run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
+    report = api.make_report(api.Workspace(results=run.store().root))
+    scores = report.scores
+    counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
+    assert counts.loc["short"].tolist() == [46, 2]
+    assert counts.loc["blobs"].tolist() == [48, 0]
+    assert "46 of 48 utterances, those that all cells have (short has features of 46 utterances)" in "".join(
+        report.of("table2-uar")[0].notes
+    )
+
+
+def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_path):
+    run = toy()
+    place = api.Workspace(results=run.store().root)
+    run(classifiers=("knn", "logistic"), features=str(tmp_path / "blobs.csv"))
+    (before,) = api.make_report(place).of("table2-uar")
+    run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)  # 6 % are missing
+    run(classifiers=("knn", "logistic"), features=str(tmp_path / "short.csv"))
+    report = api.make_report(place)
+    (table,) = report.of("table2-uar")
+    rows = {row[:2]: row[2] for row in table.rows}
+    assert all(rows[row[:2]] == row[2] for row in before.rows)
+    scores = report.scores.query("metric == 'uar' and rule == 'nested' and features == 'short'")
+    own = scores.set_index("classifier")["value"]
+    short = {row[1].text: row[2] for row in table.rows if row[0].text == "short"}
+    assert {name: entry.text for name, entry in short.items()} == {n: f"{v:.3f}‡" for n, v in own.items()}
+    assert not any(entry.best or entry.verdict for entry in short.values())
+    assert (
+        "‡ fewer than 95% of the column, so scored on these and not compared with the others: short has features of 45 "
+        "utterances, of 48"
+    ) in "".join(table.notes)
+    assert set(report.long["differences"]["features"]) == {"blobs"}
+
+
+def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
+    def cell(n, first=0):
+        codes = {str(i): 0 for i in range(first, first + n)}
+        return CellOutcomes({}, {}, truth=codes, outcomes={"default": None})
+
+    pool = pool_of([cell(60), cell(50, first=50)])
+    assert (len(pool.utterances), pool.n_utterances) == (60, 100)
+    assert pool.is_short(cell(50, first=50))
+    assert pool_of([]).utterances == ()
+
+
+@pytest.mark.parametrize(("kept", "rules"), [(("f1", "m1", "m2"), 3), (("f1", "m1"), 2)])
+def test_features_that_lack_a_speaker_are_tuned_on_those_there_are(toy, tmp_path, kept, rules):
+    run = toy()
+    own = run.features["utterance"].str.slice(4, 6).isin(kept)
+    run.features[own].to_csv(tmp_path / "short.csv", index=False)
+    result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"),), inner="2")
+    assert not result.refused
+    cell = outcomes(run)["knn"]
+    assert set(cell.folds) == set(kept)
+    assert len(cell.outcomes) == rules
+    assert rules == 3 or cell.reasons["nested"] == "2 test groups; choosing settings needs 3"
+
+
+def test_features_of_another_corpus_are_refused_with_an_example(toy, tmp_path):
+    run = toy()
+    run.features.assign(utterance=lambda f: f["utterance"].str.replace("toy/", "")).to_csv(
+        tmp_path / "wrong.csv", index=False
+    )
+    with pytest.raises(
+        api.SerbenchError, match=r"first 'f1_anger_0.wav'\) is an utterance of toy. Expected ids like 'toy/"
+    ):
+        run(features=(str(tmp_path / "wrong.csv"),))
+
+
+def test_names_are_checked_before_any_work(toy):
+    run = toy()
+    with pytest.raises(api.UnknownNameError, match=r"Unknown classifier 'svm'. Did you mean 'svc'"):
+        run(classifiers=("svm",), results="untouched")
+    with pytest.raises(api.UnknownNameError, match=r"Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'"):
+        run(features=("egemaps",), results="untouched")
+    with pytest.raises(api.UnknownNameError, match=r"Unknown scaling 'speakers'. Did you mean 'speaker'"):
+        run(scaling="speakers", results="untouched")
+    with pytest.raises(api.SerbenchError, match=r"--inner: '3'|--inner: 3. Expected an even number"):
+        run(inner="3", results="untouched")
+    assert not run.store("untouched").root.exists()
+
+
+def test_seeds_are_cells_of_their_own(toy):
+    run = toy()
+    run(classifiers=("dummy",), seeds=(0, 1))
+    assert sorted(cell.cell["seed"] for cell in load_outcomes(run.store())) == [0, 1]
+
+
+def test_where_keeps_to_part_of_the_corpus(toy):
+    run = toy()
+    run(classifiers=("knn",), where=("gender=female",))
+    cell = outcomes(run)["knn"]
+    assert set(cell.speakers.values()) == {"toy/f1", "toy/f2"}
+    assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
+
+
+def test_copies_across_speakers_take_no_part_and_table_2_says_so(toy):
+    run = toy()
+    (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
+    run(classifiers=("knn",))
+    assert "toy/m1_anger_1.wav" not in outcomes(run)["knn"].truth
+    (table,) = api.make_report(api.Workspace(results=run.store().root)).of("table2-uar")
+    (note,) = (note for note in table.notes if note.startswith("toy: "))
+    assert "1 utterances are copies of other speakers' recordings and take no part" in note
+
+
+def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
+    run = toy()
+    run(classifiers=("knn",))
+    texts = [path.read_text() for path in (run.store().root / "cells").iterdir()]
+    api.make_report(api.Workspace(results=run.store().root))
+    texts += [p.read_text() for p in run.store().report.iterdir() if p.suffix != ".parquet"]
+    assert not any(str(tmp_path) in text for text in texts)
+    assert all(json.loads(t)["serbench"] for t in texts[:1])
+
+
+def test_unreadable_recording_counts_as_missing(toy):
+    run = toy()
+    (run.root / "toy" / "f1_anger_0.wav").write_bytes(b"")
+    run(classifiers=("knn",))
+    cell = outcomes(run)["knn"]
+    assert cell.n_missing == 1
+    assert len(cell.truth) == 47
+    report = api.make_report(api.Workspace(results=run.store().root))
+    assert report.long["missing"]["name"].tolist() == ["toy/f1_anger_0.wav"]
+    assert "47 of 48 utterances" in "".join(report.of("table2-uar")[0].notes)
+
+
+def test_features_without_an_emotion_refuse_the_cell_and_the_report_goes_on(toy, tmp_path):
+    run = toy()
+    short = run.features[~run.features["utterance"].str.contains("neutral")]
+    short.to_csv(tmp_path / "short.csv", index=False)
+    result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
+    assert next(iter(result.refused.values())).startswith("toy: short has no features of neutral (32 of 48 utterances)")
+    assert api.load_scores(api.Workspace(results=run.store().root))["value"].notna().any()
+
+
+@pytest.mark.parametrize("change", ["labels", "folds"])
+def test_cells_of_earlier_labels_or_folds_do_not_stand_beside_new_ones(toy, change):
+    run = toy()
+    run(classifiers=("knn",))
+    path = run.root / "corpora.yaml"
+    text = path.read_text()
+    if change == "labels":
+        path.write_text(text.replace("{anger: anger, happiness: happiness", "{anger: happiness, happiness: anger"))
+    else:
+        path.write_text(text + "  folds: {leave_out: 2}\n")
+    run(classifiers=("logistic",))
+    assert outcomes(run)["knn"].reasons["default"].startswith("outdated: made from earlier labels, recordings or folds")
+    report = api.make_report(api.Workspace(results=run.store().root))
+    assert len(report.commands) == 1
+    assert "--classifier knn" in report.commands[0]
+    run(classifiers=("knn",))
+    assert outcomes(run)["knn"].outcomes
+
+
+def test_rerun_after_speakers_were_added_replaces_cells_of_another_inner_rule(toy, tmp_path):
+    run = toy()
+    away = tmp_path / "away"
+    away.mkdir()
+    later = [path.rename(away / path.name) for path in (run.root / "toy").glob("?2_*")]
+    run(classifiers=("knn", "logistic"))
+    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"none"}
+    for path in later:
+        path.rename(run.root / "toy" / path.name)
+    run(classifiers=("knn", "logistic"))
+    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"all"}
+    assert all(cell.outcomes for cell in load_outcomes(run.store()))
+
+
+def test_cells_of_a_corpus_indexed_anew_are_outdated(toy):
+    run = toy()
+    run(classifiers=("knn",))
+    (run.root / "toy" / "f1_anger_0.wav").unlink()
+    api.extract_features("toy", (), api.Workspace(results=run.store().root, corpora_file=run.root / "corpora.yaml"))
+    assert "the corpus has changed since" in outcomes(run)["knn"].reasons["default"]
+
+
+def test_cells_made_with_other_versions_are_told_and_not_shown(toy):
+    run = toy()
+    run(classifiers=("knn",))
+    (path,) = run.store().cells
+    record = read_json(path)
+    write_json(path, {**record, "versions": {**record["versions"], "scikit-learn": "0.1"}})
+    run(classifiers=("dummy",))
+    assert "made with scikit-learn 0.1, now " in outcomes(run)["knn"].reasons["default"]
+
+
+def test_cells_of_earlier_features_of_one_name_are_told_and_not_shown(toy, tmp_path):
+    run = toy()
+    run(classifiers=("knn",))
+    run.features.assign(x0=1.0).to_csv(tmp_path / "blobs.csv", index=False)
+    run(classifiers=("dummy",))
+    reason = outcomes(run)["knn"].reasons["default"]
+    assert re.match("outdated: made with blobs features blobs-[0-9a-f]{12}, now blobs-[0-9a-f]{12}; run it", reason)
+    run(classifiers=("knn",))
+    assert outcomes(run)["knn"].outcomes
+
+
+def test_half_run_inner_rule_does_not_hide_a_finished_one(toy):
+    run = toy(speakers=[f"{sex}{i}" for sex in "fm" for i in range(7)], takes=1)
+    run(classifiers=("dummy",))
+    planned = run(classifiers=("dummy",), inner="all")
+    run.store().job(planned.plan.todo[0].key).unlink()
+    report = api.make_report(api.Workspace(results=run.store().root))
+    shown = {table.title.split("inner ")[1].split(",")[0]: table.rows[1][2].text for table in report.of("table2-uar")}
+    assert shown == {"all": "–", "auto": "0.333"}
+
+
+def test_speakers_whose_names_hold_a_slash_stay_apart(toy):
+    run = toy()
+    path = run.root / "corpora.yaml"
+    text = path.read_text().replace("(?P<speaker>(?P<gender>[fm])\\d+)_", "(?P<session>(?P<gender>[fm])\\d+)_")
+    path.write_text(text + "  compose: {speaker: '{session}/{gender}'}\n")
+    run(classifiers=("knn",))
+    assert set(outcomes(run)["knn"].folds) == {"f1/f", "f2/f", "m1/m", "m2/m"}
+
+
+def test_two_files_of_features_of_one_name_are_refused(toy, tmp_path):
+    run = toy()
+    (tmp_path / "other").mkdir()
+    run.features.to_csv(tmp_path / "other" / "blobs.csv", index=False)
+    with pytest.raises(api.SerbenchError, match=r"two files of one name"):
+        run(features=(str(tmp_path / "blobs.csv"), str(tmp_path / "other" / "blobs.csv")))
+
+
+def test_speaker_with_two_labels_of_one_emotion_has_one_emotion(toy):
+    run = toy(takes=12)
+    for path in (run.root / "toy").glob("f1_*"):
+        if "anger" not in path.name:
+            path.unlink()
+    for i, path in enumerate(sorted((run.root / "toy").glob("f1_anger*"))):
+        if i % 2:
+            path.rename(path.with_name(path.name.replace("anger", "rage")))
+    corpora = run.root / "corpora.yaml"
+    corpora.write_text(corpora.read_text().replace("{anger: anger,", "{anger: anger, rage: anger,"))
+    result = run(classifiers=("knn",), scaling="speaker")
+    assert "toy/f1 (one emotion)" in next(iter(result.refused.values()))
+
+
+def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    broken = next(job for job in plan.todo if job.recipe.classifier == "knn")
+    hashes = {**broken.rows.hashes, broken.evaluated[0]: "no such audio"}
+    spoilt = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, hashes=hashes))
+    plan = dataclasses.replace(plan, todo=tuple(spoilt if job is broken else job for job in plan.todo))
+
+    from serbench.grid.run import Workers, run_grid
+
+    done = run_grid(plan, run.store(), Workers(2))
+    assert list(done.failed) == [broken.key]
+    assert len(done.refused) == 1
+    reason = next(iter(done.refused.values()))
+    assert "1 of its jobs failed: store: no features of" in reason
+    assert outcomes(run)["dummy"].outcomes
+    assert outcomes(run)["knn"].reasons["nested"] == reason
+
+
+def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
+    import multiprocessing
+
+    run = toy()
+    plan = run(classifiers=("svc", "knn"), dry_run=True).plan
+    killed = []
+
+    def kill_one(activity, done, total, share):
+        children = [child for child in multiprocessing.active_children() if child.pid]
+        if not killed and children:
+            killed.append(children[0].pid)
+            os.kill(children[0].pid, signal.SIGKILL)
+
+    from serbench.grid.run import Workers, run_grid
+
+    done = run_grid(plan, run.store(), Workers(2), progress=kill_one)
+    assert killed
+    assert not done.failed
+    run(classifiers=("svc", "knn"), results="calm")
+    assert job_bytes(run.store()) == job_bytes(run.store("calm"))
+
+
+def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
+    import serbench.grid.processes
+    import serbench.grid.run
+
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    deadly, attempt = plan.todo[2].key, serbench.grid.processes.attempt
+
+    def die_or_run(key, job, root):
+        if key == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return attempt(key, job, root)
+
+    monkeypatch.setattr(serbench.grid.processes, "attempt", die_or_run)
+    done = serbench.grid.run.run_grid(plan, run.store(), serbench.grid.run.Workers(2))
+    assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
+    assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
+
+
+def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
+    from serbench.grid.run import Workers, run_grid
+
+    run = toy()
+    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    (part,) = (run.store().root / "features").glob("blobs-*/toy/part-*.parquet")
+    whole = part.read_bytes()
+    at = len(whole) // 2
+    part.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+    done = run_grid(plan, run.store(), Workers(2))
+    assert set(done.failed) == {job.key for job in plan.todo}
+    assert all(part.name in reason for reason in done.failed.values())
+
+
+def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
+    from serbench.grid.fit import run_job
+
+    run = toy()
+    job = next(iter(run(classifiers=("knn",), dry_run=True).plan.plan.jobs.values()))
+    planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
+    with pytest.raises(api.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
+        run_job(job.key, planned, str(run.store().root))
+    assert not run.store().has_job(job.key)
+
+
+def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, monkeypatch):
+    import serbench.grid.processes
+    from serbench.errors import ClusterError
+    from serbench.grid.run import Workers, run_grid
+
+    def refuse(*given, **named):
+        raise OSError(30, "Read-only file system")  # what a semaphore says without /dev/shm
+
+    run = toy()
+    plan = run(classifiers=("knn",), dry_run=True).plan
+    monkeypatch.setattr(serbench.grid.processes, "_idle", [])
+    monkeypatch.setattr(serbench.grid.processes, "ProcessPoolExecutor", refuse)
+    for workers in (Workers(2), Workers(1, timeout_s=60.0)):
+        with pytest.raises(ClusterError, match=r"no worker process can be started \(Read-only .* use --jobs 1 without"):
+            run_grid(plan, run.store(), workers)
+    with pytest.warns(UserWarning, match=r"Read-only file system\); the jobs run in this process"):
+        assert not run_grid(plan, run.store(), Workers(1)).failed
+    assert all(run.store().has_job(job.key) for job in plan.todo)
+
+
+def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
+    import serbench.grid.processes
+    from serbench.grid.run import Workers, run_grid
+
+    class Crowded:
+        def submit(self, *given):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        def shutdown(self, **named):
+            pass
+
+    run = toy()
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    monkeypatch.setattr(serbench.grid.processes, "_idle", [Crowded()])
+    with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
+        assert not run_grid(plan, run.store(), Workers(1)).failed
+
+
+class TwoWordsError(Exception):
+    """An error that does not survive the way back from a worker: its arguments are not what it was made with."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
+    import serbench.grid.processes
+    from serbench.grid.run import Workers, run_grid
+
+    run = toy()
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    broken, real = plan.todo[0].key, serbench.grid.processes.attempt
+
+    def fail_or_run(key, job, root):
+        if key == broken:
+            from serbench.grid.schedule import failure_of
+
+            return failure_of(TwoWordsError("one", "two"))
+        return real(key, job, root)
+
+    monkeypatch.setattr(serbench.grid.processes, "attempt", fail_or_run)
+    assert run_grid(plan, run.store(), Workers(2)).failed == {broken: "TwoWordsError: one two"}
+
+
+def test_worker_that_died_idle_is_replaced(toy):
+    import serbench.grid.processes
+
+    run = toy()
+    run(classifiers=("dummy",))
+    assert serbench.grid.processes._idle
+    workers = [p for p in psutil.Process().children() if "popen_loky_posix" in " ".join(p.cmdline())]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers)
+    assert not run(classifiers=("knn",)).refused
+
+
+def test_error_of_the_caller_leaves_no_claim_behind(toy):
+    from serbench.grid.run import Workers, run_grid
+
+    run = toy()
+    plan = run(classifiers=("knn",), dry_run=True).plan
+
+    def fail(activity, done, total, share):
+        if done:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        run_grid(plan, run.store(), Workers(2), progress=fail)
+    assert not run(classifiers=("knn",)).refused
+    assert kept.value
+
+
+def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch):
+    import shutil
+
+    import serbench.grid.processes
+    from serbench.grid.run import Workers, run_grid
+
+    run = toy()
+    run(classifiers=("dummy",), results="other")
+    plan = run(classifiers=("dummy",), dry_run=True).plan
+    broken, real = plan.todo[0].key, serbench.grid.processes.attempt
+    theirs, ours = run.store("other").job(broken), run.store().job(broken)
+
+    def fail_or_run(key, job, root):
+        if key != broken:
+            return real(key, job, root)
+        ours.parent.mkdir(exist_ok=True)
+        shutil.copy(theirs, ours)
+        raise MemoryError
+
+    monkeypatch.setattr(serbench.grid.processes, "attempt", fail_or_run)
+    done = run_grid(plan, run.store(), Workers(1))
+    assert not done.failed
+    assert not done.refused

@@ -1,0 +1,201 @@
+import dataclasses
+import json
+
+import pytest
+
+from serbench.errors import ProtocolError
+from serbench.grid.plan import Recipe, Request, Rows, make_plan
+from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within, within_text
+from serbench.store.keys import digest
+
+RECIPE = Recipe(
+    classifier="svc",
+    revision=1,
+    settings=({"kernel": "linear", "C": 1},),
+    features="IS09-x",
+    scaling="train",
+    seed=0,
+    emotions=("anger", "neutral"),
+    versions={"scikit-learn": "1.9"},
+)
+
+
+def groups_of(n):
+    return [Group(f"g{i:02d}", "f", (f"u{i}a", f"u{i}b")) for i in range(n)]
+
+
+def rows_of(groups):
+    people = {u: g.name for g in groups for u in g.utterances}
+    return Rows(
+        labels={u: int(u.endswith("a")) for u in people},
+        people=people,
+        hashes={u: f"hash {u}" for u in people},
+        corpora=dict.fromkeys(people, "toy"),
+    )
+
+
+def request_of(n, inner="all", recipe=RECIPE):
+    groups = groups_of(n)
+    return Request(recipe, rows_of(groups), tuple(within(groups, inner_rule(inner, n))))
+
+
+def text_request_of(n, n_texts, inner="all"):
+    groups = [
+        Group(f"g{i}", "f", tuple(f"u{i}t{t}" for t in range(n_texts)), {f"u{i}t{t}": f"t{t}" for t in range(n_texts)})
+        for i in range(n)
+    ]
+    rows = dataclasses.replace(rows_of(groups), texts={u: t for g in groups for u, t in g.texts.items()})
+    return Request(RECIPE, rows, tuple(within_text(groups, inner_rule(inner, n))))
+
+
+@pytest.mark.parametrize(("n", "n_texts"), [(3, 2), (5, 3), (10, 5)])
+def test_holding_out_texts_too_costs_as_much_for_each_group_of_texts(n, n_texts):
+    assert len(make_plan([text_request_of(n, n_texts)]).jobs) == n_texts * (n * (n - 1) // 2 + n)
+
+
+def test_holding_out_texts_on_a_ring_of_four_costs_three_models_per_group_and_text():
+    assert len(make_plan([text_request_of(15, 2, inner="4")]).jobs) == 2 * 3 * 15
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_nested_leave_one_speaker_out_costs_a_model_per_pair_and_one_per_speaker(n):
+    assert len(make_plan([request_of(n)]).jobs) == n * (n - 1) // 2 + n
+
+
+def test_ring_of_four_costs_two_models_per_group_and_one():
+    assert len(make_plan([request_of(33, inner="4")]).jobs) == 3 * 33  # ASED: 561 jobs become 99
+
+
+def test_job_for_a_pair_predicts_both_groups():
+    plan = make_plan([request_of(4)])
+    pair = next(job for job in plan.jobs.values() if job.n_training == 4)
+    assert len(pair.evaluated) == 4
+    assert not set(pair.evaluated) & set(pair.train.utterances)
+
+
+def test_keys_of_jobs_on_one_corpus_are_those_of_earlier_stores():
+    """A digest of what was written before corpora met in a job: a store of then is not computed again."""
+    assert digest(sorted(make_plan([request_of(3)]).jobs)) == "ff5e382f2942c5e1044cc9be"
+
+
+def test_auxiliary_labels_of_training_rows_make_other_jobs_and_those_of_held_rows_do_not():
+    request = request_of(3)
+    words = {u: "en" for u in request.rows.labels}
+
+    def jobs_with(labels):
+        rows = dataclasses.replace(request.rows, auxiliary={"language": labels})
+        return make_plan([dataclasses.replace(request, rows=rows)]).jobs
+
+    plain, told, other = make_plan([request]).jobs, jobs_with(words), jobs_with({**words, "u0a": "de"})
+    assert not set(plain) & set(told)
+    assert {job.json["training"]["auxiliary"]["language"][0] for job in told.values()} == {"en"}
+    kept = {key for key, job in told.items() if "u0a" not in job.train.utterances}
+    assert set(told) & set(other) == kept
+    assert kept
+
+
+def test_equal_requests_share_their_jobs_and_other_seeds_do_not():
+    once = make_plan([request_of(4)])
+    assert make_plan([request_of(4), request_of(4)]).jobs.keys() == once.jobs.keys()
+    other = dataclasses.replace(RECIPE, seed=1)
+    assert len(make_plan([request_of(4), request_of(4, recipe=other)]).jobs) == 2 * len(once.jobs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"classifier": "rf"},
+        {"revision": 2},
+        {"features": "IS09-y"},
+        {"scaling": "none"},
+        {"settings": ({"kernel": "linear", "C": 2},)},
+        {"versions": {"scikit-learn": "1.8"}},
+        {"emotions": ("anger", "sadness")},
+    ],
+)
+def test_key_covers_everything_that_decides_a_prediction(change):
+    before = make_plan([request_of(3)]).jobs.keys()
+    after = make_plan([request_of(3, recipe=dataclasses.replace(RECIPE, **change))]).jobs.keys()
+    assert not before & after
+
+
+@pytest.mark.parametrize("field", ["labels", "hashes"])
+def test_key_covers_labels_and_audio(field):
+    request = request_of(3)
+    changed = {**getattr(request.rows, field), "u0a": 0 if field == "labels" else "other audio"}
+    other = dataclasses.replace(request, rows=dataclasses.replace(request.rows, **{field: changed}))
+    assert make_plan([request]).jobs.keys() != make_plan([other]).jobs.keys()
+
+
+def test_jobs_are_json():
+    for job in make_plan([request_of(3)]).jobs.values():
+        assert json.loads(json.dumps(job.json)) == job.json
+
+
+def evaluation(train, test, inner=()):
+    return Evaluation("e", TrainingSet(tuple(train)), tuple(test), tuple(inner))
+
+
+LEAKS = {
+    "speaker in test": (evaluation(["u0a"], ["u0b"]), "speakers in training and test: g00"),
+    "speaker in validation": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u0a",)), ("u0b",))]),
+        "e, validation v: speakers in training and test: g00",
+    ),
+    "test speaker trains the inner model": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u2b",)), ("u1a",))]),
+        "validation v against its test: speakers in training and test: g02",
+    ),
+    "tuned on the test": (
+        evaluation(["u0a", "u1a"], ["u2a"], [Validation("v", TrainingSet(("u0a",)), ("u2b",))]),
+        "validation v on its test: speakers in training and test: g02",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leaky", "message"), LEAKS.values(), ids=LEAKS)
+def test_leak_stops_the_run(leaky, message):
+    with pytest.raises(ProtocolError, match=message):
+        make_plan([Request(RECIPE, rows_of(groups_of(3)), (leaky,))])
+
+
+TEXT_LEAKS = {
+    "text in training": (evaluation(["u0a", "u1b"], ["u2b"]), "plan, e: texts in training and test: b"),
+    "test text trains the inner model": (
+        evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0b",)), ("u1a",))]),
+        "validation v against its test: texts in training and test: b",
+    ),
+    "tuned on the test text": (
+        evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1b",))]),
+        "validation v on its test: texts in training and test: b",
+    ),
+}
+
+
+@pytest.mark.parametrize(("leaky", "message"), TEXT_LEAKS.values(), ids=TEXT_LEAKS)
+def test_text_of_the_test_in_training_or_tuning_stops_a_run_that_holds_out_texts(leaky, message):
+    rows = rows_of(groups_of(3))
+    make_plan([Request(RECIPE, rows, (leaky,))])
+    with pytest.raises(ProtocolError, match=message):
+        make_plan([Request(RECIPE, dataclasses.replace(rows, texts={u: u[-1] for u in rows.people}), (leaky,))])
+
+
+def test_validation_may_say_what_its_training_says():
+    rows = dataclasses.replace(rows_of(groups_of(3)), texts={f"u{i}{t}": t for i in range(3) for t in "ab"})
+    sound = evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1a",))])
+    assert len(make_plan([Request(RECIPE, rows, (sound,))]).jobs) == 2
+
+
+def test_overlapping_segments_on_both_sides_are_a_leak():
+    groups = groups_of(3)
+    rows = dataclasses.replace(rows_of(groups), overlaps=(("u0a", "u1a"),))
+    with pytest.raises(ProtocolError, match=r"plan, g00: overlapping segments apart: u0a and u1a"):
+        make_plan([Request(RECIPE, rows, tuple(within(groups, inner_rule("all", 3))))])
+
+
+def test_same_audio_on_both_sides_is_a_leak():
+    rows = rows_of(groups_of(2))
+    rows = dataclasses.replace(rows, hashes={**rows.hashes, "u1a": rows.hashes["u0a"]})
+    with pytest.raises(ProtocolError, match=r"recordings in training and test: u0a, u1a"):
+        make_plan([Request(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])

@@ -1,0 +1,360 @@
+"""What lies behind pooled values, against plain computations from scores.csv's neighbours and the index."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp
+from sklearn.metrics import recall_score
+
+from serbench import api
+from serbench.report.tables import signed
+from serbench.scores.outcomes import load_outcomes
+from serbench.store.results import Store
+
+EMOTIONS = ("anger", "happiness", "neutral")
+WITH_TEXTS = r"""
+  labels:
+    from: path
+    pattern: '(?P<speaker>(?P<gender>[fm])\d+)_(?P<emotion>[a-z]+)_(?P<text>\d)(?P<take>\d)\.wav$'
+"""
+SPEAKERS = ("f1", "f2", "m1", "m2", "m3")
+
+
+@pytest.fixture
+def grid(make_corpus, make_features, workspace, tmp_path):
+    """Run a grid on blobs of a corpus and report it."""
+
+    def make(*, speakers=SPEAKERS, extra="", takes=4, runs=({},), classifiers=("knn", "logistic"), rename=None):
+        path = make_corpus(speakers=speakers, takes=takes, extra=extra)
+        for wav in (path.parent / "toy").iterdir() if rename else ():
+            wav.rename(wav.with_name(rename(wav.name)))
+        if rename:
+            text = path.read_text()
+            head, rest = text.split("  labels:\n")
+            path.write_text(head + WITH_TEXTS.lstrip("\n") + rest.split("\n", 2)[2])
+        index = api.load_index("toy", workspace(path))
+        make_features(index, noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
+        for run in runs:
+            given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": classifiers}
+            api.run_grid(["toy"], api.GridRequest(**{**given, "emotions": ",".join(EMOTIONS), **run}), workspace(path))
+        return api.make_report(workspace(path)), Store(tmp_path / "results"), index
+
+    return make
+
+
+def of_utterances(store, index, classifier, rule="nested", **cell_fields):
+    """Truth and prediction of each utterance, joined to the index."""
+    cell = next(
+        c for c in load_outcomes(store) if {**cell_fields, "classifier": classifier}.items() <= dict(c.cell).items()
+    )
+    predicted = {u: cell.emotions[code] for u, code in cell.outcomes[rule].predictions.items()}
+    return index[index["utterance"].isin(predicted)].assign(prediction=lambda rows: rows["utterance"].map(predicted))
+
+
+def uar(rows):
+    return recall_score(rows["emotion"], rows["prediction"], average="macro", labels=sorted(set(rows["emotion"])))
+
+
+def row_of(table, classifier):
+    return next(row for row in table.rows if row[2].text == classifier)
+
+
+def test_rules_stand_side_by_side_with_what_the_test_set_would_have_added(grid):
+    report, store, index = grid()
+    (table,) = report.of("rules")
+    scores = report.scores[report.scores["metric"] == "uar"].set_index(["classifier", "rule"])["value"]
+    gains = {}
+    for name in ("knn", "logistic"):
+        shown = row_of(table, name)
+        for place, rule in ((3, "nested"), (4, "default"), (5, "oracle")):
+            assert shown[place].text == f"{uar(of_utterances(store, index, name, rule)):.3f}"
+        gains[name] = scores[name, "oracle"] - scores[name, "nested"]
+        assert shown[6].text == signed(gains[name])
+    (claim,) = [note for note in report.of("table2-uar")[0].notes if note.startswith("Settings tuned on the test")]
+    assert f"{100 * np.mean(list(gains.values())):.1f} points more on average" in claim
+    assert f"at most {100 * max(gains.values()):.1f} (toy, blobs, {max(gains, key=gains.get)})" in claim
+
+
+def test_interval_of_a_difference_is_that_of_pseudo_values_of_speakers(grid):
+    report, store, index = grid()
+    oracle, nested = (of_utterances(store, index, "knn", rule) for rule in ("oracle", "nested"))
+    n = len(SPEAKERS)
+    pseudo = []
+    for speaker in index["speaker"].unique():
+        rest = [rows[rows["speaker"] != speaker] for rows in (oracle, nested)]
+        pseudo.append(n * (uar(oracle) - uar(nested)) - (n - 1) * (uar(rest[0]) - uar(rest[1])))
+    reach = np.ptp(ttest_1samp(pseudo, 0).confidence_interval(0.95)) / 2
+    low, high = (float(end) for end in row_of(report.of("rules")[0], "knn")[6].aside.strip("[]").split(","))
+    assert (low, high) == pytest.approx(
+        (uar(oracle) - uar(nested) - reach, uar(oracle) - uar(nested) + reach), abs=0.005
+    )
+
+
+def test_weakest_and_strongest_speaker_are_named_and_genders_have_a_gap(grid):
+    report, store, index = grid()
+    rows = of_utterances(store, index, "logistic")
+    by_speaker = {speaker.removeprefix("toy/"): uar(of) for speaker, of in rows.groupby("speaker")}
+    shown = row_of(report.of("speakers")[0], "logistic")
+    for entry, extreme in ((shown[3], min), (shown[4], max)):
+        name, value = entry.text.split(": ")
+        assert by_speaker[name] == extreme(by_speaker.values())
+        assert value == f"{by_speaker[name]:.3f}"
+    female, male = (uar(rows[rows["gender"] == gender]) for gender in ("female", "male"))
+    assert [entry.text for entry in shown[5:]] == [f"{female:.3f}", f"{male:.3f}", signed(female - male)]
+    assert shown[7].aside.startswith("[")
+    long = report.long["groups"]
+    knn = long[(long["classifier"] == "logistic") & (long["by"] == "speaker")].set_index("group")["uar"]
+    assert {speaker.removeprefix("toy/"): value for speaker, value in knn.items()} == pytest.approx(by_speaker)
+
+
+def test_gender_of_a_single_speaker_has_a_gap_without_an_interval(grid):
+    report, *_ = grid(speakers=("f1", "m1", "m2", "m3"))
+    assert row_of(report.of("speakers")[0], "knn")[7].aside == ""
+
+
+def renamed(name):
+    """Takes 0 to 3 of a name become takes of two sentences."""
+    stem, take = name.removesuffix(".wav").rsplit("_", 1)
+    return f"{stem}_{int(take) // 2}{int(take) % 2}.wav"
+
+
+def test_hardest_and_easiest_sentence_are_named_where_the_corpus_knows_them(grid):
+    report, store, index = grid(rename=renamed)
+    rows = of_utterances(store, index, "knn")
+    by_text = {text: uar(of) for text, of in rows.groupby("text")}
+    shown = row_of(report.of("texts")[0], "knn")
+    assert shown[3].text.split(": ")[0] == min(by_text, key=by_text.get)
+    assert float(shown[3].text.split(": ")[1]) == pytest.approx(min(by_text.values()), abs=0.0005)
+    assert float(shown[4].text.split(": ")[1]) == pytest.approx(max(by_text.values()), abs=0.0005)
+    assert shown[5].text == "2 of 2"
+
+
+def test_corpus_without_sentences_has_no_table_of_them(grid):
+    report, *_ = grid()
+    assert not report.of("texts")
+    assert not report.of("held-out-texts")
+    assert not report.of("seeds")
+
+
+def test_holding_out_sentences_is_compared_with_keeping_them(grid):
+    report, store, index = grid(rename=renamed, runs=({}, {"protocol": "within-text"}), classifiers=("logistic",))
+    (table,) = report.of("held-out-texts")
+    values = [uar(of_utterances(store, index, "logistic", protocol=p)) for p in ("within", "within-text")]
+    shown = row_of(table, "logistic")
+    assert [entry.text for entry in shown[3:5]] == [f"{value:.3f}" for value in values]
+    assert shown[5].text == signed(values[1] - values[0])
+    assert len(table.origin.cells) == 2
+
+
+def test_seeds_are_averaged_with_their_spread(grid, tmp_path):
+    (tmp_path / "small.yaml").write_text("mlp: {settings: [{hidden: 8, alpha: 1}]}")
+    run = {"seeds": (0, 1, 2), "space": str(tmp_path / "small.yaml")}
+    report, *_ = grid(classifiers=("mlp", "knn"), runs=(run,), takes=2)
+    (table,) = report.of("seeds")
+    scores = report.scores[(report.scores["metric"] == "uar") & (report.scores["rule"] == "nested")]
+    for name in ("mlp", "knn"):
+        of_seeds = scores[scores["classifier"] == name]["value"]
+        assert len(of_seeds) == 3
+        shown = next(row for row in table.rows if row[1].text.startswith(name))
+        assert shown[2].text == f"{of_seeds.mean():.3f}"
+        assert shown[2].aside == f"± {of_seeds.std(ddof=1):.3f}"
+    assert "seeds 0, 1, 2" in table.notes[0]
+
+
+def test_folds_that_lack_an_emotion_are_named(make_corpus, make_features, workspace, tmp_path):
+    path = make_corpus(takes=4, speakers=SPEAKERS)
+    for wav in (path.parent / "toy").glob("f2_neutral_*"):
+        wav.unlink()
+    index = api.load_index("toy", workspace(path))
+    make_features(index).to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    api.run_grid(["toy"], request, workspace(path))
+    report = api.make_report(workspace(path))
+    assert "toy: emotions that folds lack: f2: neutral." in report.of("rules")[0].notes
+    folds = report.long["folds"]
+    assert dict(zip(folds["fold"], folds["n_emotions"], strict=True))["f2"] == 2
+    groups = report.long["groups"]
+    rows = of_utterances(Store(tmp_path / "results"), index, "knn")
+    f2 = groups[(groups["by"] == "speaker") & (groups["group"] == "toy/f2")]
+    assert f2["n_emotions"].tolist() == [2]
+    assert f2["uar"].tolist() == pytest.approx([uar(rows[rows["speaker"] == "toy/f2"])])
+
+
+def test_sessions_are_the_units_where_speakers_talk_to_each_other(make_index):
+    from serbench.protocols import independent_units
+
+    index = make_index(speakers=("f1", "m1", "f2", "m2"))
+    unit, units = independent_units(index)
+    assert unit == "speaker"
+    assert units == dict(zip(index["utterance"], index["speaker"], strict=True))
+    in_session = index["speaker"].str[-1].map({"1": "toy/A", "2": "toy/B"})
+    unit, units = independent_units(index.assign(session=in_session))
+    assert unit == "session"
+    assert set(units.values()) == {"toy/A", "toy/B"}
+    assert pd.Series(units)[index["utterance"]].tolist() == in_session.tolist()
+
+
+def test_recalls_have_intervals_and_units_that_alone_have_an_emotion_are_counted(
+    make_corpus, make_features, workspace, tmp_path
+):
+    path = make_corpus(takes=4, speakers=SPEAKERS)
+    for wav in (path.parent / "toy").glob("[!f]*_neutral_*"):
+        wav.unlink()
+    for wav in (path.parent / "toy").glob("f2_neutral_*"):
+        wav.unlink()
+    index = api.load_index("toy", workspace(path))
+    make_features(index, noise=3.0).to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(
+        features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS), inner="none"
+    )
+    api.run_grid(["toy"], request, workspace(path))
+    report = api.make_report(workspace(path))
+    assert set(report.scores["n_incomplete"]) == {1}
+    recall = report.long["recall-long"].set_index(["rule", "emotion"]).loc["default"]
+    assert recall["low"].isna().to_dict() == {"anger": False, "happiness": False, "neutral": True}
+    rows = of_utterances(Store(tmp_path / "results"), index, "knn", "default")
+    of_speakers = (
+        rows[rows["emotion"] == "anger"].groupby("speaker")["prediction"].apply(lambda p: (p == "anger").mean())
+    )
+    expected = ttest_1samp(of_speakers, 0).confidence_interval(0.95)
+    assert recall.loc["anger", "low"] == pytest.approx(max(0, expected.low))
+    assert recall.loc["anger", "high"] == pytest.approx(min(1, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("take", "take-independent (speakers are not known and may be in training and test)"),
+        ("voice", "voice-independent (speakers are not known)"),
+    ],
+)
+def test_no_table_calls_a_corpus_without_speakers_speaker_independent(
+    make_corpus, make_features, workspace, tmp_path, field, words
+):
+    path = make_corpus(takes=4)
+    given = {"(?P<speaker>": "(?P<voice>", "(?P<gender>[fm])": "[fm]", "  values: {gender: {f: female, m: male}}\n": ""}
+    entry = path.read_text()
+    for old, new in given.items():
+        entry = entry.replace(old, new)
+    path.write_text(f"{entry}  folds: {{by: {field}}}\n")
+    place = workspace(path)
+    index = api.load_index("toy", place)
+    make_features(index.assign(speaker=index["voice"])).to_csv(tmp_path / "blobs.csv", index=False)
+    asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "knn", "emotions": "anger,happiness,neutral"}
+    assert not api.run_grid("toy", api.GridRequest(**asked), place).refused
+    report = api.make_report(place)
+    written = [file.read_text() for file in place.store().report.glob("*.*") if file.suffix in (".md", ".html", ".tex")]
+    assert written
+    assert not any("speaker-independent" in text for text in written)
+    (notes,) = [" ".join(table.notes) for table in report.of("table2-uar")]
+    assert f"Each test group against the rest of its corpus, {words}; emotions" in notes
+    assert f"Settings are chosen by nested {field}-independent validation" in notes
+    assert all(words in " ".join(table.notes) for table in report.tables if table.stem != "table1")
+
+
+def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(make_corpus, workspace):
+    path = make_corpus(extra="  folds: {by: take}\n")
+    asked = api.GridRequest(features="mfcc", classifiers="knn", emotions="anger,happiness,neutral")
+    with pytest.raises(api.SerbenchError, match=r"speakers in training and test: toy/f1, toy/f2, .* This is a leak"):
+        api.run_grid("toy", asked, workspace(path))
+
+
+def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
+    def of_takes(cell):
+        return [replace(cell, record={**cell.record, "persons": {"beta": "take"}})]
+
+    change = {(f, c, "beta"): of_takes for f in ("sound", "shape") for c in ("svc", "knn")}
+    report, _ = made_up_report(change=change)
+    notes = " ".join(report.of("table2-uar")[0].notes)
+    assert "speaker-independent, but beta: take-independent (speakers are not known and may be" in notes
+    assert "Settings are chosen by nested validation" in notes
+
+
+def test_corpus_of_voices_is_reported_without_speakers(make_corpus, make_features, workspace, tmp_path):
+    path = make_corpus(takes=3, speakers=("f1", "f2", "m1", "m2"))
+    entry = path.read_text().replace("(?P<speaker>", "(?P<voice>") + "  folds: {by: voice}\n"
+    path.write_text(entry)
+    index = api.load_index("toy", workspace(path))
+    assert index["speaker"].isna().all()
+    features = make_features(index.assign(speaker=index["voice"]), noise=2.5)
+    features.to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    result = api.run_grid(["toy"], request, workspace(path))
+    assert not result.refused
+    report = api.make_report(workspace(path))
+    assert not report.of("speakers")
+    assert set(result.scores()["unit"]) == {"voice"}
+    assert "intervals over voices" in " ".join(report.of("table2-uar")[0].notes)
+
+
+def test_gap_between_genders_is_over_emotions_that_both_have(make_corpus, make_features, workspace, tmp_path):
+    path = make_corpus(takes=4, speakers=SPEAKERS)
+    for wav in (path.parent / "toy").glob("f*_neutral_*"):
+        wav.unlink()
+    index = api.load_index("toy", workspace(path))
+    make_features(index, noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
+    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    api.run_grid(["toy"], request, workspace(path))
+    shown = row_of(api.make_report(workspace(path)).of("speakers")[0], "knn")
+    rows = of_utterances(Store(tmp_path / "results"), index, "knn")
+    both = [rows[(rows["gender"] == gender) & (rows["emotion"] != "neutral")] for gender in ("female", "male")]
+    expected = [recall_score(of["emotion"], of["prediction"], average="macro", labels=EMOTIONS[:2]) for of in both]
+    assert [entry.text for entry in shown[5:7]] == [f"{value:.3f}" for value in expected]
+    assert shown[7].text == signed(expected[0] - expected[1])
+
+
+def as_dummy(cell):
+    """Make a cell say the first emotion always, or, given a cell of a classifier, the wrong one always."""
+    is_dummy = cell.cell["classifier"] == "dummy"
+    codes = {u: 0 if is_dummy else (code + 1) % 3 for u, code in cell.truth.items()}
+    nested = replace(cell.outcomes["nested"], predictions=codes)
+    return [replace(cell, outcomes={**cell.outcomes, "nested": nested})]
+
+
+def test_dummy_above_the_best_is_not_said_to_be_no_different_from_it(made_up_report):
+    change = {("sound", c, "alpha"): as_dummy for c in ("svc", "dummy")}
+    given = {"corpora": ("alpha",), "features": ("sound",), "classifiers": ("svc", "dummy")}
+    report, _ = made_up_report(change=change, **given)
+    table = report.of("table2-uar")[0]
+    marks = {row[1].text: (row[2].aside, row[2].verdict) for row in table.rows}
+    assert marks["dummy"] == ("↑", "better")
+    assert report.long["differences"].set_index("metric").loc["uar", "p"] == 2 / 2**8
+    assert "↑ a dummy that is above the best other cell of its corpus by more than chance explains." in table.notes
+    assert not any(note.startswith("≈") for note in table.notes)
+
+
+def test_comparisons_with_a_dummy_alone_are_counted(made_up_report):
+    given = {"corpora": ("alpha",), "features": ("sound",)}
+    for classifiers, told in ((("svc", "dummy"), "1 pair of a cell and a dummy"), (("svc", "knn"), "1 pair of cells")):
+        report, _ = made_up_report(classifiers=classifiers, **given)
+        assert f"{told} compared, over 8 speakers" in " ".join(report.of("table2-uar")[0].notes)
+    change = {(f, "dummy", "alpha"): as_dummy for f in ("a", "b", "c")}
+    report, _ = made_up_report(corpora=("alpha",), features=("a", "b", "c"), classifiers=("dummy",), change=change)
+    assert "3 pairs of cells compared" in " ".join(report.of("table2-uar")[0].notes)
+    assert set(report.long["differences"]["n_comparisons"]) == {3}
+
+
+def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
+    """A value with ‡ is not compared, so only values without a mark are below the best."""
+
+    def lacking(cell):
+        kept = set(sorted(cell.truth)[: len(cell.truth) * 3 // 4])
+        outcomes = {
+            rule: replace(of, predictions={u: code for u, code in of.predictions.items() if u in kept})
+            for rule, of in cell.outcomes.items()
+        }
+        folds = {name: tuple(u for u in of if u in kept) for name, of in cell.folds.items()}
+        truth = {u: code for u, code in cell.truth.items() if u in kept}
+        return [replace(cell, truth=truth, folds={name: of for name, of in folds.items() if of}, outcomes=outcomes)]
+
+    change = {("shape", "knn", "alpha"): lacking, ("sound", "svc", "alpha"): as_dummy}
+    report, _ = made_up_report(corpora=("alpha",), change=change)
+    table = report.of("table2-uar")[0]
+    shown = {(row[0].text, row[1].text): row[2] for row in table.rows}
+    assert shown["shape", "knn"].text.endswith("‡")
+    assert shown["shape", "knn"].verdict == ""
+    assert shown["sound", "svc"].verdict == "worse"
+    assert "Values without a mark are below the best by more than chance explains." in table.notes
+    assert not any(note.startswith("Other values") for note in table.notes)

@@ -1,0 +1,282 @@
+"""The report against plain computations from the stored predictions, and its tables as users see them."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, recall_score
+
+from serbench import api
+from serbench.errors import StoreError
+from serbench.grid.run import GridRun
+from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
+from serbench.scores.outcomes import load_outcomes
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store, read_predictions
+
+EMOTIONS = ["anger", "happiness", "neutral"]
+
+
+@pytest.fixture
+def toy_report(make_corpus, make_features, workspace, tmp_path):
+    """Run a grid on blobs and report it."""
+
+    def make(*, classifiers=("knn", "logistic"), noise=2.5, runs=({},), names=("blobs",), **options):
+        path = make_corpus(takes=4, **options)
+        index = api.load_index("toy", workspace(path))
+        for seed, name in enumerate(names):
+            make_features(index, noise=noise, seed=seed).to_csv(tmp_path / f"{name}.csv", index=False)
+        files = tuple(str(tmp_path / f"{name}.csv") for name in names)
+        for run in runs:
+            given = {"features": files, "classifiers": classifiers, "emotions": ",".join(EMOTIONS), **run}
+            api.run_grid(["toy"], api.GridRequest(**given), workspace(path))
+        return api.make_report(workspace(path)), Store(tmp_path / "results")
+
+    return make
+
+
+def stored_truth_and_predictions(store, name):
+    """Pooled truth and predictions of the default setting, read from the store without serbench.report."""
+    record = next(r for r in map(read_json, store.cells) if r["cell"]["classifier"] == name)
+    emotion = dict(zip(record["utterances"]["id"], record["utterances"]["emotion"], strict=True))
+    truth, prediction, folds = [], [], []
+    for evaluation in record["evaluations"]:
+        utterances, codes, metadata = read_predictions(store.job(evaluation["job"]))
+        assert metadata["emotions"] == EMOTIONS
+        for u in record["sets"][evaluation["name"]]:
+            truth.append(emotion[u])
+            prediction.append(EMOTIONS[codes[record["default"], utterances.index(u)]])
+            folds.append(evaluation["name"])
+    return pd.DataFrame({"truth": truth, "prediction": prediction, "fold": folds})
+
+
+def test_scores_agree_with_scikit_learn_on_the_stored_predictions(toy_report):
+    report, store = toy_report()
+    scores = report.scores[(report.scores["rule"] == "default") & (report.scores["classifier"] == "knn")]
+    value = scores.set_index("metric")["value"]
+    pool = stored_truth_and_predictions(store, "knn")
+    t, p = pool["truth"], pool["prediction"]
+    assert value["uar"] == pytest.approx(recall_score(t, p, average="macro"))
+    assert value["war"] == pytest.approx(accuracy_score(t, p))
+    assert value["kappa"] == pytest.approx(cohen_kappa_score(t, p))
+    assert value["macro_f1"] == pytest.approx(f1_score(t, p, average="macro"))
+    folds = pool.groupby("fold")[["truth", "prediction"]]
+    assert value["uar_folds"] == pytest.approx(
+        np.mean([recall_score(f["truth"], f["prediction"], average="macro") for _, f in folds])
+    )
+    assert value["war_folds"] == pytest.approx(np.mean([accuracy_score(f["truth"], f["prediction"]) for _, f in folds]))
+
+
+def test_confusion_and_recall_agree_with_scikit_learn(toy_report):
+    _, store = toy_report()
+    pool = stored_truth_and_predictions(store, "knn")
+    long = pd.read_csv(store.report / "confusion.csv")
+    mine = long[(long["classifier"] == "knn") & (long["rule"] == "default")]
+    matrix = mine.pivot(index="truth", columns="prediction", values="n_utterances").loc[EMOTIONS, EMOTIONS]
+    np.testing.assert_array_equal(matrix, confusion_matrix(pool["truth"], pool["prediction"], labels=EMOTIONS))
+    recall = pd.read_csv(store.report / "recall-long.csv")
+    recall = recall[(recall["classifier"] == "knn") & (recall["rule"] == "default")].set_index("emotion")["recall"]
+    expected = recall_score(pool["truth"], pool["prediction"], labels=EMOTIONS, average=None)
+    np.testing.assert_allclose(recall[EMOTIONS], expected)
+
+
+def test_oracle_is_the_best_single_setting_on_the_test_data(toy_report):
+    report, store = toy_report(classifiers=("knn",))
+    record = read_json(store.cells[0])
+    best = 0.0
+    for setting in range(len(record["settings"])):
+        changed = {**record, "default": setting}
+        write_json(store.cells[0], changed)
+        pool = stored_truth_and_predictions(store, "knn")
+        best = max(best, recall_score(pool["truth"], pool["prediction"], average="macro"))
+    oracle = report.scores[(report.scores["rule"] == "oracle") & (report.scores["metric"] == "uar")]["value"].item()
+    assert oracle == pytest.approx(best)
+
+
+def test_scores_have_the_promised_columns(toy_report):
+    report, store = toy_report()
+    promised = "protocol task train corpus features classifier space scaling inner preprocessing seed rule metric value"
+    promised += " n_utterances n_missing n_speakers"
+    assert set(promised.split()) <= set(report.scores.columns)
+    assert set(report.scores["rule"]) == {"nested", "default", "oracle"}
+    assert set(report.scores["metric"]) == {"uar", "war", "kappa", "macro_f1", "uar_folds", "war_folds"}
+    assert report.scores.columns.tolist() == pd.read_csv(store.report / "scores.csv").columns.tolist()
+    assert len(pd.read_parquet(store.report / "scores.parquet")) == len(report.scores)
+
+
+def test_table_2_shows_nested_values_with_the_best_in_bold_and_chance(toy_report):
+    report, _ = toy_report()
+    (table,) = report.of("table2-uar")
+    nested = report.scores[(report.scores["rule"] == "nested") & (report.scores["metric"] == "uar")]
+    values = nested.set_index("classifier")["value"]
+    rows = {row[1].text: row[2] for row in table.rows}
+    assert rows[""].text == "0.333"
+    for name in ("knn", "logistic"):
+        assert rows[name].text == f"{values[name]:.3f}"
+        assert rows[name].best == (values[name] == values.max())
+    notes = " ".join(table.notes)
+    assert "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic" in notes
+
+
+def test_value_has_its_interval_beside_it_and_four_speakers_test_nothing(toy_report):
+    report, _ = toy_report()
+    (table,) = report.of("table2-uar")
+    rows = {row[1].text: row[2] for row in table.rows}
+    scores = report.scores[(report.scores["rule"] == "nested") & (report.scores["metric"] == "uar")]
+    for row in scores.itertuples():
+        assert row.n_units == 4
+        low, high = (float(end) for end in rows[row.classifier].aside.strip("[]? ").split(","))
+        assert (low, high) == (pytest.approx(row.low, abs=0.005), pytest.approx(row.high, abs=0.005))
+        assert rows[row.classifier].aside.endswith("?") != rows[row.classifier].best
+    assert "? cannot be tested against the best: too few speakers" in " ".join(table.notes)
+    assert set(report.long["differences"]["verdict"]) == {"untestable"}
+    assert report.long["differences"]["p"].isna().all()
+
+
+def test_chance_of_war_is_the_most_frequent_emotion_and_of_kappa_zero(toy_report):
+    report, _ = toy_report()
+    assert report.of("table2-war")[0].rows[0][2].text == "0.333"
+    assert report.of("table2-kappa")[0].rows[0][2].text == "0.000"
+
+
+def test_missing_nested_is_shown_as_default_with_its_mark_and_reason(toy_report):
+    report, _ = toy_report(speakers=("f1", "m1"), classifiers=("knn",))
+    (table,) = report.of("table2-uar")
+    assert table.rows[1][2].text.endswith("°")
+    assert not table.rows[1][2].best
+    assert any("nested missing: 2 test groups; choosing settings needs 3" in note for note in table.notes)
+    nested = report.scores[report.scores["rule"] == "nested"]
+    assert nested["value"].isna().all()
+    assert nested["reason"].unique().tolist() == ["2 test groups; choosing settings needs 3"]
+
+
+def test_what_is_missing_is_shown_with_the_command_that_fills_it(toy_report, workspace, tmp_path):
+    report, store = toy_report(classifiers=("knn", "logistic"), names=("one", "two"))
+    for path in store.cells:
+        if "two-logistic" in path.name:
+            path.unlink()
+    report = api.make_report(api.Workspace(results=store.root))
+    (table,) = report.of("table2-uar")
+    texts = {(row[0].text, row[1].text): row[2].text for row in table.rows}
+    assert texts["two", "logistic"] == "–"
+    assert report.commands == (
+        "serbench grid toy --features two.csv --classifier logistic --emotions anger,happiness,neutral",
+    )
+
+
+def test_unfinished_cell_is_missing_and_not_scored(toy_report):
+    _, store = toy_report(classifiers=("knn",))
+    record = read_json(store.cells[0])
+    store.job(record["jobs"][0]).unlink()
+    report = api.make_report(api.Workspace(results=store.root))
+    assert report.scores["value"].isna().all()
+    assert report.scores["reason"].unique().tolist() == ["1 of 10 jobs are not done yet"]
+
+
+def test_scalings_have_tables_of_their_own_and_transductive_is_stamped(toy_report):
+    report, _ = toy_report(classifiers=("knn",), runs=({}, {"scaling": "speaker"}))
+    titles = [table.title for table in report.of("table2-uar")]
+    assert any("scaling per speaker, transductive" in title for title in titles)
+    assert any("scaling train" in title for title in titles)
+    stamped = report.scores.set_index("scaling")["transductive"]
+    assert stamped["speaker"].all()
+    assert not stamped["train"].any()
+
+
+def test_inner_rules_have_tables_of_their_own(toy_report):
+    report, _ = toy_report(classifiers=("knn",), runs=({}, {"inner": "2"}, {"inner": "none"}))
+    assert [t.title.split("inner ")[1].split(",")[0] for t in report.of("table2-uar")] == ["auto", "2", "none"]
+
+
+def test_partial_corpora_say_so_in_every_table(toy_report, tmp_path, workspace, make_corpus):
+    _, store = toy_report(classifiers=("knn",))
+    path = tmp_path / "corpora.yaml"
+    path.write_text(path.read_text() + "  expect: {utterances: 100}\n")
+    request = api.GridRequest(
+        features=(str(tmp_path / "blobs.csv"),), classifiers=("knn",), emotions=",".join(EMOTIONS)
+    )
+    api.run_grid(["toy"], request, workspace(path, partial=True))
+    report = api.make_report(workspace(path))
+    assert len(report.tables) >= 6
+    assert all(any("partial, 48 of 100" in note for note in table.notes) for table in report.tables)
+    assert report.scores["notes"].str.contains("partial, 48 of 100").all()
+
+
+def test_report_of_nothing_says_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match=r"no cells to report. Run `serbench grid` first"):
+        api.make_report(api.Workspace(results=tmp_path))
+
+
+def test_job_of_another_cell_is_refused(toy_report):
+    _, store = toy_report(classifiers=("knn",))
+    keys = read_json(store.cells[0])["jobs"]
+    store.job(keys[0]).write_bytes(store.job(keys[1]).read_bytes())
+    (cell,) = load_outcomes(store)
+    assert "does not belong to the cell that names it" in cell.reasons["nested"]
+    assert not cell.outcomes
+
+
+HOSTILE = Table(
+    "t",
+    "50% of a_b & <c> | d",
+    ("name", "=cmd()"),
+    ((Entry("x_1 | y"), Entry("-0.123", best=True)), (Entry("=HYPERLINK()"), Entry("–"))),
+    ("note with # and $",),
+    1,
+)
+
+
+def test_markdown_escapes_names():
+    text = to_markdown(HOSTILE)
+    assert r"x\_1 \| y" in text
+    assert "**-0.123**" in text
+    assert r"\<c\>" in text
+
+
+def test_latex_escapes_names_and_uses_booktabs():
+    text = to_latex(HOSTILE)
+    assert r"\caption{50\% of a\_b \& \textless{}c\textgreater{} \textbar{} d}" in text
+    assert r"x\_1 \textbar{} y & \textbf{-0.123} \\" in text
+    assert r"note with \# and \$" in text
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+def test_csv_keeps_numbers_and_disarms_formulas():
+    rows = list(csv.reader(io.StringIO(to_csv([HOSTILE]))))
+    assert rows[1][1:3] == ["x_1 | y", "-0.123"]
+    assert rows[2][1] == "'=HYPERLINK()"
+
+
+def test_folder_of_damaged_records_alone_is_refused_in_words(tmp_path):
+    store = Store(tmp_path)
+    write_json(store.cell("toy"), {"cell": {}})
+    store.cell("toy").write_text(store.cell("toy").read_text().replace("cell", "ceLl"))
+    with (
+        pytest.warns(UserWarning, match=r"its content is not what was written.* its cell is left out"),
+        pytest.raises(StoreError, match=r"every record of a cell is damaged. Run `serbench grid` again"),
+    ):
+        load_outcomes(store)
+
+
+def test_places_of_damaged_files_are_told_relative_to_the_results_folder(toy_report, workspace, tmp_path):
+    _, store = toy_report(classifiers=("knn",))
+    job = store.job(read_json(store.cells[0])["jobs"][0])
+    job.write_bytes(job.read_bytes()[:-1])
+    report = api.make_report(workspace(tmp_path / "corpora.yaml"))
+    (reason,) = report.missing
+    assert reason.startswith(f"jobs/{job.name}: its content is not what was written")
+    files = [path for path in store.report.rglob("*") if path.is_file()]
+    assert [path for path in files if str(tmp_path).encode() in path.read_bytes()] == []
+
+
+def test_reason_of_a_cell_that_failed_has_its_places_relative_too(toy_report, monkeypatch):
+    def fail(plan, store, workers, progress):
+        return GridRun(plan, {job.key: f"{store.root}/features/x: cannot be read" for job in plan.todo})
+
+    monkeypatch.setattr("serbench.grid.run._run_all", fail)
+    report, store = toy_report(classifiers=("knn",))
+    ((reason, _),) = report.missing.items()
+    assert reason.endswith("of its jobs failed: features/x: cannot be read")
+    assert str(store.root) not in store.cells[0].read_text()

@@ -1,0 +1,376 @@
+"""Tables, plots and figures of what was trained and tested across corpora, on made-up predictions."""
+
+import itertools
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import recall_score
+
+from serbench.report.across import (
+    curve_tables,
+    curves,
+    language_table,
+    protocol_tables,
+    scaling_tables,
+    transfer_tables,
+)
+from serbench.report.experiments import _share_table
+from serbench.report.figures import drawing, figures
+from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
+from serbench.report.transfer import Setup, Value, against_chance, crossings, remarks, transfer_table
+from serbench.scores.outcomes import CellOutcomes, Outcome
+
+EMOTIONS = ("anger", "fear", "neutral")
+LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
+
+
+def cell(protocol, train, corpus, *, scaling="train", options="", classifier="svc", hit=0.6, seed=0, wrong=None):
+    """A cell of six speakers whose predictions are right in a share of cases, else `wrong` or anything."""
+    rng = np.random.default_rng([seed, *map(ord, train + corpus + scaling + options)])
+    truth, speakers, guesses = {}, {}, {}
+    for s in range(6):
+        for i in range(12):
+            u = f"{corpus}/s{s}_{i}"
+            truth[u], speakers[u] = i % 3, f"{corpus}/s{s}"
+            other = int(rng.integers(3)) if wrong is None else wrong
+            guesses[u] = truth[u] if rng.random() < hit else other
+    fields = {"protocol": protocol, "task": "three", "train": train, "corpus": corpus, "features": "IS09"}
+    fields |= {"classifier": classifier, "space": "standard", "scaling": scaling, "inner": "all"}
+    fields |= {"preprocessing": "none", "seed": 0, "options": options, "map": ""}
+    pool = {"within": "", "pooled": "aa+bb+cc"}.get(protocol, train)
+    record = {"cell": fields, "refused": "", "inner_title": "auto", "task_emotions": list(EMOTIONS), "pool": pool}
+    record["task_map"] = ",".join(EMOTIONS)
+    record |= {"indexes": {corpus: "x"}, "tested": [corpus], "partial": "", "partials": {}, "notes": [], "basis": "b"}
+    record |= {"serbench": "0.1.0", "versions": {}, "feature_key": "k", "revision": 1, "settings": [{}], "default": 0}
+    record |= {
+        "transductive": protocol == "cross" and scaling != "train",
+        "jobs": [],
+        "utterances": {"id": list(truth)},
+    }
+    folds = {s: tuple(u for u in truth if speakers[u] == s) for s in set(speakers.values())}
+    outcome = Outcome("nested", guesses, dict.fromkeys(folds, 0), ())
+    groups = {"unit": speakers, "speaker": speakers}
+    return CellOutcomes(fields, record, "speaker", truth, speakers, folds, groups, {"nested": outcome}, {})
+
+
+def uar_by_scikit_learn(made):
+    predicted = made.outcomes["nested"].predictions
+    ids = sorted(predicted)
+    return recall_score([made.truth[u] for u in ids], [predicted[u] for u in ids], average="macro")
+
+
+def every_pair(**given_to):
+    names = sorted(LANGUAGES)
+    cross = [cell("cross", a, b, hit=0.3, **given_to) for a in names for b in names if a != b]
+    return [*(cell("within", a, a, hit=0.8, **given_to) for a in names), *cross]
+
+
+def order(name):
+    return 0
+
+
+def texts(table):
+    return {tuple(e.text for e in row[: table.n_labels]): [e.text for e in row[table.n_labels :]] for row in table.rows}
+
+
+def test_values_are_those_of_scikit_learn_and_the_diagonal_is_within():
+    cells = every_pair()
+    (crossing,) = crossings(cells, order)
+    table = transfer_table(crossing, high=1.0)
+    assert table.header == ("features", "classifier", "trained on", "aa", "bb", "cc")
+    expected = {(c.cell["train"], c.cell["corpus"]): f"{uar_by_scikit_learn(c):.3f}" for c in cells}
+    for source in LANGUAGES:
+        row = texts(table)["IS09", "svc", source]
+        assert row == [expected[source, target] for target in sorted(LANGUAGES)]
+    bold = [[e.best for e in row[3:]] for row in table.rows]
+    assert bold == np.eye(3, dtype=bool).tolist()
+
+
+def test_scalings_and_tasks_are_not_mixed():
+    found = crossings([*every_pair(), *every_pair(scaling="corpus"), cell("within", "dd", "dd")], order)
+    assert [crossing.setup.scaling for crossing in found] == ["train", "corpus"]
+    assert all(crossing.corpora == ("aa", "bb", "cc") for crossing in found)
+    assert all(len(crossing.values) == 9 for crossing in found)
+
+
+def test_value_below_chance_is_marked_and_says_what_its_model_did():
+    below = cell("cross", "aa", "bb", hit=0.0, wrong=0)
+    predicted = {u: (code + 1) % 3 if code else 0 for u, code in below.truth.items()}
+    predicted = {u: 1 if below.truth[u] == 0 else code for u, code in predicted.items()}
+    below.outcomes["nested"].predictions.update({u: (below.truth[u] + 1) % 3 for u in predicted})
+    (crossing,) = crossings(against_chance([below]), order)
+    table = transfer_table(crossing, high=1.0)
+    assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
+    assert "b: below chance, by more than chance explains." in table.notes
+    assert "aa -> bb, IS09 svc: 0.000 is below chance; 33% of its predictions are anger." in table.notes
+
+
+def test_value_that_cannot_be_told_from_chance_is_marked():
+    near, far = against_chance([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)])
+    assert [Value.of(one).mark for one in (near, far)] == ["c", ""]
+    assert near.p_chance > 0.05
+    assert far.p_chance == 2 / 2 ** len(set(far.units.values()))
+
+
+def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus():
+    one = cell("cross", "aa", "bb", hit=0.25)
+    (alone,) = against_chance([one])
+    others = [cell("cross", f"c{i}", "bb", hit=0.0) for i in range(12)]
+    beside = against_chance([one, *others])
+    elsewhere = against_chance([one, cell("cross", "aa", "cc", hit=0.2)])
+    assert beside[0].p_chance > alone.p_chance
+    assert elsewhere[0].p_chance == alone.p_chance
+
+
+def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
+    of_one = cell("cross", "aa", "bb", hit=0.9)
+    single = replace(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
+    (crossing,) = crossings(against_chance([single]), order)
+    table = transfer_table(crossing, high=1.0)
+    assert table.rows[0][4].aside.endswith("?")
+    assert "?: cannot be tested against chance: too few speakers." in table.notes
+
+
+def test_transductive_crossings_say_so():
+    (crossing,) = crossings(every_pair(scaling="corpus"), order)
+    notes = " ".join(transfer_table(crossing, high=1.0).notes)
+    assert "Transductive: features are scaled per corpus on the unlabelled audio of the test corpus too." in notes
+
+
+def test_scalings_are_compared_pair_by_pair_and_on_average():
+    cells = [*every_pair(), *every_pair(scaling="speaker")]
+    (table,) = scaling_tables(crossings(cells, order))
+    assert table.header[3:] == ("train", "speaker - train")
+    by_pair = {(c.cell["scaling"], c.cell["train"], c.cell["corpus"]): uar_by_scikit_learn(c) for c in cells}
+    shown = texts(table)
+    gains = []
+    for a in LANGUAGES:
+        for b in LANGUAGES:
+            base, other = by_pair["train", a, b], by_pair["speaker", a, b]
+            label = f"{a} -> {b}" if a != b else f"{a} within"
+            assert shown["IS09", "svc", label][0] == f"{base:.3f}"
+            assert float(shown["IS09", "svc", label][1]) == pytest.approx(other - base, abs=6e-4)
+            gains += [other - base] if a != b else []
+    assert float(shown["IS09", "svc", "mean of 6"][1]) == pytest.approx(np.mean(gains), abs=6e-4)
+
+
+def lacking(made, n):
+    """The same cell without the predictions of its last utterances."""
+    kept = sorted(made.truth)[: len(made.truth) - n]
+    outcomes = {
+        rule: replace(outcome, predictions={u: outcome.predictions[u] for u in kept})
+        for rule, outcome in made.outcomes.items()
+    }
+    folds = {name: tuple(u for u in fold if u in set(kept)) for name, fold in made.folds.items()}
+    return replace(made, truth={u: made.truth[u] for u in kept}, outcomes=outcomes, folds=folds)
+
+
+def on(made, utterances):
+    predicted = made.outcomes["nested"].predictions
+    return recall_score([made.truth[u] for u in utterances], [predicted[u] for u in utterances], average="macro")
+
+
+def every_table(cells):
+    found = crossings(cells, order)
+    return transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)
+
+
+@pytest.fixture
+def everything():
+    """Cells of every table across corpora; those of another feature set, which may lack something, first."""
+    plain = [*every_pair(), *every_pair(scaling="speaker"), *(cell("loco", "x+y", a) for a in sorted(LANGUAGES))]
+    plain += [cell("adapt", "aa", "bb", options="k=20", hit=0.5)]
+    return [*(replaced(c, features="own") for c in plain), *plain]
+
+
+def replaced(made, **fields):
+    return replace(made, cell={**made.cell, **fields}, record={**made.record, "cell": {**made.cell, **fields}})
+
+
+def test_all_tables_across_corpora_compare_cells_on_the_utterances_they_share(everything):
+    n_own = len(everything) // 2
+    cells = [*(lacking(c, 2) if c.cell["corpus"] == "bb" else c for c in everything[:n_own]), *everything[n_own:]]
+    crossed = next(c for c in cells[n_own:] if (c.cell["train"], c.cell["corpus"]) == ("aa", "bb"))
+    shared = sorted(crossed.truth)[:-2]
+    tables = every_table(cells)
+    assert {table.stem for table in tables} == {"transfer", "scalings", "languages", "curves", "protocols"}
+    for table in tables:
+        assert "bb: 70 of 72 utterances, those that all cells have." in table.notes
+    (whole,) = [t for t in tables if t.stem == "transfer" and "scaling train" in t.title]
+    row = next(row for row in whole.rows if [entry.text for entry in row[:3]] == ["IS09", "svc", "aa"])
+    assert row[3 + sorted(LANGUAGES).index("bb")].text == f"{on(crossed, shared):.3f}"
+
+
+def test_cells_across_corpora_that_lack_too_many_utterances_move_no_other_and_are_marked(everything):
+    n_own = len(everything) // 2
+    cells = [*(lacking(c, 9) if c.cell["corpus"] == "bb" else c for c in everything[:n_own]), *everything[n_own:]]
+    pairs = zip(every_table(cells), every_table(everything), strict=True)
+    for table, before in pairs:
+        rows = zip(table.rows, before.rows, strict=True)
+        assert all(a == b for a, b in rows if a[0].text == "IS09")
+        own = [entry.text for row in table.rows if row[0].text == "own" for entry in row]
+        assert any("‡" in text for text in own) or table.stem == "languages"
+        assert any(note.startswith("‡ fewer than 95% of the column") and "63 of 72" in note for note in table.notes)
+
+
+def test_one_scaling_alone_has_no_table_of_scalings():
+    assert scaling_tables(crossings(every_pair(), order)) == []
+
+
+def test_means_by_language_are_over_the_pairs_so_related():
+    cells = every_pair()
+    (crossing,) = crossings(cells, order)
+    table = language_table(crossing, LANGUAGES)
+    assert table.header[2:] == ("same corpus", "same family", "other family")
+    of = {(c.cell["train"], c.cell["corpus"]): uar_by_scikit_learn(c) for c in cells}
+    near = np.mean([of["aa", "bb"], of["bb", "aa"]])
+    far = np.mean([value for pair, value in of.items() if "cc" in pair and pair[0] != pair[1]])
+    (row,) = table.rows
+    assert [e.text for e in row[3:]] == [f"{near:.3f}", f"{far:.3f}"]
+    assert [e.aside for e in row[2:]] == ["(3)", "(2)", "(4)"]
+
+
+def test_languages_of_one_relation_have_no_table():
+    (crossing,) = crossings(every_pair(), order)
+    assert language_table(crossing, dict.fromkeys(LANGUAGES, "de")) is None
+
+
+def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
+    gone = [replace(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
+    (crossing,) = crossings([*gone, cell("cross", "aa", "dd")], order)
+    known = {"aa": "de", "bb": "en", "dd": "pl"}
+    assert language_table(crossing, known).header[2:] == ("same corpus", "same family", "other family")
+
+
+def adapted():
+    drawn = [cell("adapt", "aa", "bb", options=f"k={k}", hit=0.3 + k / 200) for k in (50, 10)]
+    return [*every_pair(), *drawn, cell("adapt", "aa", "bb", options="k=10 weight=3", hit=0.4)]
+
+
+def test_curve_starts_at_cross_and_ends_beside_within():
+    cells = adapted()
+    found = curves(cells, crossings(cells, order), order)
+    assert [(curve.weight, list(curve.points)) for curve in found] == [("", [0, 10, 50]), (", weight 3", [0, 10])]
+    (table,) = curve_tables(found)
+    by_options = {c.cell["options"]: f"{uar_by_scikit_learn(c):.3f}" for c in cells if c.cell["protocol"] == "adapt"}
+    of = {(c.cell["protocol"], c.cell["train"], c.cell["corpus"]): f"{uar_by_scikit_learn(c):.3f}" for c in cells[:9]}
+    start, end = of["cross", "aa", "bb"], of["within", "bb", "bb"]
+    assert texts(table)["IS09", "svc", "aa -> bb"] == [start, by_options["k=10"], by_options["k=50"], end]
+    assert texts(table)["IS09", "svc", "aa -> bb, weight 3"] == [start, by_options["k=10 weight=3"], "–", end]
+
+
+def test_protocols_stand_side_by_side_in_the_order_of_the_registry():
+    cells = [*adapted(), *(cell("pooled", "aa+bb+cc", name, hit=0.7) for name in LANGUAGES)]
+    (table,) = protocol_tables(cells, order)
+    kinds = [row[2].text for row in table.rows]
+    assert kinds[0] == "within"
+    assert kinds[1:4] == ["cross from aa", "cross from bb", "cross from cc"]
+    assert kinds[4] == "pooled over aa+bb+cc"
+    assert kinds[5:] == ["adapt from aa (k=10 weight=3)", "adapt from aa (k=10)", "adapt from aa (k=50)"]
+
+
+def test_within_alone_has_no_table_of_protocols():
+    assert protocol_tables([cell("within", "aa", "aa")], order) == []
+
+
+@given(
+    values=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1, max_size=6),
+    chance=st.sampled_from([0.2, 0.25, 0.5]),
+)
+def test_points_of_a_plot_lie_on_it_and_higher_values_higher(values, chance):
+    points = tuple(
+        Point(10 * i, uar, max(0.0, uar - width), min(1.0, uar + width), "") for i, (uar, width) in enumerate(values)
+    )
+    setup = Setup("three", "train", "auto", "none", 0, tuple("abcde"[: round(1 / chance)]))
+    plot = Plot(setup, "a", (Line("x", points),), tuple(p.k for p in points), 0.0, 1.0)
+    places = [tuple(map(float, pair.split(","))) for pair in plot.path(plot.lines[0]).split()]
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
+    ranked = sorted(zip((p.uar for p in points), (y for _, y in places), strict=True))
+    assert all(one[1] >= other[1] for one, other in itertools.pairwise(ranked))
+
+
+def test_axis_of_all_plots_of_a_setup_is_the_same_and_holds_every_interval():
+    cells = [*adapted(), cell("adapt", "bb", "cc", options="k=10", hit=0.9)]
+    (of,) = plots(curves(cells, crossings(cells, order), order)).values()
+    assert {(plot.low, plot.high) for plot in of} == {(of[0].low, of[0].high)}
+    assert all(plot.low <= p.low and p.high <= plot.high for plot in of for line in plot.lines for p in line.points)
+
+
+@pytest.fixture
+def crossed_report(monkeypatch, make_index, tmp_path):
+    """A report of made-up cells across three corpora."""
+    from serbench.report import make_report
+    from serbench.report.tables import Indexed
+    from serbench.store.results import Store
+
+    cells = [*adapted(), *every_pair(scaling="corpus")]
+    indexes = {name: make_index(corpus=name).assign(sampling_rate=16000) for name in LANGUAGES}
+    read = [Indexed(name, index, LANGUAGES[name], "", "0.1.0") for name, index in indexes.items()]
+    monkeypatch.setattr("serbench.report.load_outcomes", lambda store: cells)
+    monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
+    return make_report(Store(tmp_path / "results"))
+
+
+def test_report_has_every_table_and_no_table_2_of_pairs(crossed_report):
+    stems = {table.stem for table in crossed_report.tables}
+    assert {"transfer", "scalings", "languages", "curves", "protocols"} <= stems
+    assert all("cross" not in table.title for table in crossed_report.of("table2-uar"))
+    assert set(crossed_report.scores["protocol"]) == {"within", "cross", "adapt"}
+
+
+def test_page_shows_heat_maps_and_a_plot_for_each_pair(crossed_report):
+    from serbench.report.page import render_page
+
+    page = render_page(crossed_report)
+    assert len(re.findall(r'<figure class="curve">', page)) == 1
+    assert len(re.findall(r"<polyline", page)) == 2
+    assert page.count('class="plain coloured"') == len([t for t in crossed_report.tables if t.is_coloured])
+    assert re.search(r'<td class="s\d+ diagonal"><b>0\.\d{3}</b>', page)
+
+
+def test_figures_have_heat_maps_and_curves(crossed_report):
+    with drawing():
+        drawn = {
+            name: draw() for name, draw in figures(crossed_report).items() if "curves-" in name or "transfer" in name
+        }
+    assert sorted(drawn) == [
+        "curves-three-scaling-train-seed-0",
+        "heatmap-curves-three-scaling-train-seed-0",
+        "heatmap-transfer-three-scaling-per-corpus-seed-0",
+        "heatmap-transfer-three-scaling-train-seed-0",
+    ]
+    (axes,) = drawn["curves-three-scaling-train-seed-0"].axes
+    assert [line.get_label() for line in axes.get_lines()] == ["chance", "IS09 svc", "IS09 svc, weight 3"]
+
+
+def test_shares_of_a_confusion_matrix_add_up_to_one():
+    book = SimpleNamespace(recorded=SimpleNamespace(described=SimpleNamespace(name="made up")))
+    made = cell("holdout", "aa", "aa")
+    counts = np.array([[3, 1, 0], [1, 2, 0], [0, 1, 0]])
+    for by, axis in (("predictions", 0), ("truth", 1)):
+        table = _share_table(book, made, counts, by)
+        shown = [[e.text for e in row[1:]] for row in table.rows]
+        totals = counts.sum(axis=axis, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            shares = counts / totals
+        assert shown == [["–" if np.isnan(s) else f"{s:.2f}" for s in row] for row in shares]
+
+
+def test_all_tables_come_in_one_order():
+    cells = [*adapted(), *every_pair(scaling="corpus")]
+    found = crossings(cells, order)
+    stems = [t.stem for t in transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)]
+    assert stems == ["transfer"] * 2 + ["scalings"] + ["languages"] * 2 + ["curves"] + ["protocols"] * 2
+
+
+def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
+    copies = "3 utterances are copies of other speakers' recordings and take no part"
+    within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
+    within = replace(within, record={**within.record, "notes": [copies]})
+    across = replace(across, record={**across.record, "notes": [f"bb: {copies}", "trained on aa, partial"]})
+    assert remarks([within, across]) == [f"bb: {copies}."]

@@ -1,0 +1,121 @@
+"""Votes of pieces, against a loop of its own and against the files of a run."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import serbench.api as api
+from serbench.scores.majority import NOTE, by_majority
+from serbench.scores.metrics import METRICS, confusion_matrix
+from serbench.scores.outcomes import CellOutcomes, Outcome, load_outcomes, without_outcomes
+from serbench.store.results import read_predictions
+
+
+def cell_of(codes, truth, fold="fold"):
+    """A cell of pieces with these codes by rule and piece; None where a piece has no features."""
+    pieces = list(truth)
+    here = [p for p in pieces if all(of[p] is not None for of in codes.values())]
+    fields = {"preprocessing": "segment 1 s", "corpus": "toy"}
+    record = {
+        "cell": fields,
+        "refused": "",
+        "notes": ["a note"],
+        "missing": {p: f"no features of {p}" for p in pieces if p not in here},
+        "utterances": {
+            "id": pieces,
+            "emotion": [truth[p] for p in pieces],
+            "speaker": [p[0] for p in pieces],
+            "gender": [None for _ in pieces],
+            "present": [p in here for p in pieces],
+        },
+    }
+    people = {p: p[0] for p in pieces}
+    outcomes = {rule: Outcome(rule, {p: of[p] for p in here}, {fold: 0}, ()) for rule, of in codes.items()}
+    in_cell = {p: truth[p] for p in here}
+    return CellOutcomes(
+        fields, record, "speaker", in_cell, people, {fold: tuple(here)}, {"unit": people}, outcomes, {}
+    )  # fmt: skip
+
+
+@st.composite
+def votes(draw):
+    """Utterances with their pieces, earliest first, and what each piece was taken for (None: no features)."""
+    n_pieces = draw(st.lists(st.integers(1, 7), min_size=1, max_size=8))
+    wholes = {f"s{w}": [f"s{w}#{i}" for i in draw(st.permutations(range(n)))] for w, n in enumerate(n_pieces)}
+    code = st.sampled_from([0, 1, 2, None])
+    return wholes, {piece: draw(code) for pieces in wholes.values() for piece in pieces}
+
+
+@given(votes())
+def test_most_pieces_win_and_of_equals_the_earliest(given_votes):
+    wholes, codes = given_votes
+    truth = {piece: int(piece[1]) % 3 for piece in codes}
+    voted = by_majority(cell_of({"default": codes}, truth), wholes)
+    expected = {}
+    for whole, pieces in wholes.items():
+        best = None
+        for i, piece in enumerate(pieces):
+            if codes[piece] is None:
+                continue
+            n = sum(codes[other] == codes[piece] for other in pieces)
+            if best is None or n > best[0]:
+                best = n, i, codes[piece]
+        if best is not None:
+            expected[whole] = best[2]
+    assert voted.outcomes["default"].predictions == expected
+    assert voted.truth == {whole: int(whole[1]) % 3 for whole in expected}
+    assert voted.folds == {"fold": tuple(sorted(expected))}
+    assert set(voted.record["missing"]) == set(wholes) - set(expected)
+    assert voted.record["utterances"]["id"] == list(wholes)
+    assert voted.record["utterances"]["present"] == [whole in expected for whole in wholes]
+    assert set(voted.units) == set(wholes)
+
+
+def test_pieces_and_their_record_are_left_as_they_were():
+    cell = cell_of({"default": {"a#0": 1, "a#1": None}}, {"a#0": 0, "a#1": 0})
+    before = str(cell.record), dict(cell.truth)
+    voted = by_majority(cell, {"a": ["a#0", "a#1"]})
+    assert (str(cell.record), dict(cell.truth)) == before
+    assert voted.cell["preprocessing"] == voted.record["cell"]["preprocessing"] == "segment 1 s, majority"
+    assert voted.record["notes"] == ["a note", NOTE]
+    assert voted.record["missing"] == {}
+
+
+def test_cell_without_result_keeps_its_reason():
+    refused = {"cell": {"preprocessing": "segment 1 s"}, "refused": "why", "task_emotions": []}
+    voted = by_majority(without_outcomes(refused, "why"), {})
+    assert voted.reason == "why"
+    assert voted.cell["preprocessing"] == "segment 1 s, majority"
+
+
+@pytest.mark.parametrize("rule", ["nested", "default", "oracle"])
+def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspace, rule):
+    """From the pieces' predictions of the report, and (for default) from the jobs, to values of whole utterances."""
+    place = workspace(make_corpus())
+    request = api.GridRequest("mfcc120", "knn", emotions="anger,happiness,neutral", segment=0.1)
+    scores = api.run_grid(["toy"], request, place).scores()
+    pieces, _ = load_outcomes(place.store())
+    codes = dict(pieces.outcomes[rule].predictions)
+    if rule == "default":
+        codes = {}
+        for evaluation in pieces.record["evaluations"]:
+            ids, of_settings, _ = read_predictions(place.store().job(evaluation["job"]))
+            told = dict(zip(ids, of_settings[pieces.record["default"]], strict=True))
+            codes |= {u: int(told[u]) for u in pieces.record["sets"][evaluation["name"]]}
+    index = api.load_index("toy", place, segment=0.1)
+    table = index.assign(code=index["utterance"].map(codes)).sort_values("start_s")
+    emotions = sorted(set(index["emotion"]))
+    truth, prediction = [], []
+    for _, of in table.groupby("whole"):
+        assert len(of) == 5
+        counts = of["code"].value_counts()
+        winners = set(counts[counts == counts.max()].index)
+        prediction.append(next(code for code in of["code"] if code in winners))
+        truth.append(emotions.index(of["emotion"].iloc[0]))
+    confusion = confusion_matrix(np.array(truth), np.array(prediction), n_labels=3)
+    voted = scores[(scores["preprocessing"] == "segment 0.1 s, majority") & (scores["rule"] == rule)]
+    values = voted.set_index("metric")["value"]
+    assert len(truth) == 24
+    for metric in ("uar", "war", "kappa", "macro_f1"):
+        assert values[metric] == METRICS[metric](confusion)

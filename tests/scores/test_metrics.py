@@ -1,0 +1,71 @@
+import audmetric
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score, f1_score
+
+from serbench.errors import ScoreError
+from serbench.scores.metrics import (
+    METRICS,
+    confusion_matrix,
+    exact_uar,
+    kappa,
+    macro_f1,
+    recalls,
+    uar,
+    uar_of_present,
+    war,
+)
+
+LABELS = st.lists(st.integers(0, 3), min_size=8, max_size=60)
+
+
+def pools(truth, prediction):
+    return np.array([0, 1, 2, 3, *truth]), np.array([0, 0, 0, 0, *prediction])
+
+
+@given(truth=LABELS, prediction=LABELS)
+def test_metrics_agree_with_audmetric_and_scikit_learn(truth, prediction):
+    n = min(len(truth), len(prediction))
+    t, p = pools(truth[:n], prediction[:n])
+    confusion = confusion_matrix(t, p, n_labels=4)
+    labels = [0, 1, 2, 3]
+    assert uar(confusion) == pytest.approx(audmetric.unweighted_average_recall(t, p, labels=labels))
+    assert war(confusion) == pytest.approx(audmetric.accuracy(t, p, labels=labels))
+    assert kappa(confusion) == pytest.approx(cohen_kappa_score(t, p, labels=labels))
+    assert macro_f1(confusion) == pytest.approx(f1_score(t, p, labels=labels, average="macro", zero_division=0))
+
+
+def test_pool_without_an_emotion_is_an_error():
+    with pytest.raises(ScoreError, match=r"no utterance of label 2"):
+        uar(confusion_matrix(np.array([0, 1]), np.array([0, 2]), n_labels=3))
+
+
+def test_fold_without_an_emotion_averages_over_those_present():
+    confusion = confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 1]), n_labels=3)
+    assert uar_of_present(confusion) == 0.75
+    assert np.isnan(recalls(confusion)[2])
+
+
+def test_ties_between_settings_are_exact():
+    one, other = (np.array([7, 1, 3]), np.array([10, 10, 10])), (np.array([11, 0, 0]), np.array([10, 10, 10]))
+    floats = [sum(hits / totals for hits, totals in zip(*pool, strict=True)) / 3 for pool in (one, other)]
+    assert floats[0] != floats[1]  # 0.7 + 0.1 + 0.3 is not 1.1
+    assert exact_uar(*one) == exact_uar(*other)
+
+
+def test_unequal_lengths_are_an_error():
+    with pytest.raises(ScoreError, match=r"2 labels and 1 predictions"):
+        confusion_matrix(np.array([0, 1]), np.array([0]), n_labels=2)
+
+
+def test_codes_outside_the_label_set_are_an_error():
+    with pytest.raises(ScoreError, match=r"prediction codes 0..5. Expected 0..1"):
+        confusion_matrix(np.array([0, 1]), np.array([0, 5]), n_labels=2)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_perfect_predictions_score_one(name):
+    truth = np.array([0, 1, 2, 2])
+    assert METRICS[name](confusion_matrix(truth, truth, n_labels=3)) == 1

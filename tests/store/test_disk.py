@@ -1,0 +1,402 @@
+"""Disks that refuse, and disks that give back something else than was written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import serbench.store.results
+from serbench import api
+from serbench.errors import SerbenchError, StoreError
+from serbench.grid.check import check_store, find_litter, remove_litter
+from serbench.store.checksum import UNSEALED, is_intact, seal
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store
+
+FAULTS = [24, pytest.param(600, marks=pytest.mark.slow)]
+
+
+@pytest.fixture
+def toy(make_corpus, tmp_path):
+    """Run a small grid on mfcc, in this process with its workers."""
+    path = make_corpus(speakers=("f1", "m1", "m2"))
+    for recording in (path.parent / "toy").iterdir():
+        os.utime(recording, ns=(0, 0))
+
+    def run(results):
+        request = api.GridRequest(("mfcc",), ("knn", "dummy"), emotions="anger,happiness,neutral")
+        place = api.Workspace(tmp_path / results, path, jobs=1)
+        done = api.run_grid("toy", request, place)
+        return done, api.make_report(place).scores
+
+    run.path = path
+    run.store = lambda results: Store(tmp_path / results)
+    return run
+
+
+def damage(path, rng):
+    """Cut a file, flip one bit of it, or put noise over a few bytes; say what was done."""
+    data = bytearray(path.read_bytes())
+    at = rng.randrange(len(data))
+    what = rng.choice(["cut", "flipped", "overwritten"])
+    if what == "cut":
+        del data[at:]
+    elif what == "flipped":
+        data[at] ^= 1 << rng.randrange(8)
+    else:
+        noise = rng.randbytes(min(8, len(data) - at))
+        data[at : at + len(noise)] = bytes(a ^ (b or 1) for a, b in zip(data[at:], noise, strict=False))
+    path.write_bytes(data)
+    return f"{path.name} {what} at {at} of {len(data)}"
+
+
+@pytest.mark.parametrize("n", FAULTS)
+def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(toy, tmp_path, tally, n):
+    _, sound = toy("sound")
+    files = sorted(check_files(toy.store("sound")))
+    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings", "report"}
+    rng = random.Random(n)
+    found = changed = 0
+    for fault in range(n):
+        victim = files[fault % len(files)]
+        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+        shutil.copytree(tmp_path / "sound", tmp_path / "bad")
+        what = damage(tmp_path / "bad" / victim, rng)
+        found += list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim]
+        assert found == fault + 1, what
+        with contextlib.suppress(SerbenchError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            assert tables_agree(api.load_scores(api.Workspace(tmp_path / "bad")), sound), what
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            _, scores = toy("bad")
+        changed += int((~scores["value"].eq(sound["value"]) & sound["value"].notna()).sum())
+        assert scores.equals(sound), what
+        made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
+        assert set(check_store(toy.store("bad")).damaged) <= made_when_needed, what
+    tally("disk: files damaged", n)
+    tally("disk: damage found and named", found)
+    tally("disk: values that changed", changed)
+
+
+def check_files(store):
+    return [path.relative_to(store.root) for path in store.root.rglob("*") if is_sealed(path)]
+
+
+def is_sealed(path):
+    return path.is_file() and path.suffix in (".parquet", ".json", ".arrow")
+
+
+def tables_agree(scores, sound):
+    """Every value that is there is the right one."""
+    both = scores.merge(sound, on=[name for name in CELL if name in sound], suffixes=("", "_sound"))
+    there = both["value"].notna()
+    return np.array_equal(both["value"][there], both["value_sound"][there])
+
+
+CELL = ["protocol", "task", "corpus", "features", "classifier", "inner", "scaling", "seed", "rule", "metric"]
+
+
+def test_every_single_bit_of_a_sealed_file_counts(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"emotion": "anger"})
+    whole = path.read_bytes()
+    assert is_intact(whole)
+    for at in range(len(whole)):
+        for bit in range(8):
+            assert not is_intact(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+        assert not is_intact(whole[:at])
+
+
+def test_text_that_looks_like_a_seal_does_not_take_its_place(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"emotion": UNSEALED, "other": "serbench-sha256:" + "1" * 64})
+    assert is_intact(path.read_bytes())
+    assert not is_intact(path.read_bytes().replace(b"1111", b"1112"))
+
+
+def test_file_without_a_seal_is_not_sealed(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("no marker in here")
+    with pytest.raises(ValueError, match="no place for a seal"):
+        seal(path)
+    assert not is_intact(path.read_bytes())
+
+
+def test_file_under_the_name_of_another_is_found(toy, tmp_path):
+    toy("results")
+    first, second = toy.store("results").jobs[:2]
+    shutil.copy(first, second)
+    assert check_store(toy.store("results")).damaged == {second: f"it holds what belongs under the name {first.stem}"}
+
+
+def test_check_of_no_folder_is_an_error(tmp_path):
+    with pytest.raises(StoreError, match=r"nowhere: no such folder"):
+        check_store(Store(tmp_path / "nowhere"))
+
+
+def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
+    toy("results")
+    store = toy.store("results")
+    assert not find_litter(store).files
+    before = check_store(store).counts
+    record = next(path for path in store.cells if "-dummy-" in path.name)
+    record.unlink()
+    old = store.features("mfcc-0123456789ab", "toy")
+    shutil.copytree(store.feature_folders[0], old)
+    write_json(old.parent / "set.json", {"name": "mfcc"})
+    files = [path for path in old.parent.rglob("*") if path.is_file()]  # on a busy machine, more parts
+    litter = find_litter(store)
+    assert {kind: len(paths) for kind, paths in litter.files.items()} == {"jobs": 6, "files of features": len(files)}
+    assert litter.size > 1000
+    remove_litter(litter, store)
+    assert not old.parent.exists()
+    after = check_store(store).counts
+    assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
+    assert not api.run_grid("toy", api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
+                            api.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
+
+
+@pytest.fixture
+def crowded(toy, tmp_path):
+    """A results folder without cells, with a user's files everywhere, and links to folders of theirs."""
+    api.extract_features("toy", ("mfcc",), api.Workspace(tmp_path / "results", toy.path))
+    store, elsewhere = toy.store("results"), tmp_path / "elsewhere"
+    old, key = "features/mfcc-0123456789ab/toy", "0123456789abcdef01234567"
+    temporary = ".tmp-0123456789ab-1-0123abcd-x"
+    litter = [f"{old}/part-{key}.parquet", f"{old}/failures.parquet", f"jobs/{key}.parquet", f"report/{temporary}"]
+    mine = [f"{old}/notes.txt", f"{old}/part-mine.parquet", f"{old}/deep/part-{key}.parquet", "features/my/data/a.csv"]
+    mine += [f"features/my/data/part-{key}.parquet", "jobs/mine.parquet", "jobs/.tmp-mine", f"mine/{temporary}"]
+    for name in (*litter, *mine):
+        (store.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / name).write_text("text")
+    write_json(store.features("mfcc-0123456789ab", "set.json"), {"name": "mfcc"})
+    (elsewhere / "toy").mkdir(parents=True)
+    for name in (f"toy/part-{key}.parquet", temporary):
+        (elsewhere / name).write_text("text")
+    (store.root / "features" / "mfcc-ffffffffffff").symlink_to(elsewhere)
+    (store.root / "features" / "mfcc-0123456789ab" / "linked").symlink_to(elsewhere / "toy")
+    (store.root / "jobs" / f"{'f' * 24}.parquet").symlink_to(elsewhere / temporary)
+    for path in (*store.root.rglob(".tmp-*"), *elsewhere.rglob("*")):
+        os.utime(path, (0, 0))
+    return store, set(litter)
+
+
+def every_file(folder):
+    """Files and links below a folder by name, and what files and links hold, as seen through no link above them."""
+    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_symlink() or p.is_file()}
+    return {name: os.readlink(path) if path.is_symlink() else path.read_bytes() for name, path in found.items()}
+
+
+def test_clean_removes_names_that_serbench_writes_and_follows_no_link(crowded, tmp_path, cli):
+    store, litter = crowded
+    before, elsewhere = every_file(store.root), every_file(tmp_path / "elsewhere")
+    code, out, err = cli("store", "clean", "--yes", "--results", store.root)
+    assert code == 0, err
+    after = every_file(store.root)
+    assert set(before) - set(after) == litter
+    assert {name: before[name] for name in after} == after
+    assert every_file(tmp_path / "elsewhere") == elsewhere
+    assert "2 files of features: features/mfcc-0123456789ab/toy/failures.parquet, features/mfcc-" in out
+    assert "1 jobs: jobs/0123456789abcdef01234567.parquet\n" in out
+
+
+def test_clean_of_no_results_folder_is_refused(tmp_path, cli):
+    for name in ("features/a-0123456789ab/toy/part-0123456789abcdef01234567.parquet", "index/toy.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("of another program")
+    (tmp_path / "index" / "gone.parquet").symlink_to("nowhere")
+    before = every_file(tmp_path)
+    code, _, err = cli("store", "clean", "--yes", "--results", tmp_path)
+    assert code == 1
+    assert f"{tmp_path}: no results folder: none of index/, recordings/ and cells/ holds a sound file" in err
+    assert every_file(tmp_path) == before
+
+
+def test_clean_that_may_not_remove_says_so(crowded, cli, monkeypatch, tmp_path):
+    def refuse(path, missing_ok=False):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)
+    code, _, err = cli("store", "clean", "--yes", "--results", crowded[0].root)
+    assert code == 1
+    assert "parquet: cannot be removed (Read-only file system). Mend the permissions and run this again" in err
+
+
+def test_features_that_no_grid_has_used_yet_are_no_litter(toy, tmp_path):
+    api.extract_features("toy", ("mfcc",), api.Workspace(tmp_path / "results", toy.path))
+    assert not find_litter(toy.store("results")).files
+
+
+JOB = "0123456789abcdef01234567"
+
+
+def test_locks_of_others_are_no_claims_and_stay(tmp_path):
+    other = tmp_path / "claims" / "mine.lock"
+    other.parent.mkdir()
+    other.touch()
+    assert not Store(tmp_path).claims().is_any_held
+    Store(tmp_path).claims().clear()
+    assert other.is_file()
+
+
+def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy):
+    toy("results")
+    store = toy.store("results")
+    claims = store.claims()
+    claims.take(JOB)
+    with pytest.raises(StoreError, match=r"another process is at work on it"):
+        find_litter(store)
+    claims.release(JOB)
+    assert not find_litter(store).files
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_told_once_and_keeps_no_lock_file(tmp_path, monkeypatch, code):
+    def refuse(*given):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    claims = Store(tmp_path).claims()
+    with pytest.warns(UserWarning, match="has no locks: run one serbench at a time") as told:
+        taken = [claims.take(JOB), claims.take("another")]
+    assert taken == [True, True]
+    assert len(told) == 1
+    assert not list((tmp_path / "claims").iterdir())
+    (tmp_path / "claims" / f"{JOB}.lock").touch()  # an earlier serbench left it
+    assert not claims.is_any_held
+
+
+def test_cell_of_which_one_job_failed_keeps_the_others(toy):
+    toy("results")
+    store = toy.store("results")
+    path = store.cells[0]
+    write_json(path, {**read_json(path), "refused": "1 of its jobs failed"})
+    assert not find_litter(store).files
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), OSError(5, "Input/output error")])
+def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_path, monkeypatch, error):
+    toy("results")
+    store = toy.store("results")
+    real, before = type(tmp_path).read_bytes, check_store(store).counts
+
+    def refuse(path):
+        if "part-" in path.name or path.parent.name == "jobs":
+            raise error
+        return real(path)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
+    serbench.store.results._rows_of.cache_clear()
+    with pytest.raises(SerbenchError, match=rf"cannot be read \(.*{error.strerror}"):
+        toy("results")
+    monkeypatch.undo()
+    assert check_store(store).counts == before
+
+
+def test_cells_that_can_not_be_carried_out_are_litter(toy, tmp_path):
+    place = api.Workspace(tmp_path / "results", toy.path)
+    api.run_grid("toy", api.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
+    assert list(find_litter(place.store()).files) == ["cells that cannot be carried out"]
+
+
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+from serbench.cli import main
+main()
+"""
+
+
+EXTRACT = ["extract", "toy", "-f", "mfcc"]
+GRID = ["grid", "toy", "-f", "mfcc", "-c", "knn", "--emotions", "anger,happiness,neutral"]
+
+
+def options(toy, results):
+    return ["--corpora", str(toy.path), "--results", str(results), "--jobs", "2"]
+
+
+def extract(toy, results):
+    api.extract_features("toy", ("mfcc",), api.Workspace(results, toy.path))
+
+
+def jobs_of(results):
+    return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet")}
+
+
+@pytest.mark.parametrize(("arguments", "size", "file"), [(EXTRACT, 9000, "part-"), (GRID, 3000, "")])
+def test_limit_on_the_size_of_files_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, arguments, size, file):
+    pytest.importorskip("resource", reason="needs POSIX limits")
+    extract(toy, tmp_path / "results") if arguments is GRID else None
+    command = [sys.executable, "-c", LIMITED.format(size=size), *arguments, *options(toy, tmp_path / "results")]
+    limited = subprocess.run(command, capture_output=True, text=True)
+    assert limited.returncode == 1, limited.stdout
+    assert "cannot be written (File too large). What was stored before is intact" in limited.stderr
+    assert file in limited.stderr
+    assert "Traceback" not in limited.stderr
+    goes_on(toy, tmp_path, tmp_path / "results")
+    tally("disk: refusals", 1)
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A file system of 400 kB, which only root may mount."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("arguments", [pytest.param(EXTRACT, marks=pytest.mark.slow), GRID], ids=["extract", "grid"])
+def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_disk, cli, arguments):
+    results = full_disk / "results"
+    extract(toy, results) if arguments is GRID else None
+    filler = full_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    if arguments is GRID:
+        os.truncate(filler, filler.stat().st_size - 8192)  # room for the record of a cell
+    code, out, err = cli(*arguments, *options(toy, results))
+    assert code == 1, out
+    assert "(No space left on device)" in err
+    assert "Traceback" not in err
+    filler.unlink()
+    goes_on(toy, tmp_path, results)
+    tally("disk: refusals", 1)
+
+
+@pytest.mark.parametrize("arguments", [EXTRACT, pytest.param(GRID, marks=pytest.mark.slow)], ids=["extract", "grid"])
+def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, cli, tmp_path, arguments):
+    results = full_disk / "results"
+    extract(toy, results)
+    subprocess.run(["mount", "-o", "remount,ro", str(full_disk)], check=True)
+    code, out, err = cli(*arguments, *options(toy, results))
+    assert code == 1
+    assert f"{results}: the results folder cannot be written (Read-only file system)" in err
+    assert "extract toy:" not in err
+    subprocess.run(["mount", "-o", "remount,rw", str(full_disk)], check=True)
+    goes_on(toy, tmp_path, results)
+    tally("disk: refusals", 1)
+
+
+def goes_on(toy, tmp_path, results):
+    """Run the grid on a disk that takes it again: the bytes are those of a calm run, and nothing is left over."""
+    request = api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
+    for place in (results, tmp_path / "calm"):
+        assert not api.run_grid("toy", request, api.Workspace(place, toy.path, jobs=2)).refused
+    assert jobs_of(results) == jobs_of(tmp_path / "calm")
+    assert not [*results.rglob(".tmp-*"), *results.rglob("*.lock")]
