@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from serbench.corpora.duplicates import is_silence
+from serbench.corpora.schema import Corpus
 from serbench.errors import ProtocolError, listed
 
 _RECORDING = ("audio_hash", "duration_s", "sampling_rate", "channels", "start_s", "end_s")
@@ -91,6 +92,64 @@ def check_distinct(people: Sequence[str], same: Sequence[str]) -> None:
     for who, person in zip(people, same, strict=True):
         names.setdefault(person, set()).add(who)
     twins = sorted(" = ".join(sorted(of)) for of in names.values() if len(of) > 1)
+    if twins:
+        todo = "Give the person one name in the entry, or leave a corpus out"
+        raise ProtocolError("speakers tested", f"one person under several names: {listed(twins)}", "one name", todo)
+
+
+def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> pd.DataFrame:
+    """Add who speaks to the utterances of a corpus: the columns `who`, `namespace` and `person`.
+
+    `who` names the speaker (or the voice) with the corpus, as results show them. `person` names them with the
+    namespace of the corpus, so that speakers of one name are one person in corpora that share speakers.
+
+    Parameters
+    ----------
+    namespace : see `Catalogue.namespace`; empty for a corpus that shares its speakers with none.
+    """
+    names = index[corpus.person].astype(str).str.removeprefix(f"{corpus.name}/")
+    shared = namespace or corpus.name
+    return index.assign(who=f"{corpus.name}/" + names, namespace=shared, person=f"{shared}/" + names)
+
+
+def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
+    """Give each person one name in the column `person`, where a recording shows that two names are one person.
+
+    Parameters
+    ----------
+    utterances : of all corpora of a cell, from `with_people`, dropped emotions included.
+
+    Raises
+    ------
+    ProtocolError : corpora share recordings, and no entry says that they share speakers.
+    """
+    shared = shared_recordings(utterances)
+    check_declared(shared)
+    name_of = {person: person for person in utterances["person"].unique()}
+    for _, people in shared.groupby("audio_hash")["person"]:
+        same = {name_of[person] for person in people}
+        name_of = {person: min(same) if name in same else name for person, name in name_of.items()}
+    return utterances.assign(person=utterances["person"].map(name_of))
+
+
+def is_copy_of_earlier(utterances: pd.DataFrame) -> pd.Series[bool]:
+    """Tell, row by row, recordings that an earlier corpus of the table has too, byte by byte.
+
+    Nobody may be tested on what has trained. Corpora that are tested come first, so their recordings stay.
+    """
+    first = utterances.groupby("audio_hash")["corpus"].transform("first")
+    return first.notna() & (first != utterances["corpus"])
+
+
+def check_tested_people(tested: pd.DataFrame) -> None:
+    """Check that nobody is tested under two names, by the columns `who` and `person`.
+
+    Raises
+    ------
+    ProtocolError : with the people who are.
+    """
+    names = tested.groupby("person")["who"].unique()
+    twins = sorted(" = ".join(sorted(of)) for of in names if len(of) > 1)
     if twins:
         todo = "Give the person one name in the entry, or leave a corpus out"
         raise ProtocolError("speakers tested", f"one person under several names: {listed(twins)}", "one name", todo)
