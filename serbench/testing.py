@@ -22,8 +22,8 @@ from serbench.classifiers import Classifier, Held, Setting, Training, loop_sweep
 from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
+from serbench.features.table import Ragged, Rows, flat
 from serbench.plugins import check_record
-from serbench.store.ragged import Ragged, Rows, flat
 
 if TYPE_CHECKING:
     import numpy as np

@@ -25,6 +25,7 @@ from serbench.classifiers.spaces import Space
 from serbench.corpora.schema import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import SerbenchError
+from serbench.features.table import FeatureTable, write_part
 from serbench.grid.cells import GridOptions
 from serbench.grid.fit import run_job
 from serbench.grid.members import CorpusData, FeatureSource
@@ -33,7 +34,7 @@ from serbench.progress import Progress, silent
 from serbench.scores.metrics import confusion_matrix, uar
 from serbench.scores.outcomes import CellOutcomes, Outcome, load_outcomes
 from serbench.store.files import write_frame, write_json
-from serbench.store.results import FeatureTable, Store, write_part
+from serbench.store.results import Store
 
 N_DRAWS = 20
 P_AT_MOST = 0.001

@@ -18,7 +18,7 @@ from serbench.store.keys import package_versions
 if TYPE_CHECKING:
     import numpy as np
 
-    from serbench.store.ragged import Rows
+    from serbench.features.table import Rows
 
 Input = Literal["rows", "frames"]
 """What a classifier takes of each recording: one row of features, or one for every frame."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serbench.classifiers.record import Classifier, Held, Setting, Swept, Training, loop_sweep, rows_alone
-from serbench.store.ragged import flat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +42,7 @@ def sweep_svc(
     classes = np.unique(training.labels)
     balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
     weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
-    for gamma, (train, test) in _kernels(shared, flat(training.X), flat(held.X)):
+    for gamma, (train, test) in _kernels(shared, np.asarray(training.X), np.asarray(held.X)):
         for i in shared[gamma]:
             svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
             svc.fit(train, training.labels, sample_weight=training.weights)

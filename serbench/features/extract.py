@@ -30,11 +30,11 @@ from serbench.corpora.recordings import FileState, Measured, add_measured, read_
 from serbench.corpora.segments import name_in_store
 from serbench.errors import STOPS, AudioError, FeatureError, StoreError
 from serbench.features import Extractor, FeatureSet
+from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
 from serbench.progress import Progress, silent
 from serbench.store.files import read_columns, write_columns, write_json
 from serbench.store.memory import free_memory
-from serbench.store.ragged import Ragged
-from serbench.store.results import FeatureTable, Store, read_features, remove_damaged_parts, stored_rows, write_part
+from serbench.store.results import Store
 
 if TYPE_CHECKING:
     import pandas as pd

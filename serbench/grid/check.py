@@ -13,11 +13,12 @@ from typing import Any
 
 from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
+from serbench.features.table import content_of_part
 from serbench.grid.cells import Cell
 from serbench.grid.forms import read_cell
 from serbench.store.files import is_damaged, read_metadata
 from serbench.store.keys import digest
-from serbench.store.results import Store, content_of_part
+from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)

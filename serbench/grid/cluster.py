@@ -19,10 +19,11 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from serbench.errors import STOPS, ClusterError, SerbenchError, listed
+from serbench.features.table import FeatureTable, map_features
 from serbench.grid.fit import Predicted, made_with, predict, store_predictions
 from serbench.grid.plan import Job
 from serbench.grid.schedule import Failed, Outcome, failure_of
-from serbench.store.results import FeatureTable, Store, map_features
+from serbench.store.results import Store
 
 LOCAL = "local"
 """Scheduler that this program starts itself, with workers on this machine."""

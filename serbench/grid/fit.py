@@ -17,8 +17,8 @@ import numpy as np
 
 from serbench.classifiers import Held, Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
-from serbench.store.ragged import Ragged, Rows, flat, for_each_row, with_flat
-from serbench.store.results import FeatureTable, Store, map_features, write_predictions
+from serbench.features.table import FeatureTable, Ragged, Rows, flat, for_each_row, map_features, with_flat
+from serbench.store.results import Store, write_predictions
 
 if TYPE_CHECKING:
     from sklearn.preprocessing import StandardScaler

@@ -24,10 +24,11 @@ from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
 from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, listed
+from serbench.features.table import stored_rows
 from serbench.grid.plan import Rows
 from serbench.protocols import Group, Protocol, Side, independent_units, restrict
 from serbench.store.files import read_frame
-from serbench.store.results import Store, stored_rows
+from serbench.store.results import Store
 
 SCALING_NEEDS = 10
 """Utterances below which a speaker or a corpus is not scaled by itself."""

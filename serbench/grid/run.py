@@ -18,6 +18,7 @@ from typing import Any
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.errors import StoreError, listed
+from serbench.features.table import map_features
 from serbench.grid.cells import Choice, GridOptions, PlannedCell, plan_cell
 from serbench.grid.comparable import BASIS, Column, Facts, again, column, differing, facts, is_comparable
 from serbench.grid.estimate import Estimate, note_seconds
@@ -32,7 +33,7 @@ from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.store.files import is_damaged, write_json
 from serbench.store.keys import digest
 from serbench.store.memory import free_memory
-from serbench.store.results import OUTDATED, Store, map_features
+from serbench.store.results import OUTDATED, Store
 
 
 @dataclass(frozen=True, slots=True)

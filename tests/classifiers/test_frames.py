@@ -18,13 +18,14 @@ from serbench.errors import FeatureError, PluginError, ProtocolError
 from serbench.features import FEATURE_SETS, find_feature_set
 from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
+from serbench.features.table import map_features
 from serbench.grid import processes as pool
 from serbench.grid.cells import CorpusData, FeatureSource, auxiliary_labels
 from serbench.grid.check import check_store, find_litter
 from serbench.plugins import forget_plugins
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json
-from serbench.store.results import Store, map_features
+from serbench.store.results import Store
 from serbench.testing import check_classifier
 
 EMOTIONS = ["anger", "happiness", "neutral"]

@@ -13,8 +13,9 @@ from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_se
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.features.extract import MEMORY_SHARE, extract_corpus
+from serbench.features.table import read_features
 from serbench.store.files import read_columns, read_frame
-from serbench.store.results import Store, read_features
+from serbench.store.results import Store
 
 
 @pytest.fixture

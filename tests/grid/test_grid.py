@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from serbench import api
+from serbench.features.table import map_features
 from serbench.report.pools import pool_of
 from serbench.scores.outcomes import CellOutcomes, load_outcomes
 from serbench.store.files import read_json, write_json
-from serbench.store.results import Store, map_features, read_predictions
+from serbench.store.results import Store, read_predictions
 
 THREE = ("anger", "happiness", "neutral")
 FAST = ("knn", "logistic", "dummy")

@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
-import serbench.store.results
+import serbench.features.table
 from serbench import api
 from serbench.errors import SerbenchError, StoreError
 from serbench.grid.check import check_store, find_litter, remove_litter
@@ -296,7 +296,7 @@ def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_pat
         return real(path)
 
     monkeypatch.setattr(type(tmp_path), "read_bytes", refuse)
-    serbench.store.results._rows_of.cache_clear()
+    serbench.features.table._rows_of.cache_clear()
     with pytest.raises(SerbenchError, match=rf"cannot be read \(.*{error.strerror}"):
         toy("results")
     monkeypatch.undo()

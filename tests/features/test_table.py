@@ -1,15 +1,27 @@
 """Ragged arrays hold what was put into them, without padding and without copies."""
 
+import json
 import pickle
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.store.ragged import Ragged, flat, for_each_row, with_flat
-from serbench.store.results import FeatureTable, map_features, read_features, write_part
+from serbench.errors import StoreError
+from serbench.features.table import (
+    FeatureTable,
+    Ragged,
+    flat,
+    for_each_row,
+    map_features,
+    read_features,
+    stored_rows,
+    with_flat,
+    write_part,
+)
 
 LENGTHS = st.lists(st.integers(0, 40), max_size=12)
 
@@ -142,3 +154,100 @@ def test_damaged_map_of_frames_is_made_anew(tmp_path):
     for length in (0, 10, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         np.testing.assert_array_equal(map_features(tmp_path).matrix.matrix, table.matrix.matrix)
+
+
+def part(ids, hashes, value):
+    return FeatureTable(tuple(ids), tuple(hashes), ("x", "y"), np.full((len(ids), 2), value, dtype=np.float32))
+
+
+def test_parts_come_back_bit_for_bit(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    ids = tuple(f"u{i}" for i in range(5))
+    write_part(tmp_path, FeatureTable(ids, ids, tuple("abcdefg"), matrix))
+    back = read_features(tmp_path, dict(zip(ids, ids, strict=True)))
+    assert back.columns == tuple("abcdefg")
+    np.testing.assert_array_equal(back.matrix, matrix)
+
+
+def test_rows_of_earlier_audio_are_passed_over(tmp_path):
+    write_part(tmp_path, part(["a", "b"], ["old", "same"], 1.0))
+    write_part(tmp_path, part(["a"], ["new"], 2.0))
+    back = read_features(tmp_path, {"a": "new", "b": "same"})
+    assert back.utterances == ("a", "b")
+    assert back.matrix[:, 0].tolist() == [2.0, 1.0]
+    assert stored_rows(tmp_path) == {("a", "old"), ("b", "same"), ("a", "new")}
+
+
+def test_writing_the_same_part_twice_is_one_file(tmp_path):
+    first, second = write_part(tmp_path, part(["a"], ["h"], 1.0)), write_part(tmp_path, part(["a"], ["h"], 1.0))
+    assert first == second
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_features_are_a_fixed_size_list_of_float32_with_their_names_in_the_metadata(tmp_path):
+    schema = pq.read_schema(write_part(tmp_path, part(["a"], ["h"], 1.0)))
+    assert str(schema.field("features").type).startswith("fixed_size_list<")
+    assert schema.field("features").type.value_type == "float"
+    assert json.loads(schema.metadata[b"serbench"])["columns"] == ["x", "y"]
+
+
+def test_flipped_byte_in_a_part_is_found(tmp_path):
+    matrix = np.random.default_rng(0).normal(size=(200, 50)).astype(np.float32)
+    ids = tuple(f"u{i}" for i in range(200))
+    path = write_part(tmp_path, FeatureTable(ids, ids, tuple(f"x{i}" for i in range(50)), matrix))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"its content is not what was written.* make it anew"):
+        read_features(tmp_path, dict(zip(ids, ids, strict=True)))
+
+
+def rows_table(n=5, width=3):
+    ids = tuple(f"toy/{i}" for i in range(n))
+    matrix = np.arange(n * width, dtype=np.float32).reshape(n, width)
+    return FeatureTable(ids, tuple(f"hash {i}" for i in range(n)), tuple("abc"[:width]), matrix)
+
+
+def test_mapped_features_are_those_of_the_parts_and_are_mapped(tmp_path):
+    write_part(tmp_path, rows_table())
+    for _ in range(2):
+        mapped = map_features(tmp_path)
+        assert mapped.utterances == rows_table().utterances
+        assert mapped.columns == rows_table().columns
+        np.testing.assert_array_equal(mapped.matrix, rows_table().matrix)
+        assert not mapped.matrix.flags.owndata
+        assert not mapped.matrix.flags.writeable
+
+
+def test_new_part_makes_a_new_mapped_file_and_removes_the_old(tmp_path):
+    write_part(tmp_path, rows_table())
+    map_features(tmp_path)
+    write_part(tmp_path, rows_table(n=2))
+    assert len(map_features(tmp_path).utterances) == 7
+    assert len(list(tmp_path.glob("rows-*.arrow"))) == 1
+
+
+def test_damaged_mapped_file_is_made_anew(tmp_path):
+    write_part(tmp_path, rows_table())
+    map_features(tmp_path)
+    (path,) = tmp_path.glob("rows-*.arrow")
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        mapped = map_features(tmp_path)
+        np.testing.assert_array_equal(mapped.matrix, rows_table().matrix)
+        assert mapped.utterances == rows_table().utterances
+        assert mapped.audio_hashes == rows_table().audio_hashes
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        np.testing.assert_array_equal(map_features(tmp_path).matrix, rows_table().matrix)
+
+
+def test_mapped_file_that_cannot_be_written_costs_no_features(tmp_path, monkeypatch):
+    write_part(tmp_path, rows_table())
+
+    def no_room(path, write):
+        raise StoreError(str(path), "cannot be written (No space left on device)")
+
+    monkeypatch.setattr("serbench.features.table.write_atomically", no_room)
+    np.testing.assert_array_equal(map_features(tmp_path).matrix, rows_table().matrix)

@@ -1,0 +1,286 @@
+"""Features of utterances: one row of each, or its frames; the parts in which they are stored, and one mapped file.
+
+Parts are named by what they hold and never rewritten; writing one twice is harmless, by two processes too. A feature
+set that gives one row per frame has as many rows as a recording is long: `Ragged` holds them without padding, one below
+the other in one block; where that block is memory-mapped, so is every view of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import mmap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from serbench.errors import DamagedError, StoreError
+from serbench.store.checksum import is_intact, seal
+from serbench.store.files import metadata_of, read_table, unsealed, with_metadata, write_atomically, write_table
+from serbench.store.keys import digest
+from serbench.store.results import matrix_of, parts_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ragged:
+    """Frames of recordings: those of recording i are `matrix[offsets[i] : offsets[i + 1]]`.
+
+    `offsets`: int64, shape (n_recordings + 1,), from 0 up. `matrix`: shape (n_frames of all, n_features).
+    """
+
+    offsets: np.ndarray
+    matrix: np.ndarray
+
+    @staticmethod
+    def of(frames: Sequence[np.ndarray], *, n_features: int) -> Ragged:
+        """Copy matrices of shape (n_frames, n_features) into one block of float32."""
+        offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
+        none = np.empty((0, n_features), dtype=np.float32)
+        return Ragged(offsets, np.concatenate([none, *frames], dtype=np.float32))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of frames of every recording: int64, shape (n_recordings,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_recordings, n_features): what the shape would be of a matrix of one row per recording."""
+        return len(self), self.matrix.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, place: Sequence[int]) -> Ragged: ...
+
+    def __getitem__(self, place: int | Sequence[int]) -> np.ndarray | Ragged:
+        """Return the frames of one recording, a read-only view of shape (n_frames, n_features); or copy several."""
+        if isinstance(place, Sequence):
+            return Ragged.of([self[i] for i in place], n_features=self.shape[1])
+        i = range(len(self))[place]
+        frames = self.matrix[self.offsets[i] : self.offsets[i + 1]]
+        frames.flags.writeable = False
+        return frames
+
+
+Rows: TypeAlias = "np.ndarray | Ragged"
+"""A matrix of one row per recording, or the frames of each."""
+
+
+def flat(rows: Rows) -> np.ndarray:
+    """Return a matrix as it is, or of frames the block of all: what is fitted and transformed row by row."""
+    return rows.matrix if isinstance(rows, Ragged) else rows
+
+
+def with_flat(rows: Rows, matrix: np.ndarray) -> Rows:
+    """Return other numbers in the same shape: the inverse of `flat`."""
+    return Ragged(rows.offsets, matrix) if isinstance(rows, Ragged) else matrix
+
+
+def for_each_row(rows: Rows, values: np.ndarray) -> np.ndarray:
+    """Return what is known of recordings for every row of `flat`: shape (n_rows,)."""
+    return values.repeat(rows.lengths) if isinstance(rows, Ragged) else values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureTable:
+    """Features of utterances, in the order of the ids.
+
+    `matrix` is float32, shape (n_utterances, n_features), or of a framewise set the frames of each.
+    """
+
+    utterances: tuple[str, ...]
+    audio_hashes: tuple[str, ...]
+    columns: tuple[str, ...]
+    matrix: Rows
+
+    def frame(self) -> pd.DataFrame:
+        """Return the table with utterances (and the frames of each, from 0) as index and one column per feature."""
+        import pandas as pd
+
+        return pd.DataFrame(flat(self.matrix), index=self._rows(), columns=list(self.columns))
+
+    def _rows(self) -> pd.Index:
+        import pandas as pd
+
+        if not isinstance(self.matrix, Ragged):
+            return pd.Index(self.utterances, name="utterance")
+        lengths = self.matrix.lengths
+        frames = [np.arange(length) for length in lengths]
+        ids = np.repeat(np.asarray(self.utterances, dtype=object), lengths)
+        return pd.MultiIndex.from_arrays([ids, np.concatenate([[], *frames]).astype(int)], names=["utterance", "frame"])
+
+
+def write_part(folder: Path, part: FeatureTable) -> Path:
+    """Write rows of a feature table as one immutable part, named by what it holds."""
+    path = folder / f"part-{_content(part)}.parquet"
+    write_table(path, _arrow(part, {"columns": list(part.columns), "rows": len(part.utterances)}))
+    return path
+
+
+def content_of_part(path: Path) -> str:
+    """Digest of what a part holds, as its name should tell.
+
+    Raises
+    ------
+    StoreError : it cannot be read.
+    """
+    return _content(_read_part(path))
+
+
+def _read_all_parts(paths: Iterable[Path]) -> FeatureTable:
+    """Read parts whole, one after the other; rows of a recording's earlier content are among them."""
+    parts = [_read_part(path) for path in paths]
+    if not parts:
+        return FeatureTable((), (), (), np.empty((0, 0), dtype=np.float32))
+    return FeatureTable(
+        tuple(u for part in parts for u in part.utterances),
+        tuple(h for part in parts for h in part.audio_hashes),
+        parts[-1].columns,
+        _one_below_the_other([part.matrix for part in parts]),
+    )
+
+
+def _one_below_the_other(matrices: Sequence[Rows]) -> Rows:
+    if any(isinstance(one, Ragged) for one in matrices):
+        return Ragged.of([frames for one in matrices for frames in one], n_features=matrices[-1].shape[1])
+    return np.concatenate([flat(one) for one in matrices])
+
+
+def map_features(folder: Path) -> FeatureTable:
+    """Open all parts of a folder as one table whose matrix is memory-mapped, so that processes share its pages.
+
+    The mapped file lies beside the parts, keyed by their names; it is made of them where it is absent or damaged.
+    """
+    parts = parts_of(folder)
+    path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return _open_mapped(path)
+    table = _read_all_parts(parts)
+    with contextlib.suppress(StoreError, OSError, ValueError, pa.ArrowException):  # no room: it stays in memory
+        _write_mapped(path, table)
+        table = _open_mapped(path)
+    for earlier in set(folder.glob("rows-*.arrow")) - {path}:
+        with contextlib.suppress(OSError):  # Windows does not remove what another process reads
+            earlier.unlink(missing_ok=True)
+    return table
+
+
+def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
+    """Read the rows of the wanted utterances (utterance -> audio hash) from all parts of a folder, sorted by id."""
+    whole = map_features(folder)
+    places = zip(whole.utterances, whole.audio_hashes, strict=True)
+    found = {u: i for i, (u, audio_hash) in enumerate(places) if wanted.get(u) == audio_hash}
+    ids = tuple(sorted(found))
+    return FeatureTable(ids, tuple(wanted[u] for u in ids), whole.columns, whole.matrix[[found[u] for u in ids]])
+
+
+def remove_damaged_parts(folder: Path) -> list[Path]:
+    """Remove the parts of a feature set that are damaged, and return where they were."""
+    removed = []
+    for path in parts_of(folder):
+        try:
+            _rows_of(path, _changed_ns(path))
+        except DamagedError:
+            path.unlink(missing_ok=True)
+            removed.append(path)
+    return removed
+
+
+def stored_rows(folder: Path) -> set[tuple[str, str]]:
+    """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
+    rows: set[tuple[str, str]] = set()
+    for path in parts_of(folder):
+        rows |= _rows_of(path, _changed_ns(path))
+    return rows
+
+
+def _changed_ns(path: Path) -> int:
+    """When a part was changed; 0 where another process has just removed it."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
+
+
+@functools.lru_cache(maxsize=256)
+def _rows_of(path: Path, mtime_ns: int) -> frozenset[tuple[str, str]]:
+    """Return (utterance, audio hash) of every row of a part; it is read once as long as its file is as it was."""
+    table = read_table(path, ["utterance", "audio_hash"])
+    return frozenset(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
+
+
+def _read_part(path: Path) -> FeatureTable:
+    return _feature_table(read_table(path))
+
+
+def _feature_table(arrow: pa.Table) -> FeatureTable:
+    return FeatureTable(
+        tuple(arrow["utterance"].to_pylist()),
+        tuple(arrow["audio_hash"].to_pylist()),
+        tuple(metadata_of(arrow.schema)["columns"]),
+        _features(arrow["features"]),
+    )
+
+
+def _features(column: pa.ChunkedArray) -> Rows:
+    """Return the rows of a column, or its frames where it is one of lists; both are views of a column of one chunk."""
+    if not pa.types.is_large_list(column.type):
+        return matrix_of(column, np.float32)
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    first, last = whole.offsets[0].as_py(), whole.offsets[-1].as_py()
+    frames = pa.chunked_array([whole.values.slice(first, last - first)])
+    return Ragged(np.asarray(whole.offsets, dtype=np.int64) - first, matrix_of(frames, np.float32))
+
+
+def _content(table: FeatureTable) -> str:
+    """Digest of a table's ids, fingerprints and numbers, and of how many frames each has."""
+    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
+    lengths = [table.matrix.lengths.tolist()] if isinstance(table.matrix, Ragged) else []
+    numbers = hashlib.sha256(matrix.data).hexdigest()
+    return digest([list(table.utterances), list(table.audio_hashes), numbers, *lengths])
+
+
+def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
+    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    if isinstance(table.matrix, Ragged):
+        rows = pa.LargeListArray.from_arrays(pa.array(table.matrix.offsets), rows)
+    columns = {
+        "utterance": pa.array(table.utterances, pa.string()),
+        "audio_hash": pa.array(table.audio_hashes, pa.string()),
+        "features": rows,
+    }
+    return with_metadata(pa.table(columns), metadata)
+
+
+def _write_mapped(path: Path, table: FeatureTable) -> None:
+    def write(temporary: Path) -> None:
+        arrow = unsealed(_arrow(table, {"columns": list(table.columns)}))
+        with pa.ipc.new_file(str(temporary), arrow.schema) as file:
+            file.write_table(arrow)
+        seal(temporary)
+
+    write_atomically(path, write)
+
+
+def _open_mapped(path: Path) -> FeatureTable:
+    with path.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        if not is_intact(mapped):
+            raise ValueError("damaged")
+    with pa.memory_map(str(path)) as file:
+        return _feature_table(pa.ipc.open_file(file).read_all())
