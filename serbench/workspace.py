@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.corpora.catalogue import Catalogue, load_catalogue
+from serbench.corpora.catalogue import Catalogue, load_catalogue, why_absent
+from serbench.corpora.entry import Corpus
 from serbench.errors import StoreError
 from serbench.progress import Progress, silent
 
@@ -67,3 +68,8 @@ class Workspace:
 
 HERE = Workspace()
 """Results in the working directory, one worker per core."""
+
+
+def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:
+    """Return every corpus of the catalogue with the reason why it is not on this disk, or None."""
+    return {name: (corpus, why_absent(corpus)) for name, corpus in workspace.catalogue().corpora.items()}

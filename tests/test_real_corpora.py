@@ -12,9 +12,8 @@ import soxr
 from serbench import api
 from serbench.corpora.audio import decode, to_mono
 from serbench.corpora.catalogue import load_catalogue, root_of
+from serbench.corpora.divisions import partition_notes, partition_of, text_groups
 from serbench.corpora.labels import scan_corpus
-from serbench.corpora.partitions import partition_notes, partition_of
-from serbench.corpora.texts import text_groups
 from serbench.grid.cells import CorpusData
 from serbench.protocols import test_groups
 from serbench.scores.outcomes import load_outcomes

@@ -14,7 +14,6 @@ from serbench.api.corpora import (
     corpus_statistics,
     export_features,
     extract_features,
-    list_corpora,
     load_features,
     load_index,
 )
@@ -26,10 +25,10 @@ from serbench.api.requests import GridRequest
 from serbench.api.stores import check_store, clean_store, find_litter
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
-from serbench.corpora.schema import Corpus
+from serbench.corpora.entry import Corpus
 from serbench.errors import SerbenchError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES
-from serbench.workspace import Workspace
+from serbench.workspace import Workspace, list_corpora
 
 __all__ = [
     "DEFAULT_CLASSIFIERS",

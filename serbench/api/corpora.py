@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serbench import __version__
-from serbench.api.chosen import Names, as_names, entries_of, for_each
-from serbench.corpora.catalogue import why_absent
-from serbench.corpora.schema import Corpus
+from serbench.corpora.catalogue import Names, as_names, entries_of, for_each
+from serbench.corpora.entry import Corpus
 from serbench.corpora.tasks import find_task
 from serbench.errors import (
     StoreError,
@@ -52,11 +51,6 @@ class Extracted:
 
         rows = [(failure.utterance, failure.features, failure.reason) for failure in self.failed]
         return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="string")
-
-
-def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:
-    """Return every corpus of the catalogue with the reason why it is not on this disk, or None."""
-    return {name: (corpus, why_absent(corpus)) for name, corpus in workspace.catalogue().corpora.items()}
 
 
 def check_corpus(name: str, workspace: Workspace = HERE, *, deep: bool = False) -> CorpusCheck:

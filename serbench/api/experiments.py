@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serbench import __version__
-from serbench.api.chosen import _LIST, Names, as_names
 from serbench.api.grids import GridResult, plan_grid, run_planned_grid
 from serbench.api.reports import make_report
 from serbench.api.requests import GridRequest
-from serbench.corpora.catalogue import Catalogue, why_absent
+from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
 from serbench.errors import (
     ConfigError,
     CorpusError,
@@ -143,7 +142,7 @@ def _here(
     present = [name for name in of_experiment if name not in absent]
     if not present:
         expected = "at least one corpus of the experiment"
-        raise CorpusError([Fault(name, why, expected, _LIST) for name, why in absent.items()])
+        raise CorpusError([Fault(name, why, expected, WHERE_TO_GET) for name, why in absent.items()])
     return present, absent
 
 

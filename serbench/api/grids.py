@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.api.chosen import Names, as_names, entries_of
 from serbench.api.corpora import Extracted, extract_features, load_index
 from serbench.api.reports import load_scores
 from serbench.api.requests import (
@@ -21,6 +20,7 @@ from serbench.api.requests import (
     task_of,
 )
 from serbench.classifiers import find_classifier
+from serbench.corpora.catalogue import Names, as_names, entries_of
 from serbench.errors import (
     CorpusError,
     Fault,

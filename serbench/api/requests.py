@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.api.chosen import Names, as_names
 from serbench.classifiers import DEFAULT_CLASSIFIERS
-from serbench.corpora.catalogue import Catalogue
-from serbench.corpora.schema import AVAILABLE
+from serbench.corpora.catalogue import Catalogue, Names, as_names
+from serbench.corpora.entry import AVAILABLE
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault
 from serbench.features import DEFAULT_FEATURES

@@ -21,12 +21,12 @@ from serbench.audit.cues import Baseline, simple_cue_baseline
 from serbench.audit.recordings import Heard, hear_all
 from serbench.audit.setup import TOGETHER, GivenAway, Labels, give_away, varying
 from serbench.corpora.check import ALTERED_COPIES, Finding, check_copy, copy_findings, damage_findings, silence_findings
+from serbench.corpora.divisions import sentences
+from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.people import Spoken
-from serbench.corpora.schema import TARGET_LABELS, Corpus
 from serbench.corpora.tasks import EmotionTask, TargetTask
-from serbench.corpora.texts import sentences
 from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.features.extract import extract_corpus
 from serbench.progress import Progress, silent

@@ -22,7 +22,7 @@ import pandas as pd
 from serbench.audit.setup import shuffled
 from serbench.classifiers import CLASSIFIERS
 from serbench.classifiers.spaces import Space
-from serbench.corpora.schema import Corpus
+from serbench.corpora.entry import Corpus
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import SerbenchError
 from serbench.features.table import FeatureTable, write_part

@@ -73,7 +73,7 @@ def corpora_schema() -> None:
     """Print the JSON Schema of corpora.yaml, for editors."""
     import json
 
-    from serbench.corpora.schema import catalogue_schema
+    from serbench.corpora.entry import catalogue_schema
 
     print(json.dumps(catalogue_schema(), indent=1))
 

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from serbench.corpora.files import check_regular
+from serbench.corpora.documents import check_regular
 from serbench.errors import AudioError, printable
 
 CLIP_MAX = 1 - 2**-15

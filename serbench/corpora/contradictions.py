@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from serbench.corpora.documents import Place
-from serbench.corpora.intervals import parse_interval
-from serbench.corpora.schema import (
+from serbench.corpora.entry import (
     DIMENSION_TARGETS,
     DIMENSIONS,
     EMOTIONS,
@@ -26,6 +25,7 @@ from serbench.corpora.schema import (
     TableLabels,
     names_in,
 )
+from serbench.corpora.intervals import parse_interval
 from serbench.errors import did_you_mean
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")

@@ -6,7 +6,10 @@ characters that cannot be printed are faults, and all faults of a file are repor
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from serbench.corpora.files import read_whole
 from serbench.errors import ConfigError, Fault
 
 Place = tuple[str | int, ...]
@@ -36,6 +38,52 @@ DEEPEST = 20
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def check_regular(path: Path, *, at_most: int | None = None) -> None:
+    """Check that a path leads to a regular file of `at_most` bytes, without opening it: opening a pipe waits.
+
+    Raises
+    ------
+    OSError : it does not; `strerror` says what is there.
+    """
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, f"no name of a file: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((word for is_kind, word in _KINDS if is_kind(found.st_mode)), "something else")
+        raise OSError(errno.EINVAL, f"{kind}, not a file")
+    if at_most is not None and found.st_size > at_most:
+        raise _too_large(f"{found.st_size} bytes", at_most)
+
+
+def read_whole(path: Path, *, at_most: int) -> bytes:
+    """Read a regular file of `at_most` bytes.
+
+    Raises
+    ------
+    OSError : no such file, no file, or a larger one.
+    """
+    check_regular(path, at_most=at_most)
+    with path.open("rb") as file:
+        content = file.read(at_most + 1)  # some files of the system say 0 bytes and go on
+    if len(content) > at_most:
+        raise _too_large(f"more than {at_most} bytes", at_most)
+    return content
+
+
+def _too_large(found: str, at_most: int) -> OSError:
+    return OSError(errno.EFBIG, f"{found}, at most {at_most} are read")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from serbench.corpora.schema import FIELDS, Corpus
+from serbench.corpora.entry import FIELDS, Corpus
 from serbench.store.keys import digest
 
 _DECISIVE = (

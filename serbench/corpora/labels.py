@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.catalogue import root_of
-from serbench.corpora.files import read_whole
+from serbench.corpora.documents import read_whole
+from serbench.corpora.entry import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.corpora.folder import Folder
 from serbench.corpora.patterns import MatchError, compile_pattern, hits
-from serbench.corpora.schema import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.errors import LISTED_AT_MOST, CorpusError, Fault, did_you_mean, listed, printable
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ import csv
 import io
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from serbench.corpora.files import check_regular, read_parquet, read_whole
+from serbench.corpora.documents import check_regular, read_whole
 from serbench.errors import CorpusError, Fault
 
 MOST_BYTES = 2**26
@@ -30,6 +30,14 @@ MOST_HEADER_VALUES = 1_000_000
 
 MOST_ROWS = 2_000_000
 MOST_COLUMNS = 10_000
+
+MOST_PARQUET_VALUES = 2**28
+"""Rows times columns of a parquet file, at most: a gigabyte of float32."""
+
+MOST_PARQUET_BYTES = 2**31
+"""Bytes that a parquet file may take in memory; repeated text is a few bytes in the file and each row's in memory."""
+
+_BATCH_VALUES = 2**20
 
 _UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, csv.Error)
 
@@ -175,3 +183,108 @@ def _merged(left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str]) -> pd.
     if (counts[0] * counts[1]).sum() > MOST_ROWS:
         raise ValueError(f"tables whose rows meet more than {MOST_ROWS} times")
     return left.merge(right, on=list(keys), how="left")
+
+
+def read_parquet(path: Path, *, most_rows: int | None = None, most_bytes: int = MOST_PARQUET_BYTES) -> pd.DataFrame:
+    """Read the flat columns of a parquet file; columns of lists or blocks come empty, as nothing here needs them.
+
+    Parameters
+    ----------
+    most_rows, most_bytes : rows, and bytes in memory, that the reader expects at most.
+
+    Raises
+    ------
+    OSError : no such file, or no file.
+    ValueError : no parquet, damaged, of doubled columns, or larger than the limits.
+    """
+    check_regular(path)
+    try:
+        return _read_parquet(path, most_rows, most_bytes)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # pyarrow and pandas raise whatever comes of a file that was made up
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_parquet(path: Path, most_rows: int | None, most_bytes: int) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        n_rows = file.metadata.num_rows
+        if most_rows is not None and n_rows > most_rows:
+            raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
+        names = _columns(file.schema_arrow.names, n_rows)
+        useless = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
+        texts = [column.path for column in file.schema if column.physical_type == "BYTE_ARRAY"]
+    flat = [name for name in names if name not in useless]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:  # text stays a dictionary until its size is known
+        frame = _written_out(file, flat, most_bytes)
+    return frame.assign(**dict.fromkeys(useless)) if useless else frame
+
+
+def _written_out(file: Any, columns: Sequence[str], most_bytes: int) -> pd.DataFrame:
+    """Read columns of a parquet file batch by batch, as long as they are small enough."""
+    import pyarrow as pa
+
+    batch_size = max(1, _BATCH_VALUES // max(1, len(columns)))
+    read = file.iter_batches(batch_size=batch_size, columns=columns, use_threads=False)
+    batches = list(_within_bounds(read, most_bytes))
+    schema = pa.schema([f for f in file.schema_arrow if f.name in columns], file.schema_arrow.metadata)
+    table = pa.Table.from_batches(batches) if batches else schema.empty_table()
+    decoded = [_decoded(column) for column in table.columns]
+    written_out = pa.table(decoded, names=table.column_names, metadata=schema.metadata)
+    written_out.validate(full=True)  # text that is not UTF-8 shows here, or only when it is used
+    frame: pd.DataFrame = written_out.to_pandas()
+    return frame.set_axis([str(name) for name in frame.columns], axis="columns")  # pandas' notes may say tuples
+
+
+def _columns(names: Sequence[str], n_rows: int) -> Sequence[str]:
+    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if doubled:
+        raise ValueError(f"two columns are called '{doubled[0]}'")
+    if n_rows * max(1, len(names)) > MOST_PARQUET_VALUES:
+        raise ValueError(f"{n_rows} rows of {len(names)} columns, at most {MOST_PARQUET_VALUES} values are read")
+    return names
+
+
+def _within_bounds(batches: Iterator[Any], most_bytes: int) -> Iterator[Any]:
+    size = 0
+    for batch in batches:
+        batch.validate(full=True)
+        size += sum(map(_size_as_text, batch.columns))
+        if size > most_bytes:
+            raise ValueError(f"more than {most_bytes} bytes once unpacked")
+        yield batch
+
+
+def _size_as_text(column: Any) -> int:
+    """Bytes of an array once a dictionary is written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
+        return int(column.nbytes)
+    return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0) + 8 * len(column)
+
+
+def _decoded(column: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+        return column.cast(column.type.value_type)
+    return column
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    is_any = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
+    return any(is_kind(kind) for is_kind in is_any)
+
+
+def _is_of_no_use(kind: Any) -> bool:
+    """Say whether a column holds lists, blocks or bytes of fixed size, all of which can be small in the file only."""
+    import pyarrow as pa
+
+    plain = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return bool(pa.types.is_nested(plain) or pa.types.is_fixed_size_binary(plain))

@@ -15,9 +15,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from serbench.corpora.files import read_whole
+from serbench.corpora.documents import read_whole
+from serbench.corpora.entry import Corpus, Trace
 from serbench.corpora.folder import Folder
-from serbench.corpora.schema import Corpus, Trace
 from serbench.errors import Fault, did_you_mean, listed, printable
 
 MOST_BYTES = 2**24

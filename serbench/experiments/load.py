@@ -10,9 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from serbench.corpora.catalogue import Catalogue, worded
-from serbench.corpora.documents import Document, Place, parse_text
-from serbench.corpora.files import read_whole
-from serbench.corpora.schema import EMOTIONS
+from serbench.corpora.documents import Document, Place, parse_text, read_whole
+from serbench.corpora.entry import EMOTIONS
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.experiments.record import Experiment, Trial
 from serbench.store.keys import digest

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from serbench.corpora.files import check_regular, read_parquet
+from serbench.corpora.documents import check_regular
+from serbench.corpora.tables import read_parquet
 from serbench.errors import FeatureError, listed, printable
 from serbench.features import has_feature_set
 from serbench.store.keys import digest

@@ -10,7 +10,9 @@ import pandas as pd
 
 from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
+from serbench.corpora.divisions import sentences
 from serbench.corpora.duplicates import SILENCE, overlapping_segments
+from serbench.corpora.entry import Corpus
 from serbench.corpora.people import (
     Spoken,
     check_declared,
@@ -19,10 +21,8 @@ from serbench.corpora.people import (
     same_people,
     shared_recordings,
 )
-from serbench.corpora.schema import Corpus
 from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
-from serbench.corpora.texts import sentences
 from serbench.errors import ProtocolError, listed
 from serbench.features.table import stored_rows
 from serbench.grid.plan import Rows
@@ -237,7 +237,7 @@ def divided(data: CorpusData, protocol: Protocol, partition: str) -> tuple[list[
     """Divide a whole corpus into its groups and, by a partition, into those that train and those that are tested."""
     if protocol.needs != "partition":
         return protocol.groups(data.index, data.corpus), []
-    from serbench.corpora.partitions import partition_of
+    from serbench.corpora.divisions import partition_of
 
     train, test = partition_of(data.index, data.corpus, partition)
     parts = [data.index[data.index["utterance"].isin(ids)] for ids in (train, test)]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from serbench.corpora.schema import Corpus
+from serbench.corpora.entry import Corpus
 from serbench.errors import UnknownNameError
 from serbench.protocols.across import (
     Pairings,

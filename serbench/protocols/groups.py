@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from serbench.corpora.schema import Corpus
-from serbench.corpora.texts import text_groups
+from serbench.corpora.divisions import text_groups
+from serbench.corpora.entry import Corpus
 from serbench.errors import ProtocolError
 from serbench.protocols.evaluation import Group
 

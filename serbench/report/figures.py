@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serbench.corpora.schema import EMOTIONS
+from serbench.corpora.entry import EMOTIONS
 from serbench.progress import Progress, silent
 from serbench.report.colours import ink, scale, step_of
 from serbench.report.comparisons import ranking

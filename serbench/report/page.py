@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from serbench.corpora.schema import EMOTIONS
+from serbench.corpora.entry import EMOTIONS
 from serbench.report.across import curve_title
 from serbench.report.colours import ink, scale
 from serbench.report.details import Json, details, numbers

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from serbench.corpora.check import confounded
+from serbench.corpora.entry import EMOTIONS
 from serbench.corpora.fingerprint import index_fingerprint
-from serbench.corpora.schema import EMOTIONS
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serbench.corpora.files import read_parquet, read_whole
+from serbench.corpora.documents import read_whole
+from serbench.corpora.tables import read_parquet
 from serbench.errors import ScoreError, did_you_mean, listed, printable
 
 NEEDED = ("utterance", "prediction")

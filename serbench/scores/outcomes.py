@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from serbench.corpora.divisions import sentences
 from serbench.corpora.fingerprint import index_fingerprint
 from serbench.corpora.segments import pieces_of, seconds_of
-from serbench.corpora.texts import sentences
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.comparable import again, is_comparable, is_outside
 from serbench.grid.forms import read_cell

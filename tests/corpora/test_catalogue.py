@@ -5,7 +5,7 @@ import time
 import pytest
 
 from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document, root_of, why_absent
-from serbench.corpora.schema import catalogue_schema
+from serbench.corpora.entry import catalogue_schema
 from serbench.errors import ConfigError, CorpusError, UnknownNameError
 
 GOOD = """\

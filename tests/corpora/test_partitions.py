@@ -5,9 +5,9 @@ from trees import EMODB_SPEAKERS, WRITERS
 
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
+from serbench.corpora.divisions import partition_notes, partition_of
+from serbench.corpora.entry import Partition
 from serbench.corpora.labels import scan_corpus
-from serbench.corpora.partitions import partition_notes, partition_of
-from serbench.corpora.schema import Partition
 from serbench.errors import CorpusError, ProtocolError, UnknownNameError
 
 

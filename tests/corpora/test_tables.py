@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serbench.corpora import files, tables
+from serbench.corpora import tables
 from serbench.corpora.tables import read_table_of_strings
 from serbench.errors import CorpusError, FeatureError
 from serbench.features.own import read_own_features
@@ -132,7 +132,7 @@ def test_pipe_in_the_place_of_a_table_is_not_opened(tmp_path, name):
 
 
 def test_parquet_of_ten_billion_values_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_PARQUET_VALUES", 999)
+    monkeypatch.setattr(tables, "MOST_PARQUET_VALUES", 999)
     pq.write_table(pa.table({"utterance": ["a"] * 1000}), tmp_path / "x.parquet")
     with pytest.raises(CorpusError, match="1000 rows of 1 columns, at most 999 values are read"):
         read(tmp_path / "x.parquet")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.schema import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
+from serbench.corpora.entry import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError
 from serbench.scores.outcomes import load_outcomes

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.texts import MOST_TEXT_GROUPS, sentences, text_groups
+from serbench.corpora.divisions import MOST_TEXT_GROUPS, sentences, text_groups
 from serbench.errors import ProtocolError
 
 WHERE = "toy, --text-independent: "

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.schema import Folds
+from serbench.corpora.entry import Folds
 from serbench.errors import ProtocolError
 from serbench.protocols import Group, groups_with_texts, inner_rule, ring, test_groups, within, within_text
 
