@@ -1,4 +1,4 @@
-"""The errors serbench raises on purpose, and the words they use.
+"""The errors that serbench raises on purpose, and the words they use.
 
 A message says where, what was found, what was expected and what to do. The classes build it from their arguments,
 which stay plain values, so that an error survives the way from a worker process to the terminal.
@@ -12,10 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LISTED_AT_MOST = 10
-
-_COMPARED_NAMES = 500
-_COMPARED_CHARACTERS = 100
-"""Comparing takes the product of the lengths: no suggestion is worth a minute."""
 
 
 def listed(names: Iterable[str]) -> str:
@@ -40,23 +36,17 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like `name`, compared without case, or None.
-
-    >>> closest("egemaps", ["IS09", "eGeMAPSv02"])
-    'eGeMAPSv02'
-    """
-    if len(name) > _COMPARED_CHARACTERS:
-        return None
-    folded = {k.casefold(): k for k in itertools.islice(known, _COMPARED_NAMES) if len(k) <= _COMPARED_CHARACTERS}
-    hits = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
-    return folded[hits[0]] if hits else None
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Word a suggestion for a misspelt name, empty when nothing is near."""
-    hit = closest(name, known)
-    return f"Did you mean '{hit}'?" if hit else ""
+    """Suggest the known name that is nearest to a misspelt one, compared without case; empty if none is near.
+
+    >>> did_you_mean("egemaps", ["IS09", "eGeMAPSv02"])
+    "Did you mean 'eGeMAPSv02'?"
+    """
+    if len(name) > 100:  # comparing takes the product of the lengths: no suggestion is worth a minute
+        return ""
+    folded = {k.casefold(): k for k in itertools.islice(known, 500) if len(k) <= 100}
+    hits = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
+    return f"Did you mean '{folded[hits[0]]}'?" if hits else ""
 
 
 class Stopped(SystemExit):
@@ -67,33 +57,13 @@ STOPS = (KeyboardInterrupt, Stopped)
 """What ends a command wherever it is; whatever else a plug-in raises fails what the plug-in was asked for."""
 
 
-class SerbenchError(Exception):
-    """Anything a user can mend; the command line prints it and exits with 1.
-
-    Parameters
-    ----------
-    where : file, field, corpus or option at fault.
-    found : what is there.
-    expected : what should be there; may be empty.
-    todo : what the user can do; may be empty.
-    """
-
-    def __init__(self, where: str, found: str, expected: str = "", todo: str = "") -> None:
-        super().__init__(where, found, expected, todo)
-
-    def __str__(self) -> str:
-        where, found, expected, todo = self.args
-        sentences = [_sentence(found), _sentence(f"Expected {expected}" if expected else ""), _sentence(todo)]
-        return f"{where}: " + " ".join(s for s in sentences if s)
-
-
-def _sentence(text: str) -> str:
-    return text if not text or text.endswith((".", "?", "!")) else f"{text}."
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a file: its place in it, what was found, what was expected, what to do."""
+    """One fault: its place (file, field, corpus or option), what was found, what was expected, what to do.
+
+    >>> print(Fault("my.csv", "no column 'utterance'", "a column of ids", "Name it so"))
+    my.csv: no column 'utterance'. Expected a column of ids. Name it so.
+    """
 
     where: str
     found: str
@@ -101,19 +71,27 @@ class Fault:
     todo: str = ""
 
     def __str__(self) -> str:
-        return str(SerbenchError(self.where, self.found, self.expected, self.todo))
+        sentences = [self.found, f"Expected {self.expected}" if self.expected else "", self.todo]
+        ended = (text if text.endswith((".", "?", "!")) else f"{text}." for text in sentences if text)
+        return f"{self.where}: {' '.join(ended)}"
+
+
+class SerbenchError(Exception):
+    """Anything a user can mend; the command line prints it and exits with 1. The arguments are those of `Fault`."""
+
+    def __init__(self, where: str, found: str, expected: str = "", todo: str = "") -> None:
+        super().__init__(where, found, expected, todo)
+
+    def __str__(self) -> str:
+        return str(Fault(*self.args))
 
 
 class FaultsError(SerbenchError):
-    """Several faults, reported at once."""
+    """Several faults, reported at once, in the order they were met."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         Exception.__init__(self, tuple(faults))
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """The faults, in the order they were met."""
-        return tuple(self.args[0])
+        self.faults = tuple(faults)
 
     def __str__(self) -> str:
         if len(self.faults) == 1:
@@ -127,6 +105,10 @@ class ConfigError(FaultsError):
 
 class CorpusError(FaultsError):
     """A corpus on disk is not what its entry says."""
+
+
+class PluginError(FaultsError):
+    """A feature set or classifier of another package does not keep what serbench asks of it, or cannot be loaded."""
 
 
 class UnknownNameError(SerbenchError):
@@ -143,10 +125,6 @@ class UnknownNameError(SerbenchError):
         kind, name, known = self.args
         words = [f"Unknown {kind} '{name}'.", did_you_mean(name, known), f"Known: {', '.join(known) or 'none'}."]
         return " ".join(word for word in words if word)
-
-
-class PluginError(FaultsError):
-    """A feature set or classifier of another package does not keep what serbench asks of it, or cannot be loaded."""
 
 
 class AudioError(SerbenchError):
@@ -172,9 +150,37 @@ class StoreError(SerbenchError):
 class DamagedError(StoreError):
     """A file of the results folder does not hold what was written."""
 
+    def __init__(
+        self,
+        where: str,
+        found: str = "its content is not what was written: damaged, altered, or of an earlier serbench",
+        expected: str = "",
+        todo: str = "Run `serbench extract`, `grid` or `score` again, which make it anew",
+    ) -> None:
+        super().__init__(where, found, expected, todo)
+
 
 class DiskError(StoreError):
-    """The disk refuses to write: no room, no permission. What is stored already is intact, and more cannot be."""
+    """The disk refuses to write or to remove. What is stored already is intact, and more cannot be.
+
+    >>> print(DiskError("results/jobs/a.parquet", "written", OSError(28, "No space left on device"), "Make room"))
+    results/jobs/a.parquet: cannot be written (No space left on device). Make room.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        action: str,
+        error: OSError | str,
+        todo: str = "What was stored before is intact; make room or mend permissions and run the same command again",
+    ) -> None:
+        # pyarrow puts the system's words behind words of its own
+        reason = (error.strerror or str(error)).rpartition("] ")[2] if isinstance(error, OSError) else error
+        Exception.__init__(self, where, action, reason, todo)
+
+    def __str__(self) -> str:
+        where, action, reason, todo = self.args
+        return str(Fault(where, f"cannot be {action} ({reason})", todo=todo))
 
 
 class ClusterError(SerbenchError):

@@ -200,8 +200,7 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
     import pandas as pd
 
     from serbench.features.extract import read_corpus_features
-    from serbench.report.formats import frame_to_csv
-    from serbench.store.files import write_frame, write_text
+    from serbench.store.files import frame_to_csv, write_frame, write_text
 
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):

@@ -55,8 +55,8 @@ def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, met
 
 def write_comparison(comparison: RunComparison, path: Path | str) -> None:
     """Write a comparison: every cell as CSV, or what changed as tables in Markdown or LaTeX."""
-    from serbench.report.formats import FORMATS, frame_to_csv
-    from serbench.store.files import write_text
+    from serbench.report.formats import FORMATS
+    from serbench.store.files import frame_to_csv, write_text
 
     target = Path(path)
     ending = target.suffix.removeprefix(".")

@@ -186,8 +186,7 @@ def folds(
 ) -> None:
     """Write the folds of a corpus as CSV, for other tools."""
     import serbench.api as api
-    from serbench.report.formats import frame_to_csv
-    from serbench.store.files import write_text
+    from serbench.store.files import frame_to_csv, write_text
 
     request = api.GridRequest(
         task=task,

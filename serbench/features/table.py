@@ -10,19 +10,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 
 from serbench.errors import DamagedError, StoreError
-from serbench.store.checksum import is_intact, seal
-from serbench.store.files import metadata_of, read_table, unsealed, with_metadata, write_atomically, write_table
+from serbench.store.files import map_table, metadata_of, read_table, write_mappable, write_table
 from serbench.store.keys import digest
 from serbench.store.results import matrix_of, parts_of
 
@@ -129,7 +126,7 @@ class FeatureTable:
 def write_part(folder: Path, part: FeatureTable) -> Path:
     """Write rows of a feature table as one immutable part, named by what it holds."""
     path = folder / f"part-{_content(part)}.parquet"
-    write_table(path, _arrow(part, {"columns": list(part.columns), "rows": len(part.utterances)}))
+    write_table(path, _arrow(part), {"columns": list(part.columns), "rows": len(part.utterances)})
     return path
 
 
@@ -169,12 +166,12 @@ def map_features(folder: Path) -> FeatureTable:
     """
     parts = parts_of(folder)
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return _open_mapped(path)
+    with contextlib.suppress(StoreError):
+        return _feature_table(map_table(path))
     table = _read_all_parts(parts)
-    with contextlib.suppress(StoreError, OSError, ValueError, pa.ArrowException):  # no room: it stays in memory
-        _write_mapped(path, table)
-        table = _open_mapped(path)
+    with contextlib.suppress(StoreError):  # no room: it stays in memory
+        write_mappable(path, _arrow(table), {"columns": list(table.columns)})
+        table = _feature_table(map_table(path))
     for earlier in set(folder.glob("rows-*.arrow")) - {path}:
         with contextlib.suppress(OSError):  # Windows does not remove what another process reads
             earlier.unlink(missing_ok=True)
@@ -255,7 +252,7 @@ def _content(table: FeatureTable) -> str:
     return digest([list(table.utterances), list(table.audio_hashes), numbers, *lengths])
 
 
-def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
+def _arrow(table: FeatureTable) -> pa.Table:
     matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
     rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     if isinstance(table.matrix, Ragged):
@@ -265,22 +262,4 @@ def _arrow(table: FeatureTable, metadata: Mapping[str, Any]) -> pa.Table:
         "audio_hash": pa.array(table.audio_hashes, pa.string()),
         "features": rows,
     }
-    return with_metadata(pa.table(columns), metadata)
-
-
-def _write_mapped(path: Path, table: FeatureTable) -> None:
-    def write(temporary: Path) -> None:
-        arrow = unsealed(_arrow(table, {"columns": list(table.columns)}))
-        with pa.ipc.new_file(str(temporary), arrow.schema) as file:
-            file.write_table(arrow)
-        seal(temporary)
-
-    write_atomically(path, write)
-
-
-def _open_mapped(path: Path) -> FeatureTable:
-    with path.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        if not is_intact(mapped):
-            raise ValueError("damaged")
-    with pa.memory_map(str(path)) as file:
-        return _feature_table(pa.ipc.open_file(file).read_all())
+    return pa.table(columns)

@@ -133,7 +133,7 @@ def remove_litter(litter: Litter, store: Store) -> None:
             _remove_empty(path.parent, store.root)
         except OSError as error:
             todo = "Mend the permissions and run this again; cells refer to nothing that was removed"
-            raise DiskError(str(path), f"cannot be removed ({error.strerror})", todo=todo) from error
+            raise DiskError(str(path), "removed", error, todo) from error
 
 
 def _unused_features(store: Store, used: set[tuple[str, str]]) -> Iterator[Path]:

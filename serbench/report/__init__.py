@@ -19,7 +19,7 @@ from serbench.report.audited import with_audits
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Contests, contests, difference_table
 from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
-from serbench.report.formats import FORMATS, Table, frame_to_csv, to_text
+from serbench.report.formats import FORMATS, Table, to_text
 from serbench.report.matrices import Matrix, fill_commands, matrices
 from serbench.report.tables import (
     TITLES,
@@ -42,6 +42,7 @@ from serbench.scores.scores import (
     score_table,
 )
 from serbench.store.files import (
+    frame_to_csv,
     put_staged,
     read_frame,
     read_json,

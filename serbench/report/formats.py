@@ -10,11 +10,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from tabulate import tabulate
 
 from serbench.scores.provenance import NO_ORIGIN, Line, Origin
+from serbench.store.files import without_formula
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -44,8 +43,6 @@ _LATEX = {
 }
 
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
-_FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide ones of East Asia, taken likewise
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +99,10 @@ def to_csv(tables: Sequence[Table]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for table in tables:
-        writer.writerow(_csv(text) for text in ("table", *table.header, "provenance"))
+        writer.writerow(without_formula(text) for text in ("table", *table.header, "provenance"))
         writer.writerows(
-            [_csv(table.title), *(_csv(entry.text) for entry in row), table.origin.key] for row in table.rows
+            [without_formula(table.title), *(without_formula(entry.text) for entry in row), table.origin.key]
+            for row in table.rows
         )
     return out.getvalue()
 
@@ -158,17 +156,6 @@ def _tex_comment(lines: Sequence[Line]) -> str:
     return "".join(f"% {line}\n" for line in to_text(lines))
 
 
-def frame_to_csv(frame: pd.DataFrame) -> str:
-    """Write a frame as CSV for people: text that a spreadsheet would run gets a quote in front, numbers stay."""
-    written = frame.rename(columns=lambda name: _csv(str(name)))
-    for place, kind in enumerate(written.dtypes):
-        if not is_numeric_dtype(kind):
-            values = [_csv(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
-            written.isetitem(place, pd.array(values, dtype=object))
-    text: str = written.to_csv(index=False, lineterminator="\n")
-    return text
-
-
 def _beside(text: str, aside: str) -> str:
     return f"{text} {aside}" if aside else text
 
@@ -194,10 +181,3 @@ def _tex(text: str) -> str:
 def _one_line(text: str) -> str:
     """Put a space for line ends and other control characters: they would end a row."""
     return re.sub(f"[{_CONTROL}]", " ", text).strip()
-
-
-def _csv(text: str) -> str:
-    """Keep spreadsheets from taking a name for a formula; numbers stay as they are."""
-    plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
-    plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
-    return f"'{plain}" if plain[:1] in _FORMULA and not _NUMBER.fullmatch(plain) and plain != "-" else plain

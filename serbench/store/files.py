@@ -1,8 +1,9 @@
-"""Files as serbench writes them: whole or not at all, and sealed with a checksum; and how they are read again.
+"""Files as serbench writes them: whole or not at all, with a checksum; and how they are read again.
 
-Every file is written beside its place and moved there in one step, so that a reader meets a whole file or none. JSON
-and parquet are sealed, and read only where they are what was written. Columns and metadata are text and numbers;
-nothing is ever unpickled.
+Every file is filled beside its place and moved there in one step, so that a reader meets a whole file or none. JSON,
+parquet and Arrow files contain a checksum of every byte and are read only where they are what was written. Other
+programs read such a file as usual. Columns and metadata are text and numbers: nothing is ever unpickled, and text in
+CSV files that a spreadsheet would run as a formula gets a quote in front.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import functools
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
@@ -21,16 +23,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from serbench.errors import DamagedError, DiskError, StoreError
-from serbench.store.checksum import UNSEALED, is_intact, seal
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TEMPORARY = ".tmp-"
 """How the names of files that are being written begin; then follow the host and the process."""
+
+_MARKER, _ZEROS = b"serbench-sha256:", b"0" * 64
+UNSEALED = (_MARKER + _ZEROS).decode()
+"""Place of the checksum, which is the SHA-256 of the whole file with these zeros. Of several places the last counts."""
+
+_FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide ones of East Asia, taken likewise
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 @functools.cache
@@ -49,7 +58,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Say whether a name is one of `temporary_beside`, of any host and process.
+    """Return whether a name is one of `temporary_beside`, of any host and process.
 
     >>> is_temporary(temporary_beside(Path("jobs/a.parquet")).name), is_temporary(".tmp-notes.txt")
     (True, False)
@@ -57,7 +66,7 @@ def is_temporary(name: str) -> bool:
     return re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{12}}-[0-9]+-[0-9a-f]{{8}}-.+", name) is not None
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
 
     Raises
@@ -72,11 +81,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise DiskError(
-            str(path),
-            f"cannot be written ({_disk_reason(error)})",
-            todo="What was stored before is intact; make room or mend permissions and run the same command again",
-        ) from error
+        raise DiskError(str(path), "written", error) from error
     finally:
         with contextlib.suppress(OSError):  # what went wrong with the write is already on its way
             temporary.unlink(missing_ok=True)
@@ -93,13 +98,11 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def put_staged(temporary: Path, folder: Path, names: Iterable[str], *, stale: Iterable[str] = ()) -> None:
-    """Remove stale files of a folder and move staged ones there, in the order of their names.
-
-    Nothing is moved where somebody's file or folder is in the way.
+    """Remove stale files of a folder and move staged files there, in the order of their names.
 
     Raises
     ------
-    DiskError : the disk refuses.
+    DiskError : the disk refuses, or a file or folder of somebody is in the way; then nothing is moved.
     """
     names = tuple(names)
     try:
@@ -119,62 +122,55 @@ def put_staged(temporary: Path, folder: Path, names: Iterable[str], *, stale: It
                     raise
                 write_bytes(folder / name, (temporary / name).read_bytes())  # the folder is a link to another disk
     except OSError as error:
-        todo = "Make room or mend permissions and run the same command again"
-        raise DiskError(str(folder), f"cannot be written ({_disk_reason(error)})", todo=todo) from error
+        raise DiskError(str(folder), "written", error) from error
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write an Arrow table as parquet, sealed, atomically."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes as they are, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 with Unix line ends, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as JSON with a checksum, one line per field, atomically."""
+    text = json.dumps({**record, "seal": UNSEALED}, indent=1, ensure_ascii=False) + "\n"
+    _write_sealed(path, lambda temporary: temporary.write_bytes(text.encode()))
+
+
+def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write an Arrow table as parquet with a checksum, atomically, with JSON metadata."""
+    ready = _with_metadata(table, metadata or {})
+    _write_sealed(
+        path, lambda temporary: pq.write_table(ready, temporary, compression="zstd", write_page_checksum=True)
+    )
+
+
+def write_mappable(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write an Arrow table as it lies in memory, with a checksum, atomically; for `map_table`."""
+    ready = _with_metadata(table, metadata or {})
 
     def write(temporary: Path) -> None:
-        pq.write_table(unsealed(table), temporary, compression="zstd", write_page_checksum=True)
-        seal(temporary)
+        with pa.ipc.new_file(str(temporary), ready.schema) as file:
+            file.write_table(ready)
 
-    write_atomically(path, write)
+    _write_sealed(path, write)
 
 
 def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a data frame without its index as parquet, atomically, with JSON metadata."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    write_table(path, with_metadata(table, metadata or {}))
+    """Write a data frame without its index as parquet; see `write_table`."""
+    write_table(path, pa.Table.from_pandas(frame, preserve_index=False), metadata)
 
 
 def write_columns(
     path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write lists of equal length as parquet, atomically, with JSON metadata; a list of nothing is one of text."""
+    """Write lists of equal length as parquet; a list of nothing is one of text; see `write_table`."""
     arrays = {name: pa.array(values) if len(values) else pa.array([], pa.string()) for name, values in columns.items()}
-    write_table(path, with_metadata(pa.table(arrays), metadata or {}))
-
-
-def read_columns(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Read a parquet file, or some columns of it, as one dictionary per row; see `read_table`."""
-    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
-    return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 with Unix line ends, atomically."""
-    write_atomically(path, lambda temporary: _fill(temporary, text))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes as they are, atomically."""
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON, one line per field, sealed, atomically."""
-
-    def write(temporary: Path) -> None:
-        _fill(temporary, json.dumps({**record, "seal": UNSEALED}, indent=1, ensure_ascii=False) + "\n")
-        seal(temporary)
-
-    write_atomically(path, write)
+    write_table(path, pa.table(arrays), metadata)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -182,29 +178,26 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises
     ------
-    StoreError : absent or unreadable; a `DamagedError` where it is not what was written.
+    StoreError : absent or unreadable.
+    DamagedError : not what was written.
     """
-    try:
+    with _readable(path):
         record: dict[str, Any] = json.loads(_intact(path))
         del record["seal"]
         return record
-    except (OSError, ValueError, KeyError, TypeError) as error:  # the last two where it is sealed and no record
-        raise _unreadable(path, error) from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file, or some columns of it.
+    """Read a parquet file, or some columns; raises as `read_json` does."""
+    with _readable(path), pq.ParquetFile(pa.BufferReader(_intact(path)), pre_buffer=False) as file:
+        # Without threads: one of Arrow's may let go of Python's bytes while Python ends, which aborts the process.
+        return file.read(None if columns is None else list(columns), use_threads=False)
 
-    Raises
-    ------
-    StoreError : absent or unreadable; a `DamagedError` where it is not what was written.
-    """
-    try:
-        with pq.ParquetFile(pa.BufferReader(_intact(path)), pre_buffer=False) as file:
-            # Without threads: one of Arrow's may let go of Python's bytes while Python ends, which aborts the process.
-            return file.read(None if columns is None else list(columns), use_threads=False)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
+
+def read_columns(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Read a parquet file, or some columns, as one dictionary per row; see `read_table`."""
+    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
+    return rows
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -214,11 +207,9 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read the JSON metadata that serbench wrote into a parquet file."""
-    try:
+    """Read the JSON metadata of a parquet file; see `read_table`."""
+    with _readable(path):
         return metadata_of(pq.read_schema(pa.BufferReader(_intact(path))))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
@@ -227,53 +218,99 @@ def metadata_of(schema: pa.Schema) -> dict[str, Any]:
     return dict(json.loads(raw[b"serbench"])) if b"serbench" in raw else {}
 
 
-def with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
-    """Return a table with JSON metadata."""
-    own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode()}
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+def map_table(path: Path) -> pa.Table:
+    """Map a file of `write_mappable` into memory, so that processes share its pages; raises as `read_json` does."""
+    with _readable(path):
+        with path.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            if not is_intact(mapped):
+                raise DamagedError(str(path))
+        with pa.memory_map(str(path)) as file:
+            return pa.ipc.open_file(file).read_all()
 
 
-def unsealed(table: pa.Table) -> pa.Table:
-    """Return a table with a place for its seal."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), b"seal": UNSEALED.encode()})
+def is_intact(content: bytes | mmap.mmap) -> bool:
+    """Return whether the content of a file is what its checksum was computed of."""
+    place = content.rfind(_MARKER) + len(_MARKER)
+    written = content[place : place + len(_ZEROS)]
+    with memoryview(content) as view:
+        computed = hashlib.sha256(view[:place])
+        computed.update(_ZEROS)
+        computed.update(view[place + len(_ZEROS) :])
+    return place >= len(_MARKER) and written == computed.hexdigest().encode()
 
 
 def is_damaged(path: Path) -> bool:
-    """Say whether a sealed file is there and does not hold what was written.
+    """Return whether a file is there whose content is not what was written.
 
     Raises
     ------
     StoreError : it cannot be read just now, so that nobody knows.
     """
     try:
-        _intact(path)
-    except FileNotFoundError:
-        return False
+        with _readable(path):
+            _intact(path)
     except DamagedError:
         return True
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    except StoreError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
     return False
 
 
+def frame_to_csv(frame: pd.DataFrame) -> str:
+    """Write a frame as CSV for people: text that a spreadsheet would run gets a quote in front, numbers stay."""
+    import pandas as pd
+
+    written = frame.rename(columns=lambda name: without_formula(str(name)))
+    for place, kind in enumerate(written.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            values = [without_formula(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
+            written.isetitem(place, pd.array(values, dtype=object))
+    text: str = written.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def without_formula(text: str) -> str:
+    """Return text with a quote in front if a spreadsheet would run it as a formula; numbers stay."""
+    plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
+    plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
+    return f"'{plain}" if plain[:1] in _FORMULA and not _NUMBER.fullmatch(plain) and plain != "-" else plain
+
+
+def _write_sealed(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file that contains `UNSEALED`, and put its checksum there."""
+
+    def write_and_seal(temporary: Path) -> None:
+        write(temporary)
+        with temporary.open("r+b") as file:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                place = content.rfind(UNSEALED.encode()) + len(_MARKER)
+                checksum = hashlib.sha256(content).hexdigest()
+            file.seek(place)
+            file.write(checksum.encode())  # not through the map: a full disk must show as an error
+
+    write_atomically(path, write_and_seal)
+
+
+def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
+    """Return a table with JSON metadata and a place for its checksum."""
+    own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode(), b"seal": UNSEALED.encode()}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+
+
 def _intact(path: Path) -> bytes:
-    """Read a file as it was when it was sealed."""
     content = path.read_bytes()
     if not is_intact(content):
-        found = "its content is not what was written: damaged, altered, or of an earlier serbench"
-        raise DamagedError(str(path), found, todo="Run `serbench extract`, `grid` or `score` again, which make it anew")
+        raise DamagedError(str(path))
     return content
 
 
-def _fill(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _disk_reason(error: OSError) -> str:
-    """Say in the system's words why the disk refuses; pyarrow puts them behind words of its own."""
-    return (error.strerror or str(error)).rpartition("] ")[2]
-
-
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return StoreError(str(path), f"cannot be read ({reason})", todo="Run the command that makes it, or mend the disk")
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what libraries raise at a file into a StoreError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        todo = "Run the command that makes it, or mend the disk"
+        raise StoreError(str(path), f"cannot be read ({reason})", todo=todo) from error

@@ -30,7 +30,6 @@ from serbench.store.files import (
     read_json,
     read_table,
     system_id,
-    with_metadata,
     write_table,
 )
 from serbench.store.locks import Claims
@@ -170,11 +169,8 @@ class Store:
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:
-            raise DiskError(
-                str(self.root),
-                f"the results folder cannot be written ({error.strerror})",
-                todo="Choose another with --results, or mend its permissions",
-            ) from error
+            todo = "Choose another results folder with --results, or mend its permissions"
+            raise DiskError(str(self.root), "written", error, todo) from error
         self.clear_leftovers()
 
     def has_job(self, key: str) -> bool:
@@ -223,7 +219,7 @@ def write_predictions(
     by_utterance = np.ascontiguousarray(predictions.T, dtype=np.uint8)
     columns = pa.FixedSizeListArray.from_arrays(pa.array(by_utterance.ravel()), by_utterance.shape[1])
     table = pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns})
-    write_table(path, with_metadata(table, metadata))
+    write_table(path, table, metadata)
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]:

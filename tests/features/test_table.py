@@ -246,8 +246,8 @@ def test_damaged_mapped_file_is_made_anew(tmp_path):
 def test_mapped_file_that_cannot_be_written_costs_no_features(tmp_path, monkeypatch):
     write_part(tmp_path, rows_table())
 
-    def no_room(path, write):
+    def no_room(path, table, metadata):
         raise StoreError(str(path), "cannot be written (No space left on device)")
 
-    monkeypatch.setattr("serbench.features.table.write_atomically", no_room)
+    monkeypatch.setattr("serbench.features.table.write_mappable", no_room)
     np.testing.assert_array_equal(map_features(tmp_path).matrix, rows_table().matrix)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serbench.report.formats import Entry, Table, frame_to_csv, to_csv, to_latex, to_markdown
+from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
+from serbench.store.files import frame_to_csv
 
 NASTY = ["=cmd|' /C calc'!A1", "a|b\nc", "\\", "\\|", "# x", "1. x", "- x", "<script>", "$x_{2}$", "&amp;", "`x`"]
 NASTY += [

@@ -119,7 +119,7 @@ def test_report_that_fails_half_way_leaves_the_last_one_whole(reports, monkeypat
     def full(path, write):
         calls.append(path)
         if len(calls) > n:
-            raise DiskError(str(path), "cannot be written (No space left on device)")
+            raise DiskError(str(path), "written", "No space left on device")
         write_atomically(path, write)
 
     def broken(report):

@@ -48,7 +48,7 @@ def test_file_in_the_place_of_a_folder_is_an_error(tmp_path):
 
 def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"the results folder cannot be written"):
+    with pytest.raises(StoreError, match=r"results: cannot be written"):
         Store(tmp_path / "file" / "results").prepare()
 
 
@@ -56,7 +56,7 @@ def test_results_folder_that_cannot_be_made_is_an_error(tmp_path):
 def test_read_only_results_folder_is_an_error(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir(mode=0o500)
-    with pytest.raises(StoreError, match=r"the results folder cannot be written"):
+    with pytest.raises(StoreError, match=r"results: cannot be written"):
         Store(folder).prepare()
 
 
