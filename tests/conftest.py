@@ -21,7 +21,7 @@ from serbench.corpora.fingerprint import index_fingerprint
 from serbench.features.record import FeatureSet
 from serbench.report import Report, make_report
 from serbench.report.tables import Indexed
-from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.outcomes import CellOutcomes, Outcome, made_of
 from serbench.store.results import Store
 
 # Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
@@ -257,7 +257,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
     }
     people = dict(zip(index["utterance"], index["speaker"], strict=True))
     groups = {"unit": people, "speaker": people}
-    return CellOutcomes(record["cell"], record, "speaker", truth, people, folds, groups, outcomes, {})
+    return made_of(record, "speaker", truth, people, folds, groups, outcomes, {})
 
 
 class MeanAndSpread:

@@ -162,7 +162,7 @@ def common_scores(matrix: Matrix, scores: pd.DataFrame) -> Scores:
         common = matrix.scored_on(place)
         if cell.outcomes and has_all_emotions(cell, common):
             of_cell = scores[scores["provenance"] == cell.provenance.key]
-            table = of_cell if len(common) == len(cell.truth) else score_table([_restricted(cell, common)])
+            table = of_cell if len(common) == len(cell.truth) else score_table([cell.on(common)])
             found |= {(place, rule, metric): score for (rule, metric), score in read_scores(table).items()}
     return found
 
@@ -180,18 +180,6 @@ def _score(row: Mapping[Any, Any]) -> Score:
     value, low, high, sd = (float(row[name]) for name in ("value", "low", "high", "sd"))
     interval = None if math.isnan(low) else Interval(low, high, int(row["n_units"]))
     return Score(value, interval, None if math.isnan(sd) else sd)
-
-
-def _restricted(cell: CellOutcomes, common: Sequence[str]) -> CellOutcomes:
-    """Leave of a cell what it predicts for some utterances."""
-    kept = set(common)
-    folds = {name: tuple(u for u in fold if u in kept) for name, fold in cell.folds.items()}
-    outcomes = {
-        rule: replace(outcome, predictions={u: code for u, code in outcome.predictions.items() if u in kept})
-        for rule, outcome in cell.outcomes.items()
-    }
-    truth = {u: code for u, code in cell.truth.items() if u in kept}
-    return replace(cell, truth=truth, folds={name: fold for name, fold in folds.items() if fold}, outcomes=outcomes)
 
 
 def _view(block: Block, scores: Scores, metric: str, rule: str) -> View:

@@ -19,7 +19,7 @@ from serbench.audit.setup import GivenAway, Labels, give_away, shuffled, varying
 from serbench.corpora.audio import Recording
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.grid import check as upkeep
-from serbench.scores import outcomes
+from serbench.scores import predictions
 
 RATE = 16000
 
@@ -609,13 +609,13 @@ def test_features_that_hold_the_labels_are_found():
 
 
 def test_choosing_settings_on_the_test_is_found(monkeypatch):
-    honest = outcomes._chosen
+    honest = predictions._chosen
 
-    def careless(jobs, record):
-        chosen = dict(honest(jobs, record))
-        yield from {**chosen, "nested": chosen["oracle"]}.items()
+    def careless(jobs):
+        chosen = honest(jobs)
+        return {**chosen, "nested": chosen["oracle"]}
 
-    monkeypatch.setattr(outcomes, "_chosen", careless)
+    monkeypatch.setattr(predictions, "_chosen", careless)
     assert [rule.rule for rule in check().leaks] == ["nested"]
 
 

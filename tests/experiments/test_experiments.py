@@ -24,7 +24,7 @@ from serbench.protocols.evaluation import Draw
 from serbench.report.cellbook import CellBook, Recorded
 from serbench.report.experiments import claim_table, experiment_tables, judgements
 from serbench.report.tables import bracketed
-from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.outcomes import Outcome, changed, made_of
 from serbench.scores.scores import unit_stack
 from serbench.scores.statistics import Interval, against_best
 from serbench.store.files import read_json, write_json
@@ -490,7 +490,7 @@ def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     cell = book.cell(book.select(where, "uar")[0])
     never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
     outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
-    cut = CellBook(book.recorded, [dataclasses.replace(cell, outcomes=outcomes)])
+    cut = CellBook(book.recorded, [changed(cell, outcomes=outcomes)])
     assert cut.select(where, "precision anger") == []
     assert cut.select(where, "recall anger")[0].value == 0
 
@@ -507,8 +507,7 @@ def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
 
 def with_fields(cell, **fields):
     """Return a cell with other fields, in its record too."""
-    changed = {**cell.cell, **fields}
-    return dataclasses.replace(cell, cell=changed, record={**cell.record, "cell": changed})
+    return changed(cell, cell={**cell.cell, **fields})
 
 
 @pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
@@ -553,7 +552,7 @@ def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(boo
     partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
     record = {**first.record, "partials": partials, "transductive": True}
     fields = {**first.cell, "scaling": "speaker"}
-    heard = dataclasses.replace(first, cell=fields, record={**record, "cell": fields})
+    heard = changed(first, cell=fields, record={**record, "cell": fields})
     recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
     for table in experiment_tables([recorded], [heard, *others]):
         assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
@@ -600,7 +599,8 @@ def _made_up(fields, index, grid, rng):
     people = {u: u.partition("_")[0] for u in utterances}
     record = {"cell": fields, "refused": "", "task_emotions": list(emotions)}
     outcome = {"nested": Outcome("nested", predictions, {}, ())}
-    return CellOutcomes({**fields, "seed": 0}, record, "speaker", truth, people, {}, {"unit": people}, outcome, {})
+    record["cell"] = {**fields, "seed": 0}
+    return made_of(record, "speaker", truth, people, {}, {"unit": people}, outcome)
 
 
 @pytest.mark.parametrize("name", built_in_names())
@@ -624,7 +624,7 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
             right = {u for n, of in zip(rights, cell.folds.values(), strict=True) for u in sorted(of)[:n]}
             nested = {u: code if u in right else (code + 1) % 3 for u, code in cell.truth.items()}
             outcome = dataclasses.replace(cell.outcomes["nested"], predictions=nested)
-            return [dataclasses.replace(cell, outcomes={**cell.outcomes, "nested": outcome})]
+            return [changed(cell, outcomes={**cell.outcomes, "nested": outcome})]
 
         return change
 

@@ -12,7 +12,8 @@ from serbench.corpora.fingerprint import index_fingerprint
 from serbench.grid.members import CorpusData, divided
 from serbench.protocols import PROTOCOLS, Draw, Group, Side
 from serbench.protocols.across import drawn
-from serbench.scores.outcomes import _grouped, _Index, load_outcomes
+from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import _Index, _utterances
 
 SPEAKERS = {"aa": ("f1", "m1", "m2"), "bb": ("f1", "f2", "m1", "m2"), "cc": ("f1", "m1", "f2")}
 LANGUAGE = {"aa": "de", "bb": "en-US", "cc": "en-GB"}
@@ -379,17 +380,17 @@ def in_sessions(make_index, corpus):
 
 def test_sessions_of_two_corpora_are_not_one_unit_though_they_are_called_alike(make_index):
     indexes = {name: _Index(in_sessions(make_index, name), {}) for name in ("aa", "bb")}
-    unit, groups = _grouped(indexes, dict.fromkeys(indexes, "speaker"))
+    unit, known = _utterances(indexes, dict.fromkeys(indexes, "speaker"))
     assert unit == "session"
-    assert set(groups["unit"].values()) == {"aa/s1", "aa/s2", "bb/s1", "bb/s2"}
+    assert set(known["unit"]) == {"aa/s1", "aa/s2", "bb/s1", "bb/s2"}
 
 
 def test_voices_and_speakers_stand_in_one_cell(make_index):
     voices = make_index(corpus="vv").assign(speaker=None, voice=lambda index: index["gender"])
     indexes = {"aa": _Index(make_index(corpus="aa"), {}), "vv": _Index(voices, {})}
-    unit, groups = _grouped(indexes, {"aa": "speaker", "vv": "voice"})
+    unit, known = _utterances(indexes, {"aa": "speaker", "vv": "voice"})
     assert unit == "speaker"
-    assert {"aa/aa/f1", "vv/female"} <= set(groups["unit"].values())
+    assert {"aa/aa/f1", "vv/female"} <= set(known["unit"])
 
 
 def test_partition_that_parts_people_who_talk_to_each_other_is_refused(make_index):

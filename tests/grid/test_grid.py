@@ -15,7 +15,7 @@ import pytest
 from serbench import api
 from serbench.features.table import map_features
 from serbench.report.pools import pool_of
-from serbench.scores.outcomes import CellOutcomes, load_outcomes
+from serbench.scores.outcomes import Outcome, load_outcomes, made_of
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store, read_predictions
 
@@ -302,7 +302,7 @@ def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_p
 def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
     def cell(n, first=0):
         codes = {str(i): 0 for i in range(first, first + n)}
-        return CellOutcomes({}, {}, truth=codes, outcomes={"default": None})
+        return made_of({"cell": {}}, truth=codes, outcomes={"default": Outcome("default", codes, {}, ())})
 
     pool = pool_of([cell(60), cell(50, first=50)])
     assert (len(pool.utterances), pool.n_utterances) == (60, 100)

@@ -10,7 +10,7 @@ from sklearn.metrics import recall_score
 
 from serbench import api
 from serbench.report.tables import signed
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.outcomes import changed, load_outcomes
 from serbench.store.results import Store
 
 EMOTIONS = ("anger", "happiness", "neutral")
@@ -263,7 +263,7 @@ def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(m
 
 def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
     def of_takes(cell):
-        return [replace(cell, record={**cell.record, "persons": {"beta": "take"}})]
+        return [changed(cell, record={**cell.record, "persons": {"beta": "take"}})]
 
     change = {(f, c, "beta"): of_takes for f in ("sound", "shape") for c in ("svc", "knn")}
     report, _ = made_up_report(change=change)
@@ -310,7 +310,7 @@ def as_dummy(cell):
     is_dummy = cell.cell["classifier"] == "dummy"
     codes = {u: 0 if is_dummy else (code + 1) % 3 for u, code in cell.truth.items()}
     nested = replace(cell.outcomes["nested"], predictions=codes)
-    return [replace(cell, outcomes={**cell.outcomes, "nested": nested})]
+    return [changed(cell, outcomes={**cell.outcomes, "nested": nested})]
 
 
 def test_dummy_above_the_best_is_not_said_to_be_no_different_from_it(made_up_report):
@@ -347,7 +347,7 @@ def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
         }
         folds = {name: tuple(u for u in of if u in kept) for name, of in cell.folds.items()}
         truth = {u: code for u, code in cell.truth.items() if u in kept}
-        return [replace(cell, truth=truth, folds={name: of for name, of in folds.items() if of}, outcomes=outcomes)]
+        return [changed(cell, truth=truth, folds={name: of for name, of in folds.items() if of}, outcomes=outcomes)]
 
     change = {("shape", "knn", "alpha"): lacking, ("sound", "svc", "alpha"): as_dummy}
     report, _ = made_up_report(corpora=("alpha",), change=change)

@@ -15,7 +15,7 @@ from serbench.report import Table, write_report
 from serbench.report.figures import figures
 from serbench.report.formats import Entry
 from serbench.report.page import render_page
-from serbench.scores.outcomes import RULES
+from serbench.scores.outcomes import RULES, changed
 
 HOSTILE = "</script><script>alert('x')</script>"
 QUOTED = "z\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
@@ -179,17 +179,17 @@ def test_predictions_of_other_systems_stand_beside_nested_ones(made_up_report):
 
 def outside(cell):
     record = {**cell.record, "outside": {"file": "theirs.csv", "sha256": "0" * 64}}
-    return replace(cell, record=record, outcomes={"given": replace(cell.outcomes["nested"], rule="given")})
+    return changed(cell, record=record, outcomes={"given": replace(cell.outcomes["nested"], rule="given")})
 
 
 def refused(cell):
     reasons = dict.fromkeys(RULES, "<why>")
-    return replace(cell, record={**cell.record, "refused": "<why>"}, outcomes={}, reasons=reasons)
+    return changed(cell, record={**cell.record, "refused": "<why>"}, outcomes={}, reasons=reasons)
 
 
 def without_nested(cell):
     outcomes = {rule: outcome for rule, outcome in cell.outcomes.items() if rule != "nested"}
-    return replace(cell, outcomes=outcomes, reasons={"nested": "too few groups"})
+    return changed(cell, outcomes=outcomes, reasons={"nested": "too few groups"})
 
 
 def lacking(cell, n):
@@ -201,7 +201,7 @@ def lacking(cell, n):
         rule: replace(outcome, predictions={u: outcome.predictions[u] for u in left})
         for rule, outcome in cell.outcomes.items()
     }
-    return replace(cell, truth=truth, folds=folds, outcomes=outcomes)
+    return changed(cell, truth=truth, folds=folds, outcomes=outcomes)
 
 
 def test_hostile_names_stay_text(made_up_report):

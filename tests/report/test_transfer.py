@@ -23,7 +23,7 @@ from serbench.report.experiments import _share_table
 from serbench.report.figures import drawing, figures
 from serbench.report.plots import HEIGHT, WIDTH, Line, Plot, Point, plots
 from serbench.report.transfer import Setup, Value, against_chance, crossings, remarks, transfer_table
-from serbench.scores.outcomes import CellOutcomes, Outcome
+from serbench.scores.outcomes import Outcome, changed, made_of
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
@@ -55,7 +55,7 @@ def cell(protocol, train, corpus, *, scaling="train", options="", classifier="sv
     folds = {s: tuple(u for u in truth if speakers[u] == s) for s in set(speakers.values())}
     outcome = Outcome("nested", guesses, dict.fromkeys(folds, 0), ())
     groups = {"unit": speakers, "speaker": speakers}
-    return CellOutcomes(fields, record, "speaker", truth, speakers, folds, groups, {"nested": outcome}, {})
+    return made_of(record, "speaker", truth, speakers, folds, groups, {"nested": outcome}, {})
 
 
 def uar_by_scikit_learn(made):
@@ -100,9 +100,8 @@ def test_scalings_and_tasks_are_not_mixed():
 
 def test_value_below_chance_is_marked_and_says_what_its_model_did():
     below = cell("cross", "aa", "bb", hit=0.0, wrong=0)
-    predicted = {u: (code + 1) % 3 if code else 0 for u, code in below.truth.items()}
-    predicted = {u: 1 if below.truth[u] == 0 else code for u, code in predicted.items()}
-    below.outcomes["nested"].predictions.update({u: (below.truth[u] + 1) % 3 for u in predicted})
+    predicted = {u: (code + 1) % 3 for u, code in below.truth.items()}
+    below = changed(below, outcomes={"nested": replace(below.outcomes["nested"], predictions=predicted)})
     (crossing,) = crossings(against_chance([below]), order)
     table = transfer_table(crossing, high=1.0)
     assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
@@ -129,7 +128,7 @@ def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus()
 
 def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
     of_one = cell("cross", "aa", "bb", hit=0.9)
-    single = replace(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
+    single = changed(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
     (crossing,) = crossings(against_chance([single]), order)
     table = transfer_table(crossing, high=1.0)
     assert table.rows[0][4].aside.endswith("?")
@@ -167,7 +166,7 @@ def lacking(made, n):
         for rule, outcome in made.outcomes.items()
     }
     folds = {name: tuple(u for u in fold if u in set(kept)) for name, fold in made.folds.items()}
-    return replace(made, truth={u: made.truth[u] for u in kept}, outcomes=outcomes, folds=folds)
+    return changed(made, truth={u: made.truth[u] for u in kept}, outcomes=outcomes, folds=folds)
 
 
 def on(made, utterances):
@@ -189,7 +188,7 @@ def everything():
 
 
 def replaced(made, **fields):
-    return replace(made, cell={**made.cell, **fields}, record={**made.record, "cell": {**made.cell, **fields}})
+    return changed(made, cell={**made.cell, **fields}, record={**made.record, "cell": {**made.cell, **fields}})
 
 
 def test_all_tables_across_corpora_compare_cells_on_the_utterances_they_share(everything):
@@ -241,7 +240,7 @@ def test_languages_of_one_relation_have_no_table():
 
 
 def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
-    gone = [replace(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
+    gone = [changed(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
     (crossing,) = crossings([*gone, cell("cross", "aa", "dd")], order)
     known = {"aa": "de", "bb": "en", "dd": "pl"}
     assert language_table(crossing, known).header[2:] == ("same corpus", "same family", "other family")
@@ -371,6 +370,6 @@ def test_all_tables_come_in_one_order():
 def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
     copies = "3 utterances are copies of other speakers' recordings and take no part"
     within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
-    within = replace(within, record={**within.record, "notes": [copies]})
-    across = replace(across, record={**across.record, "notes": [f"bb: {copies}", "trained on aa, partial"]})
+    within = changed(within, record={**within.record, "notes": [copies]})
+    across = changed(across, record={**across.record, "notes": [f"bb: {copies}", "trained on aa, partial"]})
     assert remarks([within, across]) == [f"bb: {copies}."]
