@@ -441,7 +441,7 @@ def test_mutated_entries(toy, survives, entry):
     survives(read_corpora, toy / "corpora.yaml")
 
 
-BUILT_IN = catalogue_module._built_in_path().read_bytes()
+BUILT_IN = catalogue_module.built_in_path().read_bytes()
 SMALL = yaml.safe_dump({"toy": ENTRY, "tasks": {"two": ["anger", "neutral"]}}).encode()
 SNIPPETS = [
     "&a",

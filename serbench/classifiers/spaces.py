@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from serbench.classifiers import Classifier, Setting, find_classifier
 from serbench.classifiers.record import is_plain
-from serbench.corpora.documents import parse_document, short, typed_value_of
+from serbench.corpora.documents import parse_document, short
 from serbench.errors import STOPS, ConfigError, Fault, PluginError, UnknownNameError, did_you_mean
 from serbench.store.keys import digest
 
@@ -51,7 +53,7 @@ def read_spaces(path: Path) -> dict[str, Space]:
     ------
     ConfigError : with every fault of the file, unknown classifiers and parameters included.
     """
-    content = parse_document(path, holds="classifiers", value_of=typed_value_of).entries
+    content = parse_document(path, holds="classifiers", loader=yaml.SafeLoader).entries
     faults: list[Fault] = []
     if not content:
         raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])

@@ -1,69 +1,134 @@
-"""The shape of a corpus entry: what corpora.yaml may say, as pydantic models with unknown keys refused.
+"""The entry of a corpus: what corpora.yaml may contain, as pydantic models that also find what contradicts itself.
 
-Every scalar arrives as a string, as it stands in the file, and becomes a number only where a field below says so:
-speaker `03` stays `03` and emotion `N` stays `N`. The models check form; `catalogue.py` words the faults.
+Every scalar arrives as text, as it is written in the file, and becomes a number only where a field below asks for one:
+speaker `03` stays `03` and emotion `N` stays `N`. No recording or table is opened here.
 """
 
 from __future__ import annotations
 
 import codecs
+import itertools
+import re
 import string
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from serbench.corpora.intervals import parse_interval
+from serbench.corpora.documents import Place, short
 from serbench.corpora.patterns import compile_pattern
+from serbench.errors import Fault, did_you_mean
 
 EMOTIONS = (
-    "anger",
-    "fear",
-    "happiness",
-    "sadness",
-    "neutral",
-    "disgust",
-    "surprise",
-    "boredom",
-    "calm",
-    "contempt",
-    "frustration",
-    "excitement",
+    *("anger", "fear", "happiness", "sadness", "neutral", "disgust"),
+    *("surprise", "boredom", "calm", "contempt", "frustration", "excitement"),
 )
 """Canonical emotion names."""
 
+DIMENSIONS = ("arousal", "valence", "dominance")
 FIELDS = (
-    "speaker",
-    "emotion",
-    "gender",
-    "language",
-    "session",
-    "text",
-    "style",
-    "intensity",
-    "take",
-    "age",
-    "voice",
-    "arousal",
-    "valence",
-    "dominance",
+    *("speaker", "emotion", "gender", "language", "session", "text", "style", "intensity", "take", "age", "voice"),
+    *DIMENSIONS,
 )
 """What labels may give for an utterance; each becomes a column of the index (`emotion` as `raw_label`)."""
 
-DIMENSIONS = ("arousal", "valence", "dominance")
 PLACES = ("file", "start", "end")
 GENDERS = ("female", "male", "child", "other")
 
 TARGET_LABELS = {"arousal": ("high", "low"), "valence": ("negative", "positive"), "gender": ("female", "male")}
-"""Labels of each target beside the emotions, sorted; those of `language` are the languages of the corpora."""
-
-AVAILABLE = "available"
-"""What `--task` calls all emotions that a corpus has: another task for each corpus that has other emotions."""
+"""Labels of each target other than the emotion, sorted; those of `language` are the languages of the corpora."""
 
 DIMENSION_TARGETS = ("arousal", "valence")
 """Targets that `targets` of an entry may give ranges for, and `tasks` of a file emotions."""
 
+AVAILABLE = "available"
+"""What `--task` calls all emotions that a corpus has: another task for each corpus that has other emotions."""
 
-def _compiles(pattern: str) -> str:
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+"""What corpora and their partitions may be called."""
+
+SOURCES = ("path", "table", "lines")
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
+_INTERVAL = re.compile(rf"([\[(]){_NUMBER},{_NUMBER}([\])])")
+_NO_ENCODINGS_OF_FILES = ("idna", "punycode", "undefined", "utf-7")  # for names and mails; some take quadratic time
+
+Contradiction = tuple[Place, str, str, str]
+"""Place in an entry, what was found, what was expected, what to do."""
+
+Merge = tuple[str, tuple[str, ...]]
+"""A label and the canonical emotions that have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers from `lower` to `upper`; each end belongs to the interval where it is `closed`."""
+
+    lower: float
+    upper: float
+    closed_lower: bool
+    closed_upper: bool
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.lower or (self.closed_lower and value == self.lower)
+        return above and (value < self.upper or (self.closed_upper and value == self.upper))
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether a number lies in both."""
+        low, high = max(self.lower, other.lower), min(self.upper, other.upper)
+        return low < high or (low == high and low in self and low in other)
+
+
+def parse_interval(text: str) -> Interval:
+    """Parse a range as mathematics writes it: `[1, 2.5]` has both ends, `(2.5, 5]` only its upper one.
+
+    Raises
+    ------
+    ValueError : the text is no range, or the range is empty.
+
+    >>> interval = parse_interval("(2.5, 5]")
+    >>> 2.5 in interval, 3 in interval, 5 in interval
+    (False, True, True)
+    """
+    parts = _INTERVAL.fullmatch(text.strip()) if len(text) <= 100 else None
+    if parts is None:
+        raise ValueError("not a range such as '[1, 2.5]' or '(2.5, 5]', round brackets where an end is not counted")
+    interval = Interval(float(parts[2]), float(parts[3]), parts[1] == "[", parts[4] == "]")
+    if interval.lower > interval.upper:
+        raise ValueError("a range from the larger to the smaller number; write the smaller one first")
+    if interval.lower == interval.upper and not (interval.closed_lower and interval.closed_upper):
+        raise ValueError("a range with nothing in it; write [ and ] to have the one number")
+    return interval
+
+
+def parse_merge(text: str) -> Merge:
+    """Parse an emotion of a task, or a label that merges emotions; the emotions are sorted.
+
+    >>> parse_merge("happiness=happiness+excitement")
+    ('happiness', ('excitement', 'happiness'))
+    """
+    label, _, emotions = text.partition("=")
+    return label.strip(), tuple(sorted(emotion.strip() for emotion in (emotions or label).split("+")))
+
+
+def names_in(template: str) -> tuple[str, ...]:
+    """Names that a template such as `{session}{letter}` asks for."""
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def _check_pattern(pattern: str) -> str:
     try:
         compile_pattern(pattern)
     except ValueError as error:
@@ -71,23 +136,19 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
-def _is_template(text: str) -> str:
+def _check_template(text: str) -> str:
     """Accept names in braces and nothing else that format strings can do."""
+    wanted = "not a template such as '{session}{letter}'"
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
-        raise ValueError(f"not a template such as '{{session}}{{letter}}': {error}") from error
-    for _, name, spec, conversion in parts:
-        if name is not None and (not name.isidentifier() or spec or conversion):
-            raise ValueError("not a template such as '{session}{letter}', with a plain name in each pair of braces")
+        raise ValueError(f"{wanted}: {error}") from error
+    if any(name is not None and (not name.isidentifier() or spec or how) for _, name, spec, how in parts):
+        raise ValueError(f"{wanted}, with a plain name in each pair of braces")
     return text
 
 
-_NO_ENCODINGS_OF_FILES = ("idna", "punycode", "undefined", "utf-7")
-"""Made for names and mails; some take time that grows with the square of the text, or give half characters."""
-
-
-def _is_encoding(name: str) -> str:
+def _check_encoding(name: str) -> str:
     try:
         if codecs.lookup(name).name in _NO_ENCODINGS_OF_FILES:
             raise LookupError(name)
@@ -97,36 +158,82 @@ def _is_encoding(name: str) -> str:
     return name
 
 
-def _is_interval(text: str) -> str:
+def _check_range(text: str) -> str:
     parse_interval(text)
     return text
 
 
-def _as_list(value: Any) -> Any:
-    """An empty YAML value (`drop:`) stands for an empty list."""
-    return [] if value == "" else value
-
-
-Pattern = Annotated[str, AfterValidator(_compiles)]
-Template = Annotated[str, AfterValidator(_is_template)]
-Strings = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-Range = Annotated[str, AfterValidator(_is_interval)]
-
-
-def groups_of(pattern: str) -> tuple[str, ...]:
-    """Names of a regular expression's groups."""
-    return tuple(compile_pattern(pattern).groupindex)
-
-
-def names_in(template: str) -> tuple[str, ...]:
-    """Names that a template such as `{session}{letter}` asks for."""
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+Template = Annotated[str, AfterValidator(_check_template)]
+Range = Annotated[str, AfterValidator(_check_range)]
+# An empty YAML value (`drop:`) stands for an empty list.
+Strings = Annotated[tuple[str, ...], BeforeValidator(lambda value: [] if value == "" else value)]
 
 
 class Strict(BaseModel):
-    """Base of all models: frozen, unknown keys refused."""
+    """Base of all models of YAML files: frozen, and every problem is a fault with its place in the block.
+
+    Unknown keys are faults that name the nearest key. `contradictions` of a block are looked for once each of its
+    fields is well formed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what contradicts itself, though each field is well formed."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _checked(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            made = make(given)
+            problems = list(made.contradictions())
+        except ValidationError as error:
+            problems = [cls._worded(problem) for problem in error.errors()]
+        if not problems:
+            return made
+        context = ("found", "expected", "todo")
+        details: list[Any] = [
+            {
+                "type": PydanticCustomError("fault", "{found}", dict(zip(context, words, strict=True))),
+                "loc": place,
+                "input": None,
+            }
+            for place, *words in problems
+        ]
+        raise ValidationError.from_exception_data(cls.__name__, details)
+
+    @classmethod
+    def _worded(cls, problem: Any) -> Contradiction:
+        """Word one of pydantic's complaints."""
+        place, kind, found = problem["loc"], problem["type"], problem["input"]
+        key = str(place[-1]) if place else ""
+        if kind == "fault":  # of a block inside this one
+            return place, problem["ctx"]["found"], problem["ctx"]["expected"], problem["ctx"]["todo"]
+        if kind == "extra_forbidden":
+            known = [of.alias or name for name, of in cls.model_fields.items() if name != "name"]
+            return place, f"unknown key '{short(key)}'", "", did_you_mean(key, known) or f"Known: {', '.join(known)}"
+        if kind == "missing":
+            return place, "not there", f"the key '{key}'", "Add it"
+        if kind.startswith("union_tag"):
+            tag = str(found.get("from", "") if isinstance(found, dict) else found)
+            return (*place, "from"), f"'{short(tag)}'", f"one of {', '.join(SOURCES)}", did_you_mean(tag, SOURCES)
+        if kind == "value_error":
+            return place, f"'{short(str(found))}' is {problem['msg'].removeprefix('Value error, ')}", "", ""
+        expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
+        return place, f"'{short(found)}'" if isinstance(found, str) else short(str(found)), expected, ""
+
+
+def faults_of(error: ValidationError, where: Callable[[Place], str]) -> list[Fault]:
+    """Return the faults that a `Strict` model found; `where` words a place in its block."""
+    faults = []
+    for problem in error.errors():
+        place, *words = Strict._worded(problem)
+        if place[:1] == ("labels",) and place[1:2] and place[1] in SOURCES:  # pydantic names the kind of labels here
+            place = (place[0], *place[2:])
+        faults.append(Fault(where(place), *words))
+    return faults
 
 
 class PathLabels(Strict):
@@ -134,11 +241,6 @@ class PathLabels(Strict):
 
     source: Literal["path"] = Field(alias="from")
     pattern: Pattern = Field(description="Regular expression with named groups; must hit each path exactly once.")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names that labels of this source provide."""
-        return groups_of(self.pattern)
 
 
 class TableLabels(Strict):
@@ -150,11 +252,6 @@ class TableLabels(Strict):
     columns: dict[str, str] = Field(description="Name -> column of the table. `file` names the recording's column.")
     path: Template = Field("{file}", description="Path of a recording below the root, from those names.")
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names that labels of this source provide."""
-        return tuple(self.columns)
-
 
 class LineLabels(Strict):
     """Labels read from lines of annotation files."""
@@ -163,15 +260,7 @@ class LineLabels(Strict):
     files: str = Field(description="Glob of the annotation files, below the root.")
     pattern: Pattern = Field(description="Regular expression with named groups; lines without a hit are passed over.")
     path: Template = Field(description="Path of a recording below the root, from the groups.")
-    encoding: Annotated[str, AfterValidator(_is_encoding)] = "utf-8"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names that labels of this source provide."""
-        return groups_of(self.pattern)
-
-
-Labels = Annotated[PathLabels | TableLabels | LineLabels, Field(discriminator="source")]
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8"
 
 
 class Join(Strict):
@@ -188,7 +277,7 @@ class Trace(Strict):
     files: Template = Field(description="Path of the table below the root, from the labels' names and {stem}.")
     time: str = Field("time", description="Column of the moments, in seconds from the start of the recording.")
     raters: Strings = Field((), description="Columns of the raters; none means every column but the time.")
-    separator: str = Field(",", min_length=1, max_length=1, description="What stands between the columns.")
+    separator: str = Field(",", min_length=1, max_length=1, description="Character between the columns.")
 
 
 class Partition(Strict):
@@ -203,16 +292,9 @@ class Partition(Strict):
 class Folds(Strict):
     """Which utterances are tested together."""
 
-    leave_out: Literal[1, 2] = Field(1, description="Speakers per test group.")
+    leave_out: int = Field(1, ge=1, le=2, description="Speakers per test group.")
     by: str = Field("speaker", description="Field that keeps people apart; another than speaker is one group a value.")
     groups: int | None = Field(None, ge=2, description="Instead of leave_out: so many groups of speakers, balanced.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        if isinstance(value, dict) and str(value.get("leave_out", "1")) in ("1", "2"):
-            return {**value, "leave_out": int(value["leave_out"])} if "leave_out" in value else value
-        return value
 
 
 class Expect(Strict):
@@ -222,6 +304,27 @@ class Expect(Strict):
     speakers: int | None = Field(None, ge=1)
     rate: int | None = Field(None, ge=1, description="Sampling rate in Hz of most recordings.")
     emotions: dict[str, int] = Field({}, description="Utterances per emotion.")
+
+
+class Task(Strict):
+    """A named choice of emotions; `happiness=happiness+excitement` merges."""
+
+    name: str
+    title: str = ""
+    citation: str = ""
+    emotions: Strings = Field(min_length=2)
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield emotions that serbench does not have, and names or labels that mean something else."""
+        merges = [parse_merge(text) for text in self.emotions]
+        for emotion in itertools.chain.from_iterable(emotions for _, emotions in merges):
+            yield from _unless_known(emotion, EMOTIONS, "a canonical emotion", "emotions")
+        if self.name == AVAILABLE:
+            yield (), "a name that means all emotions of a corpus", "another name", ""
+        labels = tuple(sorted(label for label, _ in merges))
+        if self.name in DIMENSION_TARGETS and labels != TARGET_LABELS[self.name]:
+            expected = f"{' and '.join(TARGET_LABELS[self.name])}: {self.name} is a target, mapped from emotions"
+            yield ("emotions",), f"labels {' and '.join(labels)}", expected, ""
 
 
 class Corpus(Strict):
@@ -240,14 +343,12 @@ class Corpus(Strict):
     outside: Literal["refuse", "allow"] = Field(
         "refuse", description="Whether recordings and tables may lie outside `root`, through links or `..`."
     )
-    labels: Labels
+    labels: Annotated[PathLabels | TableLabels | LineLabels, Field(discriminator="source")]
     join: tuple[Join, ...] = ()
     traces: dict[str, Trace] = Field({}, description="Dimension -> traces of raters, averaged over each utterance.")
     compose: dict[str, Template] = Field({}, description="Field -> template over the labels' names.")
     values: dict[str, dict[str, str]] = Field({}, description="Field -> {written value: value}; others stay.")
-    genders: dict[str, Strings] = Field(
-        {}, description="Speakers by gender, where the labels do not tell or are wrong."
-    )
+    genders: dict[str, Strings] = Field({}, description="Speakers by gender, where labels do not give it correctly.")
     emotions: dict[str, str] = Field(description="Raw label -> canonical emotion.")
     drop: Strings = Field((), description="Raw labels that belong to no emotion.")
     targets: dict[str, dict[str, Range]] = Field(
@@ -266,11 +367,17 @@ class Corpus(Strict):
         return (self.audio,) if isinstance(self.audio, str) else self.audio
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names that labels and joined tables provide."""
+        labels = self.labels
+        own = labels.columns if isinstance(labels, TableLabels) else compile_pattern(labels.pattern).groupindex
+        return (*own, *(name for join in self.join for name in join.columns))
+
+    @property
     def provided(self) -> tuple[str, ...]:
-        """Names that labels, joins, traces and compositions provide, once each."""
-        joined = [name for join in self.join for name in join.columns]
+        """Names that labels, joins, traces, compositions and genders provide, once each."""
         genders = ["gender"] if self.genders else []
-        return tuple(dict.fromkeys([*self.labels.names, *joined, *self.traces, *self.compose, *genders]))
+        return tuple(dict.fromkeys([*self.names, *self.traces, *self.compose, *genders]))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -282,22 +389,139 @@ class Corpus(Strict):
         """Field that keeps people apart: the speaker, or what `folds.by` names where no speaker is known."""
         return "speaker" if "speaker" in self.provided else self.folds.by
 
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield the faults between the fields of the entry."""
+        if not _LANGUAGE.fullmatch(self.language):
+            yield ("language",), f"'{self.language}'", "a BCP 47 tag such as de or en-US", ""
+        yield from _source_faults(self)
+        yield from _name_faults(self)
+        yield from _value_faults(self)
+        yield from _target_faults(self)
+        for name, partition in self.partitions.items():
+            yield from _partition_faults(self, name, partition)
 
-class Task(Strict):
-    """A named choice of emotions; `happiness=happiness+excitement` merges."""
 
-    title: str = ""
-    citation: str = ""
-    emotions: Strings = Field(min_length=2)
+def _unless_known(name: str, known: Collection[str], expected: str, *place: str | int) -> Iterator[Contradiction]:
+    """Yield a fault where a name is not a known one."""
+    if name not in known:
+        yield place, f"'{short(name)}'", expected, did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}"
+
+
+def _source_faults(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of an entry that does not give what every corpus needs."""
+    known, folds = corpus.names, corpus.folds
+    if corpus.emotions and "emotion" not in corpus.provided:
+        yield ("labels",), "nothing gives 'emotion'", "a group or column named emotion", did_you_mean("emotion", known)
+    if isinstance(corpus.labels, TableLabels) and "file" not in known:
+        yield ("labels", "columns"), "nothing gives 'file'", "the column with the recordings' names", ""
+    if folds.by not in corpus.provided:
+        found = f"nothing gives '{folds.by}'; folds that share no speaker need it"
+        todo = did_you_mean(folds.by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
+        yield ("folds",), found, "a field that keeps people apart", todo
+    if folds.by != "speaker" and ("leave_out" in folds.model_fields_set or folds.groups):
+        found = f"by: {folds.by} together with leave_out or groups"
+        yield ("folds",), found, "one of the three: each value of a field is a test group of its own", ""
+
+
+def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of names: asked for and not given, given and not used, or no field of the index."""
+    known, given = corpus.names, "a name that a group or column gives"
+    templates: dict[Place, str] = {("compose", field): text for field, text in corpus.compose.items()}
+    if not isinstance(corpus.labels, PathLabels):
+        templates["labels", "path"] = corpus.labels.path
+    used = {name for text in templates.values() for name in names_in(text)}
+    for place, text in templates.items():
+        for name in names_in(text):
+            yield from _unless_known(name, known, given, *place)
+    for field in corpus.compose:
+        yield from _unless_known(field, FIELDS, "a field of the index", "compose", field)
+    for i, join in enumerate(corpus.join):
+        used |= set(join.match)
+        for name in join.match:
+            yield from _unless_known(name, (*known, *corpus.compose), given, "join", i, "match", name)
+        for name in join.columns:
+            yield from _unless_known(name, FIELDS, "a field of the index", "join", i, "columns", name)
+    for dimension, trace in corpus.traces.items():
+        used |= set(names_in(trace.files))
+        yield from _unless_known(dimension, DIMENSIONS, "a dimension", "traces", dimension)
+        if dimension in (*known, *corpus.compose):
+            yield ("traces", dimension), f"'{dimension}', which a group or column gives already", "one of the two", ""
+        for name in names_in(trace.files):
+            names = (*known, *corpus.compose, "file", "stem")
+            yield from _unless_known(name, names, given, "traces", dimension, "files")
+    for name in known:
+        if name not in (*FIELDS, *PLACES) and name not in used:
+            found = f"the name '{name}' is no field and no template uses it"
+            yield ("labels",), found, "", did_you_mean(name, FIELDS)
+
+
+def _value_faults(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of the values that an entry lists."""
+    for raw, emotion in corpus.emotions.items():
+        yield from _unless_known(emotion, EMOTIONS, "a canonical emotion", "emotions", raw)
+        if raw in corpus.drop:
+            yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
+    mapped = sorted(set(corpus.emotions.values()))
+    for emotion in corpus.expect.emotions:
+        yield from _unless_known(emotion, mapped, "an emotion that `emotions` maps to", "expect", "emotions", emotion)
+    for name in corpus.values:
+        yield from _unless_known(name, corpus.provided, "a name that the entry provides", "values", name)
+    for gender in sorted({*corpus.genders, *corpus.values.get("gender", {}).values()}):
+        yield from _unless_known(gender, GENDERS, "a gender", "genders")
+    named = sorted(speaker for speakers in corpus.genders.values() for speaker in speakers)
+    for speaker in dict.fromkeys(one for one, other in itertools.pairwise(named) if one == other):
+        yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
+
+
+def _target_faults(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of the ranges of targets: another target or label, a dimension that nothing gives, ranges that overlap."""
+    for target, ranges in corpus.targets.items():
+        if target not in DIMENSION_TARGETS:
+            yield from _unless_known(target, DIMENSION_TARGETS, "a target with ranges", "targets", target)
+            continue
+        place, labels = ("targets", target), TARGET_LABELS[target]
+        if target not in corpus.provided:
+            yield place, f"nothing gives '{target}'", f"a group, column or trace named {target}", ""
+        if tuple(sorted(ranges)) != labels:
+            odd = next((label for label in ranges if label not in labels), "")
+            found = f"labels {' and '.join(sorted(ranges)) or 'none'}"
+            yield place, found, " and ".join(labels), did_you_mean(odd, labels)
+        for one, other in itertools.combinations(ranges, 2):
+            if parse_interval(ranges[one]).overlaps(parse_interval(ranges[other])):
+                found = f"{one} {ranges[one]} and {other} {ranges[other]} overlap"
+                yield place, found, "each number in one of them", "Write ( or ) where an end is not counted"
+
+
+def _partition_faults(corpus: Corpus, name: str, partition: Partition) -> Iterator[Contradiction]:
+    """Faults of a partition: its name, its fields, values that no utterance can have, and values on both sides."""
+    place = ("partitions", name)
+    if not NAME.fullmatch(name):
+        yield place, f"the name '{short(name)}'", "lower-case letters, digits, - and _", ""
+    fields = [field for field in corpus.fields if field not in DIMENSIONS]
+    has_gender = "gender" in (*corpus.names, *corpus.compose)
+    speakers = [] if has_gender else [speaker for speakers in corpus.genders.values() for speaker in speakers]
+    possible = {"gender": GENDERS, "emotion": sorted(set(corpus.emotions.values())), "speaker": speakers}
+    for side, chosen in (("test", partition.test), ("train", partition.train)):
+        for field, values in chosen.items():
+            at, renamed = (*place, side, field), corpus.values.get(field, {})
+            yield from _unless_known(field, fields, "a field that this entry provides", *at)
+            if field in fields and not values:
+                yield at, "no value", "the values of this side", ""
+            for value in values:
+                if value in renamed and value not in renamed.values():
+                    yield at, f"'{value}', which becomes '{renamed[value]}'", "values as they are renamed", ""
+                elif possible.get(field):
+                    yield from _unless_known(value, possible[field], f"a {field} that this entry lists", *at)
 
 
 def catalogue_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a whole corpora.yaml: corpora by name, and `tasks`."""
-    corpus = Corpus.model_json_schema(ref_template="#/$defs/{model}")
-    task = Task.model_json_schema(ref_template="#/$defs/{model}")
+    """Return the JSON Schema of a whole corpora.yaml, for editors: corpora by name, and `tasks`."""
+    corpus, task = (model.model_json_schema(ref_template="#/$defs/{model}") for model in (Corpus, Task))
     definitions = {**corpus.pop("$defs", {}), **task.pop("$defs", {}), "Corpus": corpus, "Task": task}
-    corpus["properties"].pop("name")
     corpus.pop("required")  # an entry that overrides another one gives only what differs
+    task["required"].remove("name")
+    for model in (corpus, task):
+        model["properties"].pop("name")  # the name is the key of the block
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "corpora.yaml of serbench",

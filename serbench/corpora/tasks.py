@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from serbench.corpora.catalogue import Catalogue
-from serbench.corpora.entry import AVAILABLE, DIMENSION_TARGETS, EMOTIONS, FIELDS, TARGET_LABELS, Corpus, Task
-from serbench.corpora.intervals import parse_interval
+from serbench.corpora.entry import (
+    AVAILABLE,
+    DIMENSION_TARGETS,
+    EMOTIONS,
+    FIELDS,
+    TARGET_LABELS,
+    Corpus,
+    Task,
+    parse_interval,
+)
 from serbench.corpora.languages import primary
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from serbench.corpora.catalogue import Catalogue, worded
+from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.documents import Document, Place, parse_text, read_whole
-from serbench.corpora.entry import EMOTIONS
+from serbench.corpora.entry import EMOTIONS, faults_of
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.experiments.record import Experiment, Trial
 from serbench.store.keys import digest
@@ -81,8 +81,7 @@ def read_experiment(text: str, name: str) -> Described:
     try:
         experiment = Experiment.model_validate(document.entries)
     except ValidationError as error:
-        faults = [worded(problem, Experiment, document.where) for problem in error.errors()]
-        raise ConfigError(faults) from error
+        raise ConfigError(faults_of(error, document.where)) from error
     return Described(name, text, experiment, document)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from serbench.corpora.entry import Strict
 from serbench.grid.cells import CELL_COLUMNS
 
 COLUMNS = (*CELL_COLUMNS, "metric")
@@ -33,12 +34,6 @@ Where = Annotated[dict[str, Names], AfterValidator(_names_columns)]
 """Column of the scores -> the values that it may have: a selection of cells."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class Strict(BaseModel):
-    """A block that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Grid(Strict):
@@ -83,7 +78,7 @@ class PaperValue(Strict):
     row: str
     column: str
     paper: Number
-    where: Where = {}
+    where: Where = Field({})
     metric: str = ""
     note: str = ""
     needs: Literal["neural network"] | None = None
@@ -125,10 +120,10 @@ class Trial(Strict):
     """
 
     kind: Literal["best", "above", "below", "similar", "not_below", "chance", "at_least"]
-    this: Where = {}
+    this: Where = Field({})
     than: tuple[Where, ...] = ()
-    where: Where = {}
-    each: Where = {}
+    where: Where = Field({})
+    each: Where = Field({})
     least: Annotated[int, Field(gt=0)] | None = None
     ignoring: tuple[str, ...] = ()
     metric: str = ""

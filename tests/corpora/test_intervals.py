@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.corpora.intervals import Interval, parse_interval
+from serbench.corpora.entry import Interval, parse_interval
 
 NUMBERS = st.integers(-3, 3).map(lambda n: n / 2)
 INTERVALS = st.builds(Interval, NUMBERS, NUMBERS, st.booleans(), st.booleans()).filter(
