@@ -269,8 +269,31 @@ def rings(work, pairs):
     keep("f-inner", "Inner validation on 4 neighbours of a ring, EmoDB, IS09, svc and logistic", ["", ""], rows)
 
 
+def report(work, pairs):
+    """(g) The report of few and of many cells, against reading the tables that it is made of."""
+    rows = []
+    for n_corpora, protocols in ((6, ["within"]), (6, ["within", "cross"])):
+        folder = work / f"report-{len(protocols)}"
+        run_script("many_cells.py", folder, n_corpora)
+        where = ("--corpora", folder / "corpora.yaml", "--results", folder / "results", "--jobs", 2)
+        sources = ("-f", folder / "one.parquet", "-f", folder / "two.parquet", "--space", folder / "space.yaml")
+        names = [f"made{number}" for number in range(n_corpora)]
+        for protocol in protocols:
+            grid = ("grid", *names, *sources, "-c", "logistic", "-c", "knn", "-c", "dummy", "--protocol", protocol)
+            serbench(*grid, *where)
+        n_cells = len(list((folder / "results" / "cells").glob("*.json")))
+        libraries = run_script("libraries.py", "list", "report", *where[2:4]).output.split()
+        ours, bare = [], []
+        for _ in range(pairs):
+            ours.append(serbench("report", *where[2:4]).seconds)
+            bare.append(run_script("read_tables.py", folder / "results", *libraries).seconds)
+        rows.append([f"{n_cells} cells", f"{statistics.median(ours):.1f} s", spread(ratios(ours, bare))])
+    header = ["serbench report", "median", "time / that of reading the tables and importing the libraries"]
+    keep("g-report", "The report", header, rows)
+
+
 # Each takes a folder to work in and the number of pairs to run; those that run once leave the latter aside.
-SECTIONS = {f.__name__: f for f in (nested, extraction, startup, growth, seven, memory, rings)}
+SECTIONS = {f.__name__: f for f in (nested, extraction, startup, growth, seven, memory, rings, report)}
 
 
 def main():
