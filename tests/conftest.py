@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from serbench.api import Workspace
 from serbench.cli import main
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
 from serbench.report import Report, make_report
 from serbench.report.tables import Indexed

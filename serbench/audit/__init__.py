@@ -23,7 +23,7 @@ from serbench.audit.setup import TOGETHER, GivenAway, Labels, give_away, varying
 from serbench.corpora.check import ALTERED_COPIES, Finding, check_copy, copy_findings, damage_findings, silence_findings
 from serbench.corpora.divisions import sentences
 from serbench.corpora.entry import TARGET_LABELS, Corpus
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.people import Spoken
 from serbench.corpora.tasks import EmotionTask, TargetTask

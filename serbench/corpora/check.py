@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from serbench.corpora.audio import Header, decode, read_header
-from serbench.corpora.duplicates import cross_speaker_duplicates, identical_recordings, overlapping_segments
 from serbench.corpora.entry import Corpus
+from serbench.corpora.index import cross_speaker_duplicates, identical_recordings, overlapping_segments
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.errors import AudioError, CorpusError, listed
 

@@ -1,132 +1,284 @@
-"""Labels and what decoding told, joined: the index of a corpus, written anew when what it is made of changed."""
+"""The index of a corpus: its labels, what decoding reported of each utterance, and the state of each file.
+
+`index/CORPUS.parquet` has one row per utterance. While a corpus is extracted, what was decoded is stored in parts
+below `index/CORPUS/`; at the end the parts become columns of the index. A file whose size, times and inode are as they
+were when it was decoded is not decoded again. A file that changed less than two seconds before it was decoded may
+change once more within the same tick of its clock, so its state is not stored.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import time
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from serbench import __version__
-from serbench.corpora.audio import read_header
-from serbench.corpora.fingerprint import entry_parts
+from serbench.corpora.audio import DECODER, hash_of_silence, read_header
+from serbench.corpora.entry import FIELDS, Corpus
 from serbench.corpora.labels import Scan
-from serbench.corpora.recordings import Measured
-from serbench.errors import AudioError, CorpusError, Fault, StoreError
-from serbench.store.files import metadata_of, read_metadata, read_table, write_frame
+from serbench.errors import AudioError, CorpusError, DamagedError, Fault, StoreError, listed
+from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_frame
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_AUDIO = ("duration_s", "sampling_rate", "channels", "audio_hash", "problem")
+SETTLED_NS = 2_000_000_000
+"""Nanoseconds that a file must have been left alone before it is decoded."""
+
+SILENCE = "digital silence"
+"""Why an utterance without a sample that is not zero takes no part."""
+
 _RULES = 2
-"""Raised whenever an index is made of the same labels and recordings in another way."""
-_FIRST = 32
-"""Recordings whose headers are looked at, at most, before anything is computed."""
+"""Goes up by one whenever an index is made of the same labels and recordings in another way."""
+
+_SAMPLED = 32
+"""Recordings whose headers are read, at most, before anything is computed."""
 
 
-def write_index(scan: Scan, measured: Sequence[Measured], store: Store, *, note: str) -> str:
-    """Write a corpus' index unless the store has it as it is, and return the digest of what it is made of.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What decoding reported of one utterance; `problem` is the reason why it could not be decoded.
+
+    `start_s` and `end_s` are the segment in seconds, None for a whole recording. `file_state` is the `state_of` its
+    file before it was read.
+    """
+
+    utterance: str
+    start_s: float | None
+    end_s: float | None
+    file_state: str | None
+    duration_s: float | None = None
+    sampling_rate: int | None = None
+    channels: int | None = None
+    audio_hash: str | None = None
+    problem: str | None = None
+
+
+_COLUMNS = tuple(field.name for field in fields(Decoded))
+
+Known: TypeAlias = "dict[tuple[str, float | None, float | None, str | None], Decoded]"
+"""What was decoded, by utterance, segment and state of the file."""
+
+
+def state_of(path: Path) -> str | None:
+    """Return size, times and inode of a file; None where there is none, or it changed a moment ago."""
+    now = time.time_ns()
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if now - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
+        return None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def read_decoded(store: Store, corpus: str) -> Known:
+    """Read what the index of a corpus and its parts report of files in a known state.
+
+    A damaged part is removed with a warning. What another decoder reported is left out.
+    """
+    known: Known = {}
+    for path in (store.index(corpus), *store.index_parts(corpus)):
+        try:
+            table = read_table(path)
+        except DamagedError:
+            warnings.warn(f"{path} is damaged; its recordings are read again", stacklevel=2)
+            path.unlink(missing_ok=True)
+            continue
+        except StoreError:  # absent; another process has merged it meanwhile
+            continue
+        if metadata_of(table.schema).get("decoder") == DECODER:
+            for row in table.select(_COLUMNS).to_pylist():
+                if row["file_state"] is not None and row["problem"] is None:
+                    known[row["utterance"], row["start_s"], row["end_s"], row["file_state"]] = Decoded(**row)
+    return known
+
+
+def write_decoded(store: Store, corpus: str, decoded: Sequence[Decoded]) -> None:
+    """Store what was decoded as a part of the index, until `write_index` merges it."""
+    columns = {name: [getattr(one, name) for one in decoded] for name in _COLUMNS}
+    write_columns(store.index_part(corpus, digest([DECODER, columns])), columns, metadata={"decoder": DECODER})
+
+
+def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: str) -> str:
+    """Write the index of a corpus unless the store has the same one, and return the digest of what it is made of.
 
     Parameters
     ----------
-    note : what lacks of a complete copy.
+    note : what a partial copy misses of the complete corpus.
 
     Raises
     ------
-    StoreError : it cannot be written.
+    StoreError : the index cannot be written.
     """
-    path = store.index(scan.stored)
-    entry = entry_parts(scan.corpus)
-    metadata = {"partial": note, "language": scan.corpus.language, "serbench": __version__, "entry": entry}
-    facts = sorted([m.utterance, *(getattr(m, name) for name in _AUDIO)] for m in measured)
-    made_of = digest([metadata, _RULES, scan.corpus.person, list(map(dict, scan.rows)), facts])
-    with contextlib.suppress(StoreError):  # a damaged index is made anew
-        if path.is_file() and read_metadata(path).get("made_of") == made_of:
-            return made_of
-    write_frame(path, build_index(scan, measured), metadata={**metadata, "made_of": made_of})
+    path, parts = store.index(scan.stored), store.index_parts(scan.stored)
+    facts = sorted(astuple(one) for one in decoded)
+    about: dict[str, Any] = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
+    about = {**about, "entry": entry_parts(scan.corpus), "decoder": DECODER}
+    # The state of a file is no part of what an index is made of: another process may find it settled, or touched.
+    content = [(utterance, *known) for utterance, _, _, _, *known in facts]
+    made_of = digest([about, _RULES, scan.corpus.person, list(map(dict, scan.rows)), content])
+    about |= {"made_of": made_of, "files": digest([fact[:4] for fact in facts])}
+    stored = {}
+    with contextlib.suppress(StoreError):  # absent or damaged
+        stored = read_metadata(path)
+    if stored != about:
+        write_frame(path, build_index(scan, decoded), metadata=about)
+    for part in parts:
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there is none, or another process writes parts
+        store.index_part(scan.stored, "").parent.rmdir()
     return made_of
 
 
 def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
-    """Read a corpus' index as it was when this process wrote or found it.
+    """Read the index of a corpus as this process wrote or found it.
 
     Raises
     ------
-    StoreError : another one has been written since.
+    StoreError : another process has written another index since.
     """
     table = read_table(store.index(corpus))
     if metadata_of(table.schema).get("made_of") != made_of:
-        found = "has been written anew meanwhile, from other labels or recordings"
+        found = "has been written again meanwhile, from other labels or recordings"
         todo = "Run the command again, with a results folder of its own where entries of corpora differ"
         raise StoreError(str(store.index(corpus)), found, todo=todo)
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
-def build_index(scan: Scan, measured: Sequence[Measured]) -> pd.DataFrame:
-    """Join labels with what decoding told.
+def build_index(scan: Scan, decoded: Sequence[Decoded]) -> pd.DataFrame:
+    """Join labels with what decoding reported.
 
-    `problem` says why a recording cannot be decoded, `duplicate` why digital silence or a copy of another speaker's
-    takes no part; both are null for all others.
+    `problem` is the reason why a recording cannot be decoded. `duplicate` is the reason why digital silence, or a copy
+    of another speaker's recording, takes no part. Both are null for all other utterances.
     """
     import pandas as pd
 
-    from serbench.corpora.duplicates import taking_no_part
-
     types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
-    told: dict[str, Any] = {name: [getattr(m, name) for m in measured] for name in ("utterance", *_AUDIO)}
-    told |= {name: pd.array(told[name], dtype=dtype) for name, dtype in types.items()}
-    index = scan.table.merge(pd.DataFrame(told), on="utterance", how="left", validate="one_to_one")
-    duplicates = taking_no_part(index, person=scan.corpus.person)
+    facts = pd.DataFrame({name: [getattr(one, name) for one in decoded] for name in _COLUMNS}).astype(types)
+    facts = facts.drop(columns=["start_s", "end_s"])
+    index = scan.table.merge(facts, on="utterance", how="left", validate="one_to_one")
+    silent = dict.fromkeys(index["utterance"][is_silence(index)], SILENCE)
+    duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person)}
     return index.assign(duplicate=index["utterance"].map(duplicates).astype("string"))
 
 
-def check_first_rates(scan: Scan, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Stop at once where a sample of the recordings to read has another sampling rate than the entry says.
+def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Check a sample of the headers before anything is computed.
 
     Raises
     ------
-    CorpusError : not one of them has the expected rate.
+    CorpusError : no header in the sample has the sampling rate that the entry expects.
     """
+    if scan.corpus.expect.rate is None:
+        return
     files = list(dict.fromkeys(str(row["file"]) for row in rows))
-    sample = files[:: max(1, -(-len(files) // _FIRST))]
-    rates = Counter(_rates(map(scan.path, sample)))
-    if rates and scan.corpus.expect.rate is not None and scan.corpus.expect.rate not in rates:
-        raise _other_rate(scan, rates.most_common(1)[0][0])
+    rates: Counter[int] = Counter()
+    for file in files[:: max(1, -(-len(files) // _SAMPLED))]:
+        with contextlib.suppress(AudioError):  # reported with its reason when the file is decoded
+            rates[read_header(scan.path(file)).sampling_rate] += 1
+    if rates and scan.corpus.expect.rate not in rates:
+        raise _other_rate(scan, rates)
 
 
-def rate_note(scan: Scan, measured: Sequence[Measured], *, partial: bool) -> str:
-    """Hold the most frequent sampling rate against the entry's and return the note that goes into tables.
+def rate_note(scan: Scan, decoded: Iterable[Decoded], *, partial: bool) -> str:
+    """Compare the most frequent sampling rate with that of the entry, and return the note for tables.
 
     Raises
     ------
-    CorpusError : it differs and `partial` is not given.
+    CorpusError : the rates differ and `partial` is not given.
     """
     wanted = scan.corpus.expect.rate
     file_of = {row["utterance"]: row["file"] for row in scan.rows}
-    by_file = {file_of[m.utterance]: m.sampling_rate for m in measured if m.sampling_rate is not None}
-    rates = Counter(by_file.values())
+    rates = Counter({file_of[one.utterance]: one.sampling_rate for one in decoded if one.sampling_rate}.values())
     if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
         return scan.partial
-    found = rates.most_common(1)[0][0]
     if not partial:
-        raise _other_rate(scan, found)
-    return f"{scan.partial or 'altered'}, {found} Hz instead of {wanted} Hz"
+        raise _other_rate(scan, rates)
+    return f"{scan.partial or 'altered'}, {rates.most_common(1)[0][0]} Hz instead of {wanted} Hz"
 
 
-def _other_rate(scan: Scan, found: int) -> CorpusError:
+def _other_rate(scan: Scan, rates: Counter[int]) -> CorpusError:
+    found, wanted = f"most recordings have {rates.most_common(1)[0][0]} Hz", f"{scan.corpus.expect.rate} Hz"
     todo = "Get the original recordings; --partial accepts these and says so in every table"
-    wanted = f"{scan.corpus.expect.rate} Hz"
-    return CorpusError([Fault(f"{scan.corpus.name}.expect.rate", f"most recordings have {found} Hz", wanted, todo)])
+    return CorpusError([Fault(f"{scan.corpus.name}.expect.rate", found, wanted, todo)])
 
 
-def _rates(paths: Iterable[Path]) -> Iterator[int]:
-    for path in paths:
-        try:
-            yield read_header(path).sampling_rate
-        except AudioError:
-            continue  # reported with its reason when it is decoded
+def identical_recordings(index: pd.DataFrame) -> list[list[str]]:
+    """Groups of utterances with the same decoded samples, each sorted; digital silence has no copies."""
+    known = index[index["audio_hash"].notna() & ~is_silence(index)]
+    same = known[known["audio_hash"].duplicated(keep=False)].groupby("audio_hash", sort=True)
+    return sorted(sorted(group["utterance"]) for _, group in same)
+
+
+def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
+    """Find digital silence, row by row, among segments and recordings with the same samples as another.
+
+    A whole recording with samples of its own is not looked at: hashing a silence of its length would matter to it only.
+    """
+    import pandas as pd
+
+    silent = pd.Series(False, index=index.index)
+    if not {"duration_s", "sampling_rate", "channels"} <= set(index):
+        return silent
+    is_cut = index["start_s"].notna() | index["end_s"].notna()
+    asked = index[index["audio_hash"].notna() & (is_cut | index["audio_hash"].duplicated(keep=False))]
+    frames = (asked["duration_s"] * asked["sampling_rate"]).round().astype(int)
+    shapes = zip(frames, asked["sampling_rate"].astype(int), asked["channels"].astype(int), strict=True)
+    silent[asked.index] = [hash_of_silence(*shape) for shape in shapes] == asked["audio_hash"]
+    return silent
+
+
+def cross_speaker_duplicates(index: pd.DataFrame, *, person: str = "speaker") -> dict[str, str]:
+    """Return the utterances that byte-identical audio of another speaker takes out, with the reason.
+
+    Same emotion: the first id stays. Different emotions: none stays, as one of the labels is wrong. Copies within one
+    speaker leak nothing and stay.
+    """
+    out: dict[str, str] = {}
+    rows = index.set_index("utterance")
+    for group in identical_recordings(index):
+        if rows.loc[group, person].nunique() < 2:
+            continue
+        if rows.loc[group, "emotion"].nunique(dropna=False) > 1:
+            out.update(dict.fromkeys(group, f"same audio with different emotions: {listed(group)}"))
+        else:
+            out.update(dict.fromkeys(group[1:], f"same audio as {group[0]}, of another {person}"))
+    return out
+
+
+def overlapping_segments(index: pd.DataFrame, *, person: str = "speaker") -> tuple[tuple[str, str], ...]:
+    """Pairs of utterances of different people that share a stretch of one recording."""
+    segments = index[index["start_s"].notna() | index["end_s"].notna()]
+    pairs = []
+    for _, rows in segments.groupby("file", sort=True):
+        starts, ends = rows["start_s"].fillna(0.0), rows["end_s"].fillna(float("inf"))
+        open_spans: list[tuple[float, str, str]] = []
+        for start, end, utterance, who in sorted(zip(starts, ends, rows["utterance"], rows[person], strict=True)):
+            open_spans = [span for span in open_spans if span[0] > start]
+            pairs += [(other, utterance) for _, other, whose in open_spans if whose != who]
+            open_spans.append((end, utterance, who))
+    return tuple(pairs)
+
+
+def entry_parts(corpus: Corpus) -> dict[str, str]:
+    """Digest what an entry says beyond its index, part by part, to find cells made by another entry."""
+    parts = {"language": corpus.language, "folds": digest(corpus.folds.model_dump(mode="json"))}
+    parts["shares_speakers_with"] = digest(sorted(corpus.shares_speakers_with))
+    parts |= {f"partition {name}": digest(p.model_dump(mode="json")) for name, p in corpus.partitions.items()}
+    return parts | {f"target {name}": digest(dict(ranges)) for name, ranges in corpus.targets.items()}
+
+
+def index_fingerprint(index: pd.DataFrame) -> str:
+    """Digest what decides cells: ids, audio, labels, and the fields of `--where`, folds, partitions and targets."""
+    decisive = ("utterance", "audio_hash", "raw_label", "emotion", "duplicate", *FIELDS)
+    return digest({n: index[n].astype("string").fillna("").tolist() for n in decisive if n in index})

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from serbench.corpora.duplicates import is_silence
 from serbench.corpora.entry import Corpus
+from serbench.corpora.index import is_silence
 from serbench.errors import ProtocolError, listed
 
 _RECORDING = ("audio_hash", "duration_s", "sampling_rate", "channels", "start_s", "end_s")

@@ -1,9 +1,9 @@
-"""Extraction: corpora -> index tables -> feature tables.
+"""Extraction: corpora to index tables and feature tables.
 
-One pass over a corpus decodes each utterance once, fingerprints its samples, and computes what the store lacks of
-every feature set asked for. Parts are written while it runs; a recording whose samples changed is computed anew,
-because parts are looked up by utterance and fingerprint. What cannot be computed becomes a row of the failures
-table, never a row of NaN.
+One pass over a corpus decodes each utterance once, digests its samples, and computes what the store misses of every
+feature set. Parts are written every few seconds. Rows of a part are found by utterance and audio hash, so a recording
+whose samples changed is computed again, and no other. What cannot be computed becomes a row of the failures table with
+its reason, never a row of NaN.
 """
 
 from __future__ import annotations
@@ -15,21 +15,30 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serbench.corpora.audio import Recording, decode, to_mono
-from serbench.corpora.index import check_first_rates, rate_note, read_index, write_index
+from serbench.corpora.index import (
+    Decoded,
+    check_first_rates,
+    rate_note,
+    read_decoded,
+    read_index,
+    state_of,
+    write_decoded,
+    write_index,
+)
 from serbench.corpora.labels import Record, Scan
-from serbench.corpora.recordings import FileState, Measured, add_measured, read_measured, replace_measured
 from serbench.corpora.segments import name_in_store
 from serbench.errors import STOPS, AudioError, FeatureError, StoreError
-from serbench.features import Extractor, FeatureSet
+from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
 from serbench.progress import Progress, silent
 from serbench.store.files import read_columns, write_columns, write_json
@@ -45,11 +54,10 @@ FLUSH_S = 5.0
 """Seconds between two parts: what a killed run loses at most."""
 
 CHUNK = 256
-"""Utterances that one process takes on at a time, where several share a corpus."""
+"""Utterances that one process takes at a time, where several processes share a corpus."""
 
 POLL_S = 0.2
-"""Seconds between two looks at chunks that other processes have in hand."""
-
+"""Seconds between two looks at chunks that other processes compute."""
 
 MEMORY_SHARE = 0.8
 """Share of the free memory that recordings in hand may take together; the rest is for results that wait."""
@@ -58,36 +66,15 @@ DECODED_BYTES = 4
 """Bytes per sample, over all channels, of a decoded recording; twice that while its blocks are put together."""
 
 COMPUTING_BYTES = {"emobase": 300}
-"""Bytes per sample at the rate of a feature set while it is computed, where more than of the others."""
+"""Bytes per sample, at the rate of a feature set, while it is computed; measured: 26 (IS09) to 51 (schiavone)."""
 
 USUAL_COMPUTING_BYTES = 56
-"""The same for all others; measured: 26 (IS09) to 51 (schiavone)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """Features of one utterance, shape (n_features,) or (n_frames, n_features), and their names."""
-
-    row: np.ndarray
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One utterance done: what was measured, the sets that were computed, and those that failed with their reason.
-
-    `rows` are the features by set, until they are handed to the store.
-    """
-
-    measured: Measured
-    computed: tuple[str, ...] = ()
-    failures: Mapping[str, str] = field(default_factory=dict)
-    rows: dict[str, Computed] = field(default_factory=dict)
+"""The same for all other feature sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An utterance without features of a set (or without an index row, where `features` is `index`), and why."""
+    """An utterance without features of a set (or without audio, where `features` is `index`), and the reason."""
 
     utterance: str
     features: str
@@ -96,10 +83,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one corpus gave: counts per feature set, and what failed; the index is read when it is asked for.
+    """What one corpus gave: rows computed and already stored by feature set, and what failed.
 
-    `partial` says what the copy lacks of a complete one, `note` what else tables must tell of it; both may be empty.
-    `name` is what the store calls the corpus.
+    `name` is the name of the corpus in the store. `partial` is what the copy misses of a complete one, `note` what
+    else tables must report; both may be empty. The index is read when it is asked for.
     """
 
     corpus: str
@@ -118,13 +105,13 @@ class Extraction:
 
         Raises
         ------
-        StoreError : another index has been written since.
+        StoreError : another process has written another index since.
         """
         return read_index(self.store, self.name, made_of=self.made_of)
 
     @property
     def copies(self) -> dict[str, str]:
-        """Utterances that take no part, being copies of another speaker's, with the reason."""
+        """Utterances that take no part, with the reason: silence, and copies of another speaker's recordings."""
         rows = read_columns(self.store.index(self.name), ["utterance", "duplicate"])
         return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
 
@@ -139,255 +126,195 @@ def extract_corpus(
     rehash: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
-    """Index a corpus and compute what the store lacks of the feature sets.
+    """Index a corpus and compute what the store misses of the feature sets.
 
     Parameters
     ----------
-    rehash : read every recording again, also where its file is as it was.
+    rehash : decode every recording again, also where its file is as it was.
 
     Raises
     ------
     CorpusError : the sampling rate is not the expected one and `partial` is not given.
     StoreError : the store cannot be written.
     """
-    corpus = scan.stored
+    folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
-    for part in (part for s in feature_sets for part in remove_damaged_parts(store.features(s.key, corpus))):
-        warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
-    known = {} if rehash else read_measured(store, corpus)
-    stored = _stored(feature_sets, store, corpus)
-    results, todo = _split(scan.rows, scan, known, stored)
+        for part in remove_damaged_parts(folders[feature_set.name]):
+            warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
+    run = _Pass(scan, feature_sets, store, folders, rehash=rehash)
+    results, todo = run.split(scan.rows)
     if not partial and not results:
         check_first_rates(scan, todo)
-    is_lacking = any(len(rows) < len(scan.rows) for rows in stored.values())
-    with _Pass(scan, feature_sets, store, jobs=jobs, rehash=rehash) as run:
-        for done, result in enumerate(run.results(todo), start=1):
+    activity = "extract" if any(len(rows) < len(scan.rows) for rows in run.stored().values()) else "index"
+    with contextlib.closing(run.results(todo, jobs=jobs)) as new:
+        for done, result in enumerate(new, start=1):
             results.append(result)
-            progress(f"{'extract' if is_lacking else 'index'} {corpus}", done, len(todo), done / len(todo))
-    measured = [result.measured for result in results]
-    note = rate_note(scan, measured, partial=partial)
-    if todo or len(known) != len(measured):
-        replace_measured(store, corpus, measured)
-    made_of = write_index(scan, measured, store, note=note)
-    computed, there, failed = _counts(scan, feature_sets, store, results)
-    return Extraction(scan.corpus.name, store, made_of, note, computed, there, failed, corpus, scan.note)
+            progress(f"{activity} {scan.stored}", done, len(todo), done / len(todo))
+    decoded = [result.decoded for result in results]
+    note = rate_note(scan, decoded, partial=partial)
+    made_of = write_index(scan, decoded, store, note=note)
+    failed: list[Failure] = []
+    for s in feature_sets:
+        own = [Failure(r.decoded.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
+        failed += write_failures(own, store.failures(s.key, scan.stored))
+    if not feature_sets:
+        problems = [(one.utterance, one.problem) for one in decoded if one.problem]
+        failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems)]
+    computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
+    n_failed = {s.name: sum(s.name in r.failures for r in results) for s in feature_sets}
+    there = {name: len(results) - n - n_failed[name] for name, n in computed.items()}
+    return Extraction(scan.corpus.name, store, made_of, note, computed, there, tuple(failed), scan.stored, scan.note)
 
 
-Stored = Mapping[str, set[tuple[str, str]]]
-"""Utterances with their audio hash whose features are in the store, by feature set."""
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """One utterance done: what decoding reported, the sets that were computed, and the reason of each that failed.
 
+    `rows` are the features by set, until they are stored.
+    """
 
-def _stored(feature_sets: Sequence[FeatureSet], store: Store, corpus: str) -> Stored:
-    return {s.name: stored_rows(store.features(s.key, corpus)) for s in feature_sets}
-
-
-def _split(
-    rows: Sequence[Record], scan: Scan, known: Mapping[str, Measured], stored: Stored
-) -> tuple[list[Result], list[Record]]:
-    """Part the utterances that need not be read again from the rows of the table that must be."""
-    done: list[Result] = []
-    todo: list[Record] = []
-    for row in rows:
-        measured = known.get(row["utterance"])
-        is_done = (
-            measured is not None
-            and all((measured.utterance, measured.audio_hash) in there for there in stored.values())
-            and measured.still_holds(*scan.span(row))
-        )
-        if measured is not None and is_done:
-            done.append(Result(measured))
-        else:
-            todo.append(row)
-    return done, todo
+    decoded: Decoded
+    computed: tuple[str, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class _Pass:
-    """One pass over a corpus: chunk by chunk, each by one of the processes that are at it."""
-
-    def __init__(
-        self, scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, *, jobs: int, rehash: bool
-    ) -> None:
-        self.scan, self.feature_sets, self.store = scan, feature_sets, store
-        self.jobs, self.rehash = jobs, rehash
-        self.writer = _Writer(store, feature_sets, scan.stored)
-        self.claims = store.claims()
-        self.threads = ThreadPoolExecutor(max_workers=jobs)
-        self.local = threading.local()
-        self.room = _Room(MEMORY_SHARE * free_memory())
-
-    def __enter__(self) -> _Pass:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Store what was computed, also after Ctrl-C, when nobody waits for a thread in a long recording."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
-        with self.claims:
-            self.writer.flush()
-
-    def results(self, todo: Sequence[Record]) -> Iterator[Result]:
-        """Yield what becomes of the rows; chunks that other processes have in hand come last."""
-        chunks = self._chunks(todo)
-        while chunks:
-            name = next((name for name in chunks if self.claims.take(name)), None)
-            if name is None:
-                time.sleep(POLL_S)
-                continue
-            yield from self._chunk(chunks.pop(name))
-            self.writer.flush()
-            self.claims.release(name)
-
-    def _chunks(self, todo: Sequence[Record]) -> dict[str, list[Record]]:
-        """Rows by the name of their chunk, which is the same for every process."""
-        place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
-        chunks: dict[str, list[Record]] = {}
-        for row in todo:
-            chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
-        return chunks
-
-    def _chunk(self, rows: Sequence[Record]) -> Iterator[Result]:
-        """Yield what other processes have done of a chunk meanwhile, then what is computed of the rest."""
-        corpus = self.scan.stored
-        known = {} if self.rehash else read_measured(self.store, corpus)
-        stored = _stored(self.feature_sets, self.store, corpus)
-        done, todo = _split(rows, self.scan, known, stored)
-        yield from done
-        worker = _Worker(self.scan, self.feature_sets, stored, self.local, self.room)
-        for result in _in_order(self.threads, worker, todo, ahead=4 * self.jobs):
-            self.writer.add(result)
-            yield result
-
-
-def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
-    """Read a corpus' features from the store: those of the recordings as they are now, sorted by utterance."""
-    decoded = index[index["audio_hash"].notna()]
-    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return read_features(store.features(feature_key, name_in_store(index)), wanted)
-
-
-def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
-    """Count the rows of features that the store lacks of a corpus."""
-    decoded = index[index["audio_hash"].notna()]
-    places = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    folders = [store.features(s.key, name_in_store(index)) for s in feature_sets]
-    return sum(len(places - stored_rows(folder)) for folder in folders)
-
-
-def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list[Failure]:
-    """Copy a user's features of one corpus into the store and return what has none.
-
-    Raises
-    ------
-    FeatureError : the table holds no utterance of the corpus.
-    """
-    corpus = name_in_store(index)
-    place = store.failures(own.key, corpus)
-    hashes = dict(zip(index["utterance"], index["audio_hash"], strict=True))
-    rows = [(u, i) for i, u in enumerate(own.utterances) if hashes.get(u)]
-    if not rows:
-        write_failures((Failure(u, own.name, "no row in the table") for u in hashes), place)
-        found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
-        raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
-    whole = [(u, i) for u, i in rows if np.isfinite(own.matrix[i]).all()]
-    write_json(store.features(own.key, "set.json"), own.description)
-    ids = tuple(u for u, _ in whole)
-    matrix = own.matrix[[i for _, i in whole]]
-    folder = store.features(own.key, corpus)
-    write_part(folder, FeatureTable(ids, tuple(str(hashes[u]) for u in ids), own.columns, matrix))
-    given, kept = {u for u, _ in rows}, set(ids)
-    reasons = {u: "NaN or infinite values in the table" if u in given else "no row in the table" for u in hashes}
-    return write_failures((Failure(u, own.name, reason) for u, reason in reasons.items() if u not in kept), place)
-
-
-class _Room:
-    """Bytes that the recordings in hand may take together; a thread waits until there is room for its own."""
-
-    def __init__(self, free: float) -> None:
-        self.free = free
-        self._taken = 0.0
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def lease(self, bytes_per_s: float) -> Iterator[Callable[[int, float], None]]:
-        """Yield what takes room for a recording, given its samples and seconds; the room is free again at the end."""
-        taken = 0.0
-
-        def take(samples: int, duration_s: float) -> None:
-            nonlocal taken
-            wanted = DECODED_BYTES * samples + max(DECODED_BYTES * samples, bytes_per_s * duration_s)
-            if wanted > self.free:
-                found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
-                todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
-                raise AudioError("memory", found, f"at most {self.free / 1e9:.3g} GB, by what is free", todo)
-            with self._changed:
-                self._changed.wait_for(lambda: self._taken + wanted <= self.free)
-                self._taken += wanted
-            taken = wanted
-
-        try:
-            yield take
-        finally:
-            with self._changed:
-                self._taken -= taken
-                self._changed.notify_all()
-
-
-class _Worker:
-    """Decodes one utterance and computes what is wanted of it; every thread opens its own extractors."""
+    """One pass over a corpus, chunk by chunk; several processes share the chunks, and threads the utterances."""
 
     def __init__(
         self,
         scan: Scan,
         feature_sets: Sequence[FeatureSet],
-        stored: Stored,
-        local: threading.local,
-        room: _Room,
+        store: Store,
+        folders: Mapping[str, Path],
+        *,
+        rehash: bool,
     ) -> None:
-        self.scan = scan
-        self.room = room
-        self.bytes_per_s = max(
-            (s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets), default=0
-        )
-        self.feature_sets = feature_sets
-        self.stored = stored
-        self._local = local
+        self.scan, self.feature_sets, self.store, self.folders, self.rehash = scan, feature_sets, store, folders, rehash
+        rates = [s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets]
+        self.bytes_per_s = max(rates, default=0)
+        self.memory = _Memory(MEMORY_SHARE * free_memory())
+        self.local = threading.local()
+        self.columns: dict[str, tuple[str, ...]] = {}
+        self.waiting: list[_Result] = []
 
-    def __call__(self, row: Record) -> Result:
-        with self.room.lease(self.bytes_per_s) as take:
-            return self._result(row, take)
+    def stored(self) -> dict[str, set[tuple[str, str]]]:
+        """Read which utterances, with their audio hash, the store has features of, by feature set."""
+        return {name: stored_rows(folder) for name, folder in self.folders.items()}
 
-    def _result(self, row: Record, take: Callable[[int, float], None]) -> Result:
-        measured, recording = self._measure(row, take)
-        if recording is None:
-            return Result(measured, failures={s.name: str(measured.problem) for s in self.feature_sets})
-        rows: dict[str, Computed] = {}
-        failures = {}
-        for feature_set in self.feature_sets:
-            if (measured.utterance, measured.audio_hash) not in self.stored[feature_set.name]:
-                row_or_reason = self._compute(feature_set, recording)
-                if isinstance(row_or_reason, str):
-                    failures[feature_set.name] = row_or_reason
-                else:
-                    rows[feature_set.name] = Computed(row_or_reason, self._extractor(feature_set).columns)
-        return Result(measured, tuple(rows), failures, rows)
+    def split(self, rows: Iterable[Record]) -> tuple[list[_Result], list[Record]]:
+        """Separate utterances that are done from those that must be decoded."""
+        known = {} if self.rehash else read_decoded(self.store, self.scan.stored)
+        stored = self.stored()
+        done, todo = [], []
+        for row in rows:
+            path, *segment = self.scan.span(row)
+            one = known.get((row["utterance"], *segment, state_of(path)))
+            if one is None or any((one.utterance, one.audio_hash) not in there for there in stored.values()):
+                todo.append(row)
+            else:
+                done.append(_Result(one))
+        return done, todo
 
-    def _measure(self, row: Record, take: Callable[[int, float], None]) -> tuple[Measured, Recording | None]:
-        """Decode an utterance; there is no recording where that fails, and the reason is its problem."""
-        utterance = str(row["utterance"])
-        path, start_s, end_s = self.scan.span(row)
-        state = FileState.of(path)  # before the samples: what is written meanwhile shows at the next run
+    def results(self, todo: Sequence[Record], *, jobs: int) -> Generator[_Result, None, None]:
+        """Yield the result of each row; chunks that other processes compute come last."""
+        place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
+        chunks: dict[str, list[Record]] = {}  # by a name that is the same for every process
+        for row in todo:
+            chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
+        threads = ThreadPoolExecutor(max_workers=jobs)
+        with self.store.claims() as claims:
+            try:
+                while chunks:
+                    name = next((name for name in chunks if claims.take(name)), None)
+                    if name is None:
+                        time.sleep(POLL_S)
+                        continue
+                    done, rest = self.split(chunks.pop(name))  # another process may have done some
+                    yield from done
+                    yield from self._computed(threads, rest, ahead=4 * jobs)
+                    claims.release(name)
+            finally:  # after Ctrl-C nobody waits for a thread in a long recording
+                threads.shutdown(wait=False, cancel_futures=True)
+                self._flush()
+
+    def _computed(self, threads: ThreadPoolExecutor, rows: Iterable[Record], *, ahead: int) -> Iterator[_Result]:
+        """Yield results in order, with few utterances in flight, and store them every few seconds."""
+        stored, todo = self.stored(), iter(rows)
+        pending: deque[Future[_Result]] = deque()
+        last = time.monotonic()
+        while True:
+            pending.extend(threads.submit(self._result, row, stored) for row in islice(todo, ahead - len(pending)))
+            if not pending:
+                break
+            result = pending.popleft().result()
+            self.waiting.append(result)
+            if time.monotonic() - last >= FLUSH_S:
+                self._flush()
+                last = time.monotonic()
+            yield result
+        self._flush()
+
+    def _flush(self) -> None:
+        """Store the features of waiting results, then what was decoded."""
+        for name, folder in self.folders.items():
+            found = [(result.decoded, result.rows[name]) for result in self.waiting if name in result.rows]
+            if found:
+                ids = tuple(decoded.utterance for decoded, _ in found)
+                hashes = tuple(str(decoded.audio_hash) for decoded, _ in found)
+                columns, rows = self.columns[name], [row for _, row in found]
+                matrix = np.stack(rows) if rows[0].ndim == 1 else Ragged.of(rows, n_features=len(columns))
+                write_part(folder, FeatureTable(ids, hashes, columns, matrix))
+        decoded = [result.decoded for result in self.waiting if result.decoded.file_state]
+        if decoded:
+            write_decoded(self.store, self.scan.stored, decoded)
+        for result in self.waiting:
+            result.rows.clear()
+        self.waiting = []
+
+    def _result(self, row: Record, stored: Mapping[str, set[tuple[str, str]]]) -> _Result:
+        """Decode an utterance and compute the feature sets that the store misses; runs in a thread."""
+        utterance, (path, start_s, end_s) = str(row["utterance"]), self.scan.span(row)
+        state = state_of(path)  # before the samples: what is written meanwhile shows at the next run
+        taken: list[float] = []
         try:
-            recording = decode(path, start_s=start_s, end_s=end_s, admit=take)
-        except AudioError as error:
-            return Measured(utterance, start_s, end_s, None, None, None, None, str(error), None), None
-        facts = recording.duration_s, recording.sampling_rate, recording.samples.shape[1], recording.audio_hash
-        return Measured(utterance, start_s, end_s, *facts, None, state), recording
+            recording = decode(path, start_s=start_s, end_s=end_s, admit=lambda *size: taken.append(self._admit(*size)))
+            facts = recording.duration_s, recording.sampling_rate, recording.samples.shape[1], recording.audio_hash
+            result = _Result(Decoded(utterance, start_s, end_s, state, *facts))
+            for s in self.feature_sets:
+                if (utterance, recording.audio_hash) not in stored[s.name]:
+                    values = self._compute(s, recording)
+                    if isinstance(values, str):
+                        result.failures[s.name] = values
+                    else:
+                        result.rows[s.name] = values
+            return dataclasses.replace(result, computed=tuple(result.rows))
+        except AudioError as error:  # the state is not kept: the recording is tried again by every run
+            problem = str(error)
+            failures = {s.name: problem for s in self.feature_sets}
+            return _Result(Decoded(utterance, start_s, end_s, None, problem=problem), failures=failures)
+        finally:
+            self.memory.take(-sum(taken))
+
+    def _admit(self, samples: int, duration_s: float) -> float:
+        """Wait until there is memory for a recording, and return the bytes that it may take."""
+        decoded = DECODED_BYTES * samples
+        wanted = decoded + max(decoded, self.bytes_per_s * duration_s)
+        if wanted > self.memory.free:
+            found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
+            todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
+            raise AudioError("memory", found, f"at most {self.memory.free / 1e9:.3g} GB, by what is free", todo)
+        self.memory.take(wanted)
+        return wanted
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
-        """Return a row of features (or of a framewise set one for each frame), or the reason why there is none."""
+        """Return a row of features (of a framewise set one row per frame), or the reason why there is none."""
+        name, opened = feature_set.name, self.local.__dict__  # every thread opens its own extractors
         try:
-            extractor = self._extractor(feature_set)
-            names = extractor.columns
+            extractor: Extractor = opened[name] if name in opened else opened.setdefault(name, feature_set.open())
+            columns = self.columns[name] = extractor.columns
             mono = to_mono(recording, feature_set.sampling_rate, resampler=feature_set.resampler)
             row = np.asarray(extractor(mono), np.float32)
         except AudioError as error:
@@ -395,87 +322,35 @@ class _Worker:
         except STOPS:
             raise
         except BaseException as error:  # a plug-in may raise SystemExit, a compiled one its own kind
-            return f"{feature_set.name} failed: {type(error).__name__}: {error}"
-        if row.ndim != 1 + feature_set.is_framewise or not row.shape[-1] == len(names) == feature_set.n_features:
-            shapes = f"{row.shape}, {len(names)} names for {feature_set.n_features} features"
-            return f"{feature_set.name} failed: {'frames' if feature_set.is_framewise else 'a row'} of shape {shapes}"
+            return f"{name} failed: {type(error).__name__}: {error}"
+        if row.ndim != 1 + feature_set.is_framewise or not row.shape[-1] == len(columns) == feature_set.n_features:
+            shapes = f"{row.shape}, {len(columns)} names for {feature_set.n_features} features"
+            return f"{name} failed: {'frames' if feature_set.is_framewise else 'a row'} of shape {shapes}"
         n_bad = int((~np.isfinite(row)).sum())
         if row.size and not n_bad:
             return row
         fault = feature_set.length_fault(recording.duration_s)
         return fault or (f"{n_bad} of {row.size} features are not finite" if row.size else "no frames")
 
-    def _extractor(self, feature_set: FeatureSet) -> Extractor:
-        opened: dict[str, Extractor] = self._local.__dict__
-        if feature_set.name not in opened:
-            opened[feature_set.name] = feature_set.open()
-        return opened[feature_set.name]
 
+class _Memory:
+    """Bytes that the recordings in hand may take together."""
 
-class _Writer:
-    """Collects results of a corpus and writes them as parts every few seconds."""
+    def __init__(self, free: float) -> None:
+        self.free = free
+        self._taken = 0.0
+        self._changed = threading.Condition()
 
-    def __init__(self, store: Store, feature_sets: Sequence[FeatureSet], corpus: str) -> None:
-        self.store, self.corpus = store, corpus
-        self.folders = {s.name: store.features(s.key, corpus) for s in feature_sets}
-        self.results: list[Result] = []
-        self.last = time.monotonic()
-
-    def add(self, result: Result) -> None:
-        self.results.append(result)
-        if time.monotonic() - self.last >= FLUSH_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the features, then what was measured: what is known to be measured has its features stored."""
-        for name, folder in self.folders.items():
-            self._write_part(name, folder)
-        add_measured(self.store, self.corpus, (result.measured for result in self.results))
-        for result in self.results:
-            result.rows.clear()
-        self.results = []
-        self.last = time.monotonic()
-
-    def _write_part(self, name: str, folder: Path) -> None:
-        rows = [(r.measured, r.rows[name]) for r in self.results if name in r.rows]
-        if rows:
-            ids = tuple(measured.utterance for measured, _ in rows)
-            hashes = tuple(str(measured.audio_hash) for measured, _ in rows)
-            columns, found = rows[0][1].columns, [computed.row for _, computed in rows]
-            matrix = np.stack(found) if found[0].ndim == 1 else Ragged.of(found, n_features=len(columns))
-            write_part(folder, FeatureTable(ids, hashes, columns, matrix))
-
-
-def _in_order(threads: ThreadPoolExecutor, worker: _Worker, rows: Iterable[Record], *, ahead: int) -> Iterator[Result]:
-    """Map over threads in order with a bounded number in flight, so that memory does not grow with the corpus."""
-    pending: deque[Future[Result]] = deque()
-    for row in rows:
-        pending.append(threads.submit(worker, row))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def _counts(
-    scan: Scan, feature_sets: Sequence[FeatureSet], store: Store, results: Sequence[Result]
-) -> tuple[dict[str, int], dict[str, int], tuple[Failure, ...]]:
-    """Count rows computed and rows already there by feature set; write the failures tables and return their rows."""
-    computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
-    stored = {}
-    failed: list[Failure] = []
-    for s in feature_sets:
-        own = [Failure(r.measured.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
-        stored[s.name] = len(results) - computed[s.name] - len(own)
-        failed += write_failures(own, store.failures(s.key, scan.stored))
-    if not feature_sets:
-        problems = [(r.measured.utterance, r.measured.problem) for r in results]
-        failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems) if problem]
-    return computed, stored, tuple(failed)
+    def take(self, n_bytes: float) -> None:
+        """Wait until so many bytes are free, and take them; a negative number gives them back."""
+        with self._changed:
+            self._changed.wait_for(lambda: n_bytes <= 0 or self._taken + n_bytes <= self.free)
+            self._taken += n_bytes
+            self._changed.notify_all()
 
 
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
-    """Write a failures table, sorted by utterance, unless it is there as it is; return its rows."""
+    """Write a failures table, sorted by utterance, unless the store has the same one; return its rows."""
     in_order = sorted(failed, key=lambda failure: failure.utterance)
     with contextlib.suppress(StoreError):  # absent or damaged
         if read_columns(path) == [dataclasses.asdict(failure) for failure in in_order]:
@@ -483,3 +358,43 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     names = ("utterance", "features", "reason")
     write_columns(path, {name: [getattr(failure, name) for failure in in_order] for name in names})
     return in_order
+
+
+def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
+    """Read the features of a corpus from the store, of its recordings as they are now, sorted by utterance."""
+    decoded = index[index["audio_hash"].notna()]
+    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return read_features(store.features(feature_key, name_in_store(index)), wanted)
+
+
+def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
+    """Count the rows of features of a corpus that the store misses."""
+    decoded = index[index["audio_hash"].notna()]
+    wanted = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
+    return sum(len(wanted - stored_rows(store.features(s.key, name_in_store(index)))) for s in feature_sets)
+
+
+def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list[Failure]:
+    """Copy a user's features of one corpus into the store, and return the utterances that have none.
+
+    Raises
+    ------
+    FeatureError : the table has no utterance of the corpus.
+    """
+    corpus = name_in_store(index)
+    folder, hashes = store.features(own.key, corpus), dict(zip(index["utterance"], index["audio_hash"], strict=True))
+    rows = {u: i for i, u in enumerate(own.utterances) if hashes.get(u)}
+    whole = {u: i for u, i in rows.items() if np.isfinite(own.matrix[i]).all()}
+    failed = [
+        Failure(u, own.name, "NaN or infinite values in the table" if u in rows else "no row in the table")
+        for u in hashes
+        if u not in whole
+    ]
+    failed = write_failures(failed, store.failures(own.key, corpus))
+    if not rows:
+        found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
+        raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
+    write_json(store.features(own.key, "set.json"), own.description)
+    matrix = own.matrix[list(whole.values())]
+    write_part(folder, FeatureTable(tuple(whole), tuple(hashes[u] for u in whole), own.columns, matrix))
+    return failed

@@ -17,7 +17,7 @@ from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.divisions import partition_notes
-from serbench.corpora.fingerprint import entry_parts, index_fingerprint
+from serbench.corpora.index import entry_parts, index_fingerprint
 from serbench.corpora.segments import segment_title
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed

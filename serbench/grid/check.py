@@ -111,10 +111,10 @@ def _is_own(path: Path, store: Store) -> bool:
 
 
 def _check_results_folder(store: Store) -> None:
-    """Check that serbench has worked here: one sound index, part of recordings or record of a cell marks a folder."""
-    marks = (*store.indexes, *store.cells, *store.root.glob("recordings/*/part-*.parquet"))
+    """Check that serbench has worked here: one sound index, part of an index or record of a cell marks a folder."""
+    marks = (*store.indexes, *store.cells, *store.root.glob("index/*/part-*.parquet"))
     if all(not path.is_file() or is_damaged(path) for path in marks):  # a link may lead nowhere
-        found = "no results folder: none of index/, recordings/ and cells/ holds a sound file of serbench"
+        found = "no results folder: none of index/ and cells/ holds a sound file of serbench"
         todo = "Name a results folder with --results; where it is one, run `serbench extract` first"
         raise StoreError(str(store.root), found, todo=todo)
 
@@ -158,7 +158,7 @@ _KINDS = {
     "cells": "cells/*.json",
     "jobs": "jobs/*.parquet",
     "indexes": "index/*.parquet",
-    "recordings": "recordings/*/part-*.parquet",
+    "parts of indexes": "index/*/part-*.parquet",
     "feature sets": "features/*/set.json",
     "parts of features": "features/*/*/part-*.parquet",
     "mapped features": "features/*/*/rows-*.arrow",

@@ -11,8 +11,8 @@ import pandas as pd
 from serbench.classifiers import Classifier, Input
 from serbench.corpora.check import confounded
 from serbench.corpora.divisions import sentences
-from serbench.corpora.duplicates import SILENCE, overlapping_segments
 from serbench.corpora.entry import Corpus
+from serbench.corpora.index import SILENCE, overlapping_segments
 from serbench.corpora.people import (
     Spoken,
     check_declared,

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 from serbench.corpora.check import ALTERED_COPIES
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError
 from serbench.report.tables import Indexed
 from serbench.scores.outcomes import CellOutcomes

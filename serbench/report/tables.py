@@ -11,7 +11,7 @@ import pandas as pd
 
 from serbench.corpora.check import confounded
 from serbench.corpora.entry import EMOTIONS
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
 from serbench.report.formats import Entry, Table

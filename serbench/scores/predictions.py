@@ -20,7 +20,7 @@ import pandas as pd
 
 from serbench.corpora.divisions import sentences
 from serbench.corpora.entry import FIELDS
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import majority_title, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.comparable import again, is_comparable, is_outside

@@ -37,7 +37,7 @@ from serbench.store.locks import Claims
 if TYPE_CHECKING:
     pass
 
-FOLDERS = ("index", "recordings", "features", "jobs", "cells", "experiments", "audits", "report")
+FOLDERS = ("index", "features", "jobs", "cells", "experiments", "audits", "report")
 """Folders of a results folder that serbench writes to."""
 
 _REPORT_NAME = re.compile(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+")
@@ -56,13 +56,13 @@ class Store:
         """Place of a corpus' index table."""
         return self.root / "index" / f"{corpus}.parquet"
 
-    def recordings(self, corpus: str) -> list[Path]:
-        """Parts of what is known of a corpus' recordings and their files, by name."""
-        return parts_of(self.recordings_part(corpus, "").parent)
+    def index_parts(self, corpus: str) -> list[Path]:
+        """Parts of the index of a corpus that is being extracted, by name."""
+        return parts_of(self.index_part(corpus, "").parent)
 
-    def recordings_part(self, corpus: str, content: str) -> Path:
+    def index_part(self, corpus: str, content: str) -> Path:
         """Place of one such part."""
-        return self.root / "recordings" / corpus / f"part-{content}.parquet"
+        return self.root / "index" / corpus / f"part-{content}.parquet"
 
     def features(self, feature_key: str, corpus: str) -> Path:
         """Folder of the parts of one feature set (named `SET-KEY`) for one corpus."""

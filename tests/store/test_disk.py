@@ -62,7 +62,7 @@ def damage(path, rng):
 def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(toy, tmp_path, tally, n):
     _, sound = toy("sound")
     files = sorted(check_files(toy.store("sound")))
-    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "recordings", "report"}
+    assert {path.parts[0] for path in files} == {"cells", "features", "index", "jobs", "report"}
     rng = random.Random(n)
     found = changed = 0
     for fault in range(n):
@@ -209,7 +209,7 @@ def test_clean_of_no_results_folder_is_refused(tmp_path, cli):
     before = every_file(tmp_path)
     code, _, err = cli("store", "clean", "--yes", "--results", tmp_path)
     assert code == 1
-    assert f"{tmp_path}: no results folder: none of index/, recordings/ and cells/ holds a sound file" in err
+    assert f"{tmp_path}: no results folder: none of index/ and cells/ holds a sound file" in err
     assert every_file(tmp_path) == before
 
 

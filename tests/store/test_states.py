@@ -22,7 +22,7 @@ claims:
   - {name: best, says: k-NN is best., source: Section 1, test: {kind: best, this: {classifier: knn}}}
 """
 KINDS = (
-    *("index/*", "recordings/*/*", "features/*/set.json", "features/*/*/*", "jobs/*", "cells/*", "experiments/*"),
+    *("index/*", "features/*/set.json", "features/*/*/*", "jobs/*", "cells/*", "experiments/*"),
     *("timings.csv", "report/*"),
 )
 STATES = [40, pytest.param(400, marks=pytest.mark.slow)]

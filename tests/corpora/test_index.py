@@ -8,8 +8,8 @@ import pytest
 
 from serbench import api
 from serbench.corpora.audio import decode
+from serbench.corpora.index import read_decoded, state_of, write_decoded
 from serbench.corpora.labels import scan_corpus
-from serbench.corpora.recordings import SETTLED_NS, FileState, read_measured, replace_measured
 from serbench.errors import StoreError
 from serbench.features.extract import extract_corpus
 from serbench.store.results import Store
@@ -25,7 +25,7 @@ def toy(make_corpus, tmp_path, fake_feature_set, monkeypatch):
         """Time, `ahead_ns` after a recording was last changed, however long that is ago."""
         return max(path.stat().st_ctime_ns for path in root.iterdir()) + extract.ahead_ns
 
-    monkeypatch.setattr("serbench.corpora.recordings.time", SimpleNamespace(time_ns=now))
+    monkeypatch.setattr("serbench.corpora.index.time", SimpleNamespace(time_ns=now))
     decoded = []
 
     def spy(path, **segment):
@@ -89,20 +89,20 @@ def test_rehash_reads_everything(toy):
 
 def test_what_another_decoder_measured_is_not_trusted(toy, monkeypatch):
     toy()
-    monkeypatch.setattr("serbench.corpora.recordings.DECODER", "another")
-    assert read_measured(toy.store, "toy") == {}
+    monkeypatch.setattr("serbench.corpora.index.DECODER", "another")
+    assert read_decoded(toy.store, "toy") == {}
     toy()
     assert len(toy.decoded) == 24
 
 
-def test_damaged_memory_is_made_anew(toy):
+def test_damaged_index_is_made_again(toy):
     toy()
-    (path,) = toy.store.recordings("toy")
+    path = toy.store.index("toy")
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.warns(UserWarning, match=rf"{path.name} is damaged; its recordings are read again"):
         toy()
     assert len(toy.decoded) == 24
-    assert len(read_measured(toy.store, "toy")) == 24
+    assert len(read_decoded(toy.store, "toy")) == 24
 
 
 def test_unreadable_recording_is_tried_again_by_every_run(toy):
@@ -112,35 +112,45 @@ def test_unreadable_recording_is_tried_again_by_every_run(toy):
     assert toy.decoded == ["f1_anger_0.wav"]
 
 
-def test_another_segment_of_the_same_file_is_read_again(tmp_path, write_wav):
-    from serbench.corpora.recordings import Measured
+def test_another_segment_of_the_same_file_is_read_again(toy):
+    toy()
+    (_, start, end, state), known = next(iter(read_decoded(toy.store, "toy").items()))
+    assert state == state_of(toy.root / "f1_anger_0.wav")
+    assert (start, end) == (None, None)
+    write_decoded(toy.store, "toy", [replace(known, start_s=0.0, end_s=0.1)])
+    both = read_decoded(toy.store, "toy")
+    assert len(both) == 25
+    assert ("toy/f1_anger_0.wav", 0.0, 0.1, state) in both
+    assert ("toy/f1_anger_0.wav", 0.0, 0.2, state) not in both
 
-    path = write_wav(tmp_path / "a.wav")
-    state = FileState.of(path)
-    old = FileState(state.size, state.mtime_ns, state.ctime_ns, state.inode, state.read_ns + SETTLED_NS)
-    measured = Measured("toy/a.wav#0-1", 0.0, 0.1, 0.1, 16000, 1, "hash", None, old)
-    assert measured.still_holds(path, 0.0, 0.1)
-    assert not measured.still_holds(path, 0.0, 0.2)
+
+def test_parts_of_an_index_survive_a_kill_and_are_merged_by_the_next_run(toy):
+    index = toy().index
+    known = list(read_decoded(toy.store, "toy").values())
+    toy.store.index("toy").unlink()
+    write_decoded(toy.store, "toy", known[:20])
+    assert len(toy.store.index_parts("toy")) == 1
+    assert toy().index.equals(index)
+    assert len(toy.decoded) == 4
+    assert not toy.store.index_parts("toy")
+    toy()
+    assert toy.decoded == []
 
 
 def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_read_again(
-    make_corpus, tmp_path, write_wav, fake_feature_set
+    make_corpus, tmp_path, write_wav, fake_feature_set, monkeypatch
 ):
+    monkeypatch.setattr("serbench.corpora.index.SETTLED_NS", 0)
     path = make_corpus(extra="  expect: {rate: 16000}\n")
     odd = path.parent / "toy" / "f1_anger_0.wav"
     write_wav(odd, rate=48000)
     corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
-    for recording in (path.parent / "toy").iterdir():
-        os.utime(recording, ns=(0, 0))
     store = Store(tmp_path / "results")
 
     def extract():
         return extract_corpus(scan_corpus(corpus), [fake_feature_set], store, jobs=1).computed["fake"]
 
     assert extract() == 24
-    known = read_measured(store, "toy")
-    settled = [replace(m, state=replace(m.state, read_ns=m.state.read_ns + 60 * 10**9)) for m in known.values()]
-    replace_measured(store, "toy", settled)
     write_wav(odd, rate=48000, seed=3)
     assert extract() == 1
 
@@ -149,13 +159,13 @@ def test_index_that_was_written_anew_meanwhile_is_an_error(toy, write_wav):
     done = toy()
     write_wav(toy.root / "f1_anger_0.wav", seed=77)
     toy()
-    with pytest.raises(StoreError, match=r"has been written anew meanwhile, from other labels or recordings"):
+    with pytest.raises(StoreError, match=r"has been written again meanwhile, from other labels or recordings"):
         len(done.index)
 
 
 def test_inodes_that_use_all_64_bits_are_kept_and_compared(toy, monkeypatch):
     """Some network and union file systems give them; the store's integers have a sign."""
-    import serbench.corpora.recordings
+    import serbench.corpora.index
 
     real = os.stat
 
@@ -163,8 +173,8 @@ def test_inodes_that_use_all_64_bits_are_kept_and_compared(toy, monkeypatch):
         found = list(real(path, **options))
         return SimpleNamespace(st_size=found[6], st_mtime_ns=10**18, st_ctime_ns=10**18, st_ino=2**64 - 1 - found[1])
 
-    monkeypatch.setattr(serbench.corpora.recordings, "os", SimpleNamespace(stat=large))
+    monkeypatch.setattr(serbench.corpora.index, "os", SimpleNamespace(stat=large))
     toy()
-    assert len(read_measured(toy.store, "toy")) == 24
+    assert len(read_decoded(toy.store, "toy")) == 24
     toy()
     assert toy.decoded == []
