@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serbench.audit.self_check import SelfCheck
     from serbench.corpora.check import CorpusCheck
     from serbench.features.extract import Extraction, Failure
-    from serbench.report.formats import Table
+    from serbench.report.table import Table
 
 
 @dataclass(frozen=True, slots=True)

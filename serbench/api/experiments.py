@@ -25,7 +25,7 @@ from serbench.workspace import HERE, Workspace
 if TYPE_CHECKING:
     from serbench.experiments import Described, Grid
     from serbench.report import Report
-    from serbench.report.formats import Table
+    from serbench.report.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, met
 
 def write_comparison(comparison: RunComparison, path: Path | str) -> None:
     """Write a comparison: every cell as CSV, or what changed as tables in Markdown or LaTeX."""
-    from serbench.report.formats import FORMATS
+    from serbench.report.table import FORMATS
     from serbench.store.files import frame_to_csv, write_text
 
     target = Path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,6 @@ from serbench.cli.show import (
     print,
     print_comparison,
     print_plain,
-    print_provenance,
     print_scored,
     print_table,
     prose,
@@ -37,7 +37,7 @@ from serbench.cli.show import (
 
 def report(
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Print for each table what made it, in place of Table 2.")
+        bool, typer.Option("--provenance", help="Print provenance.json, what made every cell, in place of Table 2.")
     ] = False,
     figures: Annotated[
         bool,
@@ -56,7 +56,7 @@ def report(
     workspace = api.Workspace(results=results, progress=PROGRESS)
     made = api.make_report(workspace, figures=figures)
     if provenance:
-        print_provenance(made)
+        print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
     else:
         for table in (table for stem in ("table2-uar", "transfer", "curves", "seeds") for table in made.of(stem)):
             (print_plain if plain else print_table)(table)

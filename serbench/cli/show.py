@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from serbench.grid.run import GridPlan
     from serbench.report import Report
     from serbench.report.compare import RunComparison
-    from serbench.report.formats import Entry, Table
+    from serbench.report.table import Entry, Table
     from serbench.scores.outside import Scored
 
 A_DAY_S = 86400
@@ -85,13 +85,13 @@ def print_table(table: Table) -> None:
     from rich.table import Table as RichTable
 
     console = Console(highlight=False, soft_wrap=False)
-    table = _shortened(_visible(table))
+    table, rows = _visible(table), _visible(table).rows
     console.print(table.title, style="bold", markup=False)
     for columns in _blocks(table, console.width):
         grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
         for i in columns:
             grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
-        for row in table.rows:
+        for row in rows:
             grid_.add_row(*(_styled(row[i]) for i in columns))
         console.print(grid_)
         console.print()
@@ -101,7 +101,7 @@ def print_table(table: Table) -> None:
 
 def print_plain(table: Table) -> None:
     """Print a table on stdout for other programs: no colour, no notes, cells parted by tabs."""
-    rows = [table.header, *([entry.whole for entry in row] for row in table.rows)]
+    rows = [table.header, *([f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows)]
     print("\n".join([f"# {_plain(table.title)}", *("\t".join(map(_plain, row)) for row in rows)]))
 
 
@@ -109,30 +109,26 @@ def _plain(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
-COLOURS = {"best": "bold green", "tie": "green", "untestable": "yellow", "worse": "dim"}
-"""How a value is shown, by what comparing it with the best says; the marks behind it say the same."""
+COLOURS = {"≈": "green", "?": "yellow", "↑": "yellow"}
+"""How a value is shown that is not the best, by the mark behind it."""
 
 
 def _styled(entry: Entry) -> Text:
     from rich.text import Text
 
-    text = Text(entry.text, style=COLOURS.get(entry.verdict, "bold" if entry.best else ""))
+    text = Text(entry.text, style="bold green" if entry.bold else COLOURS.get(entry.aside[-1:], ""))
     return text.append(f" {entry.aside}", style="dim") if entry.aside else text
 
 
 def _visible(table: Table) -> Table:
-    rows = tuple(tuple(replace(e, text=visible(e.text), aside=visible(e.aside)) for e in row) for row in table.rows)
-    header, notes = tuple(map(visible, table.header)), tuple(map(visible, table.notes))
-    return replace(table, title=visible(table.title), header=header, rows=rows, notes=notes)
+    """Escape what would steer the terminal, and shorten long words in their middle, so that numbers are never cut."""
+    import pandas as pd
 
-
-def _shortened(table: Table) -> Table:
-    """Shorten words that are too long for a terminal in their middle, so that numbers are never cut."""
-    rows = tuple(
-        tuple(replace(e, text=_short(e.text)) if i < table.n_labels else e for i, e in enumerate(row))
-        for row in table.rows
-    )
-    return replace(table, header=tuple(map(_short, table.header)), rows=rows)
+    body = table.body.map(visible).rename(columns=visible)
+    labels = body.iloc[:, : table.n_labels].map(_short)
+    body = pd.concat([labels, body.iloc[:, table.n_labels :]], axis=1).rename(columns=_short)
+    asides = None if table.asides is None else table.asides.map(visible)
+    return replace(table, title=visible(table.title), body=body, asides=asides, notes=tuple(map(visible, table.notes)))
 
 
 def _short(text: str, limit: int = 24) -> str:
@@ -142,7 +138,11 @@ def _short(text: str, limit: int = 24) -> str:
 
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
-    widths = [max([len(name), *(len(row[i].whole) for row in table.rows)]) + GAP for i, name in enumerate(table.header)]
+    rows = table.rows
+    widths = [
+        max([len(name), *(len(f"{row[i].text} {row[i].aside}".strip()) for row in rows)]) + GAP
+        for i, name in enumerate(table.header)
+    ]
     labels = list(range(table.n_labels))
     blocks: list[list[int]] = []
     room = 0
@@ -240,16 +240,6 @@ def say_grid(result: GridResult) -> bool:
         stored = len(result.plan.cells) - len(cells)
         say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
     return failed or bool(cells)
-
-
-def print_provenance(report: Report) -> None:
-    """Print what made each table; tables made of the same cells together."""
-    from serbench.report.formats import to_text
-
-    for titles, origin in report.origins:
-        for title in titles:
-            print(prose(title))
-        print("\n".join([*(f"  {line}" for line in to_text(origin.lines, LINE - 2)), ""]))
 
 
 def print_scored(scored: Sequence[Scored], results: str) -> None:

@@ -19,8 +19,8 @@ from serbench.report.audited import with_audits
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Contests, contests, difference_table
 from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
-from serbench.report.formats import FORMATS, Table, to_text
 from serbench.report.matrices import Matrix, fill_commands, matrices
+from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
     TITLES,
     Indexed,
@@ -32,7 +32,7 @@ from serbench.report.tables import (
 from serbench.report.transfer import Crossing, against_chance, crossings, fill_pairs
 from serbench.scores.columns import keep_comparable
 from serbench.scores.outcomes import load_outcomes
-from serbench.scores.provenance import NO_ORIGIN, Origin, Provenance, made_with, origin_of
+from serbench.scores.provenance import Provenance, made_with
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
@@ -52,6 +52,7 @@ from serbench.store.files import (
     write_json,
     write_text,
 )
+from serbench.store.keys import digest
 from serbench.store.results import Store
 
 
@@ -59,7 +60,7 @@ from serbench.store.results import Store
 class Report:
     """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing.
 
-    `provenance` is what `provenance.json` holds, `origin` the sum of it, `made_with` the releases in a line.
+    `provenance` is what `provenance.json` holds, `made_with` the releases in a line.
     `compared`, `indexes`, `crossed` and `curves` are what the tables were made from, for figures and the page.
     """
 
@@ -67,7 +68,6 @@ class Report:
     long: Mapping[str, pd.DataFrame]
     commands: tuple[str, ...]
     provenance: Mapping[str, Any]
-    origin: Origin
     made_with: str
     compared: tuple[tuple[Matrix, Contests], ...]
     indexes: tuple[Indexed, ...]
@@ -82,15 +82,6 @@ class Report:
     def of(self, stem: str) -> list[Table]:
         """Tables of one kind, e.g. `table2-uar`."""
         return [table for table in self.tables if table.stem == stem]
-
-    @property
-    def origins(self) -> list[tuple[list[str], Origin]]:
-        """What made the tables, once for those that share it, with their titles; cells' own tables are left out."""
-        grouped: dict[str, tuple[list[str], Origin]] = {}
-        for table in self.tables:
-            if table.stem != "confusion":
-                grouped.setdefault(table.origin.key, ([], table.origin))[0].append(table.title)
-        return list(grouped.values())
 
     @property
     def missing(self) -> dict[str, list[str]]:
@@ -154,7 +145,6 @@ def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
         long=long,
         commands=commands,
         provenance=document,
-        origin=origin_of(scored),
         made_with=made_with(scored),
         compared=tuple(compared),
         indexes=tuple(indexes),
@@ -167,8 +157,8 @@ def _standing_in(found: Iterable[Matrix]) -> dict[str, list[str]]:
     """Key of a cell -> keys of the matrices that it stands in."""
     where: dict[str, list[str]] = {}
     for matrix in found:
-        for key in matrix.origin.cells:
-            where.setdefault(key, []).append(matrix.origin.key)
+        for key in set(matrix.keys):
+            where.setdefault(key, []).append(digest(sorted(set(matrix.keys)))[:12])
     return where
 
 
@@ -179,10 +169,7 @@ def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store
     described = {key: store.features(key, "set.json") for key in keys}
     return {
         "report": {"serbench": __version__},
-        "tables": [
-            {"file": t.stem, "title": t.title, "provenance": t.origin.key, "cells": list(t.origin.cells)}
-            for t in tables
-        ],
+        "tables": [{"file": t.stem, "title": t.title, "provenance": t.key, "cells": list(t.cells)} for t in tables],
         "cells": {key: p.json for key, p in sorted(made.items())},
         "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
         "features": {key: read_json(path) for key, path in described.items() if path.is_file()},
@@ -255,20 +242,14 @@ def _write_tables(report: Report, folder: Path) -> None:
         for ending, render in FORMATS.items():
             if (stem, ending) != ("confusion", "csv"):  # written as a long table below
                 write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
-    whole = [replace(table, origin=NO_ORIGIN) for table in report.tables if table.stem != "confusion"]  # told below
+    whole = [table for table in report.tables if table.stem != "confusion"]
     missing = "\n".join(["### Missing, and the commands that fill it", "", *(f"    {c}" for c in report.commands)])
     text = "# serbench report\n\n" + FORMATS["md"](whole) + (f"\n{missing}\n" if report.commands else "")
-    write_text(folder / "report.md", f"{text}\n{_provenance_section(report)}")
-    write_frame(folder / "scores.parquet", report.scores, metadata={"provenance": report.origin.lines})
+    write_text(folder / "report.md", text)
+    write_frame(folder / "scores.parquet", report.scores)
     for name, frame in report.long.items():
         write_text(folder / f"{name}.csv", frame_to_csv(frame))
     write_text(folder / FILE, render_page(report))
-
-
-def _provenance_section(report: Report) -> str:
-    """What made the tables, for readers of `report.md`; literal text, so nothing in it is Markdown."""
-    lines = [line for titles, origin in report.origins for line in (*titles, "", *to_text(origin.lines), "")]
-    return "\n".join(["### Provenance", "", *(f"    {line}".rstrip() for line in lines)])
 
 
 __all__ = ["Report", "Table", "make_report", "read_indexes", "write_report"]

@@ -10,10 +10,9 @@ import numpy as np
 from serbench.corpora.languages import family, primary
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.breakdowns import difference_interval
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, task_title
 from serbench.report.pools import Pool
-from serbench.report.tables import NOTHING, bracketed, signed
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.transfer import (
     Crossing,
     Order,
@@ -21,7 +20,6 @@ from serbench.report.transfer import (
     Row,
     Setup,
     Value,
-    highest,
     in_row_order,
     mark_notes,
     pools_of,
@@ -31,7 +29,6 @@ from serbench.report.transfer import (
 )
 from serbench.scores.metrics import METRICS
 from serbench.scores.outcomes import CellOutcomes
-from serbench.scores.provenance import origin_of
 from serbench.scores.scores import pool_confusion
 
 
@@ -63,8 +60,8 @@ def _scaling_table(found: Sequence[Crossing]) -> Table:
     )
     task = task_title(first.setup.task, first.setup.map)
     title = f"What scaling does across corpora: {task}, seed {first.setup.seed}"
-    made = [cell.provenance for crossing in found for cell in crossing.cells if cell.outcomes]
-    return Table("scalings", title, header, tuple(rows), notes, 3, origin_of(made))
+    made = [key for crossing in found for key in crossing.keys]
+    return make_table("scalings", title, header, rows, n_labels=3, notes=notes, cells=made)
 
 
 def _labels(row: Row, pair: Pair) -> tuple[Entry, Entry, Entry]:
@@ -96,7 +93,7 @@ def _means(first: Crossing, others: Sequence[Crossing], row: Row) -> list[tuple[
         return []
     means = [_mean(crossing, row, whole) for crossing in (first, *others)]
     added = [Entry(signed(mean - means[0])) for mean in means[1:]]
-    return [(Entry(row[0]), Entry(row[1]), Entry(f"mean of {len(whole)}"), Entry(f"{means[0]:.3f}", True), *added)]
+    return [(Entry(row[0]), Entry(row[1]), Entry(f"mean of {len(whole)}"), Entry(f"{means[0]:.3f}", bold=True), *added)]
 
 
 def _mean(crossing: Crossing, row: Row, pairs: Sequence[Pair]) -> float:
@@ -145,7 +142,8 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
         *remarks(crossing.cells),
     )
     title = f"By language: {crossing.setup.title}"
-    return Table("languages", title, ("features", "classifier", *there), tuple(rows), notes, 2, crossing.origin)
+    header = ("features", "classifier", *there)
+    return make_table("languages", title, header, rows, n_labels=2, notes=notes, cells=crossing.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +201,10 @@ def curve_title(setup: Setup) -> str:
 
 def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
     numbers = sorted({k for curve in found for k in curve.points})
-    values = [value.uar for curve in found for value in (*curve.points.values(), curve.within) if value]
-    low, high = setup.chance, max(values)
     rows = []
     for curve in found:
         shown = [*(curve.points.get(k) for k in numbers), curve.within]
-        entries = [value.entry(low=low, high=high) if value else Entry(NOTHING) for value in shown]
+        entries = [value.entry() if value else Entry(NOTHING) for value in shown]
         pair = f"{curve.pair[0]} -> {curve.pair[1]}{curve.weight}"
         rows.append((Entry(curve.row[0]), Entry(curve.row[1]), Entry(pair), *entries))
     header = ("features", "classifier", "pair", *(f"k={k}" for k in numbers), "within")
@@ -222,8 +218,8 @@ def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
     ]
     shown_values = [value for curve in found for value in (*curve.points.values(), curve.within) if value]
     notes += [*mark_notes(shown_values), *remarks(value.cell for value in shown_values)]
-    made = [value.cell.provenance for curve in found for value in (*curve.points.values(), curve.within) if value]
-    return Table("curves", curve_title(setup), header, tuple(rows), tuple(notes), 3, origin_of(made))
+    made = [value.cell.provenance.key for curve in found for value in (*curve.points.values(), curve.within) if value]
+    return make_table("curves", curve_title(setup), header, rows, n_labels=3, notes=notes, cells=made)
 
 
 def protocol_tables(cells: Sequence[CellOutcomes], order: Order) -> list[Table]:
@@ -249,19 +245,19 @@ def _protocol_table(
         kinds[list(PROTOCOLS).index(variant.protocol), variant.protocol_title] = None
         if value is not None:
             placed[row_of(cell), variant.protocol_title, cell.cell["corpus"]] = value
-    low, high = setup.chance, max((v.uar for v in placed.values()), default=1.0)
     rows = []
     for row in in_row_order({row_of(cell) for cell in cells}, order):
         for _, kind in sorted(kinds):
             found = [placed.get((row, kind, corpus)) for corpus in corpora]
             if any(found):
-                entries = [value.entry(low=low, high=high) if value else Entry(NOTHING) for value in found]
+                entries = [value.entry() if value else Entry(NOTHING) for value in found]
                 rows.append((Entry(row[0]), Entry(row[1]), Entry(kind), *entries))
     notes = [f"UAR over all utterances tested, with 95 % intervals over speakers. Chance: {setup.chance:.3f}."]
     notes += [*mark_notes(placed.values()), *remarks(cells)]
-    origin = origin_of(cell.provenance for cell in cells)
+    made = [cell.provenance.key for cell in cells]
     header = ("features", "classifier", "protocol", *corpora)
-    return Table("protocols", f"Protocols side by side: {setup.title}", header, tuple(rows), tuple(notes), 3, origin)
+    title = f"Protocols side by side: {setup.title}"
+    return make_table("protocols", title, header, rows, n_labels=3, notes=notes, cells=made)
 
 
 def transfer_tables(
@@ -272,7 +268,7 @@ def transfer_tables(
     order: Order,
 ) -> list[Table]:
     """All tables of what was trained and tested across corpora."""
-    tables = [transfer_table(crossing, high=highest(found)) for crossing in found]
+    tables = [transfer_table(crossing) for crossing in found]
     tables += scaling_tables(found)
     tables += [table for crossing in found if (table := language_table(crossing, languages))]
     return [*tables, *curve_tables(drawn), *protocol_tables(cells, order)]

@@ -12,12 +12,11 @@ import pandas as pd
 
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import claimed_gain
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
-from serbench.report.tables import MARK_NOTES, NOTHING, bracketed, corpus_remarks, mark_of, signed
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
+from serbench.report.tables import MARK_NOTES, corpus_remarks, mark_of
 from serbench.scores.metrics import METRICS, uar_of_present
 from serbench.scores.outcomes import GROUPED_BY, CellOutcomes, Outcome
-from serbench.scores.provenance import Origin, origin_of
 from serbench.scores.scores import fold_stack, pool_confusion
 from serbench.scores.statistics import STATISTICS, Interval, difference_of, gap_interval, jackknife_interval
 
@@ -133,7 +132,7 @@ def _held_out_table(within: Matrix, without: Matrix) -> Table:
     ]
     table = _table("held-out-texts", "With the sentence held out too", without, header, rows, notes)
     compared = [m.cells[place] for m in (within, without) for place in without.cells if place in m.cells]
-    return replace(table, origin=origin_of(cell.provenance for cell in compared if cell.outcomes))
+    return replace(table, cells=tuple(sorted({cell.provenance.key for cell in compared if cell.outcomes})))
 
 
 def _fall(within: CellOutcomes, without: CellOutcomes) -> tuple[Entry, ...]:
@@ -150,7 +149,7 @@ def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
     for matrix in matrices:
         alike.setdefault(replace(matrix.variant, seed=0), []).append(matrix)
     tables = [_seed_table(of) for of in alike.values() if len(of) > 1]
-    return [table for table in tables if table.rows]
+    return [table for table in tables if len(table.body)]
 
 
 def _seed_table(matrices: Sequence[Matrix]) -> Table:
@@ -169,8 +168,9 @@ def _seed_table(matrices: Sequence[Matrix]) -> Table:
     title = f"Over seeds: UAR (nested): {matrices[0].variant.title.rpartition(', seed')[0]}"
     told = f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."
     notes = (told, *dict.fromkeys(remark for matrix in matrices for remark in corpus_remarks(matrix)))
-    made = [c.provenance for matrix in matrices for c in matrix.cells.values() if c.outcomes]
-    return Table("seeds", title, ("features", "classifier", *corpora), tuple(rows), notes, 2, origin_of(made))
+    made = [c.provenance.key for matrix in matrices for c in matrix.cells.values() if c.outcomes]
+    header = ("features", "classifier", *corpora)
+    return make_table("seeds", title, header, rows, n_labels=2, notes=notes, cells=made)
 
 
 def _mean_entry(values: Sequence[float]) -> Entry:
@@ -308,8 +308,7 @@ def _table(
     whole = f"{title}: {matrix.variant.title}"
     shown = {row[2].text[-1:] for row in rows}
     told = [*notes, *corpus_remarks(matrix), *(note for mark, note in MARK_NOTES.items() if mark in shown)]
-    origin: Origin = matrix.origin
-    return Table(stem, whole, header, tuple(rows), tuple(told), 3, origin)
+    return make_table(stem, whole, header, rows, n_labels=3, notes=told, cells=matrix.keys)
 
 
 BREAKDOWNS: tuple[Callable[[Matrix], Table | None], ...] = (rule_table, speaker_table, text_table)

@@ -16,7 +16,6 @@ from serbench.protocols import PROTOCOLS
 from serbench.report.tables import transductive_note
 from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.outcomes import CellOutcomes
-from serbench.scores.provenance import Origin, origin_of
 from serbench.scores.scores import has_all_emotions, unit_stack
 from serbench.scores.statistics import (
     STATISTICS,
@@ -77,9 +76,9 @@ class CellBook:
         self.gone = [fields for fields in wanted if fields not in there]
 
     @property
-    def origin(self) -> Origin:
+    def keys(self) -> list[str]:
         """What made its values."""
-        return origin_of(cell.provenance for cell in self.cells if cell.outcomes)
+        return [cell.provenance.key for cell in self.cells if cell.outcomes]
 
     @property
     def remarks(self) -> list[str]:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from serbench.report.table import Entry, Table
+
 N_STEPS = 12
 """Steps of the scale."""
 
@@ -26,6 +30,14 @@ def scale(theme: str) -> tuple[str, ...]:
     low, high = _ENDS[theme]
     shares = [step / (N_STEPS - 1) for step in range(N_STEPS)]
     return tuple(_hex(*(a + (b - a) * share for a, b in zip(low, high, strict=True))) for share in shares)
+
+
+def step_in(table: Table, entry: Entry) -> int | None:
+    """Return the step of a place between the lowest and the highest value of its table."""
+    if table.values is None or entry.value is None:
+        return None
+    values = table.values.to_numpy()
+    return step_of(entry.value, float(np.nanmin(values)), float(np.nanmax(values)))
 
 
 def step_of(value: float, low: float, high: float) -> int:

@@ -18,9 +18,8 @@ import pandas as pd
 
 from serbench.errors import UnknownNameError, listed
 from serbench.grid.comparable import OUTSIDE
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant
-from serbench.report.tables import bracketed, signed
+from serbench.report.table import Entry, Table, bracketed, make_table, signed
 from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.outcomes import CellOutcomes, Outcome, load_outcomes
 from serbench.scores.provenance import worded
@@ -102,7 +101,8 @@ class RunComparison:
         """How many cells there are of each verdict, over the sentences."""
         counts = Counter(self.frame["verdict"])
         rows = tuple((Entry(verdict), Entry(str(n))) for verdict, n in counts.items())
-        return Table("compare", "Two results folders compared", ("verdict", "cells"), rows, self.sentences, 1)
+        title, header = "Two results folders compared", ("verdict", "cells")
+        return make_table("compare", title, header, rows, n_labels=1, notes=self.sentences)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -323,7 +323,7 @@ def _table(comparison: RunComparison, title: str, pairs: Sequence[Pair]) -> Tabl
     header = ("corpus", "features", "classifier", "A", "B", "B - A", "p", "changed")
     rows = tuple(tuple(_entries(pair)) for pair in pairs)
     notes = tuple(_table_notes(comparison, pairs))
-    return Table("compare", f"What changed, {name}: {title}", header, rows, notes, 3)
+    return make_table("compare", f"What changed, {name}: {title}", header, rows, n_labels=3, notes=notes)
 
 
 def _entries(pair: Pair) -> Iterator[Entry]:
@@ -333,8 +333,8 @@ def _entries(pair: Pair) -> Iterator[Entry]:
     difference = pair.value_b - pair.value_a
     found = pair.comparison
     is_different = found is not None and found.is_different
-    yield Entry(signed(difference), is_different, bracketed(found.interval) if found else "")
-    yield Entry("" if found is None else "?" if found.p is None else f"{found.p:.3f}", is_different)
+    yield Entry(signed(difference), bracketed(found.interval) if found else "", is_different)
+    yield Entry("" if found is None else "?" if found.p is None else f"{found.p:.3f}", bold=is_different)
     yield Entry(f"{pair.n_changed}/{pair.n_utterances}")
 
 

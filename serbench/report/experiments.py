@@ -19,11 +19,9 @@ from serbench.errors import ConfigError, SerbenchError, StoreError
 from serbench.experiments import Claim, Experiment, PaperValue, find_experiment, read_experiment
 from serbench.experiments.claims import Judgement, Measured, judge
 from serbench.report.cellbook import CellBook, Recorded
-from serbench.report.colours import step_of
-from serbench.report.formats import Entry, Table
-from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, NOTHING, bracketed, signed
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
+from serbench.report.tables import DEFAULT_MARK, MARK_NOTES
 from serbench.scores.outcomes import CellOutcomes
-from serbench.scores.provenance import origin_of
 from serbench.scores.scores import pool_confusion
 from serbench.store.files import read_json
 from serbench.store.results import Store
@@ -83,11 +81,11 @@ def _share_table(book: CellBook, cell: CellOutcomes, confusion: np.ndarray, by: 
     line = "Each column, what was predicted," if by == "predictions" else "Each row, what was said,"
     notes = (f"{line} adds up to 1; {NOTHING} where there is none.",)
     header = ("truth \\ prediction", *cell.emotions)
-    return Table("confusion-shares", title, header, tuple(rows), notes, 1, origin_of([cell.provenance]))
+    return make_table("confusion-shares", title, header, rows, n_labels=1, notes=notes, cells=[cell.provenance.key])
 
 
 def _share(share: float, *, is_right: bool) -> Entry:
-    return Entry(NOTHING) if np.isnan(share) else Entry(f"{share:.2f}", is_right, step=step_of(float(share), 0, 1))
+    return Entry(NOTHING) if np.isnan(share) else Entry(f"{share:.2f}", bold=bool(is_right), value=float(share))
 
 
 def value_table(book: CellBook) -> Table:
@@ -100,7 +98,7 @@ def value_table(book: CellBook) -> Table:
     notes += [MARK_NOTES[DEFAULT_MARK]] if is_marked else []
     title = f"Paper and ours: {book.recorded.described.name}, {_metric_title(experiment)}"
     header = ("row", "column", "paper", "ours", "difference")
-    return Table("experiment", title, header, tuple(rows), tuple(notes), 2, book.origin)
+    return make_table("experiment", title, header, rows, n_labels=2, notes=notes, cells=book.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +179,7 @@ def claim_table(book: CellBook) -> Table:
     notes += [*book.remarks, _READING]
     title = f"Claims: {book.recorded.described.name}"
     header = ("claim", "verdict", "holds", "fails", "open")
-    return Table("claims", title, header, tuple(rows), tuple(notes), 2, book.origin)
+    return make_table("claims", title, header, rows, n_labels=2, notes=notes, cells=book.keys)
 
 
 _READING = (

@@ -20,12 +20,12 @@ import numpy as np
 
 from serbench.corpora.entry import EMOTIONS
 from serbench.progress import Progress, silent
-from serbench.report.colours import ink, scale, step_of
+from serbench.report.colours import ink, scale, step_in, step_of
 from serbench.report.comparisons import ranking
 from serbench.report.details import people_stack
-from serbench.report.formats import Table
 from serbench.report.matrices import Place, in_corpus_order
 from serbench.report.plots import Plot, plots
+from serbench.report.table import Table
 from serbench.report.tables import TITLES, Indexed
 from serbench.report.views import Block, Score, View, blocks, read_scores, views
 from serbench.scores.metrics import uar_of_present
@@ -125,7 +125,7 @@ def figures(report: Report) -> dict[str, Draw]:
             of_cell = report.scores[report.scores["provenance"] == cell.provenance.key]
             name = f"{variant}{place[2]}-{place[0]}-{place[1]}"
             wanted += [(f"{kind}-{name}", draw) for kind, draw in _of_cell(place, cell, of_cell)]
-    for table in (table for table in report.tables if table.is_coloured):
+    for table in (table for table in report.tables if table.values is not None):
         name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
         wanted.append((name, functools.partial(table_heat_map, table)))
     wanted += [
@@ -190,13 +190,14 @@ def table_heat_map(table: Table) -> Figure:
     columns = table.header[table.n_labels :]
     axes = _axes(1.0 * len(columns), 0.32 * len(table.rows))
     places = [row[table.n_labels :] for row in table.rows]
-    _draw_steps(axes, [[entry.step for entry in row] for row in places])
+    _draw_steps(axes, [[step_in(table, entry) for entry in row] for row in places])
     for y, row in enumerate(places):
         for x, entry in enumerate(row):
-            colour = _MUTED if entry.step is None else ink(_COLOURS[entry.step])
+            step = step_in(table, entry)
+            colour = _MUTED if step is None else ink(_COLOURS[step])
             _write_in(axes, (x, y - (0.15 if entry.aside else 0)), entry.text, color=colour)
             _write_in(axes, (x, y + 0.24), entry.aside, color=colour, size=5.5)
-            if entry.best:
+            if entry.bold:
                 axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor=colour, linewidth=1.2))
     _label(axes, columns, [" ".join(entry.text for entry in row[: table.n_labels]) for row in table.rows])
     axes.set_title(_plain(table.title), pad=18)

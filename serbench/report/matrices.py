@@ -15,7 +15,6 @@ from serbench.grid.comparable import INCOMPARABLE, UNKNOWN
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.pools import Pool, pool_of
 from serbench.scores.outcomes import CellOutcomes
-from serbench.scores.provenance import Origin, origin_of
 from serbench.store.results import OUTDATED
 
 Place = tuple[str, str, str]
@@ -225,9 +224,9 @@ class Matrix:
         return known or dict.fromkeys(self.corpora, "speaker")
 
     @property
-    def origin(self) -> Origin:
-        """What made its values."""
-        return origin_of(cell.provenance for cell in self.cells.values() if cell.outcomes)
+    def keys(self) -> list[str]:
+        """Provenance of its values."""
+        return [cell.provenance.key for cell in self.cells.values() if cell.outcomes]
 
 
 def matrices(cells: Iterable[CellOutcomes], order: Callable[[str], int]) -> list[Matrix]:

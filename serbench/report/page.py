@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.entry import EMOTIONS
 from serbench.report.across import curve_title
-from serbench.report.colours import ink, scale
+from serbench.report.colours import ink, scale, step_in
 from serbench.report.details import Json, details, numbers
-from serbench.report.formats import FORMATS, Table
 from serbench.report.plots import HEIGHT, WIDTH, plots
+from serbench.report.table import FORMATS, Table
 from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
 from serbench.scores.metrics import FOLD_METRICS, METRICS
 from serbench.scores.outcomes import RULES
@@ -44,6 +44,7 @@ def render_page(report: Report) -> str:
     others = [table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)]
     text = environment.get_template("page.html.j2").render(
         report=report,
+        step_in=step_in,
         matrices=of_matrix,
         sentence=sentence(of_matrix),
         is_of_emotions=all(of[0].matrix.variant.target == "emotion" for of in of_matrix),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serbench.report.across import Curve
-from serbench.report.tables import bracketed
+from serbench.report.table import bracketed
 from serbench.report.transfer import Setup
 
 WIDTH, HEIGHT = 260.0, 150.0

@@ -14,16 +14,14 @@ from serbench.corpora.entry import EMOTIONS
 from serbench.corpora.index import index_fingerprint
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import Contest, Contests, claim_sentence, ranking
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place, Variant, in_corpus_order
 from serbench.report.pools import LACKING_AT_MOST
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import METRICS, recalls
 from serbench.scores.outcomes import GIVEN, CellOutcomes
-from serbench.scores.provenance import Origin, origin_of, origin_of_indexes
 from serbench.scores.scores import has_all_emotions, metric_interval, n_incomplete, pool_confusion, unit_stack
 from serbench.scores.statistics import ALPHA, SHARES, Interval
 
-NOTHING = "–"
 DEFAULT_MARK = "°"
 OUTSIDE_MARK = "†"
 SHORT_MARK = "‡"
@@ -93,13 +91,9 @@ def data_table(corpora: Sequence[Indexed]) -> Table:
     rows = tuple((Entry(name), *(Entry(value(c)) for c in corpora)) for name, value in lines)
     remarks = [(c.name, [note for note in (c.partial, _confounded(c)) if note]) for c in corpora]
     notes = tuple(f"{name}: {'; '.join(of_corpus)}." for name, of_corpus in remarks if of_corpus)
-    return Table(
-        "table1", "Table 1. Data statistics", ("", *(c.name for c in corpora)), rows, notes, 1, _origin(corpora)
-    )
-
-
-def _origin(corpora: Sequence[Indexed]) -> Origin:
-    return origin_of_indexes({c.name: (index_fingerprint(c.index), c.partial, c.serbench) for c in corpora})
+    header = ("", *(c.name for c in corpora))
+    made = [f"{c.name} {index_fingerprint(c.index)}" for c in corpora]
+    return make_table("table1", "Table 1. Data statistics", header, rows, n_labels=1, notes=notes, cells=made)
 
 
 def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
@@ -116,7 +110,7 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     header = ("features", "classifier", *matrix.corpora)
     claim = [claim_sentence(matrix)] if metric == "uar" else []
     notes = (*_notes(matrix, values, compared), *filter(None, claim), *_rank_notes(matrix, metric))
-    return Table(f"table2-{metric}", title, header, tuple(rows), notes, 2, matrix.origin)
+    return make_table(f"table2-{metric}", title, header, rows, n_labels=2, notes=notes, cells=matrix.keys)
 
 
 def recall_matrix(matrix: Matrix) -> Table:
@@ -134,7 +128,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     notes += [note for mark, note in MARK_NOTES.items() if mark in shown]
     notes += corpus_remarks(matrix)
     title = f"Recall per {matrix.variant.label}: {matrix.variant.title}"
-    return Table("recall", title, header, tuple(rows), tuple(notes), 3, matrix.origin)
+    return make_table("recall", title, header, rows, n_labels=3, notes=notes, cells=matrix.keys)
 
 
 def confusion_matrices(matrix: Matrix) -> list[Table]:
@@ -146,7 +140,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
         rows = tuple(
             (
                 Entry(emotion),
-                *(Entry(str(n), i == j) for j, n in enumerate(confusion[i])),
+                *(Entry(str(n), bold=i == j) for j, n in enumerate(confusion[i])),
                 Entry(str(confusion[i].sum())),
             )
             for i, emotion in enumerate(cell.emotions)
@@ -154,8 +148,8 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
         title = f"{corpus}, {features}, {classifier} ({outcome.rule}): {matrix.variant.title}"
         header = ("truth \\ prediction", *cell.emotions, "utterances")
         notes = tuple(f"{corpus}: {remark}." for remark in _remarks([cell]))
-        origin = origin_of([cell.provenance])
-        tables.append(Table("confusion", f"Confusion matrix: {title}", header, rows, notes, 1, origin))
+        title, key = f"Confusion matrix: {title}", cell.provenance.key
+        tables.append(make_table("confusion", title, header, rows, n_labels=1, notes=notes, cells=[key]))
     return tables
 
 
@@ -179,29 +173,7 @@ def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
         return Entry(NOTHING)
     shown = f"{value.number:.3f}" + ("" if value.is_chosen else DEFAULT_MARK) + (SHORT_MARK if value.is_short else "")
     aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
-    return Entry(shown, value.is_contender and value.number == best, aside, verdict)
-
-
-def bracketed(interval: Interval | None) -> str:
-    """Word an interval in little room.
-
-    >>> bracketed(Interval(0.6989, 0.8631, 10)), bracketed(Interval(-0.05, 1.0, 4)), bracketed(None)
-    ('[.70, .86]', '[-.05, 1.00]', '')
-    """
-    if interval is None:
-        return ""
-    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval.ends)
-    return f"[{low}, {high}]"
-
-
-def signed(difference: float) -> str:
-    """Word a difference; one that rounds to nothing has no sign.
-
-    >>> signed(0.0123), signed(-0.0004)
-    ('+0.012', '0.000')
-    """
-    rounded = round(difference, 3)
-    return f"{rounded:+.3f}" if rounded else "0.000"
+    return Entry(shown, aside, value.is_contender and value.number == best)
 
 
 def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:

@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serbench.protocols import find_protocol
-from serbench.report.colours import step_of
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Variant, is_hopeful, row_name, task_title
 from serbench.report.pools import Pool, pool_of
-from serbench.report.tables import DEFAULT_MARK, NOTHING, SHORT_MARK, bracketed, short_note, transductive_note
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
+from serbench.report.tables import DEFAULT_MARK, SHORT_MARK, short_note, transductive_note
 from serbench.scores.metrics import METRICS
 from serbench.scores.outcomes import CellOutcomes, Outcome
-from serbench.scores.provenance import Origin, origin_of
 from serbench.scores.scores import has_all_emotions, metric_interval, pool_confusion, unit_stack
 from serbench.scores.statistics import ALPHA, STATISTICS, Interval, flip_p, shares_of, smallest_p
 
@@ -166,10 +164,10 @@ class Value:
         """The UAR as tables print it, with a mark where it is not by the nested rule."""
         return f"{self.uar:.3f}" + ("" if self.cell.chosen else DEFAULT_MARK) + (SHORT_MARK if self.is_short else "")
 
-    def entry(self, *, low: float, high: float, is_diagonal: bool = False) -> Entry:
+    def entry(self, *, is_diagonal: bool = False) -> Entry:
         """Return it as a place of a heat map."""
         aside = f"{bracketed(self.interval)} {self.mark}".strip()
-        return Entry(self.shown, is_diagonal, aside, step=step_of(self.uar, low, high))
+        return Entry(self.shown, aside, is_diagonal, self.uar, self.cell.provenance.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +182,9 @@ class Crossing:
     cells: tuple[CellOutcomes, ...]
 
     @property
-    def origin(self) -> Origin:
-        """What made its values."""
-        return origin_of(cell.provenance for cell in self.cells if cell.outcomes)
+    def keys(self) -> list[str]:
+        """Provenance of its values."""
+        return [cell.provenance.key for cell in self.cells if cell.outcomes]
 
     def of(self, row: Row, pair: Pair) -> Value | None:
         """Return the value of a pair, where there is one."""
@@ -254,23 +252,18 @@ def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
 
 
-def highest(found: Iterable[Crossing]) -> float:
-    """Highest value of all crossings: the end of the colours that they share."""
-    return max((value.uar for crossing in found for value in crossing.values.values()), default=1.0)
-
-
-def transfer_table(crossing: Crossing, *, high: float) -> Table:
-    """Who trains (rows) whom (columns); the diagonal is each corpus by itself. Colours run from chance to `high`."""
-    low = crossing.setup.chance
+def transfer_table(crossing: Crossing) -> Table:
+    """Who trains (rows) whom (columns); the diagonal is each corpus by itself."""
     rows = []
     for row in crossing.rows:
         for source in crossing.corpora:
             values = [(crossing.of(row, (source, target)), source == target) for target in crossing.corpora]
-            entries = [v.entry(low=low, high=high, is_diagonal=d) if v else Entry(NOTHING) for v, d in values]
+            entries = [v.entry(is_diagonal=d) if v else Entry(NOTHING) for v, d in values]
             rows.append((Entry(row[0]), Entry(row[1]), Entry(source), *entries))
     header = ("features", "classifier", "trained on", *crossing.corpora)
     title = f"Across corpora, UAR: {crossing.setup.title}"
-    return Table("transfer", title, header, tuple(rows), tuple(_transfer_notes(crossing)), 3, crossing.origin)
+    notes = _transfer_notes(crossing)
+    return make_table("transfer", title, header, rows, n_labels=3, notes=notes, cells=crossing.keys)
 
 
 def remarks(cells: Iterable[CellOutcomes]) -> list[str]:

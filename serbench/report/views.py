@@ -15,9 +15,9 @@ import pandas as pd
 
 from serbench.report.colours import step_of
 from serbench.report.comparisons import Contests
-from serbench.report.formats import Entry, Table
 from serbench.report.matrices import Matrix, Place
-from serbench.report.tables import DEFAULT_MARK, MARKS, NOTHING, SHORT_MARK, TITLES, bracketed
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
+from serbench.report.tables import DEFAULT_MARK, MARKS, SHORT_MARK, TITLES
 from serbench.scores.metrics import FOLD_METRICS, METRICS
 from serbench.scores.outcomes import GIVEN, RULES, CellOutcomes
 from serbench.scores.scores import has_all_emotions, score_table
@@ -267,20 +267,23 @@ def _table(block: Block, metric: str, rule: str, rows: Sequence[Sequence[Shown]]
     if rule == "nested" and metric in block.tables:
         return block.tables[metric]
     like = block.tables["kappa"]  # without marks, as only UAR and WAR are tested
-    body = [(*labels, *map(_entry, row)) for labels, row in zip(block.labels, rows, strict=True)]
+    body: list[tuple[Entry, ...]] = [
+        (*labels, *map(_entry, row)) for labels, row in zip(block.labels, rows, strict=True)
+    ]
     top = [(Entry("chance"), Entry(""), *map(Entry, chance))] if chance else []
     title = f"{METRIC_NAMES.get(metric, metric)}, {RULE_NAMES[rule]}: {block.matrix.variant.title}"
     chosen = _RULE_SENTENCES[rule].format(validation=block.matrix.validation)
     first = f"{block.matrix.description} {chosen}; values are {_pooled(metric)}."
     others = (note for note in like.notes[1:] if rule == "nested" or not note.startswith(DEFAULT_MARK))
-    return replace(like, stem=f"table2-{metric}-{rule}", title=title, rows=(*top, *body), notes=(first, *others))
+    stem, shown = f"table2-{metric}-{rule}", [*top, *body]
+    return make_table(stem, title, like.header, shown, n_labels=2, notes=[first, *others], cells=like.cells)
 
 
 def _entry(shown: Shown) -> Entry:
     if shown.score is None:
         return Entry(NOTHING)
     text = shown.text + "".join(mark for mark in shown.mark if mark in (DEFAULT_MARK, SHORT_MARK))
-    return Entry(text, shown.best, shown.interval)
+    return Entry(text, shown.interval, shown.best)
 
 
 def _pooled(metric: str) -> str:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import serbench
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
-from serbench.report.formats import Entry, Table
+from serbench.report.table import Entry, make_table
 
 HEAVY = [
     "numpy",
@@ -214,24 +214,24 @@ def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypa
     monkeypatch.setenv("COLUMNS", "80")
     columns = [f"corpus{i:02d}" for i in range(15)]
     rows = ((Entry("IS09"), Entry("svc"), *(Entry("0.500") for _ in columns)),)
-    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, ("note",), 2))
+    print_table(make_table("t", "Title", ("features", "classifier", *columns), rows, notes=("note",), n_labels=2))
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert all(column in out for column in columns)
     assert out.count("features") == 3
 
 
-TABLE_2 = Table(
+TABLE_2 = make_table(
     "table2-uar",
     "Table 2",
     ("features", "classifier", "toy"),
     (
-        (Entry("IS09"), Entry("svc"), Entry("0.500", True, "[.40, .60]", "best")),
-        (Entry("IS09"), Entry("rf\tx"), Entry("0.480", False, "[.35, .60] ≈", "tie")),
-        (Entry("IS09"), Entry("knn"), Entry("0.300", False, "[.20, .40]", "worse")),
+        (Entry("IS09"), Entry("svc"), Entry("0.500", "[.40, .60]", bold=True)),
+        (Entry("IS09"), Entry("rf\tx"), Entry("0.480", "[.35, .60] ≈")),
+        (Entry("IS09"), Entry("knn"), Entry("0.300", "[.20, .40]")),
     ),
-    ("≈ cannot be told apart",),
-    2,
+    notes=("≈ cannot be told apart",),
+    n_labels=2,
 )
 
 
@@ -240,10 +240,10 @@ def test_nothing_of_a_table_is_cut_in_any_terminal(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     columns = ("emodb", "nemo", "ravdess")
     rows = tuple(
-        (Entry("own"), Entry(name), *(Entry("0.768", False, "[.70, .84] ≈") for _ in columns))
+        (Entry("own"), Entry(name), *(Entry("0.768", "[.70, .84] ≈") for _ in columns))
         for name in ("svc", "wav2vec2-large†")
     )
-    print_table(Table("t", "Title", ("features", "classifier", *columns), rows, (), 2))
+    print_table(make_table("t", "Title", ("features", "classifier", *columns), rows, n_labels=2))
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width
     assert "…" not in out
@@ -318,6 +318,7 @@ def test_names_on_disk_cannot_steer_the_terminal(cli, make_corpus, write_wav, tm
 
 def test_names_in_tables_cannot_steer_the_terminal(capsys):
     name = f"a{STEERING}"
-    print_table(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
-    print_plain(Table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), (name,), 1))
+    hostile = make_table("t", name, (name, name), ((Entry(name), Entry("0.5", aside=name)),), notes=(name,), n_labels=1)
+    print_table(hostile)
+    print_plain(hostile)
     assert not set(STEERING) & set(capsys.readouterr().out) - set("[2J")

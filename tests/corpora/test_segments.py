@@ -179,9 +179,6 @@ def test_report_scores_pieces_and_votes_and_says_how_to_fill_what_lacks(toy):
     ]  # fmt: skip
     assert report.commands
     assert all(" --segment 0.2" in command for command in report.commands)
-    assert [dict(t.origin.lines)["preprocessing"] for t in report.of("table2-uar")] == [
-        "segment 0.2 s", "segment 0.2 s, majority",
-    ]  # fmt: skip
     assert report.long["provenance"]["provenance"].is_unique
 
 

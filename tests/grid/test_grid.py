@@ -291,7 +291,7 @@ def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_p
     own = scores.set_index("classifier")["value"]
     short = {row[1].text: row[2] for row in table.rows if row[0].text == "short"}
     assert {name: entry.text for name, entry in short.items()} == {n: f"{v:.3f}‡" for n, v in own.items()}
-    assert not any(entry.best or entry.verdict for entry in short.values())
+    assert not any(entry.bold for entry in short.values())
     assert (
         "‡ fewer than 95% of the column, so scored on these and not compared with the others: short has features of 45 "
         "utterances, of 48"

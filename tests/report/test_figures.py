@@ -56,7 +56,7 @@ def test_heat_map_shows_table_2(made_up_report):
     assert texts(figure)[1::2] == [
         entry.aside.removesuffix(mark).strip() for entry, mark in zip(entries, marks, strict=True)
     ]
-    assert [t.get_fontweight() == "bold" for t in figure.axes[0].texts[::2]] == [entry.best for entry in entries]
+    assert [t.get_fontweight() == "bold" for t in figure.axes[0].texts[::2]] == [entry.bold for entry in entries]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == [
         f"{row[0].text} {row[1].text}" for row in table.rows[1:]
     ]

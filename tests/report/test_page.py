@@ -11,11 +11,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from serbench.report import Table, write_report
+from serbench.report import write_report
 from serbench.report.figures import figures
-from serbench.report.formats import Entry
 from serbench.report.page import render_page
+<<<<<<< HEAD
 from serbench.scores.outcomes import RULES, changed
+=======
+from serbench.report.table import Entry, make_table
+from serbench.scores.outcomes import RULES
+>>>>>>> 586d735 (Put every table of the report on data frames)
 
 HOSTILE = "</script><script>alert('x')</script>"
 QUOTED = "z\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
@@ -143,7 +147,7 @@ def test_marks_are_those_of_table_2(made_up_report):
     (table,) = report.of("table2-uar")
     for shown, row in zip(view["rows"], table.rows[1:], strict=True):
         for (_, told, _, _, best, mark, interval), entry in zip(shown, row[2:], strict=True):
-            assert bool(best) == entry.best
+            assert bool(best) == entry.bold
             assert f"{interval} {mark}".strip() == entry.aside
             assert ("cannot be told apart from the best" in told) == (mark == "≈")
 
@@ -249,9 +253,8 @@ def test_policy_of_the_page_allows_its_own_script_alone(made_up_report):
 
 def test_tables_without_a_place_of_their_own_follow_at_the_end(made_up_report):
     report, _ = made_up_report()
-    extra = Table(
-        "rules", "Rules side by side", ("corpus", "gap"), ((Entry("alpha"), Entry("0.1", True)),), ("A note.",), 1
-    )
+    rows = ((Entry("alpha"), Entry("0.1", bold=True)),)
+    extra = make_table("rules", "Rules side by side", ("corpus", "gap"), rows, notes=("A note.",), n_labels=1)
     reading = Reading(render_page(replace(report, tables=(*report.tables, extra))))
     assert "Rules side by side" in reading.text
     assert "A note." in reading.text

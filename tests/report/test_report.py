@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 from serbench import api
 from serbench.errors import StoreError
 from serbench.grid.run import GridRun
-from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
+from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store, read_predictions
@@ -115,7 +115,7 @@ def test_table_2_shows_nested_values_with_the_best_in_bold_and_chance(toy_report
     assert rows[""].text == "0.333"
     for name in ("knn", "logistic"):
         assert rows[name].text == f"{values[name]:.3f}"
-        assert rows[name].best == (values[name] == values.max())
+        assert rows[name].bold == (values[name] == values.max())
     notes = " ".join(table.notes)
     assert "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic" in notes
 
@@ -129,7 +129,7 @@ def test_value_has_its_interval_beside_it_and_four_speakers_test_nothing(toy_rep
         assert row.n_units == 4
         low, high = (float(end) for end in rows[row.classifier].aside.strip("[]? ").split(","))
         assert (low, high) == (pytest.approx(row.low, abs=0.005), pytest.approx(row.high, abs=0.005))
-        assert rows[row.classifier].aside.endswith("?") != rows[row.classifier].best
+        assert rows[row.classifier].aside.endswith("?") != rows[row.classifier].bold
     assert "? cannot be tested against the best: too few speakers" in " ".join(table.notes)
     assert set(report.long["differences"]["verdict"]) == {"untestable"}
     assert report.long["differences"]["p"].isna().all()
@@ -145,7 +145,7 @@ def test_missing_nested_is_shown_as_default_with_its_mark_and_reason(toy_report)
     report, _ = toy_report(speakers=("f1", "m1"), classifiers=("knn",))
     (table,) = report.of("table2-uar")
     assert table.rows[1][2].text.endswith("°")
-    assert not table.rows[1][2].best
+    assert not table.rows[1][2].bold
     assert any("nested missing: 2 test groups; choosing settings needs 3" in note for note in table.notes)
     nested = report.scores[report.scores["rule"] == "nested"]
     assert nested["value"].isna().all()
@@ -218,13 +218,13 @@ def test_job_of_another_cell_is_refused(toy_report):
     assert not cell.outcomes
 
 
-HOSTILE = Table(
+HOSTILE = make_table(
     "t",
     "50% of a_b & <c> | d",
     ("name", "=cmd()"),
-    ((Entry("x_1 | y"), Entry("-0.123", best=True)), (Entry("=HYPERLINK()"), Entry("–"))),
-    ("note with # and $",),
-    1,
+    ((Entry("x_1 | y"), Entry("-0.123", bold=True)), (Entry("=HYPERLINK()"), Entry("–"))),
+    notes=("note with # and $",),
+    n_labels=1,
 )
 
 

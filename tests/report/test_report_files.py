@@ -10,8 +10,9 @@ import pytest
 
 from serbench.errors import DiskError
 from serbench.grid.check import check_store
-from serbench.report import Table, write_report
+from serbench.report import write_report
 from serbench.report.figures import file_names
+from serbench.report.table import make_table
 from serbench.store.files import read_json, write_atomically, write_json
 from serbench.store.results import Store
 
@@ -28,7 +29,7 @@ def reports(made_up_report):
     new, store = made_up_report(corpora=["alpha"], features=["sound"], classifiers=["svc"])
     tables = [dataclasses.replace(table, notes=(*table.notes, "Of the earlier report.")) for table in new.tables]
     long = {name: frame.iloc[::2] for name, frame in new.long.items()}
-    old = dataclasses.replace(new, tables=(*tables, Table("stale", "Stale", ("a",), (), (), 1)), long=long)
+    old = dataclasses.replace(new, tables=(*tables, make_table("stale", "Stale", ("a",), (), n_labels=1)), long=long)
     return old, new, store
 
 

@@ -81,13 +81,13 @@ def texts(table):
 def test_values_are_those_of_scikit_learn_and_the_diagonal_is_within():
     cells = every_pair()
     (crossing,) = crossings(cells, order)
-    table = transfer_table(crossing, high=1.0)
+    table = transfer_table(crossing)
     assert table.header == ("features", "classifier", "trained on", "aa", "bb", "cc")
     expected = {(c.cell["train"], c.cell["corpus"]): f"{uar_by_scikit_learn(c):.3f}" for c in cells}
     for source in LANGUAGES:
         row = texts(table)["IS09", "svc", source]
         assert row == [expected[source, target] for target in sorted(LANGUAGES)]
-    bold = [[e.best for e in row[3:]] for row in table.rows]
+    bold = [[e.bold for e in row[3:]] for row in table.rows]
     assert bold == np.eye(3, dtype=bool).tolist()
 
 
@@ -103,7 +103,7 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
     predicted = {u: (code + 1) % 3 for u, code in below.truth.items()}
     below = changed(below, outcomes={"nested": replace(below.outcomes["nested"], predictions=predicted)})
     (crossing,) = crossings(against_chance([below]), order)
-    table = transfer_table(crossing, high=1.0)
+    table = transfer_table(crossing)
     assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
     assert "b: below chance, by more than chance explains." in table.notes
     assert "aa -> bb, IS09 svc: 0.000 is below chance; 33% of its predictions are anger." in table.notes
@@ -130,14 +130,14 @@ def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
     of_one = cell("cross", "aa", "bb", hit=0.9)
     single = changed(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
     (crossing,) = crossings(against_chance([single]), order)
-    table = transfer_table(crossing, high=1.0)
+    table = transfer_table(crossing)
     assert table.rows[0][4].aside.endswith("?")
     assert "?: cannot be tested against chance: too few speakers." in table.notes
 
 
 def test_transductive_crossings_say_so():
     (crossing,) = crossings(every_pair(scaling="corpus"), order)
-    notes = " ".join(transfer_table(crossing, high=1.0).notes)
+    notes = " ".join(transfer_table(crossing).notes)
     assert "Transductive: features are scaled per corpus on the unlabelled audio of the test corpus too." in notes
 
 

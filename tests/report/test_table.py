@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serbench.report.formats import Entry, Table, to_csv, to_latex, to_markdown
+from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
 from serbench.store.files import frame_to_csv
 
 NASTY = ["=cmd|' /C calc'!A1", "a|b\nc", "\\", "\\|", "# x", "1. x", "- x", "<script>", "$x_{2}$", "&amp;", "`x`"]
@@ -34,8 +34,8 @@ TEXT = st.one_of(st.sampled_from(NASTY), st.text(st.characters()), st.text("|\\\
 
 
 def table_of(*texts, note="note"):
-    rows = ((Entry("word"), Entry(texts[0])), (Entry(texts[-1], best=True, aside=texts[0]), Entry("-0.5", aside=note)))
-    return Table("stem", texts[0], ("first", texts[-1]), rows, (note,), 1)
+    rows = ((Entry("word"), Entry(texts[0])), (Entry(texts[-1], bold=True, aside=texts[0]), Entry("-0.5", aside=note)))
+    return make_table("stem", texts[0], ("first", texts[-1]), rows, notes=(note,), n_labels=1)
 
 
 @given(TEXT, TEXT)

@@ -1,0 +1,222 @@
+"""A table for readers, and its Markdown, CSV and LaTeX. Text is escaped here, and only here.
+
+`body` has the text of each place. Frames of the same shape have what belongs to a place: `asides` (an interval, a
+mark), `bold`, and `values` (the number, by which a page colours it). CSV has `body` alone: its numbers stay numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from serbench.scores.statistics import Interval
+from serbench.store.files import frame_to_csv
+from serbench.store.keys import digest
+
+NOTHING = "–"
+"""Stands where there is no value."""
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    **{character: f"{{{character}}}" for character in "[]*"},  # after the end of a row, [ and * would be its options
+    "°": r"\textdegree{}",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "–": "--",
+    "≈": r"$\approx$",
+    "↑": r"$\uparrow$",
+    "±": r"$\pm$",
+}
+_CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
+
+
+class Entry(NamedTuple):
+    """One place of a table, for `make_table`; `key` is the provenance key of the cell that its value is of."""
+
+    text: str
+    aside: str = ""
+    bold: bool = False
+    value: float | None = None
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table for readers.
+
+    Parameters
+    ----------
+    stem : names its files.
+    body : text; the first `n_labels` columns are words, the others numbers; the names of its columns are the header.
+    notes : sentences below the table.
+    asides, bold, values, keys : frames of the shape of `body`, or None where no place has any. `keys` has the
+        provenance key of the cell behind a place.
+    facets : what a page chooses by, such as protocol, task, setup, metric and rule.
+    cells : provenance keys of all cells behind it.
+    """
+
+    stem: str
+    title: str
+    body: pd.DataFrame
+    n_labels: int
+    notes: tuple[str, ...] = ()
+    asides: pd.DataFrame | None = None
+    bold: pd.DataFrame | None = None
+    values: pd.DataFrame | None = None
+    keys: pd.DataFrame | None = None
+    facets: Mapping[str, str] = field(default_factory=dict)
+    cells: tuple[str, ...] = ()
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Names of its columns."""
+        return tuple(self.body.columns)
+
+    @property
+    def key(self) -> str:
+        """The name of its cells in `provenance.json`: tables of the same cells share it."""
+        return digest(list(self.cells))[:12] if self.cells else ""
+
+    @property
+    def rows(self) -> list[tuple[Entry, ...]]:
+        """All that belongs to each place, row by row."""
+        values = None if self.values is None else self.values.astype(object).where(self.values.notna(), None)
+        blanks = ((self.asides, ""), (self.bold, False), (values, None), (self.keys, ""))
+        parts = [np.full(self.body.shape, blank) if frame is None else frame.to_numpy() for frame, blank in blanks]
+        by_row = zip(self.body.to_numpy().tolist(), *(part.tolist() for part in parts), strict=True)
+        return [tuple(map(Entry, *of_row)) for of_row in by_row]
+
+
+def make_table(
+    stem: str,
+    title: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[Entry | str]],
+    *,
+    n_labels: int,
+    notes: Iterable[str] = (),
+    cells: Iterable[str] = (),
+    facets: Mapping[str, str] | None = None,
+) -> Table:
+    """Make a table row by row; a place is an `Entry`, or a text alone."""
+    places = [[entry if isinstance(entry, Entry) else Entry(entry) for entry in row] for row in rows]
+
+    def frame(name: str) -> pd.DataFrame:  # as objects: columns of text hold no halves of characters
+        made = pd.DataFrame([[getattr(entry, name) for entry in row] for row in places], dtype=object)
+        return made.reindex(columns=range(len(header))).set_axis(pd.Series(header, dtype=object), axis=1)
+
+    values, keys = frame("value").astype(float), frame("key")
+    return Table(
+        stem,
+        title,
+        frame("text"),
+        n_labels,
+        tuple(notes),
+        frame("aside"),
+        frame("bold").astype(bool),
+        values if values.notna().any(axis=None) else None,
+        keys if (keys != "").any(axis=None) else None,
+        dict(facets or {}),
+        tuple(sorted(set(cells))),
+    )
+
+
+def bracketed(interval: Interval | None) -> str:
+    """Word an interval in little room.
+
+    >>> bracketed(Interval(0.6989, 0.8631, 10)), bracketed(Interval(-0.05, 1.0, 4)), bracketed(None)
+    ('[.70, .86]', '[-.05, 1.00]', '')
+    """
+    if interval is None:
+        return ""
+    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval.ends)
+    return f"[{low}, {high}]"
+
+
+def signed(difference: float) -> str:
+    """Word a difference; one that rounds to nothing has no sign.
+
+    >>> signed(0.0123), signed(-0.0004)
+    ('+0.012', '0.000')
+    """
+    rounded = round(difference, 3)
+    return f"{rounded:+.3f}" if rounded else "0.000"
+
+
+def to_markdown(table: Table) -> str:
+    """Render a table with its title as a heading and its notes below."""
+    rows = [
+        [f"{f'**{_md(e.text)}**' if e.bold else _md(e.text)} {_md(e.aside)}".strip() for e in row] for row in table.rows
+    ]
+    align = ["left"] * table.n_labels + ["right"] * (len(table.header) - table.n_labels)
+    header = [_md(name) for name in table.header]
+    body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
+    # A note is a paragraph: it must not open a heading, a list or a rule.
+    notes = (re.sub(r"^([0-9]*)([#+=.):-])", r"\1\\\2", _md(note)) for note in table.notes)
+    return f"### {_md(table.title)}\n\n{body}\n" + "".join(f"\n{note}\n" for note in notes)
+
+
+def to_latex(table: Table, number: int = 1) -> str:
+    """Render a table as a LaTeX float that needs booktabs; `number` tells apart the labels of one file."""
+    columns = "l" * table.n_labels + "r" * (len(table.header) - table.n_labels)
+    header = " & ".join(_tex(name) for name in table.header)
+    body = "".join(" & ".join(_tex_entry(entry) for entry in row) + " \\\\\n" for row in table.rows)
+    notes = "".join(f"\n\\par\\smallskip\\footnotesize {_tex(note)}" for note in table.notes)
+    caption = re.sub(r"^Table [0-9]+[.] ", "", table.title)  # LaTeX numbers tables itself
+    label = f"tab:{table.stem}{number if number > 1 else ''}"
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(caption)}}}\n\\label{{{label}}}\n"
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\\bottomrule\n"
+        f"\\end{{tabular}}{notes}\n\\end{{table}}\n"
+    )
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Render tables of the same kind as CSV, the title of each in a first column, its provenance in the last."""
+    texts = []
+    for table in tables:
+        frame = table.body.copy()
+        frame.insert(0, "table", pd.Series([table.title] * len(frame), dtype=object), allow_duplicates=True)
+        frame.insert(len(frame.columns), "provenance", table.key, allow_duplicates=True)
+        texts.append(frame_to_csv(frame))
+    return "".join(texts)
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": lambda tables: "\n".join(map(to_markdown, tables)),
+    "csv": to_csv,
+    "tex": lambda tables: "\n".join(["% needs \\usepackage{booktabs}", *map(to_latex, tables, itertools.count(1))]),
+}
+"""File ending -> how tables of one kind become a file."""
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\|*_<>`\[\]~$])", r"\\\1", _one_line(text).replace("&", "&amp;"))
+
+
+def _tex_entry(entry: Entry) -> str:
+    text = rf"\textbf{{{_tex(entry.text)}}}" if entry.bold else _tex(entry.text)
+    return rf"{text} {{\footnotesize {_tex(entry.aside)}}}" if entry.aside else text
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Put a space for line ends and other control characters: they would end a row."""
+    return re.sub(f"[{_CONTROL}]", " ", text).strip()
