@@ -23,13 +23,8 @@ from serbench.grid.cells import Cell
 from serbench.protocols.evaluation import Draw
 from serbench.report.cellbook import CellBook, Recorded
 from serbench.report.experiments import claim_table, experiment_tables, judgements
-<<<<<<< HEAD
-from serbench.report.tables import bracketed
-from serbench.scores.outcomes import Outcome, changed, made_of
-=======
 from serbench.report.table import bracketed
-from serbench.scores.outcomes import CellOutcomes, Outcome
->>>>>>> 586d735 (Put every table of the report on data frames)
+from serbench.scores.outcomes import Outcome, changed, made_of
 from serbench.scores.scores import unit_stack
 from serbench.scores.statistics import Interval, against_best
 from serbench.store.files import read_json, write_json

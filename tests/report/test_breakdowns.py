@@ -9,13 +9,8 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import recall_score
 
 from serbench import api
-<<<<<<< HEAD
-from serbench.report.tables import signed
-from serbench.scores.outcomes import changed, load_outcomes
-=======
 from serbench.report.table import signed
-from serbench.scores.outcomes import load_outcomes
->>>>>>> 586d735 (Put every table of the report on data frames)
+from serbench.scores.outcomes import changed, load_outcomes
 from serbench.store.results import Store
 
 EMOTIONS = ("anger", "happiness", "neutral")

@@ -14,12 +14,8 @@ import pytest
 from serbench.report import write_report
 from serbench.report.figures import figures
 from serbench.report.page import render_page
-<<<<<<< HEAD
-from serbench.scores.outcomes import RULES, changed
-=======
 from serbench.report.table import Entry, make_table
-from serbench.scores.outcomes import RULES
->>>>>>> 586d735 (Put every table of the report on data frames)
+from serbench.scores.outcomes import RULES, changed
 
 HOSTILE = "</script><script>alert('x')</script>"
 QUOTED = "z\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
