@@ -22,12 +22,12 @@ from serbench.api.experiments import ExperimentResult, list_experiments, run_exp
 from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
 from serbench.api.reports import compare_results, load_scores, make_report, write_comparison
 from serbench.api.requests import GridRequest
-from serbench.api.stores import check_store, clean_store, find_litter
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.entry import Corpus
 from serbench.errors import SerbenchError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES
+from serbench.grid.check import check_store, clean_store, find_unused
 from serbench.workspace import Workspace, list_corpora
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
     "corpus_statistics",
     "export_features",
     "extract_features",
-    "find_litter",
+    "find_unused",
     "list_corpora",
     "list_experiments",
     "list_folds",

@@ -14,7 +14,7 @@ store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=T
 
 @store_app.command("check")
 def store_check(results: Results = DEFAULT_RESULTS) -> None:
-    """Read every file of the results folder and say which are not what was written; nothing is changed."""
+    """Read every file of the results folder and report which are not what was written; nothing is changed."""
     import serbench.api as api
 
     check = api.check_store(api.Workspace(results=results))
@@ -32,18 +32,18 @@ def store_clean(
     results: Results = DEFAULT_RESULTS,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove what no cell refers to any more, after saying what that is; names that serbench does not write stay."""
+    """Remove what no cell uses any more, after listing it; names that serbench does not write stay."""
     import serbench.api as api
 
     workspace = api.Workspace(results=results)
-    litter = api.find_litter(workspace)
-    for kind, paths in litter.files.items():
+    unused = api.find_unused(workspace)
+    for kind, paths in unused.files.items():
         names = ", ".join(path.relative_to(workspace.store().root).as_posix() for path in paths[:3])
         print(f"{len(paths)} {kind}: {names}{', ...' if len(paths) > 3 else ''}")
-    if not litter.files:
-        print("Nothing to remove: cells refer to every file")
+    if not unused.files:
+        print("Nothing to remove: cells use every file")
         return
-    print(f"{litter.size / 1e6:.1f} MB in all")
+    print(f"{unused.size / 1e6:.1f} MB in all")
     if yes or typer.confirm("Remove them?"):
-        api.clean_store(litter, workspace)
+        api.clean_store(unused, workspace)
         print("Removed")

@@ -225,17 +225,17 @@ class _Pass:
         for row in todo:
             chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
         threads = ThreadPoolExecutor(max_workers=jobs)
-        with self.store.claims() as claims:
+        with self.store.locks() as locks:
             try:
                 while chunks:
-                    name = next((name for name in chunks if claims.take(name)), None)
+                    name = next((name for name in chunks if locks.acquire(name)), None)
                     if name is None:
                         time.sleep(POLL_S)
                         continue
                     done, rest = self.split(chunks.pop(name))  # another process may have done some
                     yield from done
                     yield from self._computed(threads, rest, ahead=4 * jobs)
-                    claims.release(name)
+                    locks.release(name)
             finally:  # after Ctrl-C nobody waits for a thread in a long recording
                 threads.shutdown(wait=False, cancel_futures=True)
                 self._flush()

@@ -21,7 +21,7 @@ import pyarrow as pa
 from serbench.errors import DamagedError, StoreError
 from serbench.store.files import map_table, metadata_of, read_table, write_mappable, write_table
 from serbench.store.keys import digest
-from serbench.store.results import matrix_of, parts_of
+from serbench.store.results import every_file, matrix_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +164,7 @@ def map_features(folder: Path) -> FeatureTable:
 
     The mapped file lies beside the parts, keyed by their names; it is made of them where it is absent or damaged.
     """
-    parts = parts_of(folder)
+    parts = every_file(folder, "part-*.parquet")
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
     with contextlib.suppress(StoreError):
         return _feature_table(map_table(path))
@@ -190,7 +190,7 @@ def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
 def remove_damaged_parts(folder: Path) -> list[Path]:
     """Remove the parts of a feature set that are damaged, and return where they were."""
     removed = []
-    for path in parts_of(folder):
+    for path in every_file(folder, "part-*.parquet"):
         try:
             _rows_of(path, _changed_ns(path))
         except DamagedError:
@@ -202,7 +202,7 @@ def remove_damaged_parts(folder: Path) -> list[Path]:
 def stored_rows(folder: Path) -> set[tuple[str, str]]:
     """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
     rows: set[tuple[str, str]] = set()
-    for path in parts_of(folder):
+    for path in every_file(folder, "part-*.parquet"):
         rows |= _rows_of(path, _changed_ns(path))
     return rows
 

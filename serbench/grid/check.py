@@ -1,4 +1,4 @@
-"""Upkeep of a results folder: whether every file is what was written, and what no cell refers to any more."""
+"""Checks of a results folder: files that are not what was written, and files that no cell uses any more."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import contextlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
@@ -18,143 +17,10 @@ from serbench.grid.cells import Cell
 from serbench.grid.forms import read_cell
 from serbench.store.files import is_damaged, read_metadata
 from serbench.store.keys import digest
-from serbench.store.results import Store
+from serbench.store.results import Store, every_file
+from serbench.workspace import HERE, Workspace
 
-
-@dataclass(frozen=True, slots=True)
-class StoreCheck:
-    """Files looked at by kind, and those that are damaged or stand under another's name, with the reason."""
-
-    counts: Mapping[str, int]
-    damaged: Mapping[Path, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Litter:
-    """Files that no cell refers to any more, by kind, and their size in bytes."""
-
-    files: Mapping[str, tuple[Path, ...]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all of them."""
-        found = [file for paths in self.files.values() for path in paths for file in (path, *path.rglob("*"))]
-        return sum(file.lstat().st_size for file in found if file.is_file())
-
-
-def check_store(store: Store) -> StoreCheck:
-    """Read every file of a results folder and hold it against its seal and its name; nothing is changed.
-
-    Raises
-    ------
-    StoreError : there is no such folder.
-    """
-    if not store.root.is_dir():
-        raise StoreError(str(store.root), "no such folder", "a results folder", "Name it with --results")
-    counts: Counter[str] = Counter()
-    damaged: dict[Path, str] = {}
-    for kind, path in _files(store):
-        counts[kind] += 1
-        reason = _fault(kind, path)
-        if reason:
-            damaged[path] = reason
-    with contextlib.suppress(StoreError):  # no list of the report's files; a damaged one is named above
-        for name, sha256 in store.report_files.items():
-            counts["files of the report"] += 1
-            if (store.report / name).is_file() and not store.has_report_file(name, sha256):
-                damaged.setdefault(store.report / name, "it is not what the last report wrote; run `serbench report`")
-    return StoreCheck(counts, damaged)
-
-
-def find_litter(store: Store) -> Litter:
-    """Find what no cell refers to any more, and cells that cannot be carried out.
-
-    A cell that has failed or is outdated keeps its jobs, which its next run needs. Features that the present feature
-    sets would use stay, whether a grid has used them yet or not. Only names that serbench writes are litter, in the
-    folders where it writes them; what lies behind a link is not.
-
-    Raises
-    ------
-    StoreError : no results folder; a cell's record is damaged, so that nobody knows what it refers to; or a run is
-        going on.
-    """
-    _check_results_folder(store)
-    if store.claims().is_any_held:
-        todo = "Wait for its end, and run this again"
-        raise StoreError(str(store.root), "another process is at work on it", todo=todo)
-    cells = {path: read_cell(path) for path in store.cells}
-    planned = [record for record in cells.values() if "jobs" in record]
-    jobs = {key for record in planned for key in record["jobs"]}
-    used = {(record.get("feature_key", ""), corpus) for record in planned for corpus in record.get("indexes", ())}
-    found = {
-        "cells that cannot be carried out": [path for path, record in cells.items() if "jobs" not in record],
-        "jobs": [path for path in store.jobs if path.stem not in jobs],
-        "files of features": list(_unused_features(store, used)),
-    }
-    own = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in found.items()}
-    own["temporary files"] = tuple(store.temporary(older_than_s=86400))
-    return Litter({kind: paths for kind, paths in own.items() if paths})
-
-
-_OWN_NAMES = re.compile(
-    r"cells/[^/]+-[0-9a-f]{10}\.json|jobs/[0-9a-f]{24}\.parquet|features/[^/]+-[0-9a-f]{12}/"
-    r"(set\.json|[^/]+/(part-[0-9a-f]{24}\.parquet|rows-[0-9a-f]{24}\.arrow|failures\.parquet))"
-)
-"""Names below a results folder that serbench gives to what may become litter."""
-
-
-def _is_own(path: Path, store: Store) -> bool:
-    """Whether a file has a name of serbench's and is no link, nor behind one."""
-    place = path.relative_to(store.root)
-    links = (store.root / part for part in (place, *place.parents[:-1]))
-    return _OWN_NAMES.fullmatch(place.as_posix()) is not None and not any(link.is_symlink() for link in links)
-
-
-def _check_results_folder(store: Store) -> None:
-    """Check that serbench has worked here: one sound index, part of an index or record of a cell marks a folder."""
-    marks = (*store.indexes, *store.cells, *store.root.glob("index/*/part-*.parquet"))
-    if all(not path.is_file() or is_damaged(path) for path in marks):  # a link may lead nowhere
-        found = "no results folder: none of index/ and cells/ holds a sound file of serbench"
-        todo = "Name a results folder with --results; where it is one, run `serbench extract` first"
-        raise StoreError(str(store.root), found, todo=todo)
-
-
-def remove_litter(litter: Litter, store: Store) -> None:
-    """Remove files that still are litter, and folders that are empty then.
-
-    Raises
-    ------
-    DiskError : a file cannot be removed; those before it are gone.
-    """
-    still = {path for paths in find_litter(store).files.values() for path in paths}
-    for path in (path for paths in litter.files.values() for path in paths if path in still):
-        try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            _remove_empty(path.parent, store.root)
-        except OSError as error:
-            todo = "Mend the permissions and run this again; cells refer to nothing that was removed"
-            raise DiskError(str(path), "removed", error, todo) from error
-
-
-def _unused_features(store: Store, used: set[tuple[str, str]]) -> Iterator[Path]:
-    """Files of features by corpus that nothing uses, and the description of a set that has none left."""
-    litter = [folder for folder in store.feature_folders if not folder.is_symlink() and _is_litter(folder, used)]
-    for folder in litter:
-        yield from sorted(path for path in folder.iterdir() if path.is_file())
-    for parent in sorted({folder.parent for folder in litter}):
-        left = [path for path in parent.iterdir() if path.is_dir() and path not in litter]
-        if not left and (parent / "set.json").is_file():
-            yield parent / "set.json"
-
-
-def _files(store: Store) -> Iterator[tuple[str, Path]]:
-    for kind, pattern in _KINDS.items():
-        for path in sorted(store.root.glob(pattern)):
-            if not path.name.startswith("."):
-                yield kind, path
-
-
-_KINDS = {
+CHECKED = {
     "cells": "cells/*.json",
     "jobs": "jobs/*.parquet",
     "indexes": "index/*.parquet",
@@ -168,45 +34,161 @@ _KINDS = {
     "tables of the report": "report/*.parquet",
     "provenance": "report/*.json",
 }
-"""Every kind of file that is sealed, and where it lies."""
+"""Every kind of file with a checksum, and where it lies."""
+
+_REMOVABLE = re.compile(
+    r"cells/[^/]+-[0-9a-f]{10}\.json|jobs/[0-9a-f]{24}\.parquet|features/[^/]+-[0-9a-f]{12}/"
+    r"(set\.json|[^/]+/(part-[0-9a-f]{24}\.parquet|rows-[0-9a-f]{24}\.arrow|failures\.parquet))"
+)
+"""Names that serbench gives to files that may become unused; no other name is ever removed."""
+
+_DAY_S = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """Number of files by kind; files that are damaged or have another file's name, with the reason."""
+
+    counts: Mapping[str, int]
+    damaged: Mapping[Path, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """Files that no cell uses any more, by kind."""
+
+    files: Mapping[str, tuple[Path, ...]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        found = [file for paths in self.files.values() for path in paths for file in (path, *path.rglob("*"))]
+        return sum(file.lstat().st_size for file in found if file.is_file())
+
+
+def check_store(workspace: Workspace = HERE) -> StoreCheck:
+    """Read every file of the results folder and compare it with its checksum and its name; nothing is changed.
+
+    Raises
+    ------
+    StoreError : there is no such folder.
+    """
+    store = workspace.store()
+    if not store.root.is_dir():
+        raise StoreError(str(store.root), "no such folder", "a results folder", "Name it with --results")
+    counts: Counter[str] = Counter()
+    damaged: dict[Path, str] = {}
+    for kind, pattern in CHECKED.items():
+        for path in every_file(store.root, pattern):
+            counts[kind] += 1
+            if reason := _fault(kind, path):
+                damaged[path] = reason
+    with contextlib.suppress(StoreError):  # no list of the report's files; a damaged one is named above
+        for name, is_as_written in store.report_files().items():
+            counts["files of the report"] += 1
+            if (store.report / name).is_file() and not is_as_written:
+                damaged.setdefault(store.report / name, "it is not what the last report wrote; run `serbench report`")
+    return StoreCheck(counts, damaged)
 
 
 def _fault(kind: str, path: Path) -> str:
-    """Say what is wrong with a file, or nothing."""
+    """Return what is wrong with a file; empty for a sound one."""
     if is_damaged(path):
         return "its content is not what was written"
-    name_of = _NAMES.get(kind)
     try:
-        name = path.stem if name_of is None else name_of(path)
+        name = _NAME_BY_CONTENT[kind](path) if kind in _NAME_BY_CONTENT else path.stem
     except (StoreError, KeyError, TypeError) as error:
         return f"it cannot be read ({error})"
     return "" if name == path.stem else f"it holds what belongs under the name {name}"
 
 
-_NAMES: dict[str, Callable[[Path], str]] = {
-    "cells": lambda path: _cell_name(read_cell(path)),
+def _cell_name(path: Path) -> str:
+    cell = read_cell(path)["cell"]
+    return f"{Cell(**cell).stem}-{digest(cell)[:10]}"
+
+
+_NAME_BY_CONTENT: Mapping[str, Callable[[Path], str]] = {
+    "cells": _cell_name,
     "jobs": lambda path: str(read_metadata(path)["key"]),
     "parts of features": lambda path: f"part-{content_of_part(path)}",
 }
-"""What the name of a file of a kind must be by its content."""
 
 
-def _cell_name(record: Mapping[str, Any]) -> str:
-    return f"{Cell(**record['cell']).stem}-{digest(record['cell'])[:10]}"
+def find_unused(workspace: Workspace = HERE) -> Unused:
+    """Find what no cell uses any more, and cells that cannot be carried out; `clean_store` removes it.
+
+    A cell that has failed or is outdated keeps its jobs, which its next run needs. Features of the present feature
+    sets stay, whether a grid has used them yet or not. Only names that serbench writes are found, in the folders
+    where it writes them, and nothing behind a link.
+
+    Raises
+    ------
+    StoreError : no results folder; a cell's record is damaged, so that nobody knows what it uses; or a run is going on.
+    """
+    store = workspace.store()
+    marks = (*store.indexes, *store.cells, *store.root.glob("index/*/part-*.parquet"))
+    if all(not path.is_file() or is_damaged(path) for path in marks):  # a link may lead nowhere
+        found = "no results folder: none of index/ and cells/ holds a sound file of serbench"
+        todo = "Name a results folder with --results; where it is one, run `serbench extract` first"
+        raise StoreError(str(store.root), found, todo=todo)
+    if store.locks().held():
+        todo = "Wait for its end, and run this again"
+        raise StoreError(str(store.root), "another process is at work on it", todo=todo)
+    records = {path: read_cell(path) for path in store.cells}
+    planned = [record for record in records.values() if "jobs" in record]
+    jobs = {key for record in planned for key in record["jobs"]}
+    used = {(record.get("feature_key", ""), corpus) for record in planned for corpus in record.get("indexes", ())}
+    unused = {
+        "cells that cannot be carried out": [path for path, record in records.items() if "jobs" not in record],
+        "jobs": [path for path in store.jobs if path.stem not in jobs],
+        "files of features": _unused_features(store, used),
+    }
+    own = {kind: tuple(path for path in paths if _may_be_removed(path, store)) for kind, paths in unused.items()}
+    own["temporary files"] = tuple(sorted(store.temporary(older_than_s=_DAY_S)))
+    return Unused({kind: paths for kind, paths in own.items() if paths})
 
 
-def _is_litter(folder: Path, used: set[tuple[str, str]]) -> bool:
-    """Whether no cell uses a folder of features and no present feature set would."""
-    key = folder.parent.name
-    if (key, folder.name) in used:
-        return False
-    try:
-        return find_feature_set(key.rpartition("-")[0]).key != key
-    except SerbenchError:
-        return True
+def _unused_features(store: Store, used: set[tuple[str, str]]) -> list[Path]:
+    """Files of feature sets by corpus that no cell uses and no present set would; the set's record where none stays."""
+    unused: list[Path] = []
+    for folder in sorted(path for path in store.root.glob("features/*") if not path.is_symlink()):
+        try:
+            is_present = find_feature_set(folder.name.rpartition("-")[0]).key == folder.name
+        except SerbenchError:
+            is_present = False
+        corpora = [path for path in sorted(folder.glob("*")) if path.is_dir()]
+        stay = [path for path in corpora if is_present or path.is_symlink() or (folder.name, path.name) in used]
+        idle = [path for path in corpora if path not in stay]
+        unused += [path for corpus in idle for path in sorted(corpus.iterdir()) if path.is_file()]
+        if idle and not stay:
+            unused += folder.glob("set.json")
+    return unused
 
 
-def _remove_empty(folder: Path, root: Path) -> None:
-    while folder != root and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+def _may_be_removed(path: Path, store: Store) -> bool:
+    """Return whether a file has a name of serbench's and neither is a link nor lies behind one."""
+    place = path.relative_to(store.root)
+    links = (store.root / part for part in (place, *place.parents[:-1]))
+    return _REMOVABLE.fullmatch(place.as_posix()) is not None and not any(link.is_symlink() for link in links)
+
+
+def clean_store(unused: Unused, workspace: Workspace = HERE) -> None:
+    """Remove the files that `find_unused` found and that still are unused, and folders that are empty then.
+
+    Raises
+    ------
+    StoreError : as `find_unused` does.
+    DiskError : a file cannot be removed; those before it are gone.
+    """
+    root = workspace.store().root
+    still = {path for paths in find_unused(workspace).files.values() for path in paths}
+    for path in (path for paths in unused.files.values() for path in paths if path in still):
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for folder in path.relative_to(root).parents[:-1]:
+                if any((root / folder).iterdir()):
+                    break
+                (root / folder).rmdir()
+        except OSError as error:
+            todo = "Mend the permissions and run this again; cells use nothing that was removed"
+            raise DiskError(str(path), "removed", error, todo) from error

@@ -15,7 +15,7 @@ from typing import Protocol
 from serbench.errors import DiskError, SerbenchError
 from serbench.grid.estimate import PROCESS
 from serbench.grid.plan import Job
-from serbench.store.locks import Claims
+from serbench.store.locks import Locks
 from serbench.store.results import Store
 
 POLL_S = 0.2
@@ -91,19 +91,19 @@ def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Gener
     ------
     DiskError : the store cannot be written; jobs done so far are stored.
     """
-    with store.claims() as claims:
-        yield from _Schedule(jobs, crew, store, room, claims).outcomes()
+    with store.locks() as locks:
+        yield from _Schedule(jobs, crew, store, room, locks).outcomes()
 
 
 class _Schedule:
     """Jobs that wait and those that run; `retried` are those that had a worker die."""
 
-    def __init__(self, jobs: Sequence[Job], crew: Crew, store: Store, room: Room, claims: Claims) -> None:
+    def __init__(self, jobs: Sequence[Job], crew: Crew, store: Store, room: Room, locks: Locks) -> None:
         self.waiting = OrderedDict((job.key, job) for job in jobs)  # taken from the front, slow with a plain dict
         self.running: dict[str, Job] = {}
         self.retried: set[str] = set()
         self.is_told = False
-        self.crew, self.store, self.room, self.claims = crew, store, room, claims
+        self.crew, self.store, self.room, self.locks = crew, store, room, locks
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         while self.waiting or self.running:
@@ -113,7 +113,7 @@ class _Schedule:
             is_kept_waiting = self.crew.n_free > 0 and bool(self.waiting)
             for job, outcome in self.crew.wait(POLL_S if is_kept_waiting else None):
                 del self.running[job.key]
-                self.claims.release(job.key)
+                self.locks.release(job.key)
                 if isinstance(outcome, Failed) and outcome.is_worker_fault and job.key not in self.retried:
                     self._put_back(job)
                 else:
@@ -129,9 +129,9 @@ class _Schedule:
             if self.store.has_job(job.key):
                 del self.waiting[job.key]
                 yield job
-            elif self.claims.take(job.key):
+            elif self.locks.acquire(job.key):
                 if self.store.has_job(job.key):  # done and released between the two looks
-                    self.claims.release(job.key)
+                    self.locks.release(job.key)
                     continue
                 self.running[job.key] = self.waiting.pop(job.key)
                 self.crew.start(job)

@@ -204,7 +204,7 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
 
     store.clear_leftovers()
     earlier = _files_of_last(store)
-    own = {name for name, sha256 in earlier.items() if store.has_report_file(name, sha256)}
+    own = {name for name, is_as_written in earlier.items() if is_as_written}
     with staged(store.report) as folder:
         _write_tables(report, folder)
         drawn = {Path(name).stem for name in own if name.startswith(f"{FOLDER}/")}
@@ -224,10 +224,10 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
     return written
 
 
-def _files_of_last(store: Store) -> dict[str, str]:
+def _files_of_last(store: Store) -> dict[str, bool]:
     """Files that the last report wrote; none, which is told, where there are files and no list of them."""
     try:
-        return store.report_files
+        return store.report_files()
     except StoreError:
         if store.report.is_dir() and any(store.report.iterdir()):
             told = "no list of what the last report wrote; all of its files that this one does not have stay"

@@ -1,4 +1,4 @@
-"""What a process has in hand, so that others on the same store do something else meanwhile."""
+"""Locks on work in hand, so that several processes on one results folder do not compute the same thing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_NAME = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")
-"""What is claimed: keys of jobs, and chunks of recordings by corpus and number."""
+_OWN_NAME = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")
+"""What is locked: keys of jobs, and chunks of recordings by corpus and number."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
-class Claims:
-    """What this process has in hand, so that others on the same store do something else meanwhile.
+class Locks:
+    """Locks that this process holds in a folder.
 
-    A claim is a lock of the operating system on a file of its own, so it ends with its process, however that ends. It
-    saves work and guards nothing: where a file system has no locks, and in the instant when a file of a lock is
+    A lock is one of the operating system on a file of its own, so it ends with its process, however that ends. It
+    saves work and guards nothing: where a file system has no locks, and in the instant when the file of a lock is
     removed, two processes may do the same, which is harmless.
     """
 
@@ -28,9 +28,9 @@ class Claims:
         self._folder = folder
         self._held: dict[str, FileLock] = {}
 
-    def take(self, name: str) -> bool:
-        """Claim something; say whether nobody else has it in hand."""
-        path = self._place(name)
+    def acquire(self, name: str) -> bool:
+        """Lock something; return whether no other process holds it."""
+        path = self._folder / f"{name}.lock"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # A lock that is a file's mere being there outlives its process, and everyone would wait for ever.
@@ -41,8 +41,8 @@ class Claims:
         except OSError as error:  # no locks here, or not for this user
             if error.errno in _NO_LOCKS:
                 with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)  # nobody can hold it, and it would be taken for a claim
-                _say_no_locks(self._folder)
+                    path.unlink(missing_ok=True)  # nobody can hold it, and it would be taken for a lock
+                _warn_of_no_locks(self._folder)
             return True
         self._held[name] = lock
         return True
@@ -52,10 +52,10 @@ class Claims:
         lock = self._held.pop(name, None)
         if lock is not None:
             with contextlib.suppress(OSError):
-                self._place(name).unlink(missing_ok=True)  # while it is held: nobody waits for this file
+                Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for this file
             lock.release()
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Locks:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -64,28 +64,15 @@ class Claims:
         with contextlib.suppress(OSError):  # others are at work
             self._folder.rmdir()
 
-    def clear(self) -> None:
-        """Remove the files of claims that nobody holds: what killed processes left. Others' files stay."""
-        for path in self._places():
-            if self.take(path.stem):
-                self.release(path.stem)
-
-    def _place(self, name: str) -> Path:
-        return self._folder / f"{name}.lock"
-
-    @property
-    def is_any_held(self) -> bool:
-        """Whether a process has anything in hand."""
-        self.clear()
-        return bool(self._places())
-
-    def _places(self) -> list[Path]:
-        """Files of claims: of keys of jobs, and of numbered chunks of recordings."""
-        return [path for path in self._folder.glob("*.lock") if _NAME.fullmatch(path.stem)]
+    def held(self) -> list[str]:
+        """Return what any process has locked, and remove the files of locks that nobody holds, left by killed ones."""
+        names = [path.stem for path in self._folder.glob("*.lock") if _OWN_NAME.fullmatch(path.stem)]
+        for name in [name for name in names if self.acquire(name)]:
+            self.release(name)
+        return [name for name in names if (self._folder / f"{name}.lock").exists()]
 
 
 @functools.cache
-def _say_no_locks(folder: Path) -> None:
-    """Say, once, what a file system without locks means."""
-    told = "has no locks: run one serbench at a time on it, as several would do the same work twice"
-    warnings.warn(f"the file system of {folder.parent} {told}", stacklevel=2)
+def _warn_of_no_locks(folder: Path) -> None:
+    meaning = "has no locks: run one serbench at a time on it, as several would do the same work twice"
+    warnings.warn(f"the file system of {folder.parent} {meaning}", stacklevel=2)

@@ -1,7 +1,7 @@
-"""The results folder: its places, and the tables of numbers in it, features in parts and predictions by job.
+"""The results folder: where everything lies, and predictions by job.
 
-Names of content (parts, jobs) are digests of what went into them; parts are never rewritten, and writing one twice is
-harmless, by two processes too.
+Names of content (parts of features, jobs) are digests of what went into them. A file of such a name is never
+rewritten, and writing one twice is harmless, by two processes too.
 """
 
 from __future__ import annotations
@@ -16,31 +16,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.ipc
 
 from serbench.errors import DiskError, StoreError
-from serbench.store.files import (
-    TEMPORARY,
-    is_temporary,
-    metadata_of,
-    read_json,
-    read_table,
-    system_id,
-    write_table,
-)
-from serbench.store.locks import Claims
-
-if TYPE_CHECKING:
-    pass
+from serbench.store.files import TEMPORARY, is_temporary, metadata_of, read_json, read_table, system_id, write_table
+from serbench.store.locks import Locks
 
 FOLDERS = ("index", "features", "jobs", "cells", "experiments", "audits", "report")
 """Folders of a results folder that serbench writes to."""
-
-_REPORT_NAME = re.compile(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+")
 
 OUTDATED = "outdated:"
 """How the reason of a cell begins that must be run again."""
@@ -53,15 +39,11 @@ class Store:
     root: Path
 
     def index(self, corpus: str) -> Path:
-        """Place of a corpus' index table."""
+        """Place of the index of a corpus."""
         return self.root / "index" / f"{corpus}.parquet"
 
-    def index_parts(self, corpus: str) -> list[Path]:
-        """Parts of the index of a corpus that is being extracted, by name."""
-        return parts_of(self.index_part(corpus, "").parent)
-
     def index_part(self, corpus: str, content: str) -> Path:
-        """Place of one such part."""
+        """Place of a part of the index of a corpus that is being extracted."""
         return self.root / "index" / corpus / f"part-{content}.parquet"
 
     def features(self, feature_key: str, corpus: str) -> Path:
@@ -73,11 +55,11 @@ class Store:
         return self.features(feature_key, corpus) / "failures.parquet"
 
     def job(self, key: str) -> Path:
-        """Place of one job's predictions."""
+        """Place of the predictions of one job."""
         return self.root / "jobs" / f"{key}.parquet"
 
     def cell(self, name: str) -> Path:
-        """Place of one cell's record."""
+        """Place of the record of one cell."""
         return self.root / "cells" / f"{name}.json"
 
     def experiment(self, name: str) -> Path:
@@ -88,30 +70,9 @@ class Store:
         """Place of what the audit of a corpus found."""
         return self.root / "audits" / f"{corpus}.json"
 
-    @property
-    def experiments(self) -> list[Path]:
-        """Every experiment's record, by name."""
-        return _whole_files(self.root / "experiments", ".json")
-
-    @property
-    def cells(self) -> list[Path]:
-        """Every cell's record, by name."""
-        return _whole_files(self.root / "cells", ".json")
-
-    @property
-    def jobs(self) -> list[Path]:
-        """Every job's predictions, by name."""
-        return _whole_files(self.root / "jobs", ".parquet")
-
-    @property
-    def feature_folders(self) -> list[Path]:
-        """Folders of the parts of every feature set for every corpus, by name."""
-        return sorted(path for path in self.root.glob("features/*/*") if path.is_dir())
-
-    @property
-    def indexes(self) -> list[Path]:
-        """Every corpus' index, by name."""
-        return _whole_files(self.root / "index", ".parquet")
+    def has_job(self, key: str) -> bool:
+        """Return whether the predictions of a job are there."""
+        return self.job(key).is_file()
 
     @property
     def timings(self) -> Path:
@@ -123,6 +84,51 @@ class Store:
         """Folder of the report."""
         return self.root / "report"
 
+    @property
+    def indexes(self) -> list[Path]:
+        """Every index, by name."""
+        return every_file(self.root / "index", "*.parquet")
+
+    def index_parts(self, corpus: str) -> list[Path]:
+        """Every part of the index of a corpus that is being extracted, by name."""
+        return every_file(self.root / "index" / corpus, "part-*.parquet")
+
+    @property
+    def jobs(self) -> list[Path]:
+        """The predictions of every job, by name."""
+        return every_file(self.root / "jobs", "*.parquet")
+
+    @property
+    def cells(self) -> list[Path]:
+        """The record of every cell, by name."""
+        return every_file(self.root / "cells", "*.json")
+
+    @property
+    def experiments(self) -> list[Path]:
+        """The record of every experiment, by name."""
+        return every_file(self.root / "experiments", "*.json")
+
+    @property
+    def provenance(self) -> Path:
+        """Place of what made the report, and of the list of its files."""
+        return self.report / "provenance.json"
+
+    def report_files(self) -> dict[str, bool]:
+        """Return the names below `report/` that the last report wrote, each with whether it is there as written.
+
+        Raises
+        ------
+        StoreError : there is no such list.
+        """
+        files = read_json(self.provenance).get("files")
+        if not isinstance(files, Mapping):
+            raise StoreError(str(self.provenance), "no list of what the report wrote", todo="Run `serbench report`")
+        own = {name: self.report / name for name in files if re.fullmatch(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+", name)}
+        return {
+            name: place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == files[name]
+            for name, place in own.items()
+        }
+
     def worded(self, text: str) -> str:
         """Return words for a record or a report, with places relative to the results folder.
 
@@ -130,32 +136,6 @@ class Store:
         'jobs/a.parquet: damaged'
         """
         return re.sub(rf"(?<![^\s'\"(]){re.escape(str(self.root))}{re.escape(os.sep)}", "", text)
-
-    @property
-    def provenance(self) -> Path:
-        """Place of what made the report, and of the list of its files."""
-        return self.report / "provenance.json"
-
-    @property
-    def report_files(self) -> dict[str, str]:
-        """Names below `report/` that the last report wrote, each with the SHA-256 of what it wrote there.
-
-        Raises
-        ------
-        StoreError : there is no such list.
-        """
-        try:
-            files: dict[str, str] = read_json(self.provenance)["files"]
-            return {name: files[name] for name in files if _REPORT_NAME.fullmatch(name)}
-        except (KeyError, TypeError) as error:
-            raise StoreError(str(self.provenance), "no list of what the report wrote") from error
-
-    def has_report_file(self, name: str, sha256: str) -> bool:
-        """Say whether a file of the report is there and holds this."""
-        try:
-            return hashlib.sha256((self.report / name).read_bytes()).hexdigest() == sha256
-        except OSError:
-            return False
 
     def prepare(self) -> None:
         """Create the folder, prove that it can be written, and clear what killed processes of this host left.
@@ -173,44 +153,52 @@ class Store:
             raise DiskError(str(self.root), "written", error, todo) from error
         self.clear_leftovers()
 
-    def has_job(self, key: str) -> bool:
-        """Say whether a job's predictions are there."""
-        return self.job(key).is_file()
+    def locks(self) -> Locks:
+        """Return locks on the work of this store, none of them held yet."""
+        return Locks(self.root / "locks")
 
-    def claims(self) -> Claims:
-        """Return claims on this store's work, none of them taken yet."""
-        return Claims(self.root / "claims")
+    def temporary(self, *, older_than_s: float = 0) -> Iterator[Path]:
+        """Yield temporary files and folders of any host that nobody has written to for so many seconds.
 
-    def temporary(self, *, older_than_s: float) -> list[Path]:
-        """Temporary files of any host, by name, that nobody has written to for so many seconds."""
-        before = time.time() - older_than_s
-        found = []
-        for path in self._temporary():
-            with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
-                found += [path] if path.stat().st_mtime < before else []
-        return sorted(found)
-
-    def _temporary(self) -> Iterator[Path]:
-        """What has a name of `temporary_beside` where serbench writes, but for links and what lies behind them."""
+        Only what has a name of `temporary_beside`, in folders where serbench writes; no links, nor what lies behind.
+        """
         for folder, folders, files in os.walk(self.root):
-            for name in (*folders, *files):
-                if is_temporary(name) and not Path(folder, name).is_symlink():
-                    yield Path(folder, name)
+            for path in (Path(folder, name) for name in (*folders, *files) if is_temporary(name)):
+                with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
+                    if not path.is_symlink() and time.time() - path.stat().st_mtime >= older_than_s:
+                        yield path
             if folder == str(self.root):
                 folders[:] = [name for name in folders if name in FOLDERS]
 
     def clear_leftovers(self) -> None:
-        """Remove the temporary files of processes of this system that are gone, and claims that nobody holds."""
+        """Remove the temporary files of processes of this system that are gone, and locks that nobody holds."""
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            for leftover in self._temporary():
-                _clear(leftover)
-        self.claims().clear()
+            for path in list(self.temporary()):
+                system, pid, _ = path.name.removeprefix(TEMPORARY).split("-", maxsplit=2)
+                if system == system_id() and not _is_alive(int(pid)):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        self.locks().held()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def every_file(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by name, without those that another process is still writing (hidden, as `*` matches too)."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 def write_predictions(
     path: Path, *, utterances: Sequence[str], predictions: np.ndarray, metadata: Mapping[str, Any]
 ) -> None:
-    """Write a job's predictions.
+    """Write the predictions of a job.
 
     Parameters
     ----------
@@ -218,12 +206,16 @@ def write_predictions(
     """
     by_utterance = np.ascontiguousarray(predictions.T, dtype=np.uint8)
     columns = pa.FixedSizeListArray.from_arrays(pa.array(by_utterance.ravel()), by_utterance.shape[1])
-    table = pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns})
-    write_table(path, table, metadata)
+    write_table(path, pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns}), metadata)
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata."""
+    """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata.
+
+    Raises
+    ------
+    StoreError : absent, unreadable or damaged.
+    """
     table = read_table(path)
     codes = matrix_of(table["predictions"], np.uint8)
     return table["utterance"].to_pylist(), codes.T, metadata_of(table.schema)
@@ -236,31 +228,3 @@ def matrix_of(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     if len(chunks) == 1:
         return chunks[0]
     return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
-
-
-def parts_of(folder: Path) -> list[Path]:
-    """Every part in a folder, by name."""
-    return sorted(folder.glob("part-*.parquet"))
-
-
-def _whole_files(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder by name, without those that another process is still writing (hidden, as `*` matches too)."""
-    return sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
-
-
-def _clear(leftover: Path) -> None:
-    """Remove a temporary file whose process, of this system since it was started, is gone."""
-    system, _, rest = leftover.name.removeprefix(TEMPORARY).partition("-")
-    pid = rest.partition("-")[0]
-    if system == system_id() and pid.isdigit() and not _is_alive(int(pid)):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -290,7 +290,7 @@ def test_a_report_tells_of_altered_copies_across_speakers_that_an_audit_found(ma
     assert (
         "altered copies of one recording under names of different speakers, 1 time: toy/f1_anger_0.wav = toy/m1" in note
     )
-    assert upkeep.check_store(place.store()).counts["audits"] == 1
+    assert upkeep.check_store(place).counts["audits"] == 1
     write(path.parent / "toy" / "m1_neutral_0.wav", speech(99))
     api.extract_features("toy", (), place)
     assert notes() == []

@@ -21,7 +21,7 @@ from serbench.features.record import problems as problems_of_features
 from serbench.features.table import map_features
 from serbench.grid import processes as pool
 from serbench.grid.cells import CorpusData, FeatureSource, auxiliary_labels
-from serbench.grid.check import check_store, find_litter
+from serbench.grid.check import check_store, find_unused
 from serbench.plugins import forget_plugins
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json
@@ -353,21 +353,21 @@ def test_damaged_part_of_frames_is_extracted_again_with_the_same_numbers(recordi
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
-    assert check_store(Store(tmp_path / "results")).damaged == {part: "its content is not what was written"}
+    assert check_store(api.Workspace(tmp_path / "results")).damaged == {part: "its content is not what was written"}
     with pytest.warns(UserWarning, match="is damaged; its rows are extracted again"):
         after = api.load_features("toy", "logmel26", place)
     pd.testing.assert_frame_equal(after, before)
-    assert not check_store(Store(tmp_path / "results")).damaged
+    assert not check_store(api.Workspace(tmp_path / "results")).damaged
 
 
 def test_upkeep_knows_frames(recordings, workspace, tmp_path):
     api.extract_features("toy", "logmel26", workspace(recordings))
     store, key = Store(tmp_path / "results"), find_feature_set("logmel26").key
     assert len(map_features(store.features(key, "toy")).utterances) == 48
-    checked = check_store(store)
+    checked = check_store(api.Workspace(store.root))
     assert not checked.damaged
     assert (checked.counts["parts of features"], checked.counts["mapped features"]) == (1, 1)
-    assert not find_litter(store).files
+    assert not find_unused(api.Workspace(store.root)).files
     assert read_json(store.features(key, "set.json"))["is_framewise"] is True
 
 

@@ -153,7 +153,7 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     assert [len(result.scores()) for result in results] == [36, 36, 18]
     assert sorted(path.stem for path in toy.store().indexes) == ["toy", "toy@0.125s", "toy@0.2s"]
     assert not api.check_store(toy).damaged
-    assert api.find_litter(toy).files == {}
+    assert api.find_unused(toy).files == {}
     assert not api.make_report(toy).missing
 
 

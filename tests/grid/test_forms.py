@@ -8,7 +8,7 @@ import pytest
 
 from serbench import api
 from serbench.errors import DamagedError, SerbenchError, StoreError
-from serbench.grid.check import check_store, find_litter
+from serbench.grid.check import check_store, find_unused
 from serbench.grid.forms import read_cell
 from serbench.store.files import read_json, write_json
 
@@ -92,9 +92,9 @@ def test_every_edit_of_a_record_names_file_and_key(place):
     write_json(path, {**record, "sets": {}})
     with pytest.warns(UserWarning, match=rf"{path.name}: its key 'sets' does not agree .* its cell is left out"):
         assert len(api.make_report(place).long["provenance"]) == len(store.cells) - 1
-    assert check_store(store).damaged[path].startswith("it cannot be read (")
+    assert check_store(api.Workspace(store.root)).damaged[path].startswith("it cannot be read (")
     with pytest.raises(StoreError, match=rf"{path.name}: its key 'sets'"):
-        find_litter(store)
+        find_unused(api.Workspace(store.root))
     write_json(path, record)
     survive(place, passed[::8])
 
@@ -110,8 +110,8 @@ def survive(place, passed):
     commands = (
         lambda: api.make_report(place),
         lambda: api.compare_results(place, place),
-        lambda: check_store(store),
-        lambda: find_litter(store),
+        lambda: check_store(api.Workspace(store.root)),
+        lambda: find_unused(api.Workspace(store.root)),
         lambda: api.plan_grid("toy", REQUEST, place, dry_run=True),
     )
     for path, _, changed in passed:

@@ -92,8 +92,8 @@ def test_failed_job_is_not_run_again(tmp_path):
 
 def test_job_that_another_process_has_in_hand_is_left_to_it(tmp_path):
     store = Store(tmp_path)
-    other = store.claims()
-    assert other.take("a")
+    other = store.locks()
+    assert other.acquire("a")
 
     class Watched(PretendedCrew):
         def wait(self, timeout_s):
@@ -109,8 +109,8 @@ def test_job_that_another_process_has_in_hand_is_left_to_it(tmp_path):
 
 def test_job_of_a_process_that_gave_it_up_is_done(tmp_path):
     store = Store(tmp_path)
-    other = store.claims()
-    assert other.take("a")
+    other = store.locks()
+    assert other.acquire("a")
 
     class Watched(PretendedCrew):
         def wait(self, timeout_s):
@@ -138,6 +138,6 @@ def test_no_more_processes_start_than_there_are_jobs_or_than_fit():
 
 
 def test_disk_that_refuses_stops_the_run():
-    with pytest.raises(DiskError, match=r"jobs: no room"):
-        failure_of(DiskError("jobs", "no room"))
+    with pytest.raises(DiskError, match=r"jobs: cannot be written \(no room\)"):
+        failure_of(DiskError("jobs", "written", "no room"))
     assert failure_of(ValueError("bad")) == Failed("ValueError: bad")

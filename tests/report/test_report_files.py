@@ -15,6 +15,7 @@ from serbench.report.figures import file_names
 from serbench.report.table import make_table
 from serbench.store.files import read_json, write_atomically, write_json
 from serbench.store.results import Store
+from serbench.workspace import Workspace
 
 MINE = {"notes.md": b"notes", "figures/mine.svg": b"<svg/>", "figures/mine.pdf": b"%PDF-", "extra/data.csv": b"1"}
 
@@ -157,9 +158,9 @@ def test_report_that_something_is_in_the_way_of_leaves_the_last_one_whole(report
 def test_altered_file_of_a_report_is_named_by_store_check(reports):
     _, new, store = reports
     write_report(new, store)
-    assert not check_store(store).damaged
+    assert not check_store(Workspace(store.root)).damaged
     (store.report / "report.md").write_text("altered")
-    assert check_store(store).damaged == {
+    assert check_store(Workspace(store.root)).damaged == {
         store.report / "report.md": "it is not what the last report wrote; run `serbench report`"
     }
 

@@ -341,7 +341,7 @@ def test_its_file_is_checked_kept_by_cleaning_and_gone_when_deleted(place, folds
     (scored,) = score(folds)
     store = place.store()
     assert api.check_store(place).counts["cells"] == 2
-    assert not api.find_litter(place).files
+    assert not api.find_unused(place).files
     path = store.cell(scored.cell.name)
     record = read_json(path)
     path.write_bytes(path.read_bytes().replace(b'"anger"', b'"Anger"', 1))

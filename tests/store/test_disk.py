@@ -17,7 +17,8 @@ import pytest
 import serbench.features.table
 from serbench import api
 from serbench.errors import SerbenchError, StoreError
-from serbench.grid.check import check_store, find_litter, remove_litter
+from serbench.features import find_feature_set
+from serbench.grid.check import check_store, clean_store, find_unused
 from serbench.store.files import UNSEALED, is_intact, read_json, write_json
 from serbench.store.results import Store
 
@@ -70,7 +71,7 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
         shutil.rmtree(tmp_path / "bad", ignore_errors=True)
         shutil.copytree(tmp_path / "sound", tmp_path / "bad")
         what = damage(tmp_path / "bad" / victim, rng)
-        found += list(check_store(toy.store("bad")).damaged) == [tmp_path / "bad" / victim]
+        found += list(check_store(api.Workspace(tmp_path / "bad")).damaged) == [tmp_path / "bad" / victim]
         assert found == fault + 1, what
         with contextlib.suppress(SerbenchError), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -81,7 +82,7 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
         changed += int((~scores["value"].eq(sound["value"]) & sound["value"].notna()).sum())
         assert scores.equals(sound), what
         made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
-        assert set(check_store(toy.store("bad")).damaged) <= made_when_needed, what
+        assert set(check_store(api.Workspace(tmp_path / "bad")).damaged) <= made_when_needed, what
     tally("disk: files damaged", n)
     tally("disk: damage found and named", found)
     tally("disk: values that changed", changed)
@@ -127,31 +128,33 @@ def test_file_under_the_name_of_another_is_found(toy, tmp_path):
     toy("results")
     first, second = toy.store("results").jobs[:2]
     shutil.copy(first, second)
-    assert check_store(toy.store("results")).damaged == {second: f"it holds what belongs under the name {first.stem}"}
+    assert check_store(api.Workspace(tmp_path / "results")).damaged == {
+        second: f"it holds what belongs under the name {first.stem}"
+    }
 
 
 def test_check_of_no_folder_is_an_error(tmp_path):
     with pytest.raises(StoreError, match=r"nowhere: no such folder"):
-        check_store(Store(tmp_path / "nowhere"))
+        check_store(api.Workspace(tmp_path / "nowhere"))
 
 
 def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
     toy("results")
     store = toy.store("results")
-    assert not find_litter(store).files
-    before = check_store(store).counts
+    assert not find_unused(api.Workspace(store.root)).files
+    before = check_store(api.Workspace(store.root)).counts
     record = next(path for path in store.cells if "-dummy-" in path.name)
     record.unlink()
     old = store.features("mfcc-0123456789ab", "toy")
-    shutil.copytree(store.feature_folders[0], old)
+    shutil.copytree(store.features(find_feature_set("mfcc").key, "toy"), old)
     write_json(old.parent / "set.json", {"name": "mfcc"})
     files = [path for path in old.parent.rglob("*") if path.is_file()]  # on a busy machine, more parts
-    litter = find_litter(store)
-    assert {kind: len(paths) for kind, paths in litter.files.items()} == {"jobs": 6, "files of features": len(files)}
-    assert litter.size > 1000
-    remove_litter(litter, store)
+    unused = find_unused(api.Workspace(store.root))
+    assert {kind: len(paths) for kind, paths in unused.files.items()} == {"jobs": 6, "files of features": len(files)}
+    assert unused.size > 1000
+    clean_store(unused, api.Workspace(store.root))
     assert not old.parent.exists()
-    after = check_store(store).counts
+    after = check_store(api.Workspace(store.root)).counts
     assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
     assert not api.run_grid("toy", api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
                             api.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
@@ -225,30 +228,29 @@ def test_clean_that_may_not_remove_says_so(crowded, cli, monkeypatch, tmp_path):
 
 def test_features_that_no_grid_has_used_yet_are_no_litter(toy, tmp_path):
     api.extract_features("toy", ("mfcc",), api.Workspace(tmp_path / "results", toy.path))
-    assert not find_litter(toy.store("results")).files
+    assert not find_unused(api.Workspace(tmp_path / "results")).files
 
 
 JOB = "0123456789abcdef01234567"
 
 
 def test_locks_of_others_are_no_claims_and_stay(tmp_path):
-    other = tmp_path / "claims" / "mine.lock"
+    other = tmp_path / "locks" / "mine.lock"
     other.parent.mkdir()
     other.touch()
-    assert not Store(tmp_path).claims().is_any_held
-    Store(tmp_path).claims().clear()
+    assert not Store(tmp_path).locks().held()
     assert other.is_file()
 
 
-def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy):
+def test_clean_leaves_a_folder_alone_where_another_process_is_at_work(toy, tmp_path):
     toy("results")
     store = toy.store("results")
-    claims = store.claims()
-    claims.take(JOB)
+    locks = store.locks()
+    locks.acquire(JOB)
     with pytest.raises(StoreError, match=r"another process is at work on it"):
-        find_litter(store)
-    claims.release(JOB)
-    assert not find_litter(store).files
+        find_unused(api.Workspace(store.root))
+    locks.release(JOB)
+    assert not find_unused(api.Workspace(store.root)).files
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -257,14 +259,14 @@ def test_file_system_without_locks_is_told_once_and_keeps_no_lock_file(tmp_path,
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    claims = Store(tmp_path).claims()
+    locks = Store(tmp_path).locks()
     with pytest.warns(UserWarning, match="has no locks: run one serbench at a time") as told:
-        taken = [claims.take(JOB), claims.take("another")]
+        taken = [locks.acquire(JOB), locks.acquire("another")]
     assert taken == [True, True]
     assert len(told) == 1
-    assert not list((tmp_path / "claims").iterdir())
-    (tmp_path / "claims" / f"{JOB}.lock").touch()  # an earlier serbench left it
-    assert not claims.is_any_held
+    assert not list((tmp_path / "locks").iterdir())
+    (tmp_path / "locks" / f"{JOB}.lock").touch()  # an earlier serbench left it
+    assert not locks.held()
 
 
 def test_cell_of_which_one_job_failed_keeps_the_others(toy):
@@ -272,14 +274,14 @@ def test_cell_of_which_one_job_failed_keeps_the_others(toy):
     store = toy.store("results")
     path = store.cells[0]
     write_json(path, {**read_json(path), "refused": "1 of its jobs failed"})
-    assert not find_litter(store).files
+    assert not find_unused(api.Workspace(store.root)).files
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), OSError(5, "Input/output error")])
 def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_path, monkeypatch, error):
     toy("results")
     store = toy.store("results")
-    real, before = type(tmp_path).read_bytes, check_store(store).counts
+    real, before = type(tmp_path).read_bytes, check_store(api.Workspace(store.root)).counts
 
     def refuse(path):
         if "part-" in path.name or path.parent.name == "jobs":
@@ -291,13 +293,13 @@ def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_pat
     with pytest.raises(SerbenchError, match=rf"cannot be read \(.*{error.strerror}"):
         toy("results")
     monkeypatch.undo()
-    assert check_store(store).counts == before
+    assert check_store(api.Workspace(store.root)).counts == before
 
 
 def test_cells_that_can_not_be_carried_out_are_litter(toy, tmp_path):
     place = api.Workspace(tmp_path / "results", toy.path)
     api.run_grid("toy", api.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
-    assert list(find_litter(place.store()).files) == ["cells that cannot be carried out"]
+    assert list(find_unused(place).files) == ["cells that cannot be carried out"]
 
 
 LIMITED = """
