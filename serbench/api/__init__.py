@@ -6,16 +6,14 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from serbench.api.corpora import (
-    Extracted,
     audit_corpora,
     audit_serbench,
     check_corpus,
     corpus_statistics,
-    export_features,
-    extract_features,
-    load_features,
-    load_index,
 )
 from serbench.api.demo import run_demo
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
@@ -29,6 +27,9 @@ from serbench.errors import SerbenchError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES
 from serbench.grid.check import check_store, clean_store, find_unused
 from serbench.workspace import Workspace, list_corpora
+
+if TYPE_CHECKING:
+    from serbench.features.extract import Extracted, export_features, extract_features, load_features, load_index
 
 __all__ = [
     "DEFAULT_CLASSIFIERS",
@@ -68,3 +69,10 @@ __all__ = [
     "score_predictions",
     "write_comparison",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import extraction when it is asked for: it brings the decoder and pyarrow."""
+    if name in ("Extracted", "export_features", "extract_features", "load_features", "load_index"):
+        return getattr(importlib.import_module("serbench.features.extract"), name)
+    raise AttributeError(f"module 'serbench.api' has no attribute '{name}'")

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.api.corpora import Extracted, extract_features, load_index
 from serbench.api.reports import load_scores
 from serbench.api.requests import (
     DEFAULTS,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from serbench.features import FeatureSet
-    from serbench.features.extract import Failure
+    from serbench.features.extract import Extracted, Failure
     from serbench.features.own import OwnFeatures
     from serbench.grid.members import FeatureSource
     from serbench.grid.run import GridPlan, GridRun
@@ -105,7 +104,7 @@ def plan_grid(
     registered, own = _sources(as_names(request.features) or ())
 
     from serbench.classifiers.spaces import read_spaces
-    from serbench.features.extract import count_lacking
+    from serbench.features.extract import count_lacking, extract_features
     from serbench.grid.cells import GridOptions, check_inputs
     from serbench.grid.members import CorpusData
     from serbench.grid.run import plan_grid as lay_out
@@ -164,6 +163,7 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
     """
+    from serbench.features.extract import load_index
     from serbench.grid.members import CorpusData
     from serbench.scores.folds import fold_table
 
@@ -197,6 +197,7 @@ def score_predictions(
     ------
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
+    from serbench.features.extract import extract_features
     from serbench.grid.members import CorpusData
     from serbench.scores.given import read_prediction_file
     from serbench.scores.outside import ScoreOptions, System, check_system, plan_scores, record_scores

@@ -16,8 +16,8 @@ from serbench.features import DEFAULT_FEATURES
 from serbench.protocols import Protocol, find_protocol
 
 if TYPE_CHECKING:
-    from serbench.api.corpora import Extracted
     from serbench.features import FeatureSet
+    from serbench.features.extract import Extracted
     from serbench.grid.members import CorpusData
 
 

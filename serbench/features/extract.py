@@ -24,7 +24,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serbench import __version__
 from serbench.corpora.audio import Recording, decode, to_mono
+from serbench.corpora.catalogue import Names, as_names, entries_of, for_each
+from serbench.corpora.entry import Corpus
 from serbench.corpora.index import (
     Decoded,
     check_first_rates,
@@ -35,15 +38,17 @@ from serbench.corpora.index import (
     write_decoded,
     write_index,
 )
-from serbench.corpora.labels import Record, Scan
-from serbench.corpora.segments import name_in_store
+from serbench.corpora.labels import Record, Scan, scan_corpus
+from serbench.corpora.segments import check_segment, name_in_store, segmented
 from serbench.errors import STOPS, AudioError, FeatureError, StoreError
+from serbench.features import DEFAULT_FEATURES, find_feature_set
 from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
 from serbench.progress import Progress, silent
-from serbench.store.files import read_columns, write_columns, write_json
+from serbench.store.files import frame_to_csv, read_columns, write_columns, write_frame, write_json, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
+from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +119,126 @@ class Extraction:
         """Utterances that take no part, with the reason: silence, and copies of another speaker's recordings."""
         rows = read_columns(self.store.index(self.name), ["utterance", "duplicate"])
         return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What an extraction did; `refused` maps corpora that could not be used to the reason.
+
+    `imported` are the utterances that a user's own features miss.
+    """
+
+    done: tuple[Extraction, ...] = field(repr=False)
+    refused: Mapping[str, str]
+    imported: tuple[Failure, ...] = field(default=(), repr=False)
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """Utterances without features, with the reason."""
+        return (*(failure for one in self.done for failure in one.failed), *self.imported)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Utterances without features as a table: columns utterance, features, reason."""
+        import pandas as pd
+
+        rows = [dataclasses.astuple(failure) for failure in self.failed]
+        return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="string")
+
+
+def extract_features(
+    corpora: Names = None,
+    features: Names = DEFAULT_FEATURES,
+    workspace: Workspace = HERE,
+    *,
+    segment: float | None = None,
+) -> Extracted:
+    """Index corpora and compute the feature sets that the store misses.
+
+    Parameters
+    ----------
+    corpora : names; None for every corpus that is on disk.
+    features : names of feature sets; none to make the index only.
+    segment : seconds of the segments that every utterance is cut into, or None; what remains at its end is dropped.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, the store cannot be written, or not one corpus could be used.
+
+    Examples
+    --------
+    >>> extract_features("emodb", ["IS09", "mfcc"]).failures  # doctest: +SKIP
+    """
+    entries = entries_of(workspace.catalogue(), corpora)
+    feature_sets = [find_feature_set(name) for name in dict.fromkeys(as_names(features) or ())]
+    if segment is not None:
+        check_segment(segment)
+    store = workspace.store()
+    store.prepare()
+
+    def extract(corpus: Corpus) -> Extraction:
+        scan = scan_corpus(corpus, partial=workspace.partial)
+        return extract_corpus(
+            scan if segment is None else segmented(scan, segment),
+            feature_sets,
+            store,
+            jobs=workspace.workers,
+            partial=workspace.partial,
+            rehash=workspace.rehash,
+            progress=workspace.progress,
+        )
+
+    done, refused = for_each(entries, extract)
+    return Extracted(tuple(done), refused)
+
+
+def load_index(corpus: str, workspace: Workspace = HERE, *, segment: float | None = None) -> pd.DataFrame:
+    """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises.
+
+    With `segment` (seconds) it has one row per segment, and the column `whole` names the utterance of each.
+    """
+    return extract_features([corpus], (), workspace, segment=segment).done[0].index
+
+
+def load_features(
+    corpus: str, features: str, workspace: Workspace = HERE, *, segment: float | None = None
+) -> pd.DataFrame:
+    """Return a feature set of a corpus, or of its segments of `segment` seconds, and extract what the store misses.
+
+    Returns
+    -------
+    float32, one row per utterance (the index), one column per feature; of a framewise set one row per frame, the index
+    (utterance, frame), frames from 0. Utterances that failed have no row.
+    """
+    index = extract_features([corpus], [features], workspace, segment=segment).done[0].index
+    return read_corpus_features(index, find_feature_set(features).key, workspace.store()).frame()
+
+
+def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
+    """Write a feature set of corpora as one CSV or parquet file; utterances that failed have no row.
+
+    Of a framewise set each frame is a row; the column `frame` counts them from 0. The metadata of a parquet file
+    (`serbench`, as JSON) describe the feature set; a CSV holds utterances and numbers only.
+
+    Raises
+    ------
+    StoreError : the name of the file does not end in .csv or .parquet, or the file cannot be written.
+    """
+    import pandas as pd
+
+    target = Path(path)
+    if target.suffix not in (".csv", ".parquet"):
+        raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
+    extracted = extract_features(corpora, [features], workspace)
+    store, about = workspace.store(), find_feature_set(features)
+    tables = [read_corpus_features(e.index, about.key, store) for e in extracted.done]
+    table = pd.concat([t.frame() for t in tables if t.utterances] or [tables[-1].frame()]).reset_index()
+    if target.suffix == ".csv":
+        write_text(target, frame_to_csv(table))
+    else:
+        partial = {e.corpus: e.partial for e in extracted.done}
+        write_frame(target, table, metadata={"serbench": __version__, "corpora": partial, **about.description})
+    return extracted
 
 
 def extract_corpus(
