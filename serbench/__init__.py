@@ -5,8 +5,7 @@ In a notebook::
     import serbench
     scores = serbench.run_grid(["emodb"], serbench.GridRequest(features=("IS09",), classifiers=("svc",))).scores()
 
-Everything in `serbench.api` is also a name of this package; it is imported on first use, so that `serbench --help`
-answers at once.
+Each public name is imported from its module on first use, so that `serbench --help` answers at once.
 """
 
 import importlib
@@ -14,12 +13,50 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "Corpus": "serbench.corpora.entry",
+    "DEFAULT_CLASSIFIERS": "serbench.classifiers",
+    "DEFAULT_FEATURES": "serbench.features",
+    "ExperimentResult": "serbench.api",
+    "Extracted": "serbench.features.extract",
+    "GridRequest": "serbench.api",
+    "GridResult": "serbench.api",
+    "SerbenchError": "serbench.errors",
+    "UnknownNameError": "serbench.errors",
+    "Workspace": "serbench.workspace",
+    "audit_corpora": "serbench.audit",
+    "check_store": "serbench.grid.check",
+    "clean_store": "serbench.grid.check",
+    "compare_results": "serbench.api",
+    "corpus_statistics": "serbench.api",
+    "export_features": "serbench.features.extract",
+    "extract_features": "serbench.features.extract",
+    "find_unused": "serbench.grid.check",
+    "list_corpora": "serbench.workspace",
+    "list_experiments": "serbench.api",
+    "list_folds": "serbench.api",
+    "load_catalogue": "serbench.corpora.catalogue",
+    "load_features": "serbench.features.extract",
+    "load_index": "serbench.features.extract",
+    "load_scores": "serbench.api",
+    "make_report": "serbench.api",
+    "plan_grid": "serbench.api",
+    "root_of": "serbench.corpora.catalogue",
+    "run_demo": "serbench.api",
+    "run_experiment": "serbench.api",
+    "run_grid": "serbench.api",
+    "run_planned_grid": "serbench.api",
+    "score_predictions": "serbench.api",
+    "write_comparison": "serbench.api",
+}
+"""Public name -> the module that has it."""
+
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_") and name in (api := importlib.import_module("serbench.api")).__all__:
-        return getattr(api, name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'serbench' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *importlib.import_module("serbench.api").__all__])
+    return sorted([*globals(), *_MODULES])

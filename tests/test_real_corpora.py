@@ -30,12 +30,6 @@ def place(tmp_path_factory):
     return api.Workspace(results=tmp_path_factory.mktemp("results"), partial=True, jobs=2)
 
 
-def test_emodb_is_complete_and_sound():
-    check = api.check_corpus("emodb", deep=True)
-    assert check.is_sound, check.findings
-    assert check.facts["utterances"] == "535 in 535 recordings"
-
-
 @pytest.mark.parametrize("name", IN_ALL)
 def test_counts_of_the_partial_copies(name, place):
     if name not in load_catalogue().on_disk():
@@ -67,15 +61,6 @@ def test_published_partitions_divide_the_recordings_by_speakers(name, n_train, n
     train, test = partition_of(index, corpus, "schiavone")
     assert (len(train), len(test)) == (n_train, n_test)
     assert partition_notes(index, corpus, "schiavone") == []
-
-
-def test_the_duplicate_pair_of_ravdess_actor_07_is_found():
-    if "ravdess" not in load_catalogue().on_disk():
-        pytest.skip("ravdess is not in SERBENCH_DATA")
-    check = api.check_corpus("ravdess", api.Workspace(partial=True), deep=True)
-    pairs = [f.text for f in check.findings if "byte-identical recordings of one speaker" in f.text]
-    assert len(pairs) == 1
-    assert pairs[0].count("Actor_07/") == 2
 
 
 def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):

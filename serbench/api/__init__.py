@@ -10,9 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from serbench.api.corpora import (
-    audit_corpora,
-    audit_serbench,
-    check_corpus,
     corpus_statistics,
 )
 from serbench.api.demo import run_demo
@@ -42,9 +39,6 @@ __all__ = [
     "SerbenchError",
     "UnknownNameError",
     "Workspace",
-    "audit_corpora",
-    "audit_serbench",
-    "check_corpus",
     "check_store",
     "clean_store",
     "compare_results",

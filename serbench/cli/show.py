@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from serbench.api import Extracted, GridResult, Workspace
     from serbench.audit import CorpusAudit
-    from serbench.audit.self_check import SelfCheck
     from serbench.grid.cells import Cell
     from serbench.grid.run import GridPlan
     from serbench.report import Report
@@ -265,29 +264,21 @@ def print_comparison(comparison: RunComparison) -> None:
 
 
 def print_audit(audit: CorpusAudit) -> None:
-    """Print the verdict on a corpus, what it rests on, and beside it the simple-cue baseline."""
+    """Print the verdict on a corpus, facts of the copy, the findings, and the simple-cue baseline."""
     print(prose(f"{audit.corpus}: {audit.verdict}."))
+    for fact, text in audit.facts.items():
+        print(f"  {fact:14} {text}")
     for finding in audit.findings:
         print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
     cues = audit.baseline
     if cues is not None:
         text = (
-            f"beside it: duration and level alone give UAR {cues.uar:.2f} (chance {cues.chance:.2f}) over "
-            f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. These are "
-            "cues of emotion, so no fault; features should do better."
+            f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {cues.chance:.2f}) over "
+            f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. They are "
+            "cues of emotion, so this is no fault; features should do better."
         )
         print(prose(text, indent="  "))
     print(flush=True)
-
-
-def print_self_check(check: SelfCheck) -> None:
-    """Print what shuffled labels gave, and the verdict on serbench."""
-    draws = max(len(one.uars) for one in check.rules)
-    print(prose(f"serbench: {check.verdict}. Labels shuffled within speaker, {draws} draws, UAR of each:"))
-    for one in check.rules:
-        found = f"{one.uars.mean():.3f}, expected {one.expected.mean():.3f}, p {one.p:.5f}"
-        print(f"  {one.classifier:8} {one.rule:8} {found}: {'off' if one.is_off else 'as expected'}")
-    print(prose("The rule oracle tunes on the test on purpose: it must be off for one classifier at least."))
 
 
 def prose(text: str, *, indent: str = "") -> str:

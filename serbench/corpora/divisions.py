@@ -154,7 +154,7 @@ def _check_all_have_text(index: pd.DataFrame, corpus: str) -> None:
 
 def _check_not_confounded(index: pd.DataFrame, corpus: str) -> None:
     """Refuse a corpus whose emotions have sentences of their own: holding these out would take the emotion along."""
-    from serbench.corpora.check import confounded  # brings pandas and soundfile, which the command line starts without
+    from serbench.corpora.people import confounded  # brings pandas, which the command line starts without
 
     found = confounded(index[index["emotion"].notna()], "text")
     if found:

@@ -97,6 +97,15 @@ def check_distinct(people: Sequence[str], same: Sequence[str]) -> None:
         raise ProtocolError("speakers tested", f"one person under several names: {listed(twins)}", "one name", todo)
 
 
+def confounded(index: pd.DataFrame, person: str) -> str:
+    """Word that at least half of the people have one emotion only; empty where fewer have."""
+    emotions = index.groupby(person)["emotion"].nunique()
+    single = int((emotions == 1).sum())
+    if single * 2 < len(emotions) or not single:
+        return ""
+    return f"{person} and emotion are confounded ({single} of {len(emotions)} have one emotion only)"
+
+
 def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> pd.DataFrame:
     """Add who speaks to the utterances of a corpus: the columns `who`, `namespace` and `person`.
 

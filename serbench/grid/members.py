@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from serbench.classifiers import Classifier, Input
-from serbench.corpora.check import confounded
 from serbench.corpora.divisions import sentences
 from serbench.corpora.entry import Corpus
 from serbench.corpora.index import SILENCE, overlapping_segments
@@ -17,6 +16,7 @@ from serbench.corpora.people import (
     Spoken,
     check_declared,
     check_distinct,
+    confounded,
     rows_of_all,
     same_people,
     shared_recordings,

@@ -10,7 +10,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 
-from serbench.corpora.check import ALTERED_COPIES
+from serbench.audit.checks import ALTERED_COPIES
 from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError
 from serbench.report.tables import Indexed

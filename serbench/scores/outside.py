@@ -18,8 +18,8 @@ import numpy as np
 
 from serbench import __version__
 from serbench.classifiers import has_classifier
-from serbench.corpora.check import confounded
 from serbench.corpora.index import index_fingerprint
+from serbench.corpora.people import confounded
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ScoreError, did_you_mean, listed
 from serbench.grid.cells import Cell

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from trees import write_iemocap, write_recola
 
-from serbench import api
+from serbench import api, audit_corpora
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
 
@@ -70,7 +70,7 @@ def test_folds_of_recola_are_balanced_in_sex_where_a_user_says_who_is_who(run, t
 
 
 def test_a_corpus_of_dimensions_is_audited_by_its_first_target(trees):
-    (audit,) = api.audit_corpora(["recola"], api.Workspace(trees / "results", partial=True))
+    (audit,) = audit_corpora(["recola"], api.Workspace(trees / "results", partial=True))
     assert [finding for finding in audit.findings if finding.kind == "folds"] == []  # tones look like copies, too
     assert audit.baseline is not None
     assert audit.baseline.emotions == ("high", "low")

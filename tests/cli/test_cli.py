@@ -161,18 +161,6 @@ def test_corpora_list_tells_what_is_here_and_where_to_get_the_rest(cli, make_cor
     assert "[names not verified]" in elsewhere
 
 
-def test_corpora_check_reports_and_fails_for_what_is_not_sound(cli, make_corpus):
-    path = make_corpus()
-    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
-    assert code == 0
-    assert "toy: sound" in out
-    (path.parent / "toy" / "f1_anger_0.wav").write_text("version https://git-lfs.github.com/spec/v1")
-    code, out, _ = cli("corpora", "check", "toy", "--corpora", path)
-    assert code == 1
-    assert "toy: not sound" in out
-    assert "error: f1_anger_0.wav: a git-lfs pointer" in out
-
-
 def test_corpora_stats_print_table_1(cli, make_corpus, tmp_path):
     code, out, err = cli("corpora", "stats", "toy", "--corpora", make_corpus(), "--results", tmp_path / "results")
     assert code == 0, err
