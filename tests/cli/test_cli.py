@@ -21,7 +21,6 @@ HEAVY = [
     "pyarrow",
     "scipy",
     "soundfile",
-    "yaml",
     "jinja2",
     "matplotlib",
 ]
