@@ -18,7 +18,7 @@ def changes(results, *, n_rings, neighbours=4):
     told = {}
     for path in store.cells:
         record = json.loads(path.read_text(encoding="utf-8"))
-        names = [e["name"] for e in record["evaluations"]]
+        names = [e["name"] for e in record["folds"]]
         orders = [np.random.default_rng(seed).permutation(names).tolist() for seed in range(n_rings)]
         uars = [_uar(store, record, order, neighbours) for order in orders]
         told[record["cell"]["classifier"]] = _uar(store, record, names, len(names)), uars
@@ -28,16 +28,16 @@ def changes(results, *, n_rings, neighbours=4):
 def _uar(store, record, order, neighbours):
     """Score a cell whose settings are chosen on the nearest neighbours of a ring only."""
     evaluations = []
-    for e in record["evaluations"]:
+    for e in record["folds"]:
         at = order.index(e["name"])
         near = {order[(at + step) % len(order)] for step in range(-neighbours // 2, neighbours // 2 + 1)}
-        evaluations.append({**e, "inner": [v for v in e["inner"] if v["name"] in near]})
+        evaluations.append({**e, "inner": [v for v in e["inner"] if v[0] in near]})
     with tempfile.TemporaryDirectory() as folder:
         changed = Store(Path(folder))
         shutil.copytree(store.root / "index", changed.root / "index")
         (changed.root / "jobs").symlink_to(store.root.resolve() / "jobs")
         (changed.root / "cells").mkdir()
-        text = json.dumps({**record, "evaluations": evaluations})
+        text = json.dumps({**record, "folds": evaluations})
         (changed.root / "cells" / "ring.json").write_text(text, encoding="utf-8")
         cell = load_outcomes(changed)[0]
     truth = np.array(list(cell.truth.values()))

@@ -19,6 +19,7 @@ from serbench.api import Workspace
 from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
+from serbench.grid.cells import Cell, CellRecord
 from serbench.report import Report, make_report
 from serbench.report.tables import Indexed
 from serbench.scores.outcomes import CellOutcomes, Outcome, made_of
@@ -230,31 +231,24 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         rule: Outcome(rule, codes, chosen, (next(iter(folds)),) if rule == "nested" else ())
         for rule, codes in of_rule.items()
     }
-    cell = {"protocol": "within", "task": "paper5", "train": place[2], "corpus": place[2], "features": place[0]}
-    cell |= {"classifier": place[1], "space": "standard", "scaling": place[3], "inner": "all", "preprocessing": "none"}
-    cell |= {"options": "", "map": ""}
-    record = {
-        "cell": {**cell, "seed": 0},
-        "refused": "",
-        "inner_title": "auto",
-        "task_emotions": emotions,
-        "task_map": ",".join(emotions),
-        "indexes": {place[2]: index_fingerprint(index)},
-        "tested": [place[2]],
-        "pool": "",
-        "partial": "",
-        "partials": {},
-        "transductive": place[3] == "speaker",
-        "basis": "made up",
-        "serbench": "0.1.0",
-        "versions": {"numpy": "2.4"},
-        "feature_key": f"{place[0]}-0",
-        "revision": 1,
-        "settings": [{"C": 1}, {"C": 10.0}],
-        "default": 0,
-        "jobs": [],
-        "utterances": {"id": list(index["utterance"])},
-    }
+    f, c, corpus, scaling = place
+    columns = {"id": index["utterance"], "emotion": index["emotion"], "speaker": index["speaker"]}
+    record = CellRecord(
+        cell=Cell("within", "paper5", corpus, corpus, f, c, "standard", scaling, "all", "none", 0),
+        inner_title="auto",
+        emotions=tuple(emotions),
+        task_map=",".join(emotions),
+        indexes={corpus: index_fingerprint(index)},
+        tested=(corpus,),
+        transductive=scaling == "speaker",
+        basis="made up",
+        serbench="0.1.0",
+        versions={"numpy": "2.4"},
+        feature_key=f"{f}-0",
+        revision=1,
+        settings=({"C": 1}, {"C": 10.0}),
+        utterances={**columns, "gender": index["gender"], "present": [True] * len(index)},
+    )
     people = dict(zip(index["utterance"], index["speaker"], strict=True))
     groups = {"unit": people, "speaker": people}
     return made_of(record, "speaker", truth, people, folds, groups, outcomes, {})

@@ -14,7 +14,7 @@ from serbench.corpora.audio import decode, to_mono
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.divisions import partition_notes, partition_of, text_groups
 from serbench.corpora.labels import scan_corpus
-from serbench.grid.cells import CorpusData
+from serbench.grid.members import CorpusData
 from serbench.protocols import test_groups
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.results import Store

@@ -105,7 +105,7 @@ def plan_grid(
 
     from serbench.classifiers.spaces import read_spaces
     from serbench.features.extract import count_lacking, extract_features
-    from serbench.grid.cells import GridOptions, check_inputs
+    from serbench.grid.layout import GridOptions, check_inputs
     from serbench.grid.members import CorpusData
     from serbench.grid.run import plan_grid as lay_out
 

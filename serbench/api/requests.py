@@ -61,7 +61,7 @@ def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
     ------
     SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
     """
-    from serbench.grid.cells import check_scaling
+    from serbench.grid.layout import check_scaling
     from serbench.protocols import check_inner
 
     protocol = find_protocol(request.protocol)

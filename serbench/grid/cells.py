@@ -1,51 +1,29 @@
-"""Cells: what each combination of the grid trains and tests, written down before anything is fitted.
+"""Cells: the axes of the grid, and the record of what each cell is made of, trains and tests.
 
-A cell is one combination of protocol, task, corpus, feature set, classifier, space, scaling, inner rule, preprocessing
-and seed. Its record holds its utterances with their truth, its test groups, and (once planned) the jobs that predict
-them; a cell that cannot be carried out keeps the reason instead.
+A cell is one point of the grid. Its record is written when it is planned: its utterances with their truth, its folds
+and the jobs that predict them. A cell that cannot be carried out is recorded as refused, with the reason.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
-from serbench import __version__
-from serbench.classifiers import Classifier
-from serbench.classifiers.spaces import Space
-from serbench.corpora.divisions import partition_notes
-from serbench.corpora.index import entry_parts, index_fingerprint
-from serbench.corpora.segments import segment_title
-from serbench.corpora.tasks import EmotionTask
-from serbench.errors import ProtocolError, SerbenchError, UnknownNameError, listed
-from serbench.grid.members import (
-    SCALING_NEEDS,
-    CorpusData,
-    FeatureSource,
-    Member,
-    apart,
-    auxiliary_labels,
-    check_member,
-    find_member,
-    independence_notes,
-    remarks_on,
-    rows_of,
-)
-from serbench.grid.plan import Recipe, Request, Rows, check_no_overlap, scaled_on
-from serbench.grid.records import basis_of, missing_of, sources_of, text_notes, truth_of
-from serbench.protocols import Design, Draw, Evaluation, InnerRule, Protocol, keep_apart
+from pydantic import TypeAdapter, ValidationError
+
+from serbench.errors import DamagedError
+from serbench.store.files import read_json, write_json
 from serbench.store.keys import digest
 from serbench.store.results import Store
-
-SCALINGS = ("train", "speaker", "corpus", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The fields that tell one cell from another; all are columns of the scores.
+    """The axes of the grid: one value of each names a cell, and all are columns of the scores.
 
     `train` and `corpus` name the corpora that train and that are tested, several joined by +. `options` is what the
     protocol was given: a partition, or how many utterances to draw. `map` is what the task makes of emotions, where
@@ -80,304 +58,212 @@ class Cell:
 CELL_COLUMNS = tuple(field.name for field in dataclasses.fields(Cell))
 """Columns of the scores that tell one cell from another."""
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One combination of the grid: the corpora that it tests, the others that it trains on, and how."""
-
-    tested: tuple[CorpusData, ...]
-    others: tuple[CorpusData, ...]
-    protocol: Protocol
-    source: FeatureSource
-    classifier: Classifier
-    space: Space
-    seed: int
-    draw: Draw | None = None
-
-    @property
-    def corpora(self) -> tuple[CorpusData, ...]:
-        """All of its corpora."""
-        return (*self.tested, *self.others)
-
-    @property
-    def corpus(self) -> str:
-        """Names of the corpora tested."""
-        return _joined(self.tested)
-
-
-def _joined(corpora: Iterable[CorpusData]) -> str:
-    return "+".join(sorted(data.corpus.name for data in corpora))
+UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "gender", "present")
+"""Columns of `CellRecord.utterances`."""
 
 
 @dataclass(frozen=True, slots=True)
-class GridOptions:
-    """What is asked of every cell.
+class FoldJobs:
+    """A fold by name, its job, and its inner validations as (name, job); another system's folds have no jobs."""
 
-    `space_file` is what `--space` was called, `pool` names all corpora asked for, `segment` the seconds of pieces.
+    name: str
+    job: str = ""
+    inner: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The file of predictions that another system made, and their codes in the order of the utterances."""
+
+    file: str
+    sha256: str
+    predictions: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """What a cell was asked for and is made of; results/cells/NAME.json.
+
+    Corpora are named as in the store: `emodb`, or `emodb@1s` where utterances were cut. A cell that was refused when it
+    was planned has no utterances and no folds.
+
+    Parameters
+    ----------
+    state, reason : `refused` where a run could not do the cell, and why.
+    inner_title : the inner rule as tables call it: `auto` where it is what `auto` gives.
+    emotions : emotions (or other labels) in the order of their codes; `task_map` is what the task merges.
+    indexes, entries : digests of the index, and of the parts of the entry that decide the cell, by corpus.
+    tested : corpora that are tested. `pool` names the corpora that must be asked for with them.
+    partials : what the copy of a corpus misses, by corpus.
+    basis : digest of labels, recordings and folds.
+    no_nested : why there is no inner validation.
+    transductive : whether scaling uses unlabelled audio of test utterances.
+    persons : the field that keeps people apart, by corpus.
+    utterances : columns `UTTERANCE_COLUMNS` of the utterances to predict; `present` where they have features.
+    sources : columns id and emotion of utterances that choose settings and are not tested.
+    missing : reason by utterance without features, or without another system's prediction.
+    sets : utterances by name of a fold or validation. `jobs` are the keys of all jobs.
     """
-
-    task: EmotionTask
-    protocol: str = "within"
-    scaling: str = "train"
-    inner: str = "auto"
-    seeds: tuple[int, ...] = (0,)
-    space_file: str = ""
-    partition: str = ""
-    draws: tuple[tuple[int, float], ...] = ()
-    pool: str = ""
-    segment: float | None = None
-
-    def of(self, choice: Choice) -> GridOptions:
-        """Return what is asked of one cell: its own emotions, where these are what the corpus tested has."""
-        tested = choice.tested[0]
-        try:
-            return dataclasses.replace(self, task=self.task.for_index(tested.index, tested.corpus))
-        except SerbenchError:  # a filter that does not fit the corpus, for which `plan_cell` refuses the cell
-            return self
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCell:
-    """A cell with its record, complete but for the jobs; `request` is None where `refused` says why."""
 
     cell: Cell
-    record: Mapping[str, Any]
-    request: Request | None
-    refused: str
-
-
-def check_scaling(scaling: str) -> None:
-    """Check the name of a scaling; `UnknownNameError` suggests the nearest."""
-    if scaling not in SCALINGS:
-        raise UnknownNameError("scaling", scaling, SCALINGS)
-
-
-def plan_cell(choice: Choice, options: GridOptions, store: Store) -> PlannedCell:
-    """Lay out one cell; what cannot be carried out is recorded as refused."""
-    cell = _cell(choice, options, inner=options.inner)
-    record = {"cell": dataclasses.asdict(cell), "inner_title": options.inner, **_asked(choice, options)}
-    try:
-        _check_options(choice, options)
-        tested, others = _members(choice, options, store)
-        design, title = _design(choice, options, tested, others)
-        cell = _cell(choice, options, inner=design.rule.name)
-        record |= {"cell": dataclasses.asdict(cell), "inner_title": title}
-        filled, request = _fill(choice, options, store, tested, others, design)
-    except SerbenchError as error:
-        reason = store.worded(str(error))
-        return PlannedCell(cell, {**record, "refused": reason}, None, reason)
-    return PlannedCell(cell, {**record, **filled}, request, "")
-
-
-def _asked(choice: Choice, options: GridOptions) -> dict[str, Any]:
-    """Say what was asked for and of which state of the corpora; what a refused cell tells too."""
-    return {
-        "refused": "",
-        "basis": "",
-        "task_emotions": list(options.task.emotions),
-        "task_map": options.task.spelt,
-        "target": options.task.target,
-        "indexes": {d.stored: index_fingerprint(d.index) for d in choice.corpora},
-        "entries": {data.stored: _entry(data, choice, options) for data in choice.corpora},
-        "tested": [data.stored for data in choice.tested],
-        "pool": _pool(choice, options),
-        "partial": "; ".join(data.partial for data in choice.tested if data.partial),
-        "partials": {data.stored: data.partial for data in choice.corpora if data.partial},
-        "features_argument": choice.source.argument,
-        "space_file": options.space_file,
-        **_made_by(choice),
-    }
-
-
-def _entry(data: CorpusData, choice: Choice, options: GridOptions) -> dict[str, str]:
-    """Parts of a corpus' entry that decide a cell, beside what its index holds."""
-    used = ["folds", f"partition {options.partition}", f"target {options.task.target}"]
-    used += ["shares_speakers_with"] if choice.protocol.is_across else []
-    used += ["language"] if choice.protocol.goes_by_language or options.task.target == "language" else []
-    return {part: state for part, state in entry_parts(data.corpus).items() if part in used}
-
-
-def _pool(choice: Choice, options: GridOptions) -> str:
-    """Name the corpora that must be asked for together to get this cell, where it is not its own alone."""
-    if not choice.protocol.is_across:
-        return ""
-    return _joined(choice.others) if choice.protocol.is_pairwise else options.pool
-
-
-def _members(choice: Choice, options: GridOptions, store: Store) -> tuple[list[Member], list[Member]]:
-    def find(data: CorpusData) -> Member:
-        return find_member(data, options.task, choice.protocol, options.partition, choice.source, store)
-
-    return apart([find(data) for data in choice.tested], [find(data) for data in choice.others], choice.protocol)
-
-
-def _design(
-    choice: Choice, options: GridOptions, tested: Sequence[Member], others: Sequence[Member]
-) -> tuple[Design, str]:
-    """Return what the protocol divides, and the inner rule as tables call it: `auto` where it is what auto gives."""
-    is_alone = len(choice.corpora) == 1
-    own, beside = (tuple(member.side(is_alone=is_alone) for member in of) for of in (tested, others))
-    design = Design(own, beside, InnerRule("none"), choice.draw)
-    rule = choice.protocol.rule(options.inner, design)
-    is_auto = rule.name == choice.protocol.rule("auto", design).name
-    return dataclasses.replace(design, rule=rule), "auto" if is_auto else rule.name
-
-
-def _cell(choice: Choice, options: GridOptions, *, inner: str) -> Cell:
-    return Cell(
-        protocol=choice.protocol.name,
-        task=options.task.title,
-        train=_joined(choice.corpora if choice.protocol.sees_target and not choice.draw else choice.others),
-        corpus=choice.corpus,
-        features=choice.source.name,
-        classifier=choice.classifier.name,
-        space=choice.space.name,
-        scaling=options.scaling,
-        inner=inner,
-        preprocessing=segment_title(options.segment),
-        seed=choice.seed,
-        options=_options(choice, options),
-        map=options.task.map,
+    state: Literal["planned", "refused"] = "planned"
+    reason: str = ""
+    inner_title: str
+    emotions: tuple[str, ...]
+    task_map: str
+    target: str = "emotion"
+    indexes: dict[str, str]
+    entries: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    tested: tuple[str, ...]
+    pool: str = ""
+    partials: dict[str, str] = dataclasses.field(default_factory=dict)
+    features_argument: str = ""
+    space_file: str = ""
+    serbench: str
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    feature_key: str = ""
+    revision: int = 0
+    settings: tuple[dict[str, str | int | float], ...] = ({},)
+    default: int = 0
+    basis: str = ""
+    no_nested: str = ""
+    notes: tuple[str, ...] = ()
+    transductive: bool = False
+    persons: dict[str, str] = dataclasses.field(default_factory=dict)
+    utterances: dict[str, list[str | bool | None]] = dataclasses.field(
+        default_factory=lambda: {name: [] for name in UTTERANCE_COLUMNS}
     )
+    sources: dict[str, list[str]] = dataclasses.field(default_factory=lambda: {"id": [], "emotion": []})
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    folds: tuple[FoldJobs, ...] = ()
+    sets: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    jobs: tuple[str, ...] = ()
+    outside: Outside | None = None
+
+    @property
+    def partial(self) -> str:
+        """What the copies of the corpora tested miss."""
+        return "; ".join(self.partials[name] for name in self.tested if self.partials.get(name))
+
+    # Access by key, for callers that do not yet use attributes.
+    def _old(self) -> dict[str, Any]:
+        old = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        old |= {"cell": dataclasses.asdict(self.cell), "refused": self.reason, "task_emotions": list(self.emotions)}
+        old |= {"partial": self.partial, "settings": list(self.settings), "notes": list(self.notes)}
+        old |= {"sets": {name: list(of) for name, of in self.sets.items()}, "tested": list(self.tested)}
+        del old["folds"], old["outside"]
+        if self.outside:
+            old |= {"outside": {"file": self.outside.file, "sha256": self.outside.sha256}}
+            old |= {"folds": {fold.name: list(self.sets[fold.name]) for fold in self.folds}}
+            old |= {"predictions": list(self.outside.predictions)}
+        named = [(f.name, f.job, [{"name": n, "job": j} for n, j in f.inner]) for f in self.folds]
+        return {**old, "evaluations": [{"name": n, "job": j, "inner": inner} for n, j, inner in named]}
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a field by the key that records had."""
+        return self._old()[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field by the key that records had."""
+        return self._old().get(key, default)
+
+    def keys(self) -> list[str]:
+        """Return the keys that records had."""
+        return list(self._old())
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys that records had."""
+        return iter(self._old())
 
 
-def _options(choice: Choice, options: GridOptions) -> str:
-    if choice.protocol.needs == "partition":
-        return f"partition={options.partition}"
-    return choice.draw.title if choice.draw else ""
-
-
-def _made_by(choice: Choice) -> dict[str, Any]:
-    """Say what makes a cell's predictions, beside its rows: releases, features, classifier and settings."""
-    return {
-        "serbench": __version__,
-        "versions": {**choice.source.versions, **choice.classifier.versions},
-        "feature_key": choice.source.key,
-        "revision": choice.classifier.revision,
-        "settings": [dict(setting) for setting in choice.space.settings],
-        "default": choice.space.default,
-    }
-
-
-def _check_options(choice: Choice, options: GridOptions) -> None:
-    """Refuse what a classifier or a scaling cannot do."""
-    check_input(choice.source, choice.classifier)
-    name = choice.classifier.name
-    if options.scaling == "none" and choice.classifier.needs_scaling:
-        raise ProtocolError(choice.corpus, f"{name} with --scaling none", "--scaling train or speaker")
-    if choice.draw and choice.draw.weight != 1 and not choice.classifier.takes_weights:
-        raise ProtocolError(choice.corpus, f"{name} with --weight {choice.draw.weight:g}", "--weight 1")
-    if choice.draw and options.scaling == "corpus" and choice.draw.k < SCALING_NEEDS:
-        found = f"--scaling corpus with {choice.draw.k} utterances of {choice.corpus}"
-        raise ProtocolError("adapt", found, f"at least {SCALING_NEEDS}", "Use --scaling train, or a larger --k")
-
-
-def _fill(
-    choice: Choice,
-    options: GridOptions,
-    store: Store,
-    tested: Sequence[Member],
-    others: Sequence[Member],
-    design: Design,
-) -> tuple[dict[str, Any], Request]:
-    """Work out what a cell trains and tests: the rest of its record, and the request to the plan."""
-    protocol, task = choice.protocol, options.task
-    _check_emotions(tested, others, task, choice.source)
-    known = rows_of([*tested, *others], task, scaling=options.scaling, with_texts=protocol.holds_out_texts)
-    known = dataclasses.replace(known, auxiliary=_auxiliary([*tested, *others], choice.classifier))
-    evaluations = tuple(keep_apart(protocol.evaluations(design), known.same))
-    for evaluation in evaluations:
-        check_no_overlap(evaluation, known)
-    notes = remarks_on(tested, others, task, is_across=protocol.is_across)
-    notes += independence_notes(tested, protocol)
-    if protocol.needs == "partition":
-        notes += [n for m in tested for n in partition_notes(m.data.index, m.data.corpus, options.partition)]
-    if protocol.holds_out_texts:
-        notes += text_notes(evaluations, design.own.groups, options.scaling)
-    if protocol.holds_out_texts or protocol.is_across or protocol.needs or task.is_of_people:
-        _check_trained_emotions(evaluations, known, f"{choice.corpus}, --protocol {protocol.name}", task)
-    recipe = _recipe(choice, options)
-    truth = truth_of(tested)
-    record = {
-        "basis": basis_of(tested, others, task),
-        "no_nested": design.rule.reason,
-        "notes": notes,
-        "transductive": any(scaled_on(recipe, known, e.train.utterances, e.test) for e in evaluations),
-        "persons": {member.data.stored: member.person for member in tested},
-        "utterances": truth,
-        "sources": sources_of(truth["id"], [*tested, *others], evaluations),
-        "missing": missing_of(tested, set(truth["id"]), choice.source, store),
-    }
-    return record, Request(recipe, known, evaluations, protocol.sees_target)
-
-
-def _check_emotions(
-    tested: Sequence[Member], others: Sequence[Member], task: EmotionTask, source: FeatureSource
-) -> None:
-    """Check that a corpus tested holds each emotion, and that every other one has something to train on.
-
-    Several corpora that one cell tests need to hold each emotion together only.
-    """
-    if len(task.emotions) < 2:
-        raise ProtocolError(tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
-    if len(tested) == 1:
-        check_member(tested[0], task, source)
-    for member in (*tested, *others):
-        if member.present.empty:
-            found = f"no utterance of {task.title} with features of {source.name}"
-            raise ProtocolError(member.name, found, "some", "Leave this corpus out, or extract its features")
-
-
-def check_input(source: FeatureSource, classifier: Classifier) -> None:
-    """Check that a classifier takes what the features are: rows or frames.
+def write_cell(store: Store, record: CellRecord) -> None:
+    """Write the record of a cell into the store, atomically.
 
     Raises
     ------
-    ProtocolError : it takes the other.
+    DiskError : it cannot be written.
     """
-    if source.gives != classifier.input:
-        found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
-        what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
-        raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", _LISTS)
+    write_json(store.cell(record.cell.name), _adapter().dump_python(record, mode="json"))
 
 
-def check_inputs(sources: Sequence[FeatureSource], classifiers: Sequence[Classifier]) -> None:
-    """Check that one combination goes together at least, before anything is extracted; see `check_input`."""
-    pairs = list(itertools.product(sources, classifiers))
-    if not any(source.gives == classifier.input for source, classifier in pairs):
-        for source, classifier in pairs:
-            check_input(source, classifier)
+def read_cell(path: Path) -> CellRecord:
+    """Read the record of a cell.
+
+    Raises
+    ------
+    StoreError : absent or unreadable.
+    DamagedError : not what serbench writes; the first key at fault is named.
+    """
+    written = read_json(path)
+    try:
+        record = _adapter().validate_python(_as_now(written))
+        absent = (
+            [] if "refused" in written else [f.name for f in dataclasses.fields(CellRecord) if f.name not in written]
+        )
+        key = next(iter(absent), "") or _disagreement(record)
+        found = f"its key '{key}' is not there" if absent else f"its key '{key}' does not agree with the others"
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        wanted = fault["msg"].removeprefix("Input should be ")
+        found = f"its key '{key}' is " + ("not there" if fault["type"] == "missing" else f"not {wanted}")
+    if key:
+        todo = "Run `serbench grid` or `score` again, which make it anew, or delete it"
+        raise DamagedError(str(path), found, "the record of a cell", todo)
+    return record
 
 
-def _auxiliary(members: Sequence[Member], classifier: Classifier) -> dict[str, dict[str, str]]:
-    """Labels that a classifier declares beside the emotion, by name and utterance."""
-    told = [auxiliary_labels(member, classifier) for member in members]
-    return {name: {u: label for of in told for u, label in of[name].items()} for name in classifier.auxiliary}
+@cache
+def _adapter() -> TypeAdapter[CellRecord]:
+    return TypeAdapter(CellRecord)
 
 
-_LISTS = "`serbench features list` and `serbench classifiers list` tell which go together"
+def _disagreement(record: CellRecord) -> str:
+    """Name a field of a record that does not agree with the others, or nothing.
+
+    What is sealed need not be what serbench writes, and whoever reads a record relies on these.
+    """
+    columns, sources, outside = record.utterances, record.sources, record.outside
+    if set(columns) != set(UTTERANCE_COLUMNS) or len({len(of) for of in columns.values()}) > 1:
+        return "utterances"
+    if set(sources) != {"id", "emotion"} or len(sources["id"]) != len(sources["emotion"]):
+        return "sources"
+    named = [(fold.name, fold.job) for fold in record.folds] + [inner for fold in record.folds for inner in fold.inner]
+    present = {u for u, here in zip(columns["id"], columns["present"], strict=True) if here}
+    known = present | set(sources["id"])
+    codes = set(outside.predictions) - {None} if outside else set()
+    is_given = [code is not None for code in outside.predictions] if outside else columns["present"]
+    is_made = bool(record.folds)  # a cell that was refused when it was planned has none
+    agrees = {
+        "reason": bool(record.reason) == (record.state == "refused"),
+        "folds": is_made or record.state == "refused",
+        "emotions": {*columns["emotion"], *sources["emotion"]} <= set(record.emotions),
+        "tested": bool(record.tested) and set(record.tested) <= set(record.indexes),
+        "persons": not is_made or set(record.tested) <= set(record.persons),
+        "default": 0 <= record.default < len(record.settings),
+        "jobs": {job for _, job in named} - {""} == set(record.jobs),
+        "feature_key": not record.jobs or bool(record.feature_key),
+        "sets": all(set(record.sets.get(name, ("?",))) <= known for name, _ in named)
+        and {u for fold in record.folds for u in record.sets.get(fold.name, ())} == present,
+        "outside": is_given == columns["present"] and codes <= set(range(len(record.emotions))),
+    }
+    return next((key for key, is_right in agrees.items() if not is_right), "")
 
 
-def _recipe(choice: Choice, options: GridOptions) -> Recipe:
-    return Recipe(
-        classifier=choice.classifier.name,
-        revision=choice.classifier.revision,
-        settings=choice.space.settings,
-        features=choice.source.key,
-        scaling=options.scaling,
-        seed=choice.seed,
-        emotions=options.task.emotions,
-        versions=choice.classifier.versions,
-    )
-
-
-def _check_trained_emotions(evaluations: Sequence[Evaluation], rows: Rows, where: str, task: EmotionTask) -> None:
-    """Check that what is held out takes no emotion out of what a model is trained on, those that validate included."""
-    folds = [(e.train, f"fold {e.name}") for e in evaluations]
-    validations = [(v.train, f"fold {e.name}, validation {v.name}") for e in evaluations for v in e.inner]
-    for train, name in {**dict(folds), **dict(validations)}.items():
-        lacking = set(range(len(task.emotions))) - {rows.labels[u] for u in train.utterances}
-        if lacking:
-            found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(lacking))} to train on"
-            todo = "Leave these emotions out with --emotions, or use --protocol within"
-            raise ProtocolError(where, found, "some of each emotion", todo)
+def _as_now(written: dict[str, Any]) -> dict[str, Any]:
+    """Rename keys of records that were written before records were typed."""
+    if "refused" not in written:
+        return written
+    old = dict(written)
+    new = {"reason": old.pop("refused"), "emotions": old.pop("task_emotions"), **old}
+    new["state"] = "refused" if new["reason"] else "planned"
+    if "outside" in old:
+        new["sets"], new["folds"] = old["folds"], [{"name": name} for name in old["folds"]]
+        new["outside"] = {**old["outside"], "predictions": old["predictions"]}
+        new["utterances"] = {"gender": [None] * len(old["utterances"]["id"]), **old["utterances"]}
+    elif "evaluations" in old:
+        new["folds"] = [
+            {"name": e["name"], "job": e["job"], "inner": [(v["name"], v["job"]) for v in e["inner"]]}
+            for e in old["evaluations"]
+        ]
+    return new

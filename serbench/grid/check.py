@@ -13,10 +13,8 @@ from pathlib import Path
 from serbench.errors import DiskError, SerbenchError, StoreError
 from serbench.features import find_feature_set
 from serbench.features.table import content_of_part
-from serbench.grid.cells import Cell
-from serbench.grid.forms import read_cell
+from serbench.grid.cells import read_cell
 from serbench.store.files import is_damaged, read_metadata
-from serbench.store.keys import digest
 from serbench.store.results import Store, every_file
 from serbench.workspace import HERE, Workspace
 
@@ -102,13 +100,8 @@ def _fault(kind: str, path: Path) -> str:
     return "" if name == path.stem else f"it holds what belongs under the name {name}"
 
 
-def _cell_name(path: Path) -> str:
-    cell = read_cell(path)["cell"]
-    return f"{Cell(**cell).stem}-{digest(cell)[:10]}"
-
-
 _NAME_BY_CONTENT: Mapping[str, Callable[[Path], str]] = {
-    "cells": _cell_name,
+    "cells": lambda path: read_cell(path).cell.name,
     "jobs": lambda path: str(read_metadata(path)["key"]),
     "parts of features": lambda path: f"part-{content_of_part(path)}",
 }
@@ -135,11 +128,11 @@ def find_unused(workspace: Workspace = HERE) -> Unused:
         todo = "Wait for its end, and run this again"
         raise StoreError(str(store.root), "another process is at work on it", todo=todo)
     records = {path: read_cell(path) for path in store.cells}
-    planned = [record for record in records.values() if "jobs" in record]
-    jobs = {key for record in planned for key in record["jobs"]}
-    used = {(record.get("feature_key", ""), corpus) for record in planned for corpus in record.get("indexes", ())}
+    planned = [record for record in records.values() if record.folds]
+    jobs = {key for record in planned for key in record.jobs}
+    used = {(record.feature_key, corpus) for record in planned for corpus in record.indexes}
     unused = {
-        "cells that cannot be carried out": [path for path, record in records.items() if "jobs" not in record],
+        "cells that cannot be carried out": [path for path, record in records.items() if not record.folds],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
         "files of features": _unused_features(store, used),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError
+from serbench.grid.cells import CellRecord, FoldJobs
 from serbench.grid.members import (
     FeatureSource,
     Member,
@@ -99,27 +101,23 @@ def text_notes(evaluations: Sequence[Evaluation], groups: Sequence[Group], scali
     )
 
 
-def with_evaluations(record: Mapping[str, Any], planned: Sequence[PlannedEvaluation]) -> dict[str, Any]:
+def with_evaluations(record: CellRecord, planned: Sequence[PlannedEvaluation]) -> CellRecord:
     """Complete a cell's record with its test groups and the jobs that predict them."""
-    evaluations = [
-        {
-            "name": p.evaluation.name,
-            "job": p.job,
-            "inner": [{"name": v.name, "job": job} for v, job in zip(p.evaluation.inner, p.inner, strict=True)],
-        }
-        for p in planned
+    names = [[v.name for v in p.evaluation.inner] for p in planned]
+    folds = [
+        FoldJobs(p.evaluation.name, p.job, tuple(zip(inner, p.inner, strict=True)))
+        for p, inner in zip(planned, names, strict=True)
     ]
-    sets = _named_sets(planned)
     jobs = sorted({key for p in planned for key in (p.job, *p.inner)})
-    return {**record, "jobs": jobs, "evaluations": evaluations, "sets": sets}
+    return replace(record, jobs=tuple(jobs), folds=tuple(folds), sets=_named_sets(planned))
 
 
-def _named_sets(planned: Sequence[PlannedEvaluation]) -> dict[str, list[str]]:
+def _named_sets(planned: Sequence[PlannedEvaluation]) -> dict[str, tuple[str, ...]]:
     """Utterances of every test group and validation, by name."""
-    sets: dict[str, list[str]] = {}
+    sets: dict[str, tuple[str, ...]] = {}
     named = [(p.evaluation.name, p.evaluation.test) for p in planned]
     named += [(v.name, v.test) for p in planned for v in p.evaluation.inner]
     for name, utterances in named:
-        if sets.setdefault(name, list(utterances)) != list(utterances):
+        if sets.setdefault(name, utterances) != utterances:
             raise ProtocolError("plan", f"two sets of utterances are named '{name}'", "a name for each")
     return sets

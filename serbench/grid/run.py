@@ -13,16 +13,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.errors import StoreError, listed
+from serbench.errors import StoreError
 from serbench.features.table import map_features
-from serbench.grid.cells import Choice, GridOptions, PlannedCell, plan_cell
-from serbench.grid.comparable import BASIS, Column, Facts, again, column, differing, facts, is_comparable
+from serbench.grid.cells import Cell, CellRecord, read_cell, write_cell
 from serbench.grid.estimate import Estimate, note_seconds
-from serbench.grid.forms import read_cell
+from serbench.grid.layout import Choice, GridOptions, PlannedCell, plan_cell
 from serbench.grid.members import CorpusData, FeatureSource
 from serbench.grid.plan import Job, Plan, make_plan
 from serbench.grid.processes import LocalCrew
@@ -30,10 +28,9 @@ from serbench.grid.records import with_evaluations
 from serbench.grid.schedule import Crew, Elsewhere, Failed, Room, run_jobs
 from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
-from serbench.store.files import is_damaged, write_json
-from serbench.store.keys import digest
+from serbench.store.files import is_damaged
 from serbench.store.memory import free_memory
-from serbench.store.results import OUTDATED, Store
+from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +77,7 @@ class GridRun:
         """Cells without predictions, by name, with the reason."""
         refused = {cell.cell.name: cell.refused for cell in self.plan.cells if cell.refused}
         for cell in self.plan.cells:
-            lost = [key for key in cell.record.get("jobs", ()) if key in self.failed]
+            lost = [key for key in cell.record.jobs if key in self.failed]
             if lost:
                 refused[cell.cell.name] = f"{len(lost)} of its jobs failed: {self.failed[lost[0]]}"
         return refused
@@ -168,9 +165,9 @@ def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progre
     ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
-    mark_outdated(plan, store)
+    remove_replaced(plan, store)
     for cell in plan.cells:
-        write_json(store.cell(cell.cell.name), cell.record)
+        write_cell(store, cell.record)
     for path in (store.job(job.key) for job in plan.damaged):
         if is_damaged(path):  # still: another process may have made it anew
             warnings.warn(f"{path} is damaged; its predictions are made anew", stacklevel=2)
@@ -180,7 +177,7 @@ def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progre
     for cell in plan.cells:
         reason = run.refused.get(cell.cell.name)
         if reason and not cell.refused:
-            write_json(store.cell(cell.cell.name), {**cell.record, "refused": store.worded(reason)})
+            write_cell(store, dataclasses.replace(cell.record, state="refused", reason=store.worded(reason)))
     return run
 
 
@@ -230,34 +227,17 @@ def _map_all(jobs: Sequence[Job], store: Store) -> None:
                 map_features(store.features(features, corpus))
 
 
-def mark_outdated(plan: GridPlan, store: Store) -> None:
-    """Refuse cells in the store that must not stand in one column with those of this plan.
-
-    They were made of other labels, audio or test groups of the same corpus and task, or with other versions of what
-    moves numbers. Running them again replaces them.
-    """
-    current: dict[Column, dict[str, str]] = {}
-    for cell in plan.cells:
-        if cell.request is not None:
-            current.setdefault(column(cell.record), {}).update(facts(cell.record))
-    places = {_place(cell.record) for cell in plan.cells}
+def remove_replaced(plan: GridPlan, store: Store) -> None:
+    """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
+    asked = {_asked_as(cell.record) for cell in plan.cells}
     own = {cell.cell.name for cell in plan.cells}
     for path in store.cells:
         record = None if path.stem in own else _read_if_sound(path)
-        if record is None:
-            continue
-        if _place(record) in places:  # the same request, before the number of test groups changed
+        if record is not None and _asked_as(record) in asked:
             path.unlink(missing_ok=True)
-            continue
-        beside = current.get(column(record))
-        if record["refused"] or beside is None:
-            continue
-        reason = _outdated(record, beside)
-        if reason:
-            write_json(path, {**record, "refused": f"{OUTDATED} {reason}; {again(record)}"})
 
 
-def _read_if_sound(path: Path) -> dict[str, Any] | None:
+def _read_if_sound(path: Path) -> CellRecord | None:
     """Read a cell's record; nothing where another process has removed it or it is damaged, which is told."""
     try:
         return read_cell(path)
@@ -267,16 +247,6 @@ def _read_if_sound(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _outdated(record: Mapping[str, Any], now: Facts) -> str:
-    if not is_comparable(record):
-        return "recorded by an earlier serbench"
-    own = facts(record)
-    names = differing(own, now)
-    if BASIS in names:
-        return "made from earlier labels, recordings or folds"
-    return f"made with {listed(f'{name} {own[name]}, now {now[name]}' for name in names)}" if names else ""
-
-
-def _place(record: Mapping[str, Any]) -> str:
-    """What is asked for: all fields of a cell, the inner rule as it was asked."""
-    return digest({"options": "", "map": "", **record["cell"], "inner": record["inner_title"]})
+def _asked_as(record: CellRecord) -> Cell:
+    """Return the cell with the inner rule as it was asked for."""
+    return dataclasses.replace(record.cell, inner=record.inner_title)

@@ -22,15 +22,14 @@ from serbench.corpora.index import index_fingerprint
 from serbench.corpora.people import confounded
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ScoreError, did_you_mean, listed
-from serbench.grid.cells import Cell
-from serbench.grid.comparable import OUTSIDE, UNKNOWN
+from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
+from serbench.grid.comparable import UNKNOWN
 from serbench.grid.members import CorpusData, task_index
 from serbench.grid.records import basis
 from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
 from serbench.scores.folds import check_has_folds, design_of
 from serbench.scores.given import Prediction, PredictionFile
 from serbench.scores.metrics import confusion_matrix, uar
-from serbench.store.files import write_json
 from serbench.store.results import Store
 
 OWN_FEATURES = "own"
@@ -67,8 +66,8 @@ class Scored:
     uar: float
     n_utterances: int
     n_folds: int
-    notes: tuple[str, ...] = ()
-    record: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    notes: tuple[str, ...]
+    record: CellRecord = dataclasses.field(repr=False)
 
 
 def check_system(system: System) -> None:
@@ -107,7 +106,7 @@ def record_scores(scored: Sequence[Scored], store: Store) -> list[Scored]:
     for one in scored:
         path = store.cell(one.cell.name)
         replaced = ("replaces what was scored under this name before",) if path.exists() else ()
-        write_json(path, one.record)
+        write_cell(store, one.record)
         recorded.append(dataclasses.replace(one, notes=(*one.notes, *replaced)))
     return recorded
 
@@ -143,15 +142,14 @@ def _scored(file: PredictionFile, data: CorpusData, system: System, options: Sco
     _check_emotions(given, options.task, where)
     missing = _check_complete(given, task, where, allowed=options.allow_missing)
     cell = _cell(corpus, system, options)
-    of_corpus = _of_corpus(data, options.task, protocol)
-    record = {
-        "cell": dataclasses.asdict(cell),
-        **of_corpus,
-        **_made_by(file),
-        **_predictions(given, task, options.task),
-    }
+    record = CellRecord(
+        cell=cell,
+        **_of_corpus(data, options.task, protocol),
+        serbench=__version__,
+        **_predictions(file, given, task, options.task),
+    )
     notes = tuple(_notes(rows, task, missing))
-    n_folds = len(record["folds"])
+    n_folds = len(record.folds)
     return Scored(corpus, cell, _uar(given, task, options.task), len(given), n_folds, notes, record)
 
 
@@ -179,37 +177,34 @@ def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[
     notes += [protocol.independence_of(person)] if person != "speaker" else []
     return {
         "inner_title": UNKNOWN,
-        "refused": "",
-        "task_emotions": list(task.emotions),
+        "emotions": task.emotions,
         "task_map": task.spelt,
         "indexes": {data.corpus.name: index_fingerprint(data.index)},
-        "tested": [data.corpus.name],
-        "pool": "",
-        "transductive": False,
-        "sources": {"id": [], "emotion": []},
-        "partial": data.partial,
+        "tested": (data.corpus.name,),
         "partials": {data.corpus.name: data.partial} if data.partial else {},
-        "notes": [note for note in notes if note],
+        "notes": tuple(note for note in notes if note),
         "persons": {data.corpus.name: person},
     }
 
 
-def _predictions(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> dict[str, Any]:
+def _predictions(file: PredictionFile, given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> dict[str, Any]:
     """Set down truth and predictions, these as codes in the order of the utterances; None where there is none."""
     code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
-    folds = {name: [u for u in utterances if u in given] for name, utterances in task.folds.items()}
+    folds = {name: tuple(u for u in utterances if u in given) for name, utterances in task.folds.items()}
+    codes = tuple(code[given[u]] if u in given else None for u in task.emotions)
     return {
         "basis": task.basis,
         "utterances": {
             "id": list(task.emotions),
             "emotion": list(task.emotions.values()),
             "speaker": [task.people[u] for u in task.emotions],
+            "gender": [None] * len(task.emotions),
             "present": [u in given for u in task.emotions],
         },
         "missing": {u: task.unreadable.get(u, "no prediction") for u in task.emotions if u not in given},
-        "jobs": [],
-        "folds": {name: utterances for name, utterances in folds.items() if utterances},
-        "predictions": [code[given[u]] if u in given else None for u in task.emotions],
+        "folds": tuple(FoldJobs(name) for name, utterances in folds.items() if utterances),
+        "sets": {name: utterances for name, utterances in folds.items() if utterances},
+        "outside": Outside(file.name, file.sha256, codes),
     }
 
 
@@ -218,19 +213,6 @@ def _uar(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> float:
     truth = np.array([code[task.emotions[u]] for u in given])
     prediction = np.array([code[emotion] for emotion in given.values()])
     return uar(confusion_matrix(truth, prediction, n_labels=len(code)))
-
-
-def _made_by(file: PredictionFile) -> dict[str, Any]:
-    """Say what is known of the origin: the file. There is one setting, of which nothing is known."""
-    return {
-        "serbench": __version__,
-        "versions": {},
-        "feature_key": "",
-        "revision": 0,
-        "settings": [{}],
-        "default": 0,
-        OUTSIDE: {"file": file.name, "sha256": file.sha256},
-    }
 
 
 def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:

@@ -23,8 +23,8 @@ from serbench.corpora.entry import FIELDS
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import majority_title, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
-from serbench.grid.comparable import again, is_comparable, is_outside
-from serbench.grid.forms import read_cell
+from serbench.grid.cells import read_cell
+from serbench.grid.comparable import again, is_outside
 from serbench.protocols import independent_units
 from serbench.scores.metrics import exact_uar
 from serbench.scores.provenance import Provenance
@@ -315,30 +315,9 @@ class _Index:
         return self.frame.sort_values("start_s").set_index("utterance")["whole"]
 
 
-_UNKNOWN: dict[str, Any] = {
-    "partial": "",
-    "partials": {},
-    "indexes": {},
-    "tested": [],
-    "pool": "",
-    "basis": "",
-    "task_map": "",
-    "serbench": "",
-    "versions": {},
-    "feature_key": "",
-    "revision": 0,
-    "settings": [],
-    "default": 0,
-}
-_EARLIER = "recorded by an earlier serbench; run it again"
-
-
 def _record(path: Path, indexes: Mapping[str, _Index]) -> Mapping[str, Any]:
     """Read a cell's record; one of an earlier state of its corpus is refused."""
-    record = read_cell(path)
-    if not is_comparable(record):
-        known = {**_UNKNOWN, **record, "cell": {"options": "", "map": "", **record["cell"]}}
-        return {**known, "refused": record["refused"] or f"{OUTDATED} {_EARLIER}"}
+    record = {**read_cell(path)}
     why = "" if record["refused"] else _changed(record, indexes)
     return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else record
 

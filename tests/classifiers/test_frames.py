@@ -20,8 +20,8 @@ from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
 from serbench.features.table import map_features
 from serbench.grid import processes as pool
-from serbench.grid.cells import CorpusData, FeatureSource, auxiliary_labels
 from serbench.grid.check import check_store, find_unused
+from serbench.grid.layout import CorpusData, FeatureSource, auxiliary_labels
 from serbench.plugins import forget_plugins
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json

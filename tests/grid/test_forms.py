@@ -8,8 +8,8 @@ import pytest
 
 from serbench import api
 from serbench.errors import DamagedError, SerbenchError, StoreError
+from serbench.grid.cells import read_cell
 from serbench.grid.check import check_store, find_unused
-from serbench.grid.forms import read_cell
 from serbench.store.files import read_json, write_json
 
 REQUEST = api.GridRequest(emotions="anger,happiness,neutral", classifiers=("knn", "dummy"))

@@ -199,15 +199,6 @@ def test_job_made_with_something_else_than_its_cell_says_is_refused_by_name(stor
     assert shown(made)["one", "knn"] == "–"
 
 
-def test_cell_recorded_by_an_earlier_release_is_missing_and_the_rest_is_shown(store):
-    path = next(path for path in store.cells if "one-knn" in path.name)
-    record = read_json(path)
-    write_json(path, {name: value for name, value in record.items() if name != "revision"})
-    made = report(store)
-    assert made.missing == {"outdated: recorded by an earlier serbench; run it again": ["toy one knn"]}
-    assert "serbench grid toy --features one.csv --classifier knn" in made.commands[0]
-
-
 def test_every_csv_leads_to_the_cells_and_these_to_what_made_them(store):
     report(store)
     cells = pd.read_csv(store.report / "provenance.csv", keep_default_na=False)

@@ -42,7 +42,7 @@ def stored_truth_and_predictions(store, name):
     record = next(r for r in map(read_json, store.cells) if r["cell"]["classifier"] == name)
     emotion = dict(zip(record["utterances"]["id"], record["utterances"]["emotion"], strict=True))
     truth, prediction, folds = [], [], []
-    for evaluation in record["evaluations"]:
+    for evaluation in record["folds"]:
         utterances, codes, metadata = read_predictions(store.job(evaluation["job"]))
         assert metadata["emotions"] == EMOTIONS
         for u in record["sets"][evaluation["name"]]:
