@@ -1,70 +1,104 @@
-"""The page of a report: one file that opens from disk, needs no network and runs no script but its own.
+"""The page of a report: one file that opens from disk, needs no network, and shows the tables of the report.
 
-What it shows is worked out here and handed over as text and numbers; the script of the page sorts, selects and unfolds
-it, and computes nothing. Names from corpora and files are escaped by the templates, and in the model as JSON.
+Every table is rendered here. Choices are radio buttons, which the style sheet reads, and a cell opens as a popover of
+HTML. The script of the page sorts columns and keeps the choices in the address; without it all the rest works.
+Names from corpora and files are escaped by the template.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from serbench.corpora.entry import EMOTIONS
-from serbench.report.across import curve_title
-from serbench.report.colours import ink, scale, step_in
-from serbench.report.details import Json, details, numbers
-from serbench.report.plots import HEIGHT, WIDTH, plots
-from serbench.report.table import FORMATS, Table
-from serbench.report.views import METRIC_NAMES, RULE_NAMES, Shown, View, blocks, views
-from serbench.scores.metrics import FOLD_METRICS, METRICS
-from serbench.scores.outcomes import RULES
+import numpy as np
+import pandas as pd
+
+from serbench.report.figures import curve_figure, curves_by_title, drawing, to_files
+from serbench.report.table import Entry, Table
+from serbench.report.views import scored_tables
 
 if TYPE_CHECKING:
     from serbench.report import Report
-    from serbench.report.tables import Indexed
 
 FILE = "index.html"
-_OWN_PLACE = re.compile(r"table1|table2-.*|confusion")
-"""Stems of tables that the page shows in a form of its own; all others follow one after another."""
+N_STEPS = 16
+"""Steps of the colours, from the lowest to the highest value."""
+CHOICES = {"task": "Task", "metric": "Metric", "rule": "Settings"}
+"""Facet of a table -> what the page calls the choice."""
+NAMES = {
+    "uar": "UAR",
+    "war": "Accuracy (WAR)",
+    "kappa": "Cohen's kappa",
+    "macro_f1": "Macro F1",
+    "uar_folds": "UAR, mean over folds",
+    "war_folds": "Accuracy (WAR), mean over folds",
+    "nested": "Chosen by nested validation",
+    "default": "Default",
+    "oracle": "Oracle, tuned on the test data",
+    "given": "Predictions of another system",
+}
+"""Metrics and rules in words."""
+HEADLINE = ("nested", "given", "default", "oracle")
+"""Rules in the order in which the sheet of a cell prefers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The tables of one protocol, task and setup: one per metric and rule to choose from, and the others."""
+
+    title: str
+    task: str
+    choices: list[Table]
+    others: list[Table]
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What is behind a cell, over all of its utterances: what must be known of it, and its tables."""
+
+    key: str
+    title: str
+    about: list[str]
+    tables: list[Table]
 
 
 def render_page(report: Report) -> str:
     """Render the page as HTML; the same report gives the same text."""
     import jinja2
 
-    of_matrix = [views(block, report.scores) for block in blocks(report.compared, report.tables)]
-    templates = jinja2.FileSystemLoader(str(files("serbench.report") / "templates"))
-    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
+    tables = [*scored_tables(report), *others]
+    blocks, ends = blocks_of(tables), colour_ends(tables)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(files("serbench.report") / "templates")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     script = _read("page.js")
-    others = [table for table in report.tables if not _OWN_PLACE.fullmatch(table.stem)]
     text = environment.get_template("page.html.j2").render(
-        report=report,
-        step_in=step_in,
-        matrices=of_matrix,
-        sentence=sentence(of_matrix),
-        is_of_emotions=all(of[0].matrix.variant.target == "emotion" for of in of_matrix),
-        is_transductive=any(of[0].matrix.variant.is_transductive for of in of_matrix),
-        has_outside=any(of[0].matrix.is_outside(row) for of in of_matrix for row in of[0].matrix.rows),
-        first=report.of("table1")[0],
-        table1=_balanced(report.of("table1")[0], report.indexes),
-        others=others,
-        plots={curve_title(setup): of for setup, of in plots(report.curves).items()},
-        width=WIDTH,
-        height=HEIGHT,
-        contents=_contents(others),
-        corpora=sorted({corpus for of in of_matrix for corpus in of[0].matrix.corpora}),
-        metrics=_named((*METRICS, *FOLD_METRICS), METRIC_NAMES),
-        rules=_named(RULES, RULE_NAMES),
-        colours=[[(colour, ink(colour)) for colour in scale(theme)] for theme in ("light", "dark")],
+        blocks=blocks,
+        loose=[table for table in others if "protocol" not in table.facets],
+        choices=choices_of(blocks),
+        names=NAMES,
+        rows=lambda table: rows_of(table, ends.get(range_of(table), (0.0, 1.0))),
+        ends_of=lambda table: ends.get(range_of(table)),
+        sheets=list(sheets_of(report.long, {entry.key for t in tables for row in t.rows for entry in row} - {""})),
+        curves=curve_drawings(report),
+        sentence=sentence(report.scores),
+        commands=report.commands,
+        made_with=report.made_with,
+        colours=list(zip(scale("light"), scale("dark"), strict=True)),
         style=_read("style.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        model=as_json(page_model(report, of_matrix)),
     )
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
@@ -73,100 +107,181 @@ def _read(name: str) -> str:
     return (files("serbench.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _named(keys: Iterable[str], names: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(key, f"{names.get(key, key)[0].upper()}{names.get(key, key)[1:]}") for key in keys]
+def scale(theme: str) -> list[str]:
+    """Colours from the lowest to the highest value, as #rrggbb: cividis, faded to the paper of a light or dark theme.
 
-
-def _contents(others: Iterable[Table]) -> dict[str, str]:
-    """Anchors of the first table of each kind, and what it is."""
-    found: dict[str, tuple[str, str]] = {}
-    for number, table in enumerate(others, 1):
-        found.setdefault(table.stem, (f"{table.stem}-{number}", table.title.partition(":")[0]))
-    return dict(found.values())
-
-
-def as_json(model: Json) -> str:
-    r"""Write JSON that stands in a script element, where nothing in it can end that element.
-
-    >>> as_json({"name": "</script>"})
-    '{"name":"\\u003c/script\\u003e"}'
+    The colour-blind see cividis as all others do. It is faded so far that the ink of the theme can be read on every
+    step at 4.5 to 1, as WCAG 2 AA asks. Higher values are darker on light paper, and lighter on dark paper.
     """
-    text = json.dumps(model, separators=(",", ":"), allow_nan=False)  # which leaves ASCII only
-    return re.sub("[<>&]", lambda hit: f"\\u{ord(hit[0]):04x}", text)
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex, to_rgb
+
+    name, share, paper = {"light": ("cividis_r", 0.5, "#fdfdfb"), "dark": ("cividis", 0.38, "#10141b")}[theme]
+    colours = colormaps[name](np.linspace(0, 1, N_STEPS))[:, :3]
+    return [to_hex(colour) for colour in share * colours + (1 - share) * np.array(to_rgb(paper))]
 
 
-def page_model(report: Report, of_matrix: Sequence[Sequence[View]]) -> Json:
-    """What the script of the page needs: every view, and what stands behind every cell."""
-    own_rows = {str(key): rows for key, rows in report.scores.groupby("provenance", sort=False)}
-    cells = {}
-    for matrix, _ in report.compared:
-        for place, cell in matrix.cells.items():
-            key, common = cell.provenance.key, len(matrix.scored_on(place))
-            cells[key] = details(place, cell, own_rows[key], n_common=common)
-    return {
-        "metrics": dict(_named((*METRICS, *FOLD_METRICS), METRIC_NAMES)),
-        "rules": RULE_NAMES,
-        "colours": [[colour, ink(colour)] for colour in scale("light")],
-        "matrices": [_matrix_model(found) for found in of_matrix],
-        "cells": cells,
-    }
+def step_of(value: float | None, low: float, high: float) -> int | None:
+    """Return the step of a value on a scale from `low` to `high`; what lies beyond takes the last one.
 
-
-def _matrix_model(found: Sequence[View]) -> Json:
-    matrix = found[0].matrix
-    return {
-        "title": matrix.variant.title,
-        "corpora": list(matrix.corpora),
-        "rows": [list(labels) for labels in found[0].labels],
-        "views": {f"{view.metric} {view.rule}": _view_model(view) for view in found},
-    }
-
-
-def _view_model(view: View) -> Json:
-    return {
-        "caption": view.caption,
-        "reading": view.reading,
-        "ends": [f"{view.low:.1f}", f"{view.high:.1f}"],
-        "chance": list(view.chance),
-        "notes": [note.replace("In brackets: ", "Beside each value when pointed at: ") for note in view.table.notes],
-        "file": re.sub(r"[^a-z0-9-]+", "-", view.table.stem.replace("_", "-")),
-        "csv": FORMATS["csv"]([view.table]),
-        "tex": FORMATS["tex"]([view.table]),
-        "rows": [[_shown_model(shown) for shown in row] for row in view.rows],
-    }
-
-
-def _shown_model(shown: Shown) -> list[Any]:
-    value = numbers(shown.score)[0] if shown.score else None
-    return [shown.text, shown.told, value, shown.step, int(shown.best), shown.mark, shown.interval]
-
-
-def sentence(of_matrix: Sequence[Sequence[View]]) -> str:
-    """Say what was compared, for somebody who meets the page by chance."""
-    found = [of[0].matrix for of in of_matrix]
-    classifiers = counted({name for matrix in found for _, name in matrix.rows}, "classifier", "classifiers")
-    features = counted({name for matrix in found for name, _ in matrix.rows}, "feature set", "feature sets")
-    tested = {name for matrix in found for joined in matrix.corpora for name in joined.split("+")}
-    corpora = counted(tested, "corpus", "corpora")
-    return f"{classifiers} on {features} in {corpora}"
-
-
-def counted(things: Collection[str], one: str, many: str) -> str:
-    """Count things in words.
-
-    >>> counted({"emodb"}, "corpus", "corpora")
-    '1 corpus'
+    >>> step_of(0.2, 0.2, 0.8), step_of(0.9, 0.2, 0.8), step_of(0.3, 0.3, 0.3), step_of(None, 0, 1)
+    (0, 15, 0, None)
     """
-    return f"{len(things)} {one if len(things) == 1 else many}"
+    if value is None or math.isnan(value):
+        return None
+    share = (value - low) / (high - low) if high > low else 0.0
+    return round(min(max(share, 0.0), 1.0) * (N_STEPS - 1))
 
 
-def _balanced(table: Table, indexes: Sequence[Indexed]) -> list[Json]:
-    """Rows of Table 1; those of emotions with bars: shares of labelled utterances, of which the largest is 1."""
-    shares = [corpus.index["emotion"].value_counts(normalize=True) for corpus in indexes]
-    largest = max((float(of.max()) for of in shares if len(of)), default=1.0)
-    rows = []
-    for row in table.rows:
-        name = row[0].text
-        bars = [f"{of.get(name, 0) / largest:.4f}" for of in shares] if name in EMOTIONS else []
-        rows.append({"name": name, "texts": [entry.text for entry in row[1:]], "bars": bars})
-    return rows
+def range_of(table: Table) -> str:
+    """Name the range of the colours of a table: tables of one metric share it, so that a colour means one value."""
+    return table.facets.get("metric", table.title)
+
+
+def colour_ends(tables: Iterable[Table]) -> dict[str, tuple[float, float]]:
+    """Return the ends of every range of colours, in tenths."""
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        if table.values is not None:
+            values = table.values.to_numpy(float)
+            found.setdefault(range_of(table), []).extend(values[~np.isnan(values)].tolist())
+    tenths = {name: (round(min(of) * 10, 6), round(max(of) * 10, 6)) for name, of in found.items() if of}
+    return {name: (math.floor(low) / 10, math.ceil(high) / 10) for name, (low, high) in tenths.items()}
+
+
+def blocks_of(tables: Iterable[Table]) -> list[Block]:
+    """Put the tables of one protocol, task and setup together; the first block of every task is open."""
+    grouped: dict[tuple[str, str, str], list[Table]] = {}
+    for table in tables:
+        if "protocol" in table.facets:
+            protocol, task, setup = (table.facets.get(name, "") for name in ("protocol", "task", "setup"))
+            grouped.setdefault((protocol, task, setup), []).append(table)
+    made: list[Block] = []
+    for (protocol, task, setup), of in grouped.items():
+        title = ", ".join(filter(None, (protocol, task, setup)))
+        choices = [table for table in of if "rule" in table.facets]
+        others = [table for table in of if "rule" not in table.facets]
+        made.append(Block(title, task, choices, others, all(block.task != task for block in made)))
+    return made
+
+
+def choices_of(blocks: Sequence[Block]) -> dict[str, list[str]]:
+    """Facet -> its values, in the order of the tables; a facet of one value leaves no choice."""
+    tables = [table for block in blocks for table in block.choices]
+    values = {name: list(dict.fromkeys(t.facets[name] for t in tables if name in t.facets)) for name in CHOICES}
+    values["task"] = list(dict.fromkeys(block.task for block in blocks))
+    return {name: of for name, of in values.items() if len(of) > 1}
+
+
+def rows_of(table: Table, ends: tuple[float, float]) -> list[list[tuple[Entry, int | None]]]:
+    """Rows of a table: every place with the step of its colour."""
+    return [[(entry, step_of(entry.value, *ends)) for entry in row] for row in table.rows]
+
+
+def curve_drawings(report: Report) -> dict[str, str]:
+    """Draw the learning curves of each setup as SVG for a page: in the colours of its text, without a header."""
+    drawings = {}
+    for title, curves in curves_by_title(report).items():
+        with drawing():
+            text = to_files(curve_figure(curves), ["svg"])["svg"].decode()
+        drawings[title] = (
+            text[text.index("<svg") :].replace("#000000", "currentColor").replace("<style", "<style hidden")
+        )
+    return drawings
+
+
+def sheets_of(long: Mapping[str, pd.DataFrame], keys: set[str]) -> Iterator[Sheet]:
+    """Make the sheet of every cell that a table leads to, from the long tables of the report."""
+    if not keys:
+        return
+    scores = long["scores"][long["scores"]["provenance"].isin(keys)]
+    ranks = scores["rule"].map(HEADLINE.index)
+    headline = scores.loc[ranks.groupby(scores["provenance"]).idxmin()].set_index("provenance")["rule"]
+    parts = {}
+    for name in ("confusion", "groups", "folds"):  # of the headline rule alone
+        rows = long[name][long[name]["rule"] == long[name]["provenance"].map(headline)]
+        parts[name] = dict(list(rows.groupby("provenance", sort=False)))
+    for key, of_cell in scores.groupby("provenance", sort=False):
+        first = of_cell.iloc[0]
+        setup = ", ".join(f"{name} {first[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
+        about = [setup, *of_cell["notes"].dropna().unique(), *of_cell["reason"].dropna().unique()]
+        if of_cell["transductive"].eq(True).any():
+            about.append("Transductive: scaling has used unlabelled audio of the test speakers.")
+        if of_cell["n_missing"].gt(0).any():
+            about.append(f"{of_cell['n_missing'].max()} utterances have no features and take no part.")
+        title = ", ".join(str(first[name]) for name in ("corpus", "features", "classifier"))
+        tables = [_score_sheet(of_cell)]
+        rule = NAMES.get(headline[key], headline[key]).lower()
+        tables += [_SHEETS[name](parts[name][key], rule) for name in parts if key in parts[name]]
+        yield Sheet(str(key), title, [text for text in about if text], tables)
+
+
+def _score_sheet(scores: pd.DataFrame) -> Table:
+    """Every metric by every rule, with intervals."""
+    rules = list(dict.fromkeys(scores["rule"]))
+    rows: dict[str, dict[str, tuple[str, str]]] = {}
+    for rule, metric, value, low, high in scores[["rule", "metric", "value", "low", "high"]].itertuples(index=False):
+        interval = "" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]"
+        rows.setdefault(metric, {})[rule] = ("", "") if math.isnan(value) else (f"{value:.3f}", interval)
+    labels = [NAMES.get(metric, metric) for metric in rows]
+    body, asides = (
+        pd.DataFrame(
+            [
+                [name, *(of.get(rule, ("", ""))[part] for rule in rules)]
+                for name, of in zip(labels, rows.values(), strict=True)
+            ],
+            columns=["metric", *rules],
+        )
+        for part in (0, 1)
+    )
+    return Table("scores", "Scores by rule, with 95 % intervals", body, 1, asides=asides)
+
+
+def _confusion_sheet(rows: pd.DataFrame, rule: str) -> Table:
+    """Counts of a confusion matrix; a colour is the share of its row."""
+    emotions = sorted({*rows["truth"], *rows["prediction"]})
+    counts = np.zeros((len(emotions), len(emotions)), dtype=int)
+    counts[tuple(rows[side].map(emotions.index) for side in ("truth", "prediction"))] = rows["n_utterances"]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    body = pd.DataFrame(counts.astype(str), columns=emotions)
+    body.insert(0, "truth \\ prediction", emotions)
+    values = pd.DataFrame(np.column_stack([np.full(len(emotions), np.nan), shares]))
+    return Table("confusion", f"Confusion matrix: {rule}. Colours are shares of a row", body, 1, values=values)
+
+
+def _group_sheet(rows: pd.DataFrame, rule: str) -> Table:
+    """UAR of every speaker, and of other groups."""
+    body = {
+        "by": rows["by"],
+        "group": rows["group"],
+        "UAR": rows["uar"].map("{:.3f}".format),
+        "utterances": rows["n_utterances"],
+    }
+    return Table("groups", f"UAR by speaker: {rule}", pd.DataFrame(body).astype(str), 2)
+
+
+def _fold_sheet(rows: pd.DataFrame, rule: str) -> Table:
+    """The setting and the UAR of every fold."""
+    body = {
+        "fold": rows["fold"],
+        "setting": rows["setting"],
+        "UAR": rows["uar"].map("{:.3f}".format),
+        "utterances": rows["n_utterances"],
+    }
+    return Table("folds", f"Folds and their settings: {rule}", pd.DataFrame(body).astype(str), 2)
+
+
+_SHEETS = {"confusion": _confusion_sheet, "groups": _group_sheet, "folds": _fold_sheet}
+
+
+def sentence(scores: pd.DataFrame) -> str:
+    """Say what was compared, for somebody who meets the page by chance; empty where no cell has a result."""
+    found = scores[scores["value"].notna()]
+    if not len(found):
+        return ""
+    corpora = {name for joined in found["corpus"] for name in joined.split("+")}
+    counts = (found["classifier"].nunique(), "classifier"), (found["features"].nunique(), "feature set")
+    words = [f"{n} {name}{'s' if n > 1 else ''}" for n, name in counts]
+    said = f"{' on '.join(words)} in {len(corpora)} corp{'ora' if len(corpora) > 1 else 'us'}."
+    is_kept_apart = "given" not in set(found["rule"]) and not found["transductive"].any()
+    return said + (" Models never heard the speakers they are tested on." if is_kept_apart else "")

@@ -104,7 +104,9 @@ def score_matrix(matrix: Matrix, metric: str, found: Contests) -> Table:
     rows = [_chance_row(matrix, metric)]
     for row in matrix.rows:
         verdicts = {c: compared[c].verdict(row) if c in compared else "" for c in matrix.corpora}
-        entries = [_entry(values.get((*row, c)), best[c], verdicts[c]) for c in matrix.corpora]
+        keys = {c: matrix.cells[*row, c].provenance.key for c in matrix.corpora if (*row, c) in matrix.cells}
+        shown = {c: _entry(values.get((*row, c)), best[c], verdicts[c]) for c in matrix.corpora}
+        entries = [entry._replace(key=keys.get(c, "")) for c, entry in shown.items()]
         rows.append((*map(Entry, _labels(matrix, row)), *entries))
     title = f"Table 2. {TITLES[metric][0].upper()}{TITLES[metric][1:]}: {matrix.variant.title}"
     header = ("features", "classifier", *matrix.corpora)
@@ -173,7 +175,7 @@ def _entry(value: Value | None, best: float | None, verdict: str) -> Entry:
         return Entry(NOTHING)
     shown = f"{value.number:.3f}" + ("" if value.is_chosen else DEFAULT_MARK) + (SHORT_MARK if value.is_short else "")
     aside = f"{bracketed(value.interval)} {MARKS[verdict]}".strip()
-    return Entry(shown, aside, value.is_contender and value.number == best)
+    return Entry(shown, aside, value.is_contender and value.number == best, value.number)
 
 
 def _chance_row(matrix: Matrix, metric: str) -> tuple[Entry, ...]:

@@ -6,14 +6,15 @@ others carry no marks, as only nested values are tested. What is by the oracle s
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from serbench.report.colours import step_of
 from serbench.report.comparisons import Contests
 from serbench.report.matrices import Matrix, Place
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
@@ -21,7 +22,10 @@ from serbench.report.tables import DEFAULT_MARK, MARKS, SHORT_MARK, TITLES
 from serbench.scores.metrics import FOLD_METRICS, METRICS
 from serbench.scores.outcomes import GIVEN, RULES, CellOutcomes
 from serbench.scores.scores import has_all_emotions, score_table
-from serbench.scores.statistics import SHARES, Interval
+from serbench.scores.statistics import Interval
+
+if TYPE_CHECKING:
+    from serbench.report import Report
 
 METRIC_NAMES = {
     **{metric: f"{title[0].upper()}{title[1:]}" for metric, title in TITLES.items()},
@@ -44,15 +48,6 @@ _RULE_SENTENCES = {
     "default": "Every classifier has its default setting",
     "oracle": "Oracle: the one setting that is best on the test data of each cell, so that most values are too high",
 }
-_VERDICTS = {
-    "best": "best of its corpus",
-    "tie": "cannot be told apart from the best",
-    "worse": "below the best by more than chance explains",
-    "untestable": "cannot be tested against the best",
-    "better": "a dummy above the best by more than chance explains",
-}
-
-_MARKED = ("tie", "untestable", "better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,54 +61,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one place of a heat map shows; `told` is said on hover and to screen readers, `score` None is missing."""
+    """What one place of a table shows; `score` None is missing."""
 
     text: str
-    told: str
     score: Score | None = None
-    step: int | None = None
     best: bool = False
     mark: str = ""
-    verdict: str = ""
 
     @property
     def interval(self) -> str:
         """The interval in little room."""
         return bracketed(self.score.interval) if self.score else ""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A heat map: of one matrix, by one metric and rule; colours run from `low` to `high`."""
-
-    matrix: Matrix
-    metric: str
-    rule: str
-    low: float
-    high: float
-    rows: tuple[tuple[Shown, ...], ...]
-    chance: tuple[str, ...]
-    table: Table
-    labels: tuple[tuple[str, ...], ...]
-
-    @property
-    def caption(self) -> str:
-        """What the values are, in words."""
-        return f"{METRIC_NAMES.get(self.metric, self.metric)}: {RULE_NAMES[self.rule]}"
-
-    @property
-    def reading(self) -> str:
-        """How to read its marks, in a sentence; only of those that it has."""
-        verdicts = {shown.verdict for row in self.rows for shown in row}
-        parts = ["Bold and underlined: the best of its corpus"]
-        parts += [f"{MARKS[verdict]} {_VERDICTS[verdict]}" for verdict in _MARKED if verdict in verdicts]
-        parts += [f"without a mark: {_VERDICTS['worse']}"] if "worse" in verdicts else []
-        if self.rule != "nested" or self.metric not in SHARES:
-            parts.append("differences are tested for nested UAR and WAR alone")
-        marks = {mark for row in self.rows for shown in row for mark in shown.mark}
-        parts += [f"{DEFAULT_MARK} default setting, as nested is missing"] if DEFAULT_MARK in marks else []
-        parts += [f"{SHORT_MARK} lacks utterances and is not compared"] if SHORT_MARK in marks else []
-        return f"{'; '.join(parts)}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +102,27 @@ def blocks(compared: Sequence[tuple[Matrix, Contests]], tables: Iterable[Table])
     ]
 
 
-def views(block: Block, scores: pd.DataFrame) -> list[View]:
-    """Make the views of a matrix, every metric by every rule.
+def scored_tables(report: Report) -> list[Table]:
+    """Make Table 2 of every matrix by every metric and rule, with what the page chooses by."""
+    return [table for block in blocks(report.compared, report.tables) for table in _tables(block, report.scores)]
 
-    Parameters
-    ----------
-    scores : the score table of the report, over all utterances that each cell has.
-    """
-    known = common_scores(block.matrix, scores)
-    return [_view(block, known, metric, rule) for metric in (*METRICS, *FOLD_METRICS) for rule in RULES]
+
+def _tables(block: Block, scores: pd.DataFrame) -> Iterator[Table]:
+    known, matrix, variant = common_scores(block.matrix, scores), block.matrix, block.matrix.variant
+    setup = f"{variant.scaling_title}, inner {variant.inner}{variant.title.partition(f', inner {variant.inner}')[2]}"
+    facets = {"protocol": variant.protocol_title, "task": variant.task_title, "setup": setup}
+    for metric, rule in itertools.product((*METRICS, *FOLD_METRICS), RULES):
+        columns = [_column(block, known, (metric, rule), corpus) for corpus in matrix.corpora]
+        rows = list(zip(*columns, strict=True))
+        table = _table(block, metric, rule, rows, _chance(block, metric))
+        top = len(table.body) - len(rows)
+        values = pd.DataFrame(np.nan, index=table.body.index, columns=table.body.columns)
+        keys = pd.DataFrame("", index=table.body.index, columns=table.body.columns)
+        for (y, row), (x, corpus) in itertools.product(enumerate(matrix.rows), enumerate(matrix.corpora)):
+            score, cell = rows[y][x].score, matrix.cells.get((*row, corpus))
+            values.iloc[y + top, x + 2] = score.value if score else np.nan
+            keys.iloc[y + top, x + 2] = cell.provenance.key if cell else ""
+        yield replace(table, facets={**facets, "metric": metric, "rule": rule}, values=values, keys=keys)
 
 
 def common_scores(matrix: Matrix, scores: pd.DataFrame) -> Scores:
@@ -182,27 +152,6 @@ def _score(row: Mapping[Any, Any]) -> Score:
     return Score(value, interval, None if math.isnan(sd) else sd)
 
 
-def _view(block: Block, scores: Scores, metric: str, rule: str) -> View:
-    low, high = _domain([score.value for (_, _, m), score in scores.items() if m == metric])
-    columns = [_column(block, scores, (metric, rule), corpus) for corpus in block.matrix.corpora]
-    rows = tuple(tuple(_with_step(shown, low, high) for shown in row) for row in zip(*columns, strict=True))
-    chance = _chance(block, metric)
-    table = _table(block, metric, rule, rows, chance)
-    labels = tuple(tuple(entry.text for entry in of_row) for of_row in block.labels)
-    return View(block.matrix, metric, rule, low, high, rows, chance, table, labels)
-
-
-def _domain(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of the colours in tenths, the same for every rule, so that a colour means one value."""
-    if not values:
-        return 0.0, 1.0
-    return math.floor(round(min(values) * 10, 6)) / 10, math.ceil(round(max(values) * 10, 6)) / 10
-
-
-def _with_step(shown: Shown, low: float, high: float) -> Shown:
-    return shown if shown.score is None else replace(shown, step=step_of(shown.score.value, low, high))
-
-
 def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) -> list[Shown]:
     metric, rule = wanted
     places = [(*row, corpus) for row in block.matrix.rows]
@@ -213,47 +162,22 @@ def _column(block: Block, scores: Scores, wanted: tuple[str, str], corpus: str) 
     contest = block.contests.get(metric, {}).get(corpus) if rule == "nested" else None
     column = []
     for place in places:
-        cell = block.matrix.cells.get(place)
         if place in own:
             is_best = own[place].value == best and place not in short
             verdict = contest.verdict(place[:2]) if contest else "best" if is_best else ""
-            told = _told(own[place], cell, _VERDICTS.get(verdict, ""))
             mark = short.get(place, MARKS[verdict])
-            column.append(Shown(f"{own[place].value:.3f}", told, own[place], None, is_best, mark, verdict))
+            column.append(Shown(f"{own[place].value:.3f}", own[place], is_best, mark))
         elif rule == "nested" and (place, "default", metric) in scores:
             score = scores[place, "default", metric]
-            told = _told(
-                score, cell, f"default setting, as nested is missing: {cell.reasons.get('nested', '')}" if cell else ""
-            )
-            column.append(Shown(f"{score.value:.3f}", told, score, mark=DEFAULT_MARK + short.get(place, "")))
+            column.append(Shown(f"{score.value:.3f}", score, mark=DEFAULT_MARK + short.get(place, "")))
         else:
-            column.append(Shown(NOTHING, _why_missing(cell, rule)))
+            column.append(Shown(NOTHING))
     return column
 
 
 def _rule_of(cell: CellOutcomes | None, rule: str) -> str:
     """Predictions of another system stand beside nested ones, as in Table 2."""
     return GIVEN if rule == "nested" and cell is not None and cell.is_outside else rule
-
-
-def _told(score: Score, cell: CellOutcomes | None, more: str) -> str:
-    unit = cell.unit if cell else "speaker"
-    interval = score.interval
-    parts = []
-    if interval:
-        parts.append(f"95 % interval {interval.low:.3f} to {interval.high:.3f} over {interval.n_units} {unit}s")
-    if score.sd is not None:
-        parts.append(f"standard deviation over folds {score.sd:.3f}")
-    return "; ".join([*parts, *([more] if more else [])])
-
-
-def _why_missing(cell: CellOutcomes | None, rule: str) -> str:
-    if cell is None:
-        return "missing: not run"
-    if cell.is_outside:
-        return "predictions from outside have no other settings"
-    lacking = "the utterances that all cells have lack an emotion"
-    return f"missing: {cell.record['refused'] or cell.reasons.get(rule) or lacking}"
 
 
 def _chance(block: Block, metric: str) -> tuple[str, ...]:
