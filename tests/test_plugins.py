@@ -114,7 +114,7 @@ def test_a_plugin_is_imported_once(site, capsys):
 
 def test_serbenchs_own_names_are_answered_without_looking_for_packages(monkeypatch):
     forget_plugins()
-    monkeypatch.setattr(importlib.metadata, "distributions", lambda: pytest.fail("looked for packages"))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **given: pytest.fail("looked for packages"))
     assert find_classifier("svc") is CLASSIFIERS["svc"]
     assert find_feature_set("IS09") is FEATURE_SETS["IS09"]
     assert has_feature_set("mfcc")
@@ -231,18 +231,6 @@ def test_package_that_is_there_twice_counts_once(site, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(behind)])
     Site(behind).install("quiet-sets", QUIET)
     assert find_feature_set("quiet").package == Package("quiet-sets", "1.0")
-
-
-def test_package_with_damaged_metadata_is_told_and_takes_nothing_else_down(site):
-    site.install("quiet-sets", QUIET)
-    site.install("other-sets", QUIET)
-    (site.folder / "other_sets-1.0.dist-info" / "METADATA").write_text("")
-    (site.folder / "binary-1.0.dist-info").mkdir()
-    (site.folder / "binary-1.0.dist-info" / "entry_points.txt").write_bytes(b"[serbench.features]\n\xff\xfe")
-    forget_plugins()
-    known = known_feature_sets()
-    assert "quiet" in known.records
-    assert any("entry points of serbench.features that cannot be read" in str(fault) for fault in known.faults)
 
 
 def test_key_of_features_covers_version_and_revision_of_their_plugin(site):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from serbench.classifiers.forest import FOREST
 from serbench.classifiers.mlp import MLP
 from serbench.classifiers.record import Classifier, Held, Input, Setting, Swept, Training, loop_sweep, problems
 from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
 from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
-from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
+from serbench.plugins import Group, Known, find_record, know_all, plugin_names
 
 CLASSIFIERS: dict[str, Classifier] = {
     classifier.name: classifier for classifier in (SVC_CLASSIFIER, LINEAR_SVC, FOREST, MLP, LOGISTIC, KNN, DUMMY)
@@ -23,7 +21,6 @@ GROUP = Group(
     record=Classifier,
     builtin=CLASSIFIERS,
     problems=problems,
-    bring=lambda classifier, package: dataclasses.replace(classifier, package=package),
 )
 """Where plug-ins join."""
 
@@ -36,7 +33,7 @@ def find_classifier(name: str) -> Classifier:
     UnknownNameError : there is none; suggests the nearest.
     PluginError : a plug-in brings it and cannot be used.
     """
-    return CLASSIFIERS[name] if name in CLASSIFIERS else find_plugin(GROUP, name)
+    return find_record(GROUP, name)
 
 
 def has_classifier(name: str) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from serbench.features.record import Extractor, FeatureSet, problems
 from serbench.features.schiavone import SCHIAVONE
 from serbench.features.smile import smile_frames, smile_set
 from serbench.features.spectral import LOGMEL26, MFCC, MFCC120, MFCC_FRAMES
-from serbench.plugins import Group, Known, find_plugin, know_all, plugin_names
+from serbench.plugins import Group, Known, find_record, know_all, plugin_names
 
 _SETS = (
     smile_set(
@@ -98,7 +96,6 @@ GROUP = Group(
     record=FeatureSet,
     builtin=FEATURE_SETS,
     problems=problems,
-    bring=lambda feature_set, package: dataclasses.replace(feature_set, package=package),
 )
 """Where plug-ins join."""
 
@@ -111,7 +108,7 @@ def find_feature_set(name: str) -> FeatureSet:
     UnknownNameError : there is none; suggests the nearest.
     PluginError : a plug-in brings it and cannot be used.
     """
-    return FEATURE_SETS[name] if name in FEATURE_SETS else find_plugin(GROUP, name)
+    return find_record(GROUP, name)
 
 
 def has_feature_set(name: str) -> bool:
