@@ -82,7 +82,7 @@ def _difference(value: Value, base: Value) -> float:
     """Difference in UAR on the utterances that both cells are scored on."""
     both = sorted(set(value.outcome.predictions) & set(base.outcome.predictions))
     one, other = (METRICS["uar"](pool_confusion(v.cell, v.outcome, both)) for v in (value, base))
-    return one - other
+    return float(one - other)
 
 
 def _means(first: Crossing, others: Sequence[Crossing], row: Row) -> list[tuple[Entry, ...]]:

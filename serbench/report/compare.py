@@ -216,7 +216,7 @@ def _pair(a: CellOutcomes, b: CellOutcomes, metric: str, hashes: tuple[_Hashes, 
 
 
 def _value(cell: CellOutcomes, outcome: Outcome, common: Sequence[str], metric: str) -> float:
-    return METRICS[metric](unit_stack(cell, outcome, common).sum(axis=0))
+    return float(METRICS[metric](unit_stack(cell, outcome, common).sum(axis=0)))
 
 
 def _incomparable(a: CellOutcomes, b: CellOutcomes, hashes: tuple[_Hashes, _Hashes]) -> str:

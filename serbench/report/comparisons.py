@@ -153,7 +153,7 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
 def claimed_gain(cell: CellOutcomes) -> float:
     """How much higher the UAR is when settings are chosen on the test data."""
     oracle, nested = (uar_of_present(pool_confusion(cell, cell.outcomes[rule])) for rule in ("oracle", "nested"))
-    return oracle - nested
+    return float(oracle - nested)
 
 
 def claim_sentence(matrix: Matrix) -> str:

@@ -1,8 +1,9 @@
-"""Metrics: pure functions on labels.
+"""Metrics, each defined once, on stacks of confusion matrices.
 
-Conventions: `truth` and `prediction` are label codes of shape (n_utterances,), in the same order; `n_labels` emotions
-have the codes 0 .. n_labels - 1, always given, never inferred from the data at hand. Values lie in 0..1, kappa in
--1..1.
+Conventions: a confusion matrix has the truth as rows and the predictions as columns, shape (n_emotions, n_emotions).
+Every metric takes any number of them along the first axes, shape (..., n_emotions, n_emotions), and returns an array of
+shape (...): one function gives the value of a cell, of each fold and of each pool without one speaker. UAR and macro F1
+average over the emotions that have utterances; an empty pool has NaN. Values lie in 0..1, kappa in -1..1.
 
 =========  ====================================================  ==========================================
 uar        unweighted average recall, the headline                Schuller et al., INTERSPEECH 2009
@@ -14,16 +15,27 @@ macro_f1   F1 of each emotion, averaged without weights           Opitz and Burs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serbench.errors import ScoreError
+
+Metric = Callable[[np.ndarray], Any]
+"""Confusion matrices, shape (..., n_emotions, n_emotions) -> values, shape (...); a number for one matrix."""
 
 
 def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, n_labels: int) -> np.ndarray:
     """Count utterances by truth (rows) and prediction (columns).
+
+    Parameters
+    ----------
+    truth, prediction : codes 0 .. n_labels - 1, shape (n_utterances,), same order.
+    n_labels : emotions of the task, never inferred from the codes at hand.
 
     Returns
     -------
@@ -38,41 +50,63 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, n_labels: int
     """
     if len(truth) != len(prediction):
         raise ScoreError("scoring", f"{len(truth)} labels and {len(prediction)} predictions", "one for each utterance")
-    for name, codes in (("truth", truth), ("prediction", prediction)):
-        if len(codes) and not 0 <= codes.min() <= codes.max() < n_labels:
-            raise ScoreError("scoring", f"{name} codes {codes.min()}..{codes.max()}", f"0..{n_labels - 1}")
-    cells = np.asarray(truth, dtype=np.int64) * n_labels + np.asarray(prediction, dtype=np.int64)
-    counts: np.ndarray = np.bincount(cells, minlength=n_labels**2)
-    return counts.reshape(n_labels, n_labels)
+    return confusions(pd.DataFrame({"truth": truth, "prediction": prediction}), n_emotions=n_labels)
 
 
-def recalls(confusion: np.ndarray) -> np.ndarray:
-    """Recall of each emotion, NaN for one that has no utterance; shape (n_labels,)."""
-    totals = confusion.sum(axis=1)
-    undefined = np.full(len(totals), np.nan)
-    recall: np.ndarray = np.divide(np.diag(confusion), totals, out=undefined, where=totals > 0)
-    return recall
+def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
+    """Count predictions by the values of columns, by truth and by prediction.
 
+    Parameters
+    ----------
+    rows : predictions of one rule, with `truth` and `prediction` as codes 0 .. n_emotions - 1.
+    by : columns such as `unit` or `fold`; rows without a value in one of them are left out. Values come in the order
+        of their categories, others sorted: see `names`.
 
-def uar(confusion: np.ndarray) -> float:
-    """Unweighted average recall of a pool that holds every emotion; chance is 1 / n_labels.
+    Returns
+    -------
+    integers, shape (n_values of each column ..., n_emotions, n_emotions).
 
     Raises
     ------
-    ScoreError : an emotion has no utterance.
+    ScoreError : a code is out of range.
 
-    >>> uar(np.array([[1, 1], [0, 2]]))
+    >>> rows = pd.DataFrame({"unit": ["b", "a", "b"], "truth": [0, 0, 1], "prediction": [0, 1, 1]})
+    >>> confusions(rows, "unit", n_emotions=2).tolist()
+    [[[0, 1], [0, 0]], [[1, 0], [0, 1]]]
+    """
+    rows = rows.dropna(subset=list(by)) if by else rows
+    places = [pd.factorize(rows[name], sort=True) for name in by]
+    codes = [rows[name].to_numpy(dtype=np.int64) for name in ("truth", "prediction")]
+    for name, of in zip(("truth", "prediction"), codes, strict=True):
+        if len(of) and not 0 <= of.min() <= of.max() < n_emotions:
+            raise ScoreError("scoring", f"{name} codes {of.min()}..{of.max()}", f"0..{n_emotions - 1}")
+    shape = (*(len(values) for _, values in places), n_emotions, n_emotions)
+    index = np.ravel_multi_index((*(place for place, _ in places), *codes), shape) if len(rows) else codes[0]
+    counts: np.ndarray = np.bincount(index, minlength=math.prod(shape))
+    return counts.reshape(shape)
+
+
+def names(rows: pd.DataFrame, column: str) -> list[str]:
+    """Return the values of a column in the order in which `confusions` counts by them."""
+    return [str(value) for value in pd.factorize(rows[column].dropna(), sort=True)[1]]
+
+
+def recalls(confusion: np.ndarray) -> Any:
+    """Recall of each emotion, NaN for one that has no utterance; shape (..., n_emotions)."""
+    return _ratio(_hits(confusion), confusion.sum(axis=-1))
+
+
+def uar(confusion: np.ndarray) -> Any:
+    """Unweighted average recall: the recall of each emotion, averaged without weights; chance is 1 / n_emotions.
+
+    The value of a single matrix is the number nearest to the exact one, so that equal values are equal numbers.
+
+    >>> float(uar(np.array([[1, 1], [0, 2]])))
     0.75
     """
-    empty = np.flatnonzero(confusion.sum(axis=1) == 0)
-    if len(empty):
-        raise ScoreError("scoring", f"no utterance of label {empty[0]}", "every emotion in a pool that is scored")
-    return float(exact_uar(np.diag(confusion), confusion.sum(axis=1)))
-
-
-def uar_of_present(confusion: np.ndarray) -> float:
-    """Unweighted average recall over the emotions present: for folds, whose speaker may lack one."""
-    return float(exact_uar(np.diag(confusion), confusion.sum(axis=1)))
+    if confusion.ndim == 2 and confusion.any():
+        return float(exact_uar(_hits(confusion), confusion.sum(axis=-1)))
+    return _ratio(np.nan_to_num(recalls(confusion)).sum(axis=-1), (confusion.sum(axis=-1) > 0).sum(axis=-1))
 
 
 def exact_uar(hits: np.ndarray, totals: np.ndarray) -> Fraction:
@@ -87,40 +121,51 @@ def exact_uar(hits: np.ndarray, totals: np.ndarray) -> Fraction:
     return sum(present, Fraction(0)) / len(present)
 
 
-def war(confusion: np.ndarray) -> float:
+def war(confusion: np.ndarray) -> Any:
     """Weighted average recall, that is accuracy.
 
-    >>> war(np.array([[1, 1], [0, 2]]))
+    >>> float(war(np.array([[1, 1], [0, 2]])))
     0.75
     """
-    return float(np.diag(confusion).sum() / confusion.sum())
+    return _ratio(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
-def kappa(confusion: np.ndarray) -> float:
+def kappa(confusion: np.ndarray) -> Any:
     """Cohen's kappa; 0 when truth and prediction are one and the same single emotion.
 
-    >>> round(kappa(np.array([[20, 5], [10, 15]])), 3)
+    >>> round(float(kappa(np.array([[20, 5], [10, 15]]))), 3)
     0.4
     """
-    total = confusion.sum()
-    expected = float(confusion.sum(axis=0) @ confusion.sum(axis=1)) / float(total) ** 2
-    return 0.0 if expected == 1 else (war(confusion) - expected) / (1 - expected)
+    pairs = (confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1)
+    expected = _ratio(pairs, confusion.sum(axis=(-2, -1)).astype(float) ** 2)
+    return np.nan_to_num(_ratio(war(confusion) - expected, 1 - expected))
 
 
-def macro_f1(confusion: np.ndarray) -> float:
-    """F1 averaged over emotions; an emotion that is neither true nor predicted counts 0.
+def macro_f1(confusion: np.ndarray) -> Any:
+    """F1 averaged over the emotions that have utterances.
 
-    >>> round(macro_f1(np.array([[1, 1], [0, 2]])), 3)
+    >>> round(float(macro_f1(np.array([[1, 1], [0, 2]]))), 3)
     0.733
     """
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    f1 = np.divide(2.0 * np.diag(confusion), both, out=np.zeros(len(both)), where=both > 0)
-    return float(f1.mean())
+    totals = confusion.sum(axis=-1)
+    f1 = np.nan_to_num(_ratio(2 * _hits(confusion), totals + confusion.sum(axis=-2)))
+    return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
 
 
-METRICS: dict[str, Callable[[np.ndarray], float]] = {"uar": uar, "war": war, "kappa": kappa, "macro_f1": macro_f1}
-"""Metrics of a pool, from its confusion matrix."""
-FOLD_METRICS: dict[str, Callable[[np.ndarray], float]] = {"uar_folds": uar_of_present, "war_folds": war}
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    """Divide; NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)[()]
+
+
+METRICS: dict[str, Metric] = {"uar": uar, "war": war, "kappa": kappa, "macro_f1": macro_f1}
+"""Metrics of the pool of a cell's test utterances."""
+FOLD_METRICS: dict[str, Metric] = {"uar_folds": uar, "war_folds": war}
 """Metrics of each fold, averaged over the folds."""
 BOUNDS: dict[str, tuple[float, float]] = {"uar": (0, 1), "war": (0, 1), "kappa": (-1, 1), "macro_f1": (0, 1)}
 """The least and the largest value of every metric of a pool."""
+
+uar_of_present = uar  # until the report calls it uar

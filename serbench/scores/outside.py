@@ -212,7 +212,7 @@ def _uar(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> float:
     code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
     truth = np.array([code[task.emotions[u]] for u in given])
     prediction = np.array([code[emotion] for emotion in given.values()])
-    return uar(confusion_matrix(truth, prediction, n_labels=len(code)))
+    return float(uar(confusion_matrix(truth, prediction, n_labels=len(code))))
 
 
 def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:

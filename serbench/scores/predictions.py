@@ -279,9 +279,19 @@ def load_predictions(store: Store) -> list[CellPredictions]:
         if seconds_of(cell.cell["preprocessing"]):
             there = [indexes[name].whole_of for name in record["tested"] if name in indexes]
             cells.append(majority(cell, pd.concat(there) if there else pd.Series(dtype=str)))
+    cells = [cell if _has_every_emotion(cell) else _without_emotion(cell) for cell in cells]
     if not cells:
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
     return cells
+
+
+def _has_every_emotion(cell: CellPredictions) -> bool:
+    return cell.rows.empty or cell.of()["truth"].nunique() == len(cell.emotions)
+
+
+def _without_emotion(cell: CellPredictions) -> CellPredictions:
+    lost = set(range(len(cell.emotions))) - set(cell.of()["truth"])
+    return without_predictions(cell.record, f"no utterance of {listed(cell.emotions[code] for code in sorted(lost))}")
 
 
 def without_predictions(record: Mapping[str, Any], reason: str) -> CellPredictions:

@@ -15,7 +15,7 @@ import pandas as pd
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, confusion_matrix, recalls
 from serbench.scores.outcomes import CellOutcomes, Outcome
-from serbench.scores.statistics import STATISTICS, Interval, Statistic, jackknife_interval
+from serbench.scores.statistics import Interval, Statistic, jackknife_interval
 
 Row = dict[str, Any]
 
@@ -48,7 +48,7 @@ def unit_stack(cell: CellOutcomes, outcome: Outcome, utterances: Iterable[str] |
 
 def metric_interval(stack: np.ndarray, metric: str) -> Interval | None:
     """Interval of a metric of the pool over units; those left out may leave an emotion without utterances."""
-    return jackknife_interval(stack, STATISTICS[metric], bounds=BOUNDS[metric])
+    return jackknife_interval(stack, METRICS[metric], bounds=BOUNDS[metric])
 
 
 def has_all_emotions(cell: CellOutcomes, utterances: Iterable[str]) -> bool:
@@ -238,7 +238,7 @@ def fold_stack(cell: CellOutcomes, outcome: Outcome) -> np.ndarray:
 
 def _mean_over_folds(metric: str) -> Statistic:
     """Mean of a metric over the folds that have utterances."""
-    statistic = STATISTICS[metric.removesuffix("_folds")]
+    statistic = FOLD_METRICS[metric]
 
     def mean(totals: np.ndarray) -> np.ndarray:
         values: np.ndarray = np.nanmean(statistic(totals), axis=-1)

@@ -27,6 +27,7 @@ from typing import TypeVar
 import numpy as np
 
 from serbench.errors import ScoreError
+from serbench.scores.metrics import METRICS
 
 LEVEL = 0.95
 """Level of every interval."""
@@ -140,43 +141,7 @@ def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
     return (n - 1) / n * float(((without - without.mean()) ** 2).sum())
 
 
-def uars(confusions: np.ndarray) -> np.ndarray:
-    """UAR of each pool over the emotions it has, NaN for an empty one; shape (..., n_labels, n_labels) to (...)."""
-    totals = confusions.sum(axis=-1)
-    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
-    recalls = np.divide(hits, totals, out=np.zeros(totals.shape), where=totals > 0)
-    return _ratio(recalls.sum(axis=-1), (totals > 0).sum(axis=-1))
-
-
-def wars(confusions: np.ndarray) -> np.ndarray:
-    """Accuracy of each pool, NaN for an empty one."""
-    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
-
-
-def kappas(confusions: np.ndarray) -> np.ndarray:
-    """Cohen's kappa of each pool."""
-    n = confusions.sum(axis=(-2, -1))
-    expected = _ratio((confusions.sum(axis=-1) * confusions.sum(axis=-2)).sum(axis=-1), n.astype(float) ** 2)
-    kappa: np.ndarray = np.nan_to_num(_ratio(wars(confusions) - expected, 1 - expected))
-    return kappa
-
-
-def macro_f1s(confusions: np.ndarray) -> np.ndarray:
-    """Macro F1 of each pool over the emotions it has."""
-    totals = confusions.sum(axis=-1)
-    both = totals + confusions.sum(axis=-2)
-    f1 = np.nan_to_num(_ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both))
-    return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    ratio: np.ndarray = np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)
-    return ratio
-
-
-STATISTICS: dict[str, Statistic] = {"uar": uars, "war": wars, "kappa": kappas, "macro_f1": macro_f1s}
-"""The metrics of many pools at once; UAR and F1 are averaged over the emotions present, as a unit left out may
-have been the only one with an emotion."""
+STATISTICS = METRICS  # until report and experiments read METRICS
 
 
 def uar_shares(stack: np.ndarray) -> np.ndarray:

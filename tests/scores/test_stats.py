@@ -10,11 +10,10 @@ from scipy.stats import friedmanchisquare, permutation_test, ttest_1samp, ttest_
 from sklearn.metrics import recall_score
 
 from serbench.errors import ScoreError
-from serbench.scores.metrics import METRICS, uar_of_present
+from serbench.scores.metrics import METRICS
 from serbench.scores.statistics import (
     ALPHA,
     EXACT_UP_TO,
-    STATISTICS,
     against_best,
     flip_p,
     gap_interval,
@@ -45,7 +44,7 @@ def stack_of(speaker, truth, predicted, n_emotions=3):
 
 def test_jackknife_is_that_of_a_plain_loop_over_left_out_speakers():
     speaker, truth, predicted = predictions()
-    interval = jackknife_interval(stack_of(speaker, truth, predicted), STATISTICS["uar"], bounds=(0, 1))
+    interval = jackknife_interval(stack_of(speaker, truth, predicted), METRICS["uar"], bounds=(0, 1))
     whole = recall_score(truth, predicted, average="macro")
     pseudo = []
     for one in np.unique(speaker):
@@ -68,25 +67,24 @@ def test_interval_of_a_mean_is_students():
 
 def test_interval_stays_within_what_a_metric_can_be_and_one_speaker_has_none():
     stack = np.array([[[9, 1], [0, 10]], [[10, 0], [3, 7]], [[10, 0], [0, 10]]])
-    interval = jackknife_interval(stack, STATISTICS["uar"], bounds=(0, 1))
+    interval = jackknife_interval(stack, METRICS["uar"], bounds=(0, 1))
     assert interval.high == 1.0
     assert interval.low > 0.5
-    assert jackknife_interval(stack[:1], STATISTICS["uar"], bounds=(0, 1)) is None
+    assert jackknife_interval(stack[:1], METRICS["uar"], bounds=(0, 1)) is None
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=9, max_size=9), min_size=1, max_size=5))
 def test_statistics_of_many_pools_are_the_metrics_of_each(pools):
     stack = np.array(pools).reshape(-1, 3, 3)
-    one_by_one = {**METRICS, "uar": uar_of_present}
-    for name, statistic in STATISTICS.items():
-        filled = stack[stack.sum(axis=(1, 2)) > 0] if name != "macro_f1" else stack[stack.sum(axis=2).all(axis=1)]
-        expected = [one_by_one[name](confusion) for confusion in filled]
+    for name, statistic in METRICS.items():
+        filled = stack[stack.sum(axis=(1, 2)) > 0]
+        expected = [statistic(confusion) for confusion in filled]
         assert statistic(filled) == pytest.approx(np.array(expected, dtype=float)), name
 
 
 def test_macro_f1_of_a_pool_without_an_emotion_is_over_the_others():
     pool = np.array([[3, 1, 0], [1, 3, 0], [0, 0, 0]])
-    assert STATISTICS["macro_f1"](pool[None]) == pytest.approx([METRICS["macro_f1"](pool[:2, :2])])
+    assert METRICS["macro_f1"](pool[None]) == pytest.approx([METRICS["macro_f1"](pool[:2, :2])])
 
 
 def test_gap_of_means_has_welchs_interval():
@@ -95,11 +93,11 @@ def test_gap_of_means_has_welchs_interval():
     interval = gap_interval(*stacks, lambda totals: totals[:, 0] / totals[:, 1], bounds=(-100, 100))
     expected = ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
     assert interval.ends == pytest.approx((expected.low, expected.high))
-    assert gap_interval(stacks[0], stacks[1][:1], STATISTICS["war"], bounds=(-1, 1)) is None
+    assert gap_interval(stacks[0], stacks[1][:1], METRICS["war"], bounds=(-1, 1)) is None
 
 
 def test_empty_pool_has_no_uar():
-    assert np.isnan(STATISTICS["uar"](np.zeros((1, 2, 2), dtype=int))).all()
+    assert np.isnan(METRICS["uar"](np.zeros((1, 2, 2), dtype=int))).all()
 
 
 @given(st.integers(0, 50), st.integers(2, 8))
@@ -116,8 +114,8 @@ def test_pool_that_lacks_an_emotion_is_not_tested():
 
 def test_units_that_are_all_alike_have_no_interval():
     always = np.tile([[4, 0], [4, 0]], (5, 1, 1))
-    assert jackknife_interval(always, STATISTICS["uar"], bounds=(0, 1)) is None
-    assert gap_interval(always, always, STATISTICS["uar"], bounds=(-1, 1)) is None
+    assert jackknife_interval(always, METRICS["uar"], bounds=(0, 1)) is None
+    assert gap_interval(always, always, METRICS["uar"], bounds=(-1, 1)) is None
 
 
 contrasts_of_units = st.integers(2, 7).flatmap(
@@ -219,7 +217,7 @@ def test_welchs_test_agrees_with_its_interval_and_with_scipy():
 @pytest.mark.parametrize("metric", ["uar", "war", "kappa", "macro_f1"])
 def test_shares_against_the_value_itself_add_up_to_nothing(metric):
     stack = stack_of(*predictions(12, seed=3, takes=20))
-    shares, weights = shares_of(stack, metric, STATISTICS[metric])
+    shares, weights = shares_of(stack, metric, METRICS[metric])
     assert weights.sum() == pytest.approx(1)
     assert shares.sum() == pytest.approx(METRICS[metric](stack.sum(axis=0)), abs=0.01)  # pseudo-values: nearly
 
