@@ -6,9 +6,9 @@ worker per core. Stages are imported inside the functions, so that errors in nam
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+import serbench
 from serbench.api.corpora import (
     corpus_statistics,
 )
@@ -16,17 +16,17 @@ from serbench.api.demo import run_demo
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
 from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
 from serbench.api.reports import compare_results, load_scores, make_report, write_comparison
-from serbench.api.requests import GridRequest
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.entry import Corpus
 from serbench.errors import SerbenchError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES
-from serbench.grid.check import check_store, clean_store, find_unused
+from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace, list_corpora
 
 if TYPE_CHECKING:
     from serbench.features.extract import Extracted, export_features, extract_features, load_features, load_index
+    from serbench.grid.check import check_store, clean_store, find_unused
 
 __all__ = [
     "DEFAULT_CLASSIFIERS",
@@ -66,7 +66,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import extraction when it is asked for: it brings the decoder and pyarrow."""
-    if name in ("Extracted", "export_features", "extract_features", "load_features", "load_index"):
-        return getattr(importlib.import_module("serbench.features.extract"), name)
+    """Import on first use what has moved into its room."""
+    if name in serbench._MODULES and serbench._MODULES[name] != __name__:
+        return getattr(serbench, name)
     raise AttributeError(f"module 'serbench.api' has no attribute '{name}'")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from serbench.api.grids import run_grid
 from serbench.api.reports import make_report
-from serbench.api.requests import GridRequest
 from serbench.errors import StoreError
+from serbench.grid.request import GridRequest
 from serbench.progress import Progress, silent
 from serbench.workspace import Workspace
 

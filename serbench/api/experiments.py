@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from serbench import __version__
 from serbench.api.grids import GridResult, plan_grid, run_planned_grid
 from serbench.api.reports import make_report
-from serbench.api.requests import GridRequest
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
 from serbench.errors import (
     ConfigError,
@@ -19,6 +18,7 @@ from serbench.errors import (
     ProtocolError,
     UnknownNameError,
 )
+from serbench.grid.request import GridRequest
 from serbench.protocols import find_protocol
 from serbench.workspace import HERE, Workspace
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from serbench.api.reports import load_scores
 from serbench.api.requests import (
-    DEFAULTS,
-    GridRequest,
     asked_task,
     check_corpora_left,
     check_pieces,
@@ -26,6 +24,7 @@ from serbench.errors import (
     FeatureError,
 )
 from serbench.features import find_feature_set
+from serbench.grid.request import DEFAULTS, GridRequest
 from serbench.protocols import find_protocol
 from serbench.workspace import HERE, Workspace
 

@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.classifiers import DEFAULT_CLASSIFIERS
-from serbench.corpora.catalogue import Catalogue, Names, as_names
+from serbench.corpora.catalogue import Catalogue, as_names
 from serbench.corpora.entry import AVAILABLE
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault
-from serbench.features import DEFAULT_FEATURES
+from serbench.grid.request import GridRequest
 from serbench.protocols import Protocol, find_protocol
 
 if TYPE_CHECKING:
     from serbench.features import FeatureSet
     from serbench.features.extract import Extracted
     from serbench.grid.members import CorpusData
-
-
-@dataclass(frozen=True, slots=True)
-class GridRequest:
-    """What a grid runs; every field has the default of `serbench grid`.
-
-    `features`: names or files with an `utterance` column. `emotions` (e.g. "anger,happiness=happiness+excitement") or
-    the name of a `task` ("available": all that a corpus has), or instead a `target`: "arousal", "valence", "gender" or
-    "language"; without any of them, protocols across corpora take all emotions that these have in common. `where`:
-    filters such as "style=improvised". `protocol`: a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a
-    `partition` of the corpora's entries, "adapt" numbers `k` of utterances to draw, which weigh `weight` each. `space`:
-    a file of spaces. `segment`: seconds of the pieces that utterances are cut into, or None.
-    """
-
-    features: Names = DEFAULT_FEATURES
-    classifiers: Names = DEFAULT_CLASSIFIERS
-    task: str | None = None
-    emotions: str | None = None
-    target: str | None = None
-    where: Names = ()
-    protocol: str = "within"
-    partition: str | None = None
-    k: tuple[int, ...] = ()
-    weight: float = 1.0
-    scaling: str = "train"
-    inner: str = "auto"
-    space: Path | str | None = None
-    seeds: tuple[int, ...] = (0,)
-    segment: float | None = None
-
-
-DEFAULTS = GridRequest()
-"""What `serbench grid` runs without options."""
 
 
 def check_request(request: GridRequest, corpora: Sequence[str]) -> None:

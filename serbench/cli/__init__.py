@@ -15,15 +15,21 @@ from typing import Annotated
 
 import typer
 
-from serbench.cli.corpora import audit, corpora_app
-from serbench.cli.experiments import experiments_app, run
+from serbench.cli.look import (
+    audit,
+    classifiers_app,
+    compare,
+    corpora_app,
+    experiments_app,
+    features_app,
+    folds,
+    score,
+    store_app,
+)
 from serbench.cli.options import PROGRESS
-from serbench.cli.registries import classifiers_app, features_app
-from serbench.cli.reports import compare, report, score
-from serbench.cli.runs import demo, extract, folds, grid
+from serbench.cli.run import demo, extract, grid, report, run
 from serbench.cli.show import print, say
 from serbench.cli.signals import say_stopped, stop_on_signals
-from serbench.cli.stores import store_app
 from serbench.errors import SerbenchError
 
 app = typer.Typer(

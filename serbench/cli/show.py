@@ -11,8 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.text import Text
 
     from serbench.api import Extracted, GridResult, Workspace
@@ -20,9 +18,7 @@ if TYPE_CHECKING:
     from serbench.grid.cells import Cell
     from serbench.grid.run import GridPlan
     from serbench.report import Report
-    from serbench.report.compare import RunComparison
     from serbench.report.table import Entry, Table
-    from serbench.scores.outside import Scored
 
 A_DAY_S = 86400
 
@@ -239,28 +235,6 @@ def say_grid(result: GridResult) -> bool:
         stored = len(result.plan.cells) - len(cells)
         say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
     return failed or bool(cells)
-
-
-def print_scored(scored: Sequence[Scored], results: str) -> None:
-    """Print what predictions of another system came to, where they are, and what their value leaves open."""
-    from serbench.report.matrices import task_title
-
-    for one in scored:
-        cell = one.cell
-        tested = f"{one.n_utterances} utterances of {task_title(cell.task, cell.map)} in {one.n_folds} folds"
-        print(f"{one.corpus}: {tested}, UAR {one.uar:.3f}, as {cell.classifier} with {cell.features} features")
-        print(f"  recorded in {results}/cells/{cell.name}.json; delete this file to take it out again")
-        for note in one.notes:
-            say(f"{one.corpus}: {note}")
-
-
-def print_comparison(comparison: RunComparison) -> None:
-    """Print what changed between two results folders."""
-    for table in comparison.tables:
-        print_table(table)
-        print()
-    for sentence in comparison.sentences:
-        print(prose(sentence))
 
 
 def print_audit(audit: CorpusAudit) -> None:

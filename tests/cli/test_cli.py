@@ -2,6 +2,9 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -10,6 +13,8 @@ from typer.testing import CliRunner
 import serbench
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
+from serbench.grid.request import GridRequest
+from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
 
 HEAVY = [
@@ -146,9 +151,27 @@ def test_own_catalogue_of_the_working_directory_is_told_once(make_corpus, tmp_pa
     assert told.stderr.count("the corpora.yaml of the working directory is used (toy)") == 1, told.stderr
 
 
-def test_wrong_usage_exits_2():
-    result = CliRunner().invoke(app, ["grid", "--no-such-option"])
+@pytest.mark.parametrize("options", [["--no"], ["--text-independent", "--protocol", "cross"], ["--seed", "-1"]])
+def test_wrong_usage_exits_2(options):
+    result = CliRunner().invoke(app, ["grid", *options])
     assert result.exit_code == 2, result.output
+
+
+def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
+    asked = []
+    monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
+    given = "grid toy other -f IS09 -f IS09 -c svc --emotions anger,fear --where style=read --protocol adapt --k 5 "
+    given += "--k 9 --weight 0.5 --scaling corpus --inner none --space s.yaml --seed 3 --segment 1.5 --results r"
+    for line in (given, "grid", "grid --text-independent"):
+        CliRunner().invoke(app, line.split())
+    where, space = ("style=read",), Path("s.yaml")
+    wanted = GridRequest(("IS09",), ("svc",), None, "anger,fear", None, where, "adapt", None, (5, 9), 0.5, "corpus")
+    wanted = replace(wanted, inner="none", space=space, seeds=(3,), segment=1.5)
+    assert [request for _, request, _ in asked] == [wanted, GridRequest(), GridRequest(protocol="within-text")]
+    assert [corpora for corpora, _, _ in asked] == [["toy", "other"], None, None]
+    assert GridRequest().features == serbench.DEFAULT_FEATURES
+    help_text = get_type_hints(GridRequest, include_extras=True)["protocol"].__metadata__[0].help
+    assert help_text.split(". ")[0].split(", ") == list(PROTOCOLS)
 
 
 def test_corpora_list_tells_what_is_here_and_where_to_get_the_rest(cli, make_corpus):

@@ -1,0 +1,272 @@
+"""`serbench audit | compare | folds | score`, and what lists and checks: corpora, experiments, features, store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import serbench
+from serbench.cli.options import (
+    DEFAULT_RESULTS,
+    Corpora,
+    CorporaFile,
+    Jobs,
+    Partial,
+    Results,
+    results_option,
+    takes_request,
+    workspace_of,
+)
+from serbench.cli.show import print, print_audit, print_table, prose, say, say_failures
+from serbench.grid.request import GridRequest
+
+if TYPE_CHECKING:
+    from serbench.features import FeatureSet
+    from serbench.plugins import Known
+
+corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
+experiments_app = typer.Typer(help="Whole tables of papers, to run and to compare with ours.", no_args_is_help=True)
+features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
+classifiers_app = typer.Typer(help="Classifiers.", no_args_is_help=True)
+store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=True)
+
+
+def audit(
+    corpora: Corpora = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Audit corpora before any number is believed: counts, damage, copies, labels, and what the recordings give away.
+
+    Several corpora that are named are also compared with each other, for recordings that they share.
+    """
+    is_sound = True
+    for one in serbench.audit_corpora(corpora, workspace_of(results, corpora_file, partial=partial, jobs=jobs)):
+        print_audit(one)
+        is_sound &= one.is_sound
+    if not is_sound:
+        raise typer.Exit(1)
+
+
+def compare(
+    results_a: Annotated[str, typer.Argument(help="Results folder, the earlier one.", metavar="RESULTS_A")],
+    results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
+    metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File for all that was compared: .csv, .md or .tex.")
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 1 where cells or predictions differ or cannot be compared.")
+    ] = False,
+) -> None:
+    """Report what changed between two results folders, of two runs or two releases, with intervals."""
+    found = serbench.compare_results(results_a, results_b, metric=metric)
+    for table in found.tables:
+        print_table(table)
+        print()
+    for sentence in found.sentences:
+        print(prose(sentence))
+    if output is not None:
+        serbench.write_comparison(found, output)
+    if exit_code and not found.is_same:
+        raise typer.Exit(1)
+
+
+@takes_request("task", "emotions", "target", "where", "inner")
+def folds(
+    request: GridRequest,
+    corpus: Annotated[str, typer.Argument(help="Corpus.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Write the folds of a corpus as CSV, for other tools."""
+    table = serbench.list_folds(corpus, request, workspace_of(results, corpora_file, partial=partial))
+
+    from serbench.store.files import frame_to_csv, write_text
+
+    text = frame_to_csv(table)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(output, text)
+        print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
+
+
+@takes_request("task", "emotions", "target", "where")
+def score(
+    request: GridRequest,
+    predictions: Annotated[
+        Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What tables call the system. Default: the name of the file.")
+    ] = None,
+    features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept utterances without a prediction; tables will say so.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
+    workspace = workspace_of(results, corpora_file, partial=partial)
+    how = {"name": name, "features": features, "allow_missing": allow_missing}
+    for one in serbench.score_predictions(predictions, request, workspace, **how):
+        task = f"{one.cell.task} ({one.cell.map})" if one.cell.map else one.cell.task
+        tested = f"{one.n_utterances} utterances of {task} in {one.n_folds} folds, UAR {one.uar:.3f}"
+        print(f"{one.corpus}: {tested}, as {one.cell.classifier} with {one.cell.features} features")
+        print(f"  recorded in {results}/cells/{one.cell.name}.json; delete this file to take it out again")
+        for note in one.notes:
+            say(f"{one.corpus}: {note}")
+    print("Next: serbench report" + results_option(results))
+
+
+@corpora_app.command("list")
+def corpora_list(corpora_file: CorporaFile = None) -> None:
+    """List the catalogue: which corpora are on this disk, and where to get the others."""
+    corpora = serbench.list_corpora(workspace_of(DEFAULT_RESULTS, corpora_file))
+    for here in (True, False):
+        chosen = {name: (c, reason) for name, (c, reason) in corpora.items() if (reason is None) == here}
+        print(("On this disk:" if here else "Not on this disk:") + ("" if chosen else " none"))
+        for name, (corpus, reason) in chosen.items():
+            mark = "" if corpus.verified else " [names not verified]"
+            print(f"  {name:9} {corpus.language:6} {corpus.title}{mark}")
+            if not here:
+                print(f"  {'':9} {'':6} {corpus.root}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
+
+
+@corpora_app.command("stats")
+def corpora_stats(
+    names: Corpora = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Print Table 1 (data statistics) of corpora on this disk."""
+    table, extracted = serbench.corpus_statistics(names, workspace_of(results, corpora_file, partial=partial))
+    print_table(table)
+    if say_failures(extracted):
+        raise typer.Exit(1)
+
+
+@corpora_app.command("schema")
+def corpora_schema() -> None:
+    """Print the JSON Schema of corpora.yaml, for editors."""
+    from serbench.corpora.entry import catalogue_schema
+
+    print(json.dumps(catalogue_schema(), indent=1))
+
+
+@experiments_app.command("list")
+def experiments_list(corpora_file: CorporaFile = None) -> None:
+    """List the experiments that come with serbench, and which of their corpora are on this disk."""
+    corpora = serbench.list_corpora(workspace_of(DEFAULT_RESULTS, corpora_file))
+    for name, described in serbench.list_experiments().items():
+        experiment = described.experiment
+        marked = [c if c in corpora and corpora[c][1] is None else f"{c} (not here)" for c in experiment.corpora]
+        print(prose(f"{name}: {experiment.title}. Corpora: {', '.join(marked)}."))
+
+
+@experiments_app.command("show")
+def experiments_show(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")],
+) -> None:
+    """Print an experiment as it is described, after checking it; the digest names this state of it."""
+    from serbench.experiments import find_experiment
+
+    described = find_experiment(experiment)
+    print(described.text.rstrip())
+    print(f"\n# {described.name}, digest {described.digest}")
+
+
+@features_app.command("list")
+def features_list() -> None:
+    """List the feature sets with their number of features; those of plug-ins with the package that brings them."""
+    from serbench.features import known_feature_sets
+
+    def more(one: FeatureSet) -> tuple[int, str]:
+        frames = f", one every {one.hop_s * 1000:g} ms" if one.hop_s else ""
+        return one.n_features, f"{frames} ({one.citation})"
+
+    _list_known(known_feature_sets(), more)
+
+
+@classifiers_app.command("list")
+def classifiers_list() -> None:
+    """List the classifiers with their number of settings; those of plug-ins with the package that brings them."""
+    from serbench.classifiers import known_classifiers
+
+    _list_known(known_classifiers(), lambda one: (len(one.space), ", takes frames" if one.input == "frames" else ""))
+
+
+def _list_known(known: Known[Any], more: Callable[[Any], tuple[int, str]]) -> None:
+    """Print what is registered; plug-ins that are broken are named, and the others are of use all the same."""
+    width = max(map(len, known.records))
+    for one in known.records.values():
+        size, text = more(one)
+        print(f"{one.name:{width}} {size:5}  {one.title}{text}" + (f" [{one.package}]" if one.package else ""))
+    for fault in known.faults:
+        say(f"serbench: {fault}")
+
+
+@features_app.command("export")
+def features_export(
+    name: Annotated[str, typer.Argument(help="Feature set.")],
+    output: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    corpora: Annotated[
+        list[str] | None, typer.Option("--corpus", help="Corpus; may be repeated. Default: all on this disk.")
+    ] = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Write a feature set as one CSV or parquet file, one row per utterance."""
+    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
+    done = serbench.export_features(name, output, corpora, workspace)
+    print(f"{name} of {', '.join(one.corpus for one in done.done)} written to {output}")
+    if say_failures(done):
+        raise typer.Exit(1)
+
+
+@store_app.command("check")
+def store_check(results: Results = DEFAULT_RESULTS) -> None:
+    """Read every file of the results folder and report which are not what was written; nothing is changed."""
+    check = serbench.check_store(workspace_of(results))
+    print(f"{results}: " + (", ".join(f"{n} {kind}" for kind, n in check.counts.items()) or "no files of serbench"))
+    for path, reason in check.damaged.items():
+        say(f"damaged: {path}: {reason}")
+    if check.damaged:
+        say(f"{len(check.damaged)} damaged; `serbench extract`, `grid`, `score` and `report` make them again")
+        raise typer.Exit(1)
+    print("All are what was written")
+
+
+@store_app.command("clean")
+def store_clean(
+    results: Results = DEFAULT_RESULTS,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove what no cell uses any more, after listing it; names that serbench does not write stay."""
+    workspace = workspace_of(results)
+    unused = serbench.find_unused(workspace)
+    for kind, paths in unused.files.items():
+        names = ", ".join(path.relative_to(workspace.store().root).as_posix() for path in paths[:3])
+        print(f"{len(paths)} {kind}: {names}{', ...' if len(paths) > 3 else ''}")
+    if not unused.files:
+        print("Nothing to remove: cells use every file")
+        return
+    print(f"{unused.size / 1e6:.1f} MB in all")
+    if yes or typer.confirm("Remove them?"):
+        serbench.clean_store(unused, workspace)
+        print("Removed")

@@ -1,0 +1,232 @@
+"""`serbench extract | grid | run | report | demo`: from recordings to tables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import serbench
+from serbench.cli.options import (
+    DEFAULT_RESULTS,
+    PROGRESS,
+    Corpora,
+    CorporaFile,
+    Jobs,
+    Partial,
+    Results,
+    results_option,
+    takes_request,
+    workspace_of,
+)
+from serbench.cli.show import (
+    print,
+    print_plain,
+    print_plan,
+    print_table,
+    prose,
+    say,
+    say_failures,
+    say_grid,
+    say_missing,
+)
+from serbench.grid.request import GridRequest
+
+if TYPE_CHECKING:
+    from serbench import ExperimentResult, GridResult
+    from serbench.workspace import Workspace
+
+
+def extract(
+    corpora: Corpora = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Read every recording again, also where its file is as it was.")
+    ] = False,
+    segment: Annotated[
+        float | None,
+        typer.Option(
+            "--segment",
+            help="Cut every utterance into segments of so many seconds; the remainder is dropped.",
+            metavar="SECONDS",
+        ),
+    ] = None,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Index corpora and extract features into the store; what is there is not done again."""
+    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs, rehash=rehash)
+    wanted = tuple(features or serbench.DEFAULT_FEATURES)
+    extracted = serbench.extract_features(corpora, wanted, workspace, segment=segment)
+    for done in extracted.done:
+        for name, n in done.computed.items():
+            failed = sum(failure.features == name for failure in done.failed)
+            print(f"{done.name} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
+        if done.note:
+            print(f"  {done.note}")
+        for utterance, reason in done.copies.items():
+            print(f"  {utterance} takes no part: {reason}")
+    if say_failures(extracted):
+        raise typer.Exit(1)
+
+
+@takes_request()
+def grid(
+    request: GridRequest,
+    corpora: Corpora = None,
+    job_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--job-timeout",
+            min=1,
+            help="Seconds after which a job is stopped and fails; the start of its worker, a second or two, counts.",
+            metavar="SECONDS",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="Address of a dask scheduler whose workers run the jobs, or 'local'.",
+            metavar="tcp://HOST:PORT",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Run corpora x feature sets x classifiers, people left out in turn, with nested tuning; resumes where stopped."""
+    how = {"partial": partial, "jobs": jobs, "job_timeout_s": job_timeout, "scheduler": scheduler}
+    workspace = workspace_of(results, corpora_file, **how)
+    result = serbench.plan_grid(corpora, request, workspace, dry_run=dry_run)
+    for done in result.extracted.done:
+        if done.note:
+            print(f"{done.corpus}: {done.note}")
+    print_plan(result.plan, workspace, is_dry_run=dry_run, to_extract=result.to_extract)
+    if not dry_run:
+        result = serbench.run_planned_grid(result)
+    failed = say_grid(result)
+    if result.run is not None:
+        print("Next: serbench report" + results_option(results))
+    if failed:
+        raise typer.Exit(1)
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan only: grids, cells, jobs, what is there, expected time.")
+    ] = False,
+    partial: Partial = False,
+    results: Results = DEFAULT_RESULTS,
+    jobs: Jobs = None,
+    corpora_file: CorporaFile = None,
+) -> None:
+    """Run a table of a paper on those of its corpora that are here; print it with the paper's, and its claims."""
+    _check_is_file(corpora_file)
+    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
+    numbers = itertools.count(1)
+
+    def show(planned: GridResult) -> None:
+        print(f"Grid {next(numbers)}: ", end="\n" if dry_run else "", flush=True)
+        print_plan(planned.plan, workspace, is_dry_run=dry_run, to_extract=planned.to_extract)
+
+    result = serbench.run_experiment(experiment, workspace, dry_run=dry_run, on_plan=show)
+    has_failed = any([say_grid(grid) for grid in result.grids])
+    for table in result.tables:
+        print_table(table)
+        print()
+    _say_left_out(result, workspace)
+    if result.report is not None:
+        print(f"Open {results}/report/index.html; more tables: serbench report{results_option(results)}")
+    if has_failed or result.failed:
+        raise typer.Exit(1)
+
+
+def _check_is_file(corpora_file: Path | None) -> None:
+    """Refuse names of corpora where a catalogue is asked for."""
+    given = str(corpora_file or "")
+    if re.fullmatch(r"[\w-]+([, ]+[\w-]+)*", given) and not Path(given).is_file():
+        told = f"takes a catalogue file (YAML), not names of corpora: '{given}'"
+        todo = "An experiment runs on those of its corpora that are on this disk; leave the option out"
+        raise typer.BadParameter(f"{told}. {todo}", param_hint="--corpora")
+
+
+def _say_left_out(result: ExperimentResult, workspace: Workspace) -> None:
+    """Say what is missing on this disk, which grids that leaves out, and whether the description has changed."""
+    known = serbench.list_corpora(workspace)
+    name, digest = result.described.name, result.described.digest
+    if result.absent:
+        say(f"{len(result.absent)} of {len(result.absent) + len(result.present)} corpora of {name} took no part:")
+    for corpus, reason in result.absent.items():
+        say(f"  {corpus}: {reason}; get it: {known[corpus][0].homepage or known[corpus][0].licence}")
+    for word, reasons in (("Left out", result.skipped), ("Failed", result.failed)):
+        for title, reason in reasons.items():
+            say(prose(f"{word}, {title}: {reason}"))
+    if result.earlier:
+        say(f"{name} has changed: it was run as {result.earlier} before, and is {digest} now")
+
+
+def report(
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Print provenance.json, what made every cell, in place of Table 2.")
+    ] = False,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures", help="Draw every figure as SVG and PDF, too; without, those that are there are drawn again."
+        ),
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Print Table 2 for other programs: parted by tabs, without colour or notes.")
+    ] = False,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Score all stored predictions, write results/report/ with a page to open, and print Table 2 and its kin."""
+    made = serbench.make_report(workspace_of(results), figures=figures)
+    if provenance:
+        print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
+    else:
+        stems = ("table2-uar", "transfer", "curves", "seeds", *(() if plain else ("experiment", "claims")))
+        for table in (table for stem in stems for table in made.of(stem)):
+            (print_plain if plain else print_table)(table)
+    say_missing(made)
+    for command in made.commands:
+        say(f"Missing; to fill: {command}{results_option(results)}")
+    if plain:
+        return
+    if made.made_with and not provenance:
+        print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
+    drawn = sum(name.startswith("figures/") for name in made.provenance["files"])
+    files = f", {drawn} files of figures" if drawn else ""
+    print(f"Open {results}/report/index.html; with it tables as Markdown, CSV and LaTeX, scores and provenance{files}")
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.", metavar="[DIR]")] = Path("serbench-demo"),
+    jobs: Jobs = None,
+) -> None:
+    """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
+    made = serbench.run_demo(folder, jobs=jobs, progress=PROGRESS)
+    for table in made.of("table2-uar"):
+        print_table(table)
+    print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")
+    print("\nFor a real corpus: set SERBENCH_DATA to the folder that holds it, then")
+    print("  serbench corpora list            which corpora are known, and where to get them")
+    print("  serbench extract emodb           features into results/")
+    print("  serbench grid emodb              predictions, nested and speaker-independent")
+    print("  serbench report                  the tables, in results/report/")
+    print(f"A corpus of your own is one block of YAML; {folder / 'corpora.yaml'} shows one.")
