@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from serbench.corpora import catalogue as catalogue_module
 from serbench.corpora.audio import decode, read_header, to_mono
 from serbench.corpora.catalogue import build_catalogue, parse_document
-from serbench.corpora.folder import Folder
+from serbench.corpora.documents import Folder
 from serbench.corpora.labels import scan_corpus
 from serbench.corpora.patterns import compile_pattern, hits
 from serbench.corpora.tables import read_table_of_strings

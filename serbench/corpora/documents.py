@@ -1,4 +1,4 @@
-"""Files that others wrote, read within bounds: regular files of some bytes, and YAML whose values stay text.
+"""Files that others wrote, read within bounds: regular files of some bytes, YAML whose values stay text, and folders.
 
 A pipe in the place of a file would wait for ever, a device never ends, and a few lines of YAML aliases may stand for a
 billion values; all that is refused by name before it costs time or memory. Nothing in a YAML file runs, and all its
@@ -8,17 +8,19 @@ faults are reported at once, each with its line.
 from __future__ import annotations
 
 import errno
+import fnmatch
+import math
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from serbench.errors import ConfigError, Fault
+from serbench.errors import ConfigError, CorpusError, Fault, listed, printable
 
 Place = tuple[str | int, ...]
 """Keys and numbers that lead to a value of a file."""
@@ -31,6 +33,13 @@ MOST_VALUES = 20_000
 
 DEEPEST = 20
 """Blocks within blocks; an entry of a corpus needs four."""
+
+MOST_ENTRIES = 2_000_000
+"""Files and folders that a glob of a corpus looks at."""
+
+MOST_STEPS = 64
+MOST_STARS = 3
+"""Steps of a glob, folders within each other, and `**` in a glob: the time of a match grows with their power."""
 
 # Tabs and line ends may be in text; other control characters and halves of characters are in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -179,6 +188,115 @@ def _at(name: str, place: Place, line: int | None) -> str:
     return f"{name}: {dotted}" + (f" (line {line})" if line else "")
 
 
+def number_of(text: str) -> float:
+    """Return the number that a text is, NaN where it is none.
+
+    >>> number_of("2.5"), number_of("two")
+    (2.5, nan)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def short(text: str) -> str:
     """Cut a text that a message repeats after 80 characters."""
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A corpus' root; `fenced` means that nothing outside may be read, `where` names the entry in messages."""
+
+    root: Path
+    where: str
+    fenced: bool
+    _real: dict[str, str] = field(init=False, default_factory=dict)
+
+    def file(self, path: str, *, key: str) -> Path:
+        """Return where a file of the entry lies; `key` is the field that names it.
+
+        Raises
+        ------
+        CorpusError : outside the root, links followed on both sides, and the entry does not allow it.
+        """
+        self._refuse_outside([path], key)
+        return self.root / path
+
+    def files(self, globs: Iterable[str], *, key: str) -> list[str]:
+        """Return the paths that match globs as Python's `glob` means them: below the root, sorted, without folders.
+
+        Raises
+        ------
+        CorpusError : paths lead out of the root, a glob has too many steps, or there are too many files to look at.
+        """
+        found = {path for glob in globs for path in self._matches(glob, f"{self.where}.{key}")}
+        self._refuse_outside(found, key)
+        return sorted(found)
+
+    def _matches(self, glob: str, where: str) -> Iterator[str]:
+        """Yield the files that match, and links to folders outside that may hold some."""
+        steps = [step for step in glob.split("/") if step not in ("", ".")]
+        steps = [step for i, step in enumerate(steps) if step != "**" or steps[i - 1 : i] != ["**"]]
+        if len(steps) > MOST_STEPS or steps.count("**") > MOST_STARS:
+            wanted = f"at most {MOST_STEPS} steps, {MOST_STARS} of them '**'"
+            raise CorpusError([Fault(where, f"the glob '{short(glob)}'", wanted, "Correct `root` or the glob")])
+        n_plain = next((i for i, step in enumerate(steps) if set("*?[") & set(step)), max(0, len(steps) - 1))
+        prefix, steps = ("/" if glob.startswith("/") else "") + "/".join(steps[:n_plain]), steps[n_plain:]
+        if prefix and self.fenced and self._outside(prefix):
+            yield glob
+            return
+        heads = [steps[:n] for n in range(1, len(steps))] + ([steps] if steps[-1:] == ["**"] else [])
+        start, n_seen = os.path.join(self.root, prefix), 0
+        for place, folders, files in os.walk(start, followlinks=True):
+            below = [part for part in place[len(start) :].split(os.sep) if part]
+            n_seen += len(folders) + len(files)
+            if n_seen > MOST_ENTRIES or len(below) > MOST_STEPS:
+                found = f"more than {MOST_ENTRIES} files and folders"
+                found = f"more than {MOST_STEPS} folders within each other" if len(below) > MOST_STEPS else found
+                raise CorpusError([Fault(where, found, "a corpus", "Narrow the glob, or correct `root`")])
+            before = "".join(f"{part}/" for part in (prefix, *below) if part).replace("//", "/")
+            yield from (before + name for name in files if _fits([*below, name], steps))
+            folders[:] = [name for name in folders if any(_fits([*below, name], head) for head in heads)]
+            for path in [path for name in folders if os.path.islink(path := os.path.join(place, name))]:
+                above = {os.path.realpath(os.path.join(start, *below[:n])) for n in range(len(below) + 1)}
+                leads_out = bool(self.fenced and self._outside(path))
+                if leads_out:
+                    yield before + os.path.basename(path)
+                if leads_out or os.path.realpath(path) in above:  # a link to a folder above goes round for ever
+                    folders.remove(os.path.basename(path))
+
+    def _outside(self, path: str) -> str:
+        """Return where a path leads, links followed, if that is out of the root; folders are resolved once."""
+        folder, name = os.path.split(os.path.join(self.root, path))
+        root, folder = (self._real.setdefault(of, os.path.realpath(of)) for of in (str(self.root), folder))
+        target = os.path.join(folder, name)
+        if os.path.islink(target) or name in ("..", "."):
+            target = os.path.realpath(target)
+        return "" if os.path.join(target, "").startswith(os.path.join(root, "")) else target
+
+    def _refuse_outside(self, paths: Iterable[str], key: str) -> None:
+        """Refuse paths that lead out of the root, unless the entry allows it."""
+        out = {path: target for path in sorted(paths) if self.fenced and (target := self._outside(path))}
+        if not out:
+            return
+        first = next(iter(out.values()))
+        annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in first else ""
+        paths = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
+        found = (
+            f"{paths} out of the corpus' folder ({listed(map(printable, out))}), the first to {printable(first)}{annex}"
+        )
+        todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
+        within = f"paths within {printable(os.path.realpath(self.root))}"
+        raise CorpusError([Fault(f"{self.where}.{key}", found + annex, within, todo)])
+
+
+def _fits(path: Sequence[str], glob: Sequence[str]) -> bool:
+    """Match the steps of a path: `**` is any number of folders, and a hidden name needs a step with its dot."""
+    if not path or not glob:
+        return not path and list(glob) in ([], ["**"])
+    hidden = path[0].startswith(".") and not glob[0].startswith(".")
+    if glob[0] == "**":
+        return _fits(path, glob[1:]) or (not hidden and _fits(path[1:], glob))
+    return not hidden and fnmatch.fnmatchcase(path[0], glob[0]) and _fits(path[1:], glob[1:])

@@ -6,6 +6,7 @@ look-around and no back-references; that is why no pattern and no text makes it 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import warnings
@@ -24,9 +25,7 @@ LONGEST_TEXT = 10_000
 MOST_GROUPS = 50
 """Groups of a pattern: the time of a match grows with their number."""
 
-_MOST_BYTES = 2**20
-"""Memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this."""
-
+_MOST_BYTES = 2**20  # memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this
 # RE2's own classes know ASCII only; these are Python's, and combining marks count as letters (names on old Macs).
 _CLASSES = {"d": r"\p{Nd}", "w": r"\pL\pM\pN_", "s": r"\s\v\pZ"}
 _TOKEN = re.compile(r"\\(.)|\[\^?\]?|\]", re.DOTALL)
@@ -42,12 +41,13 @@ class MatchError(Exception):
     """A text is not matched, for the reason in its message."""
 
 
+@functools.lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> Any:
     """Compile a pattern with RE2.
 
     Raises
     ------
-    ValueError : it is no pattern, or RE2 does not know what it needs, or it is too large; the text says why.
+    ValueError : it is no pattern, or RE2 does not know what it needs, or it is too large; the text names the reason.
 
     >>> compile_pattern("(?P<speaker>[0-9]+)_(?P<take>[a-z])").groupindex["take"]
     2
@@ -69,9 +69,8 @@ def compile_pattern(pattern: str) -> Any:
     except RecursionError as error:
         raise ValueError("groups nested too deeply") from error
     except re2.error as error:
-        reason = error.args[0].decode(errors="replace")
         todo = "RE2 knows no look-around and no back-references, and no count above 1000"
-        raise ValueError(f"{reason}; {todo} (docs/decisions/0009)") from error
+        raise ValueError(f"{error.args[0].decode(errors='replace')}; {todo} (docs/decisions/0009)") from error
     if n_groups > MOST_GROUPS:
         raise ValueError(f"{n_groups} groups, at most {MOST_GROUPS} are read")
     return compiled
@@ -79,30 +78,28 @@ def compile_pattern(pattern: str) -> Any:
 
 def _for_re2(pattern: str) -> str:
     """Write out the classes that RE2 knows for ASCII only."""
-    is_set = False
-    parts, end = [], 0
-    for token in _TOKEN.finditer(pattern):
-        parts.append(pattern[end : token.start()])
-        end = token.end()
+    in_brackets = False
+
+    def written(token: re.Match[str]) -> str:
+        nonlocal in_brackets
         letter = token[1] or ""
-        written = token[0]
-        if letter.lower() in _CLASSES:
-            inner = _CLASSES[letter.lower()]
-            if letter.isupper() and is_set:
+        if not letter:
+            in_brackets = not token[0].endswith("]") if in_brackets else token[0].startswith("[")
+        elif inner := _CLASSES.get(letter.lower()):
+            if letter.isupper() and in_brackets:
                 raise ValueError(f"\\{letter} within brackets; write the characters")
-            written = inner if is_set else f"[{'^' if letter.isupper() else ''}{inner}]"
-        elif letter in ("b", "B") and not is_set:
+            return inner if in_brackets else f"[{'^' if letter.isupper() else ''}{inner}]"
+        elif letter in ("b", "B") and not in_brackets:
             raise ValueError(f"\\{letter}, which RE2 knows for ASCII only; write the characters that end the word")
-        elif letter == "Z":
-            written = r"\z"
-        elif not letter:
-            is_set = not token[0].endswith("]") if is_set else token[0].startswith("[")
-        parts.append(written)
-    return "".join([*parts, pattern[end:]])
+        return r"\z" if letter == "Z" else token[0]
+
+    return _TOKEN.sub(written, pattern)
 
 
-def hits(pattern: Any, text: str) -> list[dict[str, str | None]]:
+def hits(pattern: Any, text: str) -> list[dict[str, str]]:
     """Return the groups of the first hit of a compiled pattern in a text, and of the second if there is one.
+
+    A group without a part in the hit is empty.
 
     Raises
     ------
@@ -110,4 +107,5 @@ def hits(pattern: Any, text: str) -> list[dict[str, str | None]]:
     """
     if len(text) > LONGEST_TEXT:
         raise MatchError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
-    return [hit.groupdict() for hit in itertools.islice(pattern.finditer(printable(text)), 2)]
+    found = itertools.islice(pattern.finditer(printable(text)), 2)
+    return [{name: value or "" for name, value in hit.groupdict().items()} for hit in found]

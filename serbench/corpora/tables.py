@@ -1,24 +1,25 @@
-"""Tables of labels as users have them: CSV, TSV, parquet, audformat. Every value is read as a stripped string.
+"""Tables of a corpus as users have them: labels in CSV, TSV, parquet or audformat, and traces that raters drew.
 
-Tables come from strangers with the corpus. None of them may run code (a pickle, or a tag in an audformat header, can)
-or fill the memory.
+Tables come from strangers with the corpus. No table may run code (a pickle can, and a tag in an audformat header), and
+none may fill the memory.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from serbench.corpora.documents import check_regular, read_whole
-from serbench.errors import CorpusError, Fault
+from serbench.corpora.documents import Folder, check_regular, number_of, read_whole
+from serbench.corpora.entry import Corpus, Trace
+from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
 
 MOST_BYTES = 2**26
 """Bytes of a table of text."""
@@ -26,20 +27,17 @@ MOST_BYTES = 2**26
 MOST_HEADER_BYTES = 2**21
 """Bytes of the header of an audformat database."""
 
-MOST_HEADER_VALUES = 1_000_000
+MOST_TRACE_BYTES = 2**24
+"""Bytes of the traces of one recording."""
 
 MOST_ROWS = 2_000_000
 MOST_COLUMNS = 10_000
 
 MOST_PARQUET_VALUES = 2**28
-"""Rows times columns of a parquet file, at most: a gigabyte of float32."""
+"""Rows times columns of a parquet file: a few bytes of parquet may claim a billion rows."""
 
-MOST_PARQUET_BYTES = 2**31
-"""Bytes that a parquet file may take in memory; repeated text is a few bytes in the file and each row's in memory."""
-
-_BATCH_VALUES = 2**20
-
-_UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, csv.Error)
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, csv.Error)
+_SPAN = ("file", "start", "end")
 
 
 def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
@@ -51,40 +49,39 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
     """
     try:
         check_regular(path)
-        frame = _as_strings(_read_any(path, tables))
+        frame = _read_audformat(path, tables) if path.suffix == ".yaml" else _read(path)
+        strings = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+        doubled = strings.columns[strings.columns.duplicated()]
+        if len(doubled):
+            raise ValueError(f"two columns are called '{doubled[0]}'")
+        texts = {name: _texts(column) for name, column in strings.items()}
+        return pd.DataFrame(texts, columns=strings.columns, dtype=object)
     except FileNotFoundError as error:
         found = f"'{path.name}' is not in {path.parent}"
         raise CorpusError([Fault(where, found, "the table of labels")]) from error
     except OSError as error:
         found = f"'{path.name}' cannot be read ({error.strerror or error})"
         raise CorpusError([Fault(where, found, "a readable table")]) from error
-    except _UNREADABLE as error:
-        raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({error})", "a readable table")]) from error
-    return frame
+    except (*_UNREADABLE, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({reason})", "a readable table")]) from error
 
 
-def _as_strings(frame: pd.DataFrame) -> pd.DataFrame:
-    strings = frame.astype("string").fillna("").set_axis([str(name) for name in frame.columns], axis="columns")
-    doubled = strings.columns[strings.columns.duplicated()]
-    if len(doubled):
-        raise ValueError(f"two columns are called '{doubled[0]}'")
-    stripped: pd.DataFrame = strings.apply(lambda column: column.str.strip()).astype(object)
-    return stripped
+def _texts(column: pd.Series) -> list[str]:
+    return [str(value).strip() for value in column.astype(object).where(column.notna(), "")]
 
 
-def _read_any(path: Path, tables: Sequence[str]) -> pd.DataFrame:
+def _read(path: Path) -> pd.DataFrame:
     if path.suffix in (".csv", ".tsv"):
-        return _read_csv(path, delimiter="\t" if path.suffix == ".tsv" else ",")
+        return _parsed(read_whole(path, at_most=MOST_BYTES), "\t" if path.suffix == ".tsv" else ",")
     if path.suffix == ".parquet":
         return read_parquet(path)
-    if path.suffix == ".yaml":
-        return _read_audformat(path, tables)
     raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
 
 
-def _read_csv(path: Path, *, delimiter: str) -> pd.DataFrame:
-    """Read a table of strings; a line longer (but for empty fields) or shorter than the header is an error."""
-    text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
+def _parsed(content: bytes, delimiter: str) -> pd.DataFrame:
+    """Parse a table of strings; a line longer (but for empty fields) or shorter than the header is an error."""
+    text = content.decode("utf-8-sig")
     if "\0" in text:
         raise ValueError("it has NUL characters; is it UTF-16?")
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -99,192 +96,146 @@ def _read_csv(path: Path, *, delimiter: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
-    """Read tables of an audformat database from a copy of its header, and links to its CSV and parquet files.
-
-    Read where it lies, audformat would run what a tag of the header or a pickle beside it says.
-    """
-    header = _read_header(path)
-    found = [str(name) for kind in ("misc_tables", "tables") for name in header.get(kind) or {}]
-    with tempfile.TemporaryDirectory(prefix="serbench-") as folder:
-        place = Path(folder).resolve()
-        (place / "db.yaml").write_text(yaml.safe_dump(header, sort_keys=False), encoding="utf-8")
-        for name in found:
-            _link_table(path, name, place, is_wanted=name in (tables or found))
-        try:
-            return _load_audformat(place, tables)
-        except Exception as error:  # audformat checks little, so a header that was made up fails in any line of it
-            raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def _read_header(path: Path) -> Mapping[str, Any]:
-    text = read_whole(path, at_most=MOST_HEADER_BYTES).decode("utf-8-sig")
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None or not _n_values(node, {}) <= MOST_HEADER_VALUES:
-            raise ValueError(f"no audformat header: nothing, or more than {MOST_HEADER_VALUES} values")
-        header = loader.construct_document(node)
-    except (yaml.YAMLError, RecursionError, AttributeError) as error:  # the last for a tag on the wrong kind of node
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"no audformat header: {reason}") from error
-    kinds = ("tables", "misc_tables")
-    if not isinstance(header, dict) or not all(isinstance(header.get(kind) or {}, dict) for kind in kinds):
-        raise ValueError("no audformat header: no blocks of tables")
-    return header
-
-
-def _n_values(node: yaml.Node, known: dict[int, float]) -> float:
-    """Count values, those behind aliases as often as they are named: a few lines can stand for a billion."""
-    if id(node) not in known:
-        known[id(node)] = float("inf")  # as long as it is being counted: an alias to what it is part of has no end
-        children = node.value if isinstance(node, yaml.CollectionNode) else ()
-        flat = itertools.chain.from_iterable(c if isinstance(c, tuple) else (c,) for c in children)
-        known[id(node)] = 1 + sum(_n_values(child, known) for child in flat)
-    return known[id(node)]
-
-
-def _link_table(path: Path, name: str, place: Path, *, is_wanted: bool) -> None:
-    """Link a table's CSV or parquet file into a folder; a pickle stays where it is."""
-    if "/" in name or "\\" in name or "\0" in name:
-        raise ValueError(f"a table called '{name}', which is no name of a file")
-    files = {ending: path.with_name(f"{path.stem}.{name}.{ending}") for ending in ("parquet", "csv", "pkl")}
-    there = {ending: file for ending, file in files.items() if file.exists()}
-    if is_wanted and not there.keys() - {"pkl"}:
-        why = "; a pickle is not read, for it can run anything" if there else ""
-        raise ValueError(f"table '{name}' has no {files['csv'].name} or {files['parquet'].name}{why}")
-    if "parquet" in there:
-        read_parquet(files["parquet"])  # audformat would read what is larger than the limits
-    if "csv" in there:
-        check_regular(files["csv"], at_most=MOST_BYTES)
-    for ending in there.keys() - {"pkl"}:
-        (place / f"db.{name}.{ending}").symlink_to(files[ending].resolve())
-
-
-def _load_audformat(folder: Path, tables: Sequence[str]) -> pd.DataFrame:
-    import audformat
-
-    database = audformat.Database.load(str(folder), name="db")
-    joined: pd.DataFrame | None = None
-    for name in tables or list(database.tables):
-        frame = database[name].df.reset_index()
-        keys = [key for key in ("file", "start", "end") if joined is not None and key in frame and key in joined]
-        joined = frame if joined is None else _merged(joined, frame, keys)
-    if joined is None:
-        raise ValueError("the database has no tables")
-    for column in joined.select_dtypes("timedelta").columns:
-        joined[column] = joined[column].dt.total_seconds()
-    return joined
-
-
-def _merged(left: pd.DataFrame, right: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Join two tables unless each row of one meets each of the other."""
-    counts = [frame.value_counts(list(keys), dropna=False) for frame in (left, right)]
-    if (counts[0] * counts[1]).sum() > MOST_ROWS:
-        raise ValueError(f"tables whose rows meet more than {MOST_ROWS} times")
-    return left.merge(right, on=list(keys), how="left")
-
-
-def read_parquet(path: Path, *, most_rows: int | None = None, most_bytes: int = MOST_PARQUET_BYTES) -> pd.DataFrame:
-    """Read the flat columns of a parquet file; columns of lists or blocks come empty, as nothing here needs them.
-
-    Parameters
-    ----------
-    most_rows, most_bytes : rows, and bytes in memory, that the reader expects at most.
+def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
+    """Read the flat columns of a parquet file of `most_rows`; columns of lists or blocks are left out.
 
     Raises
     ------
     OSError : no such file, or no file.
     ValueError : no parquet, damaged, of doubled columns, or larger than the limits.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     check_regular(path)
     try:
-        return _read_parquet(path, most_rows, most_bytes)
+        with pq.ParquetFile(path) as file:
+            n_rows, fields = file.metadata.num_rows, list(file.schema_arrow)
+        if n_rows > (n_rows if most_rows is None else most_rows):
+            raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
+        if n_rows * max(1, len(fields)) > MOST_PARQUET_VALUES:
+            raise ValueError(f"{n_rows} rows of {len(fields)} columns, at most {MOST_PARQUET_VALUES} values are read")
+        names, kinds = (
+            [field.name for field in fields],
+            (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()),
+        )
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two columns are called '{doubled[0]}'")
+        texts = [field.name for field in fields if field.type in kinds]
+        flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
+        # A repeated text is small in the file: as a dictionary, and then as one object of Python, it stays small.
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            frame: pd.DataFrame = file.read(columns=flat, use_threads=False).to_pandas()
+        return frame.astype({name: object for name in texts if name in frame})
     except (OSError, ValueError):
         raise
     except Exception as error:  # pyarrow and pandas raise whatever comes of a file that was made up
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _read_parquet(path: Path, most_rows: int | None, most_bytes: int) -> pd.DataFrame:
-    import pyarrow.parquet as pq
+def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
+    """Join tables of an audformat database by file, start and end; times become seconds.
 
-    with pq.ParquetFile(path) as file:
-        n_rows = file.metadata.num_rows
-        if most_rows is not None and n_rows > most_rows:
-            raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
-        names = _columns(file.schema_arrow.names, n_rows)
-        useless = [field.name for field in file.schema_arrow if _is_of_no_use(field.type)]
-        texts = [column.path for column in file.schema if column.physical_type == "BYTE_ARRAY"]
-    flat = [name for name in names if name not in useless]
-    with pq.ParquetFile(path, read_dictionary=texts) as file:  # text stays a dictionary until its size is known
-        frame = _written_out(file, flat, most_bytes)
-    return frame.assign(**dict.fromkeys(useless)) if useless else frame
-
-
-def _written_out(file: Any, columns: Sequence[str], most_bytes: int) -> pd.DataFrame:
-    """Read columns of a parquet file batch by batch, as long as they are small enough."""
-    import pyarrow as pa
-
-    batch_size = max(1, _BATCH_VALUES // max(1, len(columns)))
-    read = file.iter_batches(batch_size=batch_size, columns=columns, use_threads=False)
-    batches = list(_within_bounds(read, most_bytes))
-    schema = pa.schema([f for f in file.schema_arrow if f.name in columns], file.schema_arrow.metadata)
-    table = pa.Table.from_batches(batches) if batches else schema.empty_table()
-    decoded = [_decoded(column) for column in table.columns]
-    written_out = pa.table(decoded, names=table.column_names, metadata=schema.metadata)
-    written_out.validate(full=True)  # text that is not UTF-8 shows here, or only when it is used
-    frame: pd.DataFrame = written_out.to_pandas()
-    return frame.set_axis([str(name) for name in frame.columns], axis="columns")  # pandas' notes may say tuples
-
-
-def _columns(names: Sequence[str], n_rows: int) -> Sequence[str]:
-    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if doubled:
-        raise ValueError(f"two columns are called '{doubled[0]}'")
-    if n_rows * max(1, len(names)) > MOST_PARQUET_VALUES:
-        raise ValueError(f"{n_rows} rows of {len(names)} columns, at most {MOST_PARQUET_VALUES} values are read")
-    return names
+    The header is read as text and the tables as CSV or parquet. Neither the tags of a header nor pickles, which
+    audformat itself prefers, are read: both can run anything.
+    """
+    header = yaml.load(read_whole(path, at_most=MOST_HEADER_BYTES).decode("utf-8-sig"), Loader=yaml.BaseLoader)
+    known = header.get("tables") if isinstance(header, dict) else None
+    if not isinstance(known, dict) or not known:
+        raise ValueError("no audformat header: no block of tables")
+    joined: pd.DataFrame | None = None
+    for name in tables or known:
+        if name not in known:
+            raise ValueError(f"no table '{name}'. {did_you_mean(name, known)}".strip())
+        if {"/", "\\", "\0"} & set(name):
+            raise ValueError(f"a table called '{name}', which is no name of a file")
+        frame = _read_audformat_table(path, name)
+        kinds = {column: (of or {}).get("scheme_id") for column, of in (known[name].get("columns") or {}).items()}
+        for column in frame.columns.intersection([*_SPAN[1:], *kinds]):
+            scheme = (header.get("schemes") or {}).get(kinds.get(column), {})
+            if column in _SPAN[1:] or scheme.get("dtype") == "time":
+                frame[column] = pd.to_timedelta(frame[column]).dt.total_seconds()
+        keys = [key for key in _SPAN if joined is not None and key in joined and key in frame]
+        if joined is None:
+            joined = frame
+        elif not keys or (joined.duplicated(keys).any() and frame.duplicated(keys).any()):
+            raise ValueError(f"the rows of table '{name}' cannot be matched with the tables before it")
+        else:
+            joined = joined.merge(frame, on=keys, how="left")
+    assert joined is not None
+    return joined
 
 
-def _within_bounds(batches: Iterator[Any], most_bytes: int) -> Iterator[Any]:
-    size = 0
-    for batch in batches:
-        batch.validate(full=True)
-        size += sum(map(_size_as_text, batch.columns))
-        if size > most_bytes:
-            raise ValueError(f"more than {most_bytes} bytes once unpacked")
-        yield batch
+def _read_audformat_table(header: Path, name: str) -> pd.DataFrame:
+    for ending in ("parquet", "csv"):
+        path = header.with_name(f"{header.stem}.{name}.{ending}")
+        if path.exists():
+            return _read(path).rename(columns=str)
+    why = "; a pickle is not read, for it can run anything"
+    raise ValueError(f"table '{name}' has no {path.name} or .parquet{why}")
 
 
-def _size_as_text(column: Any) -> int:
-    """Bytes of an array once a dictionary is written out."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def read_traces(
+    corpus: Corpus, folder: Folder, rows: Sequence[Mapping[str, str]], faults: list[Fault]
+) -> list[dict[str, str]]:
+    """Add each dimension that raters drew: the mean over the time of an utterance, then over the raters.
 
-    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
-        return int(column.nbytes)
-    return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0) + 8 * len(column)
+    The order is that of Neumann and Vu (ICASSP 2018). Faults are added for tables that are absent or cannot be read,
+    and for utterances during which nobody drew.
+
+    Raises
+    ------
+    CorpusError : a table lies outside the corpus' folder.
+    """
+    added = [dict(row) for row in rows]
+    for dimension, trace in corpus.traces.items():
+        where = f"{corpus.name}.traces.{dimension}"
+        files = [trace.files.format_map({**row, "stem": PurePosixPath(row["file"]).stem}) for row in rows]
+        drawn: dict[str, np.ndarray[Any, Any]] = {}
+        problems: dict[str, list[str]] = {}
+        for file in dict.fromkeys(files):
+            try:
+                drawn[file] = _read_trace(folder.file(file, key="traces"), trace)
+            except FileNotFoundError:
+                problems.setdefault(f"no such table in {folder.root}", []).append(printable(file))
+            except OSError as error:
+                problems.setdefault(f"cannot be read ({error.strerror or error})", []).append(printable(file))
+            except (ValueError, csv.Error) as error:
+                problems.setdefault(str(error), []).append(printable(file))
+        for reason, named in problems.items():  # one fault for all tables of one problem
+            faults.append(Fault(where, f"{listed(named)}: {reason}", "a table of numbers for each recording"))
+        silent = []
+        for row, file in zip(added, files, strict=True):
+            if file not in drawn:
+                continue
+            start_s, end_s = float(row.get("start") or 0), float(row.get("end") or math.inf)
+            times_s, values = drawn[file][:, 0], drawn[file][:, 1:]
+            within = values[(times_s >= start_s) & (times_s < end_s)]
+            if len(within):
+                row[dimension] = repr(float(within.mean(axis=0).mean()))  # repr: the very same number when read again
+            else:
+                silent.append(f"{printable(row['file'])} {row.get('start') or 0}-{row.get('end') or ''}")
+        if silent:
+            found = f"no value during {len(silent)} of {len(rows)} utterances ({listed(silent)})"
+            todo = "Correct the times, which are seconds, or leave these utterances out"
+            faults.append(Fault(where, found, "a moment from start up to, but not at, the end", todo))
+    return added
 
 
-def _decoded(column: Any) -> Any:
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
-        return column.cast(column.type.value_type)
-    return column
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    is_any = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
-    return any(is_kind(kind) for is_kind in is_any)
-
-
-def _is_of_no_use(kind: Any) -> bool:
-    """Say whether a column holds lists, blocks or bytes of fixed size, all of which can be small in the file only."""
-    import pyarrow as pa
-
-    plain = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    return bool(pa.types.is_nested(plain) or pa.types.is_fixed_size_binary(plain))
+def _read_trace(path: Path, trace: Trace) -> np.ndarray[Any, Any]:
+    """Read one recording's moments, in seconds, and what each rater drew: shape (n_moments, 1 + n_raters)."""
+    frame = _parsed(read_whole(path, at_most=MOST_TRACE_BYTES), trace.separator)
+    header = [str(name).strip() for name in frame.columns]
+    raters = trace.raters or tuple(name for name in header if name and name != trace.time)
+    for column in (trace.time, *raters):
+        if column not in header:
+            raise ValueError(f"no column '{column}'. {did_you_mean(column, header) or f'It has {listed(header)}'}")
+    if not raters:
+        raise ValueError("no column beside the time")
+    places = [header.index(column) for column in (trace.time, *raters)]
+    texts = frame.iloc[:, places].to_numpy()
+    numbers = np.array([number_of(text) for text in texts.ravel()], dtype=np.float64).reshape(texts.shape)
+    for row, column in np.argwhere(~np.isfinite(numbers))[:1]:
+        found = f"line {row + 2} has '{texts[row, column].strip()}' for {header[places[column]]}"
+        raise ValueError(f"{found}, which is no number")
+    return numbers

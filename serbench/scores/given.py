@@ -120,7 +120,7 @@ def _delimiter(text: str) -> str:
 
 
 def _parquet_rows(path: Path) -> list[Row]:
-    frame = read_parquet(path, most_rows=MOST_ROWS, most_bytes=MOST_BYTES)
+    frame = read_parquet(path, most_rows=MOST_ROWS)
     frame = frame.reset_index() if frame.index.name == "utterance" else frame
     _check_header([str(name) for name in frame.columns])
     kept = frame[[name for name in (*NEEDED, *OPTIONAL) if name in frame]]

@@ -3,9 +3,9 @@ import os
 
 import pytest
 
-from serbench.corpora import folder as module
+from serbench.corpora import documents as module
 from serbench.corpora.catalogue import build_catalogue, parse_document
-from serbench.corpora.folder import Folder
+from serbench.corpora.documents import Folder
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 
@@ -61,22 +61,23 @@ def test_links_to_folders_above_end(tmp_path):
 
 def test_folders_without_end_are_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_ENTRIES", 8)
-    with pytest.raises(CorpusError, match=r"toy.audio: more than 8 files and folders .* Narrow the glob"):
+    with pytest.raises(CorpusError, match=r"toy.audio: more than 8 files and folders.* Narrow the glob"):
         fill(tmp_path).files(["**"], key="audio")
 
 
-def test_deep_folders_are_walked(tmp_path):
-    place = tmp_path
-    for _ in range(300):
-        place /= "d"
-    place.mkdir(parents=True)
-    (place / "x.wav").touch()
-    assert len(Folder(tmp_path, "toy", fenced=True).files(["**/*.wav"], key="audio")) == 1
+@pytest.mark.parametrize("depth", [60, 300])
+def test_deep_folders_are_walked_to_a_limit(tmp_path, depth):
+    folder = fill(tmp_path, ["d/" * depth + "x.wav"])
+    if depth == 60:
+        assert len(folder.files(["**/*.wav"], key="audio")) == 1
+    else:
+        with pytest.raises(CorpusError, match=r"toy.audio: more than 64 folders within each other"):
+            folder.files(["**/*.wav"], key="audio")
 
 
-@pytest.mark.parametrize("pattern", ["*/../*.wav", "*/" * 65 + "x", "*" + "x" * 5000])
-def test_glob_that_cannot_be_walked_is_refused(tmp_path, pattern):
-    with pytest.raises(CorpusError, match=r"toy.audio: .* Expected a glob of at most 64 steps, without '..'"):
+@pytest.mark.parametrize("pattern", ["*/" * 65 + "x", "**/a/**/b/**/c/**"])
+def test_glob_that_takes_long_is_refused(tmp_path, pattern):
+    with pytest.raises(CorpusError, match=r"toy.audio: the glob .* Expected at most 64 steps, 3 of them '\*\*'"):
         fill(tmp_path).files([pattern], key="audio")
 
 

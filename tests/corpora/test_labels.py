@@ -145,7 +145,7 @@ def test_column_absent_from_a_joined_table_is_named(tmp_path, scan):
     root = tmp_path / "cremad"
     touch(root, "AudioWAV/1001_DFA_ANG_XX.wav")
     (root / "VideoDemographics.csv").write_text("ActorID,Age,Gender\n1001,21,Female\n")
-    with pytest.raises(CorpusError, match=r"cremad.join.0: no column 'Sex' in the table"):
+    with pytest.raises(CorpusError, match=r"cremad.join.0.file: no column 'Sex' in the table"):
         scan("cremad")
 
 

@@ -65,8 +65,7 @@ def test_code_in_an_audformat_header_does_not_run(tmp_path, database):
     header = database("csv")
     with header.open("a") as file:
         file.write(f"\nmeta: !!python/object/apply:os.mkdir ['{tmp_path / 'trace'}']\n")
-    with pytest.raises(CorpusError, match=r"no audformat header: could not determine a constructor for the tag"):
-        read(header)
+    assert read(header)["emotion"].tolist() == ["anger", "fear"]
     assert not (tmp_path / "trace").exists()
 
 
@@ -74,19 +73,17 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 HEADERS = {
-    "a billion laughs": (LAUGHS, "more than 1000000 values"),
-    "itself": ("a: &a [*a]\n", "more than 1000000 values"),
-    "deep": ("[" * 5000, "no audformat header"),
+    "a billion laughs": (LAUGHS, "no audformat header"),
+    "itself": ("a: &a [*a]\n", "recursive node"),
+    "deep": ("[" * 5000, "recursion"),
     "nothing": ("", "no audformat header"),
-    "a list": ("[1, 2]", "no blocks of tables"),
-    "a list of tables": ("tables: [1, 2]", "no blocks of tables"),
+    "a list": ("[1, 2]", "no block of tables"),
+    "a list of tables": ("tables: [1, 2]", "no block of tables"),
+    "a table that is text": ("tables: {x: y}", "table 'x' has no db.x.csv"),
     "a table elsewhere": (
         "{name: x, source: y, usage: other, tables: {../../x: {type: filewise}}}",
         "no name of a file",
     ),
-    "a number that is none": ("a: !!int ''", "cannot be read"),
-    "a day that is none": ("a: 2020-13-45", "month must be in 1..12"),
-    "too little": ("a: b", "TypeError"),
 }
 
 
@@ -138,19 +135,18 @@ def test_parquet_of_ten_billion_values_is_not_read(tmp_path, monkeypatch):
         read(tmp_path / "x.parquet")
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
-def test_repeated_text_is_counted_before_it_is_written_out(tmp_path, kind):
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_repeated_text_is_one_text_in_memory(tmp_path, kind):
     text = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["x" * 1_000_000], kind))
-    pq.write_table(pa.table({"utterance": text}), tmp_path / "x.parquet", compression="zstd")
+    pq.write_table(pa.table({"utterance": text}), tmp_path / "x.parquet", compression="zstd", store_schema=False)
     assert (tmp_path / "x.parquet").stat().st_size < 1000  # and stands for 3 GB
-    with pytest.raises(CorpusError, match="more than 2147483648 bytes once unpacked"):
-        read(tmp_path / "x.parquet")
+    assert len(set(map(id, read(tmp_path / "x.parquet")["utterance"]))) == 1
 
 
-def test_nested_columns_come_empty_and_the_others_as_they_are(tmp_path):
+def test_nested_columns_are_left_out_and_the_others_as_they_are(tmp_path):
     table = pa.table({"file": ["a"], "audio": [{"bytes": b"x", "path": "y"}], "list": [[1, 2]], "n": pa.array([3])})
     pq.write_table(table, tmp_path / "x.parquet")
-    assert read(tmp_path / "x.parquet").to_dict("records") == [{"file": "a", "audio": "", "list": "", "n": "3"}]
+    assert read(tmp_path / "x.parquet").to_dict("records") == [{"file": "a", "n": "3"}]
     with pytest.raises(FeatureError, match="one named 'utterance'"):
         read_own_features(tmp_path / "x.parquet")
 
@@ -172,9 +168,9 @@ def test_parquet_whose_text_is_not_utf_8_is_refused(tmp_path):
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"utterance": ["a1.wav", "n2.wav"], "x": [1, 2]}), path, compression="none")
     path.write_bytes(path.read_bytes().replace(b"a1.wav", b"a\xb1.wav"))
-    with pytest.raises(CorpusError, match=r"cannot be read \(.*(UTF8|dictionary)"):
+    with pytest.raises(CorpusError, match=r"cannot be read \("):
         read(path)
-    with pytest.raises(FeatureError, match=r"cannot be read \(.*(UTF8|dictionary)"):
+    with pytest.raises(FeatureError, match=r"cannot be read \("):
         read_own_features(path)
 
 
@@ -184,11 +180,13 @@ def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path):
         read(tmp_path / "x.parquet")
 
 
-def test_tables_that_multiply_are_refused(monkeypatch):
-    monkeypatch.setattr(tables, "MOST_ROWS", 10)
-    many = pd.DataFrame({"file": ["a"] * 4})
-    with pytest.raises(ValueError, match="rows meet more than 10 times"):
-        tables._merged(many, many, ["file"])
+@pytest.mark.parametrize(("first", "second"), [("file,x", "file,y"), ("file,x", "name,y")])
+def test_audformat_tables_whose_rows_multiply_or_never_meet_are_refused(tmp_path, first, second):
+    (tmp_path / "db.yaml").write_text("tables: {one: {type: filewise}, two: {type: filewise}}")
+    for name, header in (("one", first), ("two", second)):
+        (tmp_path / f"db.{name}.csv").write_text(header + "\na,1\na,2\n")
+    with pytest.raises(CorpusError, match="rows of table 'two' cannot be matched"):
+        read(tmp_path / "db.yaml")
 
 
 NAMES = ["=cmd|' C'!A1", "$x_{2}$", "<script>", "a\nb", "..", "-x", "x" * 101, "a b", "_x"]

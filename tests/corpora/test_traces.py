@@ -93,7 +93,7 @@ def test_what_is_no_number_is_named_with_its_line(recola, line, message):
 def test_tables_that_are_not_there_are_one_fault(recola):
     for person in ("P16", "P18"):
         (recola / f"RECOLA-Annotation/emotional_behaviour/valence/{person}.csv").unlink()
-    with pytest.raises(CorpusError, match=r"recola.traces.valence: 2 tables are not in .*P16.csv, .*P18.csv") as caught:
+    with pytest.raises(CorpusError, match=r"recola.traces.valence: .*P16.csv, .*P18.csv: no such table in") as caught:
         scan()
     assert len(caught.value.faults) == 1
 
