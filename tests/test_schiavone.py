@@ -110,6 +110,7 @@ def test_pieces_of_another_rate_fail_with_the_reason(make_corpus, workspace, tmp
     assert failures["reason"].str.contains("11025 Hz").all()
 
 
+@pytest.mark.slow
 @pytest.mark.corpus
 def test_features_of_emodb_are_what_a_plain_script_gives(tmp_path):
     place = api.Workspace(results=tmp_path)

@@ -111,18 +111,7 @@ def read_header(path: Path) -> Header:
     AudioError : empty, not audio, unreadable, or cut short.
     """
     with _open(path) as file:
-        return _header(file)
-
-
-def read_span(path: Path, *, start_s: float | None = None, end_s: float | None = None) -> tuple[int, int, int]:
-    """Return what `decode` would read: the sampling rate in Hz, the first frame, and the one after the last.
-
-    Raises
-    ------
-    AudioError : see `read_header`; also a segment outside the recording.
-    """
-    header = read_header(path)
-    return header.sampling_rate, *_frames(path, header, start_s=start_s, end_s=end_s)
+        return _header(path, file)
 
 
 def read_header_text(path: Path) -> dict[str, str]:
@@ -158,16 +147,20 @@ def decode(
     AudioError : see `read_header`; also a segment outside the recording, and samples that are not finite.
     """
     with _open(path) as file:
-        header = _header(file)
-        start, stop = _frames(path, header, start_s=start_s, end_s=end_s)
+        header = _header(path, file)
+        start, stop = frames_of(path, header, start_s=start_s, end_s=end_s)
         if admit is not None:
             frames = min(stop - start, os.stat(path).st_size * _MOST_FRAMES_PER_BYTE)
             admit(frames * header.channels, frames / header.sampling_rate)
         samples = _read(path, file, start=start, stop=stop)
     if len(samples) != stop - start:
-        raise AudioError(_name(path), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
+        raise AudioError(
+            printable(path.name), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says"
+        )
     if not max(abs(float(samples.max())), abs(float(samples.min()))) < LOUDEST:
-        raise AudioError(_name(path), "samples that are not finite numbers, or beyond any scale", "finite samples")
+        raise AudioError(
+            printable(path.name), "samples that are not finite numbers, or beyond any scale", "finite samples"
+        )
     return Recording(samples, header.sampling_rate)
 
 
@@ -188,7 +181,7 @@ def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np
             if len(blocks[-1]) < wanted:
                 break
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(_name(path), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+        raise AudioError(printable(path.name), f"cannot be decoded ({_reason(error)})", "intact audio") from error
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
@@ -216,11 +209,6 @@ def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr 
     return clipped
 
 
-def _soxr(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    resampled: np.ndarray = soxr.resample(mono, rate, wanted, quality="HQ")
-    return resampled
-
-
 def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """Keep one sample of so many behind `scipy.signal.decimate`'s own filter: Chebyshev I of order 8, zero phase.
 
@@ -237,89 +225,77 @@ def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
-    "soxr HQ": _soxr,
+    "soxr HQ": functools.partial(soxr.resample, quality="HQ"),
     "scipy decimate": _decimated,
 }
 """What leads from a recording's rate to that of a feature set, by the name that is part of the set's key."""
 
 
-def _open(path: Path) -> soundfile.SoundFile:
-    """Open a recording once its first bytes look like audio and its data is as long as it promises."""
-    if path.is_symlink() and not path.exists():
-        raise AudioError(_name(path), "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            _check_is_audio(path, file)
-        sound = soundfile.SoundFile(_for_soundfile(path))
-    except soundfile.LibsndfileError as error:
-        raise AudioError(_name(path), f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
-    except OSError as error:
-        raise AudioError(_name(path), f"unreadable ({error.strerror or error})", "a readable file") from error
-    except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
-        raise AudioError(_name(path), "samples without a header", "audio in a container, e.g. WAV") from error
-    return sound
+def frames_of(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    """Return the first frame of a segment in a recording, and the frame after its last.
 
-
-def _header(file: soundfile.SoundFile) -> Header:
-    if min(file.frames, file.samplerate, file.channels) <= 0:
-        raise AudioError(_name(Path(os.fsdecode(file.name))), "no samples in the file", "audio")
-    return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
-
-
-def _frames(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+    Raises
+    ------
+    AudioError : a segment outside the recording, or too long.
+    """
+    name, rate = printable(path.name), header.sampling_rate
     latest_s = header.duration_s + 1  # later is outside in any case, and must not overflow
-    start = round(max(-1.0, min(start_s or 0.0, latest_s)) * header.sampling_rate)
-    stop = header.frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * header.sampling_rate)
+    start = round(max(-1.0, min(start_s or 0.0, latest_s)) * rate)
+    stop = header.frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * rate)
     # Annotation tools round times to milliseconds or so: an end within 20 ms of the recording's is the recording's.
-    if header.frames < stop <= header.frames + 0.02 * header.sampling_rate:
+    if header.frames < stop <= header.frames + 0.02 * rate:
         stop = header.frames
     if not 0 <= start < stop <= header.frames:
-        raise AudioError(
-            _name(path),
-            f"segment {start_s} s to {end_s} s",
-            f"a segment within its {header.duration_s:.3f} s",
-            "Correct the table of segments",
-        )
-    _check_length(path, header, stop - start)
+        found, wanted = f"segment {start_s} s to {end_s} s", f"a segment within its {header.duration_s:.3f} s"
+        raise AudioError(name, found, wanted, "Correct the table of segments")
+    duration_s = (stop - start) / rate
+    if duration_s > LONGEST_S or (stop - start) * header.channels > MOST_SAMPLES:
+        found = f"{duration_s:.0f} s of {header.channels} channels at {rate} Hz"
+        wanted = f"an utterance of at most {LONGEST_S:.0f} s and {MOST_SAMPLES} samples"
+        raise AudioError(name, found, wanted, "Cut it into segments; if it is not that long, its header is damaged")
     return start, stop
 
 
-def _check_length(path: Path, header: Header, frames: int) -> None:
-    duration_s = frames / header.sampling_rate
-    if duration_s > LONGEST_S or frames * header.channels > MOST_SAMPLES:
-        found = f"{duration_s:.0f} s of {header.channels} channels at {header.sampling_rate} Hz"
-        wanted = f"an utterance of at most {LONGEST_S:.0f} s and {MOST_SAMPLES} samples"
-        raise AudioError(
-            _name(path), found, wanted, "Cut it into segments; if it is not that long, its header is damaged"
-        )
+def _open(path: Path) -> soundfile.SoundFile:
+    """Open a recording once its first bytes look like audio and its data is as long as it promises."""
+    name = printable(path.name)
+    if path.is_symlink() and not path.exists():
+        raise AudioError(name, "a link to nothing", "a recording", "Fetch it, e.g. with `git annex get`")
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            _check_is_audio(name, file)
+        # as bytes, soundfile takes a name that is not UTF-8, too, as old archives unzip
+        return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
+    except soundfile.LibsndfileError as error:
+        raise AudioError(name, f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+    except OSError as error:
+        raise AudioError(name, f"unreadable ({error.strerror or error})", "a readable file") from error
+    except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
+        raise AudioError(name, "samples without a header", "audio in a container, e.g. WAV") from error
 
 
-def _check_is_audio(path: Path, file: BinaryIO) -> None:
+def _header(path: Path, file: soundfile.SoundFile) -> Header:
+    if min(file.frames, file.samplerate, file.channels) <= 0:
+        raise AudioError(printable(path.name), "no samples in the file", "audio")
+    return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
+
+
+def _check_is_audio(name: str, file: BinaryIO) -> None:
     """Refuse what is no audio, and a WAV that promises more bytes than it has: libsndfile reads it without a word."""
     size = os.fstat(file.fileno()).st_size
     if not size:
-        raise AudioError(_name(path), "an empty file (0 bytes)", "audio", "Copy or download it again")
+        raise AudioError(name, "an empty file (0 bytes)", "audio", "Copy or download it again")
     head = file.read(64).lstrip().lower()
     for magic, found, todo in _NOT_AUDIO:
         if head.startswith(magic):
-            raise AudioError(_name(path), found, todo=todo)
+            raise AudioError(name, found, todo=todo)
     file.seek(0)
-    promised, held = _data_chunk(file, size)
+    promised = next((length for chunk, length in _chunks(file) if chunk == "data"), 0)
+    held = size - file.tell()
     if held < promised < _STREAMED:
-        raise AudioError(
-            _name(path),
-            f"cut short: {held} of the {promised} bytes of samples its header promises",
-            todo="Copy or download it again",
-        )
-
-
-def _data_chunk(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Bytes that a WAV's data chunk promises and bytes that follow it; (0, 0) for any other container."""
-    for name, length in _chunks(file):
-        if name == "data":
-            return length, size - file.tell()
-    return 0, 0
+        found = f"cut short: {held} of the {promised} bytes of samples its header promises"
+        raise AudioError(name, found, todo="Copy or download it again")
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[str, int]]:
@@ -334,15 +310,6 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[str, int]]:
         content = file.tell()
         yield name.decode("latin-1").strip(), length
         file.seek(content + length + length % 2)
-
-
-def _for_soundfile(path: Path) -> str | bytes:
-    """Return a path as soundfile takes it, also where the name is not UTF-8, as old archives unzip."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def _name(path: Path) -> str:
-    return printable(path.name)
 
 
 def _reason(error: Exception) -> str:

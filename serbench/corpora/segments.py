@@ -1,8 +1,8 @@
-"""Utterances cut into pieces of one length: a corpus of its own in the store, under a name such as `emodb@1s`.
+"""Utterances cut into segments of one length: a corpus of its own in the store, with a name such as `emodb@1s`.
 
-Pieces follow each other from the start of an utterance; what remains at its end is dropped. A piece's id is that of its
-utterance with the place in it, in seconds: `emodb/wav/03a01Fa.wav#1.0-2.0`. Everything else of it is its utterance's,
-and the column `whole` of its index names that.
+Segments follow each other from the start of an utterance; what remains at its end is dropped. The id of a segment is
+the id of its utterance with the place in it, in seconds: `emodb/wav/03a01Fa.wav#1.0-2.0`. All other columns are those
+of the utterance, and the column `whole` names the utterance.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from serbench.corpora.audio import frames_of, read_header
 from serbench.errors import AudioError, ConfigError, CorpusError, Fault
 
 if TYPE_CHECKING:
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from serbench.corpora.labels import Record, Scan
 
 SHORTEST_S = 0.05
-"""Shortest pieces in seconds: shorter ones are too short for the feature sets."""
+"""Shortest segments in seconds: shorter ones are too short for the feature sets."""
 
 WHOLE = "none"
-"""What `preprocessing` says of utterances that are not cut."""
+"""Value of `preprocessing` for utterances that are not cut."""
 
 _TITLE, _MAJORITY = "segment {} s", ", majority"
 
 
 def check_segment(seconds: float) -> None:
-    """Check the length of pieces.
+    """Check the length of segments.
 
     Raises
     ------
@@ -52,22 +53,22 @@ def segment_title(seconds: float | None) -> str:
 
 
 def majority_title(preprocessing: str) -> str:
-    """Word the preprocessing of utterances whose emotion their pieces have voted for."""
+    """Word the preprocessing of utterances whose emotion is a majority vote of their segments."""
     return preprocessing + _MAJORITY
 
 
 def shown_as(preprocessing: str) -> tuple[str, ...]:
-    """Return what a report shows a cell as: pieces by themselves and by vote, or utterances as they are."""
+    """Return what a report shows of a cell: segments and their majority votes, or utterances as they are."""
     return (preprocessing, majority_title(preprocessing)) if seconds_of(preprocessing) else (preprocessing,)
 
 
 def is_majority(preprocessing: str) -> bool:
-    """Tell votes of pieces from pieces."""
+    """Tell majority votes from segments."""
     return preprocessing.endswith(_MAJORITY)
 
 
 def seconds_of(preprocessing: str) -> str:
-    """Return the length of the pieces in seconds, as `--segment` takes it; empty where there are none.
+    """Return the length of the segments in seconds, as `--segment` takes it; empty where there are none.
 
     >>> seconds_of("segment 0.5 s, majority")
     '0.5'
@@ -81,57 +82,42 @@ def name_in_store(index: pd.DataFrame) -> str:
     return str(index["stored" if "stored" in index else "corpus"].iloc[0])
 
 
-def pieces_of(index: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return the pieces of each utterance, earliest first, from the index of a segmented corpus."""
-    in_order = index.sort_values("start_s")
-    return {str(whole): tuple(of) for whole, of in in_order.groupby("whole", sort=True)["utterance"]}
-
-
 def segmented(scan: Scan, seconds: float) -> Scan:
-    """Cut every utterance into pieces of a fixed length; headers of the recordings are read for it.
+    """Cut every utterance into segments of a fixed length; headers of the recordings are read for it.
 
-    An utterance whose recording cannot be read stays whole, so that its failure is told.
+    An utterance whose recording cannot be read stays whole, so that its failure is reported.
 
     Raises
     ------
     ConfigError : see `check_segment`.
-    CorpusError : not one utterance is as long as a piece.
+    CorpusError : not one utterance is as long as a segment.
     """
     check_segment(seconds)
     stored = f"{scan.corpus.name}@{seconds:g}s"
-    cut = [[{**piece, "stored": stored} for piece in _pieces(scan, row, seconds)] for row in scan.rows]
+    cut = [[{**segment, "stored": stored} for segment in _segments(scan, row, seconds)] for row in scan.rows]
     rows = sorted(itertools.chain.from_iterable(cut), key=lambda row: str(row["utterance"]))
     if not rows:
         found = f"none of its {len(cut)} utterances is as long as {seconds:g} s"
         raise CorpusError([Fault(scan.corpus.name, found, "some", "Give a smaller --segment")])
-    n_short = sum(not pieces for pieces in cut)
+    n_short = sum(not segments for segments in cut)
     note = f"{n_short} utterances shorter than {seconds:g} s give no piece" if n_short else ""
     return replace(scan, rows=tuple(rows), stored=stored, note="; ".join(filter(None, (scan.note, note))))
 
 
-def _pieces(scan: Scan, row: Record, seconds: float) -> Iterator[dict[str, Any]]:
-    """Cut one utterance.
-
-    Times are fractions until a piece starts at a frame of the original recording, so that no error adds up.
-    """
-    from serbench.corpora.audio import read_span  # brings the decoder, which a report does without
-
+def _segments(scan: Scan, row: Record, seconds: float) -> Iterator[dict[str, Any]]:
+    """Cut one utterance; times are fractions until a segment starts at a frame, so that no error adds up."""
     path, start_s, end_s = scan.span(row)
     try:
-        rate, start, stop = read_span(path, start_s=start_s, end_s=end_s)
+        header = read_header(path)
+        start, stop = frames_of(path, header, start_s=start_s, end_s=end_s)
     except AudioError:
         yield {**row, "whole": row["utterance"]}
         return
-    length = Fraction(f"{seconds:g}")
+    length, rate = Fraction(f"{seconds:g}"), header.sampling_rate
     for i in itertools.count():
         first, last = (start + round(k * length * rate) for k in (i, i + 1))
         if last > stop:
             return
-        place = f"{float(i * length)!r}-{float((i + 1) * length)!r}"
-        yield {
-            **row,
-            "utterance": f"{row['utterance']}#{place}",
-            "start_s": first / rate,
-            "end_s": last / rate,
-            "whole": row["utterance"],
-        }
+        name = f"{row['utterance']}#{float(i * length)!r}-{float((i + 1) * length)!r}"
+        times = {"start_s": first / rate, "end_s": last / rate}
+        yield {**row, "utterance": name, **times, "whole": row["utterance"]}

@@ -83,12 +83,20 @@ def read_own_features(path: Path) -> OwnFeatures:
     """
     where = printable(path.name)
     if has_feature_set(path.stem):
-        raise FeatureError(
-            where, f"'{path.stem}' is the name of a feature set of serbench or a plug-in", "another file name"
-        )
+        found = f"'{path.stem}' is the name of a feature set of serbench or a plug-in"
+        raise FeatureError(where, found, "another file name")
     if not _NAME.fullmatch(path.stem):
         raise FeatureError(where, "no plain name", "letters, digits, - _ and ., 100 at most", "Rename the file")
-    frame = _with_ids(_read(path), where=where)
+    frame = _read(path, where)
+    if "utterance" not in frame:
+        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
+    if frame["utterance"].isna().any():
+        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
+    ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
+    if ids.duplicated().any():
+        found = f"utterances that occur twice: {listed(ids[ids.duplicated()])}"
+        raise FeatureError(where, found, "one row per utterance")
+    frame = frame.assign(utterance=ids).set_index("utterance").sort_index()
     words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
     if words or frame.empty or frame.shape[1] == 0:
         found = f"columns without numbers: {listed(words)}" if words else f"a table of shape {frame.shape}"
@@ -98,31 +106,16 @@ def read_own_features(path: Path) -> OwnFeatures:
     return OwnFeatures(path.stem, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
 
 
-def _with_ids(frame: pd.DataFrame, *, where: str) -> pd.DataFrame:
-    """Make the column of utterances the index, sorted."""
-    if "utterance" not in frame:
-        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
-    if frame["utterance"].isna().any():
-        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
-    ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
-    if ids.duplicated().any():
-        raise FeatureError(
-            where, f"utterances that occur twice: {listed(ids[ids.duplicated()])}", "one row per utterance"
-        )
-    return frame.assign(utterance=ids).set_index("utterance").sort_index()
-
-
-def _read(path: Path) -> pd.DataFrame:
-    name = printable(path.name)
+def _read(path: Path, where: str) -> pd.DataFrame:
+    wanted = "a parquet or CSV file of features"
     try:
         frame = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
-        return frame.reset_index() if frame.index.name == "utterance" else frame
     except FileNotFoundError as error:
-        raise FeatureError(printable(str(path)), "no such file", "a parquet or CSV file of features") from error
-    except OSError as error:
-        raise FeatureError(name, f"cannot be read ({error.strerror or error})", "a parquet or CSV file") from error
-    except (ValueError, OverflowError) as error:
-        raise FeatureError(name, f"cannot be read ({error})", "a parquet or CSV file") from error
+        raise FeatureError(printable(str(path)), "no such file", wanted) from error
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FeatureError(where, f"cannot be read ({reason})", wanted) from error
+    return frame.reset_index() if frame.index.name == "utterance" else frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -44,7 +44,7 @@ class FeatureSet:
 
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
     are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
-    where recordings must be cut into pieces first. `is_framewise`: the extractor gives one row per frame; the option
+    where recordings must be cut into segments first. `is_framewise`: the extractor gives one row per frame; the option
     `hop_s` then says how far frames are apart, in seconds. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`.
     `package` is filled in for a plug-in: what brings it.
     """
@@ -66,16 +66,14 @@ class FeatureSet:
 
     @property
     def argument(self) -> str:
-        """What `--features` calls it."""
+        """The value of `--features` for this set."""
         return self.name
 
-    def length_fault(self, duration_s: float) -> str:
-        """Say why a recording of this duration gives no numbers; empty where it is not for its duration."""
-        if self.piece_s is not None and duration_s != self.piece_s:
-            return f"{self.name} needs pieces of {self.piece_s:g} s: --segment {self.piece_s:g}"
-        if duration_s < self.shortest_s:
-            return f"too short: {duration_s * 1000:.0f} ms, {self.name} needs {self.shortest_s * 1000:.0f} ms"
-        return ""
+    @property
+    def hop_s(self) -> float | None:
+        """Seconds from one frame to the next; None where there is one row per recording."""
+        hop = self.options.get("hop_s") if self.is_framewise else None
+        return float(hop) if isinstance(hop, int | float) else None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -86,31 +84,28 @@ class FeatureSet:
     @property
     def description(self) -> dict[str, object]:
         """Everything that decides the numbers; the key is its digest."""
+        names = ("name", "revision", "sampling_rate", "resampler", "versions")
         frames = {"is_framewise": True} if self.is_framewise else {}
-        return {
-            "name": self.name,
-            "revision": self.revision,
-            "sampling_rate": self.sampling_rate,
-            "resampler": self.resampler,
-            "options": dict(self.options),
-            "versions": self.versions,
-            **frames,
-        }
-
-    @property
-    def hop_s(self) -> float | None:
-        """Seconds from one frame to the next; None where there is one row per recording."""
-        hop = self.options.get("hop_s") if self.is_framewise else None
-        return float(hop) if isinstance(hop, int | float) else None
+        return {**{name: getattr(self, name) for name in names}, "options": dict(self.options), **frames}
 
     @property
     def key(self) -> str:
         """Name of this set's folder in the store, e.g. `IS09-3f2a9c1b4d5e`."""
         return f"{self.name}-{digest(self.description)[:12]}"
 
+    def length_fault(self, duration_s: float) -> str:
+        """Return why a recording of this duration gives no numbers; empty where its duration is not the reason."""
+        if self.piece_s is not None and duration_s != self.piece_s:
+            return f"{self.name} needs pieces of {self.piece_s:g} s: --segment {self.piece_s:g}"
+        if duration_s < self.shortest_s:
+            return f"too short: {duration_s * 1000:.0f} ms, {self.name} needs {self.shortest_s * 1000:.0f} ms"
+        return ""
+
 
 def problems(feature_set: FeatureSet) -> Iterator[Problem]:
     """Look for what would fail far from its cause, and compute nothing."""
+    from serbench.corpora.audio import RESAMPLERS  # brings the decoder, which lists of feature sets do without
+
     for name in ("n_features", "sampling_rate"):
         number = getattr(feature_set, name)
         if type(number) is not int or number < 1:
@@ -119,17 +114,11 @@ def problems(feature_set: FeatureSet) -> Iterator[Problem]:
         yield f"shortest_s {feature_set.shortest_s!r}", "seconds, 0 or more"
     if feature_set.is_framewise and not 0 < (feature_set.hop_s or 0) < float("inf"):
         yield "frames without the option 'hop_s'", "seconds from one frame to the next, more than 0"
-    if feature_set.resampler not in (known := _resamplers()):
-        yield f"resampler {feature_set.resampler!r}", f"one of {', '.join(known)}"
+    if feature_set.resampler not in RESAMPLERS:
+        yield f"resampler {feature_set.resampler!r}", f"one of {', '.join(RESAMPLERS)}"
     if not callable(feature_set.open):
         yield f"open {feature_set.open!r}", "a function that returns an extractor"
     try:
         digest(feature_set.description)
     except (TypeError, ValueError) as error:
         yield f"options that cannot be part of a key ({error})", "text, finite numbers or None by name"
-
-
-def _resamplers() -> list[str]:
-    from serbench.corpora.audio import RESAMPLERS  # brings the decoder, which lists of feature sets do without
-
-    return list(RESAMPLERS)

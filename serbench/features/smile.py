@@ -1,10 +1,10 @@
 """openSMILE's functionals and low-level descriptors, through opensmile. openSMILE is free for research only.
 
-Names are versioned ones: `eGeMAPS` and `GeMAPS` alone are aliases of superseded versions and are not offered.
+Names are versioned: `eGeMAPS` and `GeMAPS` alone are aliases of superseded versions and are not offered.
 
-`opensmile.Smile` sets up a new engine for every recording. The driver here keeps one per thread and resets it, through
-`opensmile.core.lib`, the binding inside the wheel. It was tested with the releases in `DRIVEN`; with any other it first
-has to give what `Smile` gives for a few signals.
+`opensmile.Smile` sets up a new engine for every recording. `EngineExtractor` keeps one engine per thread and resets it,
+through `opensmile.core.lib`, the binding inside the wheel. It was tested with the releases in `DRIVEN`, bit for bit;
+with any other release, `Smile` itself computes, which is slower.
 """
 
 from __future__ import annotations
@@ -13,85 +13,77 @@ import functools
 import os
 import warnings
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from serbench.features.record import Extractor, FeatureSet
+from serbench.features.record import Extractor, FeatureSet, Option
 
 SAMPLING_RATE = 16000
 DRIVEN = frozenset({"2.6.0"})
-"""Releases of opensmile whose numbers the driver was held to, bit for bit."""
+"""Releases of opensmile whose numbers `EngineExtractor` gives, bit for bit."""
 
-FUNCTIONALS, DESCRIPTORS = "Functionals", "LowLevelDescriptors"
+RENEWED_AFTER = 256
+"""Recordings after which an engine is set up again: the binding keeps one callback for each of them."""
 
 
-@dataclass(frozen=True, slots=True)
 class SmileExtractor:
-    """One `opensmile.Smile`, asked for one recording at a time."""
+    """One `opensmile.Smile`, called for one recording at a time."""
 
-    smile: Any
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Feature names as openSMILE gives them."""
-        return tuple(self.smile.feature_names)
+    def __init__(self, smile: Any) -> None:
+        self.smile = smile
+        self.columns = tuple(smile.feature_names)
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
         """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
-        values: np.ndarray = self.smile(mono, SAMPLING_RATE)[0].T  # of the only channel
-        return _shaped([np.asarray(values, dtype=np.float32)], self.smile)
+        return self._shaped(self.smile(mono, SAMPLING_RATE)[0].T)  # of the only channel
+
+    def _shaped(self, frames: np.ndarray) -> np.ndarray:
+        rows = np.asarray(frames, dtype=np.float32)
+        return rows[0] if self.smile.feature_level.name == "Functionals" else rows
 
 
-@dataclass(slots=True, weakref_slot=True)
-class EngineExtractor:
-    """One openSMILE engine, kept and reset between recordings; for one thread at a time.
+class EngineExtractor(SmileExtractor):
+    """One openSMILE engine, kept and reset between recordings; for one thread at a time."""
 
-    `smile` is an `opensmile.Smile` that tells names and places of configuration files; it computes nothing.
-    """
-
-    smile: Any
-    engine: Any = field(default=None, repr=False)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Feature names as openSMILE gives them."""
-        return tuple(self.smile.feature_names)
+    def __init__(self, smile: Any) -> None:
+        super().__init__(smile)
+        self.engine: Any = None
+        self._frames: list[np.ndarray] = []
+        self._n_done = 0
+        self._free = weakref.finalize(self, lambda: None)  # no engine yet
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
+        """Compute what `SmileExtractor` computes."""
         from opensmile import config
 
         samples = (mono * np.float32(32768)).astype(np.int16)  # towards zero, as `Smile` does
-        frames: list[np.ndarray] = []
+        frames = self._frames  # the callback refers to this list alone, so that the extractor can be freed
+        frames.clear()
         try:
-            engine = self._ready()
-            engine.external_sink_set_callback_ex(
-                config.EXTERNAL_OUTPUT_COMPONENT, lambda data, meta: frames.append(data.copy())
-            )
-            if not engine.external_audio_source_write_data(config.EXTERNAL_SOURCE_COMPONENT, samples.tobytes()):
+            self._prepare()
+            sink, source = config.EXTERNAL_OUTPUT_COMPONENT, config.EXTERNAL_SOURCE_COMPONENT
+            self.engine.external_sink_set_callback_ex(sink, lambda data, meta: frames.append(data.copy()))
+            if not self.engine.external_audio_source_write_data(source, samples.tobytes()):
                 raise RuntimeError("openSMILE took no samples")
-            engine.external_audio_source_set_eoi(config.EXTERNAL_SOURCE_COMPONENT)
-            engine.run()
+            self.engine.external_audio_source_set_eoi(source)
+            self.engine.run()
         except Exception:
-            self._discard()
+            self._free()
             raise
-        if not frames:
-            frames = [np.full((1, self.smile.num_features), np.nan)]
-        return _shaped(frames, self.smile)
+        return self._shaped(np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)]))
 
-    def _ready(self) -> Any:
-        """Return the engine as if it were new."""
-        if self.engine is None:
-            self.engine = self._start()
-        else:
+    def _prepare(self) -> None:
+        """Reset the engine, or set up a new one."""
+        if self._free.alive and self._n_done % RENEWED_AFTER:
             self.engine.reset()
-            self.engine._callbacks.clear()  # a reset forgets them; the binding would keep them all
-        return self.engine
+        else:
+            self._free()
+            self._start()
+            self._n_done = 0
+        self._n_done += 1
 
-    def _start(self) -> Any:
+    def _start(self) -> None:
         from opensmile import config
         from opensmile.core.lib import OpenSMILE
 
@@ -105,80 +97,58 @@ class EngineExtractor:
             "bufferModeRbConf": os.path.join(root, "shared/BufferModeRb.conf.inc"),
             "frameModeFunctionalsConf": os.path.join(root, "shared/FrameModeFunctionals.conf.inc"),
         }
-        engine = OpenSMILE()
-        weakref.finalize(self, engine.free)  # the binding leaves that to its user; doing it twice is harmless
-        engine.initialize(self.smile.config_path, options)
-        return engine
-
-    def _discard(self) -> None:
-        if self.engine is not None:
-            self.engine.free()
-            self.engine = None
+        self.engine = OpenSMILE()
+        self._free = weakref.finalize(self, self.engine.free)  # the binding leaves that to its user
+        self.engine.initialize(self.smile.config_path, options)
 
 
-def _shaped(frames: Sequence[np.ndarray], smile: Any) -> np.ndarray:
-    """Return the one row of functionals, shape (n_features,), or the rows of all frames: float32."""
-    rows = np.concatenate(frames).astype(np.float32, copy=False)
-    return rows[0] if smile.feature_level.name == FUNCTIONALS else rows
-
-
-def open_smile(name: str, level: str = FUNCTIONALS) -> Extractor:
-    """Make the extractor of an openSMILE feature set at one of the levels of `opensmile.FeatureLevel`."""
+def open_smile(name: str, level: str) -> Extractor:
+    """Open the extractor of an openSMILE feature set at one of the levels of `opensmile.FeatureLevel`."""
     import opensmile
 
     # opensmile only warns of a recording that is too short; here it becomes a row of the failures table.
     warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)
     smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel[level])
-    if opensmile.__version__ in DRIVEN or _drives_well(name, level):
-        return EngineExtractor(smile)
-    return SmileExtractor(smile)
+    return EngineExtractor(smile) if opensmile.__version__ in DRIVEN else SmileExtractor(smile)
 
 
-@functools.cache
-def _drives_well(name: str, level: str) -> bool:
-    """Hold the driver to `Smile` under a release it was not tested with; say so where it fails."""
-    import opensmile
-
-    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel[level])
-    rng = np.random.default_rng(0)
-    signals = [rng.uniform(-0.5, 0.5, n).astype(np.float32) for n in (48000, 4000, 100, 20000, 48000)]
-    plain, driven = SmileExtractor(smile), EngineExtractor(smile)
-    try:
-        same = all(np.array_equal(plain(s), driven(s), equal_nan=True) for s in signals)
-    except Exception:
-        same = False
-    if not same:
-        found = f"opensmile {opensmile.__version__} does not give the same {name} when its engine is kept"
-        warnings.warn(f"{found}; each recording gets a new one, which is slower", RuntimeWarning, stacklevel=2)
-    return same
-
-
-def smile_set(name: str, title: str, citation: str, *, n_features: int, shortest_s: float) -> FeatureSet:
-    """Describe an openSMILE feature set."""
+def _smile_set(
+    name: str, title: str, citation: str, n_features: int, shortest_s: float, *, is_framewise: bool = False
+) -> FeatureSet:
+    """Describe the functionals of an openSMILE set, or its descriptors in frames of 25 ms every 10 ms."""
+    level = "LowLevelDescriptors" if is_framewise else "Functionals"
+    frames: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025} if is_framewise else {}
     return FeatureSet(
-        name=name,
+        name=f"{name}-lld" if is_framewise else name,
         title=title,
         citation=citation,
         n_features=n_features,
         sampling_rate=SAMPLING_RATE,
         shortest_s=shortest_s,
         packages=("opensmile",),
-        open=functools.partial(open_smile, name),
-        options={"level": FUNCTIONALS},
+        open=functools.partial(open_smile, name, level),
+        options={"level": level, **frames},
+        is_framewise=is_framewise,
     )
 
 
-def smile_frames(name: str, title: str, citation: str, *, n_features: int, shortest_s: float) -> FeatureSet:
-    """Describe the low-level descriptors of an openSMILE feature set whose frames are 25 ms every 10 ms."""
-    return FeatureSet(
-        name=f"{name}-lld",
-        title=title,
-        citation=citation,
-        n_features=n_features,
-        sampling_rate=SAMPLING_RATE,
-        shortest_s=shortest_s,
-        packages=("opensmile",),
-        open=functools.partial(open_smile, name, DESCRIPTORS),
-        options={"level": DESCRIPTORS, "hop_s": 0.01, "window_s": 0.025},
-        is_framewise=True,
+_SCHULLER, _EYBEN = "Schuller et al., INTERSPEECH 20", "Eyben et al., IEEE Transactions on Affective Computing 2016"
+
+IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09", 384, 0.025)
+IS09_LLD = _smile_set(
+    "IS09", "16 low-level descriptors of IS09 of each frame", _SCHULLER + "09", 16, 0.025, is_framewise=True
+)
+LARGER = tuple(
+    _smile_set(*about)
+    for about in (
+        ("eGeMAPSv02", "extended Geneva minimalistic acoustic parameters", _EYBEN, 88, 0.06),
+        ("ComParE_2016", "Computational Paralinguistics Challenge 2016", _SCHULLER + "16", 6373, 0.06),
+        ("GeMAPSv01b", "Geneva minimalistic acoustic parameters", _EYBEN, 62, 0.06),
+        ("IS10", "INTERSPEECH 2010 Paralinguistic Challenge", _SCHULLER + "10", 1582, 0.07),
+        ("IS11", "INTERSPEECH 2011 Speaker State Challenge", _SCHULLER + "11", 4368, 0.07),
+        ("IS12", "INTERSPEECH 2012 Speaker Trait Challenge", _SCHULLER + "12", 6125, 0.07),
+        ("IS13", "INTERSPEECH 2013 Computational Paralinguistics Challenge", _SCHULLER + "13", 6373, 0.06),
+        ("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04),
     )
+)
+"""All other openSMILE sets: name, title, citation, number of features, shortest duration in seconds."""

@@ -1,14 +1,23 @@
-"""MFCCs and log-mel bands through librosa: functionals of them, the first frames as they are, and every frame.
+"""Feature sets through librosa: MFCCs, log-mel bands, and the features of Schiavone.
 
-Shapes follow librosa, (n_coefficients, n_frames). Frames are 25 ms every 10 ms, not centred, so that no frame looks
-beyond the recording.
+Shapes follow librosa, (n_coefficients, n_frames). Frames of MFCCs and log-mel bands are 25 ms every 10 ms, not centred,
+so that no frame looks beyond the recording.
+
+`schiavone` is Schiavone, "Multilingual Speech Emotion Recognition via Stacked Convolutional Autoencoders", section 4:
+of a segment of one second at 8 kHz, 16 log-mel bands, 12 MFCCs, 12 chroma and the spectral centroid, in 16 frames each.
+The paper names these and the shape, 41 x 16. Frames of 2048 samples every 512, centred, are librosa's defaults and give
+just that shape; all other options are librosa's defaults, too. The paper scales to [0, 1] afterwards; that is fitted on
+training data, so it is no part of this set. The paper decimates a recording and then cuts it. Here a segment is cut
+before it is decimated, so that it contains nothing of its neighbours; a few samples at its ends differ.
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,18 +47,31 @@ SPECTRUM: dict[str, Option] = {
 }
 FUNCTIONALS = ("mean", "std", "min", "max")
 
+SECOND = 8000
+"""Samples of the segment of schiavone, and their rate in Hz."""
+
+SCHIAVONE_FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "center": True}
+SCHIAVONE_LLDS = (
+    *(f"logmel{i}" for i in range(16)),
+    *(f"mfcc{i}" for i in range(12)),
+    *(f"chroma{i}" for i in range(12)),
+    "centroid",
+)
+"""Rows of the matrix of schiavone, of 16 frames each."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpectralExtractor:
-    """A function from samples to features, with the features' names; framewise ones have a row for every frame."""
+    """A function from samples to features, with the names of the features; `n_samples` that it takes: least, most."""
 
     columns: tuple[str, ...]
     compute: Callable[[np.ndarray], np.ndarray]
+    n_samples: tuple[int, float] = (N_FFT, np.inf)
     is_framewise: bool = False
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute the features; NaN, or no frames, where not one frame fits into the recording."""
-        if len(mono) < N_FFT:
+        """Compute the features; NaN, or no frames, of a recording with too few samples (or too many)."""
+        if not self.n_samples[0] <= len(mono) <= self.n_samples[1]:
             shape = (0, len(self.columns)) if self.is_framewise else len(self.columns)
             return np.full(shape, np.nan, dtype=np.float32)
         return self.compute(mono).astype(np.float32, copy=False)
@@ -77,14 +99,13 @@ def log_mel(mono: np.ndarray) -> np.ndarray:
     import librosa
 
     stft = librosa.stft(mono, n_fft=N_FFT, win_length=400, hop_length=160, window="hamming", center=False)
-    # What librosa.feature.melspectrogram does, but for working out the bands anew for every recording.
-    power = np.einsum("ft,mf->mt", np.abs(stft) ** 2.0, mel_bands(), optimize=True)
+    # What librosa.feature.melspectrogram does, without computing the bands for every recording.
+    power = np.einsum("ft,mf->mt", np.abs(stft) ** 2.0, _mel_bands(), optimize=True)
     return np.asarray(librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None))
 
 
 @functools.cache
-def mel_bands() -> np.ndarray:
-    """Return 26 Slaney mel bands from 0 to 8 kHz: shape (26, 257)."""
+def _mel_bands() -> np.ndarray:
     import librosa
 
     return np.asarray(librosa.filters.mel(sr=SAMPLING_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=0, fmax=8000))
@@ -100,7 +121,7 @@ def mfcc_functionals(mono: np.ndarray) -> np.ndarray:
     return np.stack([llds.mean(axis=1), llds.std(axis=1), llds.min(axis=1), llds.max(axis=1)], axis=1).ravel()
 
 
-def mfcc_frames(mono: np.ndarray) -> np.ndarray:
+def first_mfcc_frames(mono: np.ndarray) -> np.ndarray:
     """The first 120 frames of 13 MFCCs, zero-padded, frame after frame: the shape of Goel and Beigi."""
     frames = np.zeros((N_FRAMES, N_MFCC), dtype=np.float32)
     static = mfcc(mono).T[:N_FRAMES]
@@ -108,14 +129,15 @@ def mfcc_frames(mono: np.ndarray) -> np.ndarray:
     return frames.ravel()
 
 
-def every_mfcc_frame(mono: np.ndarray) -> np.ndarray:
-    """13 MFCCs of every frame: shape (n_frames, 13)."""
-    return np.ascontiguousarray(mfcc(mono).T)
+def schiavone(mono: np.ndarray) -> np.ndarray:
+    """Compute log-mel spectrum, MFCCs, chroma and spectral centroid of one second, row after row."""
+    from librosa import feature, power_to_db
 
-
-def every_log_mel_frame(mono: np.ndarray) -> np.ndarray:
-    """26 log-mel bands of every frame: shape (n_frames, 26)."""
-    return np.ascontiguousarray(log_mel(mono).T)
+    log_mel = power_to_db(feature.melspectrogram(y=mono, sr=SECOND, n_mels=16, **SCHIAVONE_FRAMES))
+    cepstrum = feature.mfcc(y=mono, sr=SECOND, n_mfcc=12, **SCHIAVONE_FRAMES)
+    chroma = feature.chroma_stft(y=mono, sr=SECOND, n_chroma=12, **SCHIAVONE_FRAMES)
+    centroid = feature.spectral_centroid(y=mono, sr=SECOND, **SCHIAVONE_FRAMES)
+    return np.concatenate([log_mel, cepstrum, chroma, centroid]).ravel()
 
 
 def _open_functionals() -> Extractor:
@@ -123,14 +145,25 @@ def _open_functionals() -> Extractor:
     return SpectralExtractor(tuple(f"{lld}_{name}" for lld in llds for name in FUNCTIONALS), mfcc_functionals)
 
 
-def _open_frames() -> Extractor:
-    return SpectralExtractor(tuple(f"frame{t}_mfcc{i}" for t in range(N_FRAMES) for i in range(N_MFCC)), mfcc_frames)
+def _open_first_frames() -> Extractor:
+    columns = tuple(f"frame{t}_mfcc{i}" for t in range(N_FRAMES) for i in range(N_MFCC))
+    return SpectralExtractor(columns, first_mfcc_frames)
 
 
 def _open_every_frame(name: str, n: int, compute: Callable[[np.ndarray], np.ndarray]) -> Extractor:
-    return SpectralExtractor(tuple(f"{name}{i}" for i in range(n)), compute, is_framewise=True)
+    columns = tuple(f"{name}{i}" for i in range(n))
+    return SpectralExtractor(columns, lambda mono: np.ascontiguousarray(compute(mono).T), is_framewise=True)
 
 
+def _open_schiavone() -> Extractor:
+    # A silent segment has no tuning to estimate; librosa then takes the usual one, and its chroma are zero.
+    warnings.filterwarnings("ignore", message="Trying to estimate tuning", category=UserWarning)
+    columns = tuple(f"{lld}_frame{t}" for lld in SCHIAVONE_LLDS for t in range(16))
+    return SpectralExtractor(columns, schiavone, n_samples=(SECOND, SECOND))
+
+
+_DAVIS = "Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015"
+_HOPS: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025}
 _spectral_set = functools.partial(
     FeatureSet,
     sampling_rate=SAMPLING_RATE,
@@ -141,7 +174,7 @@ _spectral_set = functools.partial(
 MFCC = _spectral_set(
     name="mfcc",
     title="13 MFCCs with deltas and delta-deltas, four functionals of each",
-    citation="Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015",
+    citation=_DAVIS,
     n_features=156,
     open=_open_functionals,
     options={**SPECTRUM, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
@@ -151,19 +184,16 @@ MFCC120 = _spectral_set(
     title="13 MFCCs of the first 120 frames, zero-padded, flattened",
     citation="Goel and Beigi, Cross Lingual Cross Corpus Speech Emotion Recognition, 2020",
     n_features=1560,
-    open=_open_frames,
+    open=_open_first_frames,
     options={**SPECTRUM, "frames": N_FRAMES},
 )
-_FRAMES: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025}
-_DCT = ("dct", "n_mfcc", "lifter")
-
 MFCC_FRAMES = _spectral_set(
     name="mfcc-frames",
     title="13 MFCCs of each frame",
-    citation="Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015",
+    citation=_DAVIS,
     n_features=N_MFCC,
-    open=functools.partial(_open_every_frame, "mfcc", N_MFCC, every_mfcc_frame),
-    options={**SPECTRUM, **_FRAMES},
+    open=functools.partial(_open_every_frame, "mfcc", N_MFCC, mfcc),
+    options={**SPECTRUM, **_HOPS},
     is_framewise=True,
 )
 LOGMEL26 = _spectral_set(
@@ -171,7 +201,36 @@ LOGMEL26 = _spectral_set(
     title="26 log-mel bands in dB of each frame",
     citation="McFee et al., librosa, SciPy 2015",
     n_features=N_MELS,
-    open=functools.partial(_open_every_frame, "logmel", N_MELS, every_log_mel_frame),
-    options={**{name: value for name, value in SPECTRUM.items() if name not in _DCT}, **_FRAMES},
+    open=functools.partial(_open_every_frame, "logmel", N_MELS, log_mel),
+    options={**{k: v for k, v in SPECTRUM.items() if k not in ("dct", "n_mfcc", "lifter")}, **_HOPS},
     is_framewise=True,
+)
+SCHIAVONE = FeatureSet(
+    name="schiavone",
+    title="log-mel, MFCC, chroma and centroid of a piece of 1 s, 41 x 16, flattened",
+    citation="Schiavone, Multilingual Speech Emotion Recognition via Stacked Convolutional Autoencoders",
+    n_features=len(SCHIAVONE_LLDS) * 16,
+    sampling_rate=SECOND,
+    shortest_s=1.0,
+    packages=("librosa", "numpy", "scipy"),
+    open=_open_schiavone,
+    options={
+        "samples": SECOND,
+        "n_mels": 16,
+        "n_mfcc": 12,
+        "n_chroma": 12,
+        # where the paper says nothing, librosa's defaults
+        "n_fft": 2048,
+        "hop_length": 512,
+        "center": 1,
+        "pad_mode": "constant",
+        "window": "hann",
+        "mel": "slaney 0-4000 Hz",
+        "decibel": "power, ref 1, amin 1e-10, top_db 80",
+        "mfcc_of": "128 mel bands in dB, DCT-II ortho, no lifter",
+        "chroma_of": "power, tuning estimated, norm inf",
+        "centroid_of": "magnitude, Hz",
+    },
+    resampler="scipy decimate",
+    piece_s=1.0,
 )

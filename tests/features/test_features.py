@@ -82,14 +82,26 @@ def test_frames_of_a_framewise_opensmile_set_are_too_few_below_its_shortest_dura
 
 
 @pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
-def test_functionals_and_descriptors_are_driven_by_an_untested_opensmile_alike(monkeypatch, name):
+def test_untested_opensmile_computes_the_same_by_itself(monkeypatch, name):
     expected = find_feature_set(name).open()(speech())
     monkeypatch.setattr(smile, "DRIVEN", frozenset())
-    smile._drives_well.cache_clear()
     extractor = find_feature_set(name).open()
-    plain = smile.SmileExtractor(extractor.smile)(speech())
-    np.testing.assert_array_equal(plain, expected)
+    assert type(extractor) is smile.SmileExtractor
     np.testing.assert_array_equal(extractor(speech()), expected)
+
+
+def test_engine_that_is_set_up_again_gives_the_same_and_frees_the_one_before(monkeypatch):
+    from opensmile.core.lib import OpenSMILE
+
+    freed = []
+    monkeypatch.setattr(OpenSMILE, "free", lambda engine, free=OpenSMILE.free: (freed.append(id(engine)), free(engine)))
+    extractor = find_feature_set("IS09").open()
+    expected, engine = extractor(speech()), extractor.engine
+    monkeypatch.setattr(smile, "RENEWED_AFTER", 2)
+    for _ in range(3):
+        np.testing.assert_array_equal(extractor(speech()), expected)
+    assert extractor.engine is not engine
+    assert freed.count(id(engine)) == 1
 
 
 def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch):
@@ -120,25 +132,6 @@ def test_engines_are_freed_with_their_extractors(monkeypatch):
     del extractor
     gc.collect()
     assert engine in freed
-
-
-def test_untested_opensmile_is_driven_after_a_test_of_itself(monkeypatch):
-    monkeypatch.setattr(smile, "DRIVEN", frozenset())
-    smile._drives_well.cache_clear()
-    assert isinstance(smile.open_smile("IS09"), smile.EngineExtractor)
-
-
-def test_opensmile_that_does_not_bear_to_be_kept_is_set_up_for_every_recording(monkeypatch):
-    monkeypatch.setattr(smile, "DRIVEN", frozenset())
-    smile._drives_well.cache_clear()
-    expected = smile.open_smile("IS09")(speech())
-    smile._drives_well.cache_clear()
-    monkeypatch.setattr("opensmile.core.lib.OpenSMILE.reset", lambda self: None)
-    with pytest.warns(RuntimeWarning, match=r"does not give the same IS09 when its engine is kept; each recording"):
-        extractor = smile.open_smile("IS09")
-    smile._drives_well.cache_clear()
-    assert isinstance(extractor, smile.SmileExtractor)
-    np.testing.assert_array_equal(extractor(speech()), expected)
 
 
 def test_opensmile_gives_float32_so_that_storing_it_loses_nothing():
