@@ -5,20 +5,20 @@ A plug-in's test is one line for each of its records::
     def test_loudness_keeps_the_contract():
         check_feature_set(LOUDNESS)
 
-Each check raises `PluginError`, which says what was found and what was expected. Data are synthetic and seeded; no
-corpus is needed.
+Each check raises `PluginError`, with what was found and what was expected. Data are synthetic and seeded; no corpus is
+needed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from serbench.classifiers import GROUP as CLASSIFIER_GROUP
-from serbench.classifiers import Classifier, Held, Setting, Training, loop_sweep
+from serbench.classifiers import Classifier, Setting, Training, loop_sweep
 from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
@@ -33,7 +33,7 @@ STEP_S = 0.01
 
 
 def check_feature_set(feature_set: FeatureSet) -> None:
-    """Hold a feature set to all of `FEATURE_CHECKS`.
+    """Run all of `FEATURE_CHECKS` on a feature set.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def check_feature_set(feature_set: FeatureSet) -> None:
 
 
 def check_classifier(classifier: Classifier) -> None:
-    """Hold a classifier to all of `CLASSIFIER_CHECKS`.
+    """Run all of `CLASSIFIER_CHECKS` on a classifier.
 
     Raises
     ------
@@ -66,64 +66,63 @@ def check_row(feature_set: FeatureSet) -> None:
     extractor = feature_set.open()
     mono = noise(feature_set.sampling_rate)
     row = extractor(mono)
-    found = f"{type(row).__name__} of shape {np.shape(row)} and type {getattr(row, 'dtype', 'unknown')}"
     n = feature_set.n_features
     n_frames = len(row) if feature_set.is_framewise and np.ndim(row) == 2 else 0
     shape = (max(1, n_frames), n) if feature_set.is_framewise else (n,)
-    right = isinstance(row, np.ndarray) and row.shape == shape and row.dtype == np.float32
+    is_right = isinstance(row, np.ndarray) and row.shape == shape and row.dtype == np.float32
+    found = f"{type(row).__name__} of shape {np.shape(row)} and type {getattr(row, 'dtype', 'unknown')}"
     promised = f"(n_frames, {n})" if feature_set.is_framewise else f"({n},)"
-    _hold(right, feature_set, found, f"an array of shape {promised} and type float32")
+    _hold(is_right, feature_set, found, f"an array of shape {promised} and type float32")
     n_bad = int((~np.isfinite(row)).sum())
     _hold(n_bad == 0, feature_set, f"{n_bad} features of a second of noise that are not finite", "numbers")
     names = list(extractor.columns)
-    texts = all(isinstance(name, str) for name in names)
-    distinct = len(set(names))
-    right = texts and len(names) == distinct == feature_set.n_features
-    expected = f"{feature_set.n_features} distinct names of type str"
-    _hold(right, feature_set, f"{len(names)} names of features, {distinct} of them distinct", expected)
-    same = np.array_equal(mono, noise(feature_set.sampling_rate))
-    _hold(same, feature_set, "samples altered by the extractor", "a new array for the row, and samples as they were")
+    is_right = all(isinstance(name, str) for name in names) and len(names) == len(set(names)) == n
+    found = f"{len(names)} names of features, {len(set(names))} of them distinct"
+    _hold(is_right, feature_set, found, f"{n} distinct names of type str")
+    is_same = np.array_equal(mono, noise(feature_set.sampling_rate))
+    _hold(is_same, feature_set, "samples altered by the extractor", "a new array for the row, and samples as they were")
 
 
 def check_shortest_duration(feature_set: FeatureSet) -> None:
     """`shortest_s` gives numbers, and 10 ms less give NaN rather than an exception."""
-    extractor = feature_set.open()
+    import numpy as np
+
+    def has_numbers(n: int) -> bool:
+        row = feature_set.open()(noise(n))
+        return row.size > 0 and bool(np.isfinite(row).all())
+
     n = round(feature_set.shortest_s * feature_set.sampling_rate)
-    if n:
-        row = extractor(noise(n))
-        found = f"features that are not finite for {feature_set.shortest_s} s of noise, its shortest_s"
-        _hold(_has_numbers(row), feature_set, found, "numbers, or a higher shortest_s")
+    found = f"features that are not finite for {feature_set.shortest_s} s of noise, its shortest_s"
+    _hold(n == 0 or has_numbers(n), feature_set, found, "numbers, or a higher shortest_s")
     shorter = n - round(STEP_S * feature_set.sampling_rate)
-    if shorter > 0:
-        row = extractor(noise(shorter))
-        found = f"numbers for {STEP_S} s less than shortest_s"
-        _hold(not _has_numbers(row), feature_set, found, "NaN, or a lower shortest_s")
+    found = f"numbers for {STEP_S} s less than shortest_s"
+    _hold(shorter <= 0 or not has_numbers(shorter), feature_set, found, "NaN, or a lower shortest_s")
 
 
 def check_order_and_threads(feature_set: FeatureSet) -> None:
     """Rows depend on their recording alone, whatever came before and however many threads extract at a time."""
+    import numpy as np
+
     lengths_s = (0.5, 1.9, 0.19, 1.0)
     signals = [noise(round(s * feature_set.sampling_rate), seed=i) for i, s in enumerate(lengths_s)]
+
+    def extract(_: object = None) -> list[np.ndarray]:
+        own = feature_set.open()
+        return [own(signal).copy() for signal in signals]
+
+    def same(rows: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+        return all(np.array_equal(row, other, equal_nan=True) for row, other in zip(rows, others, strict=True))
+
     extractor = feature_set.open()
     rows = [extractor(signal) for signal in signals]
     forwards = [row.copy() for row in rows]
     backwards = [extractor(signal).copy() for signal in reversed(signals)][::-1]
-    _hold(_same(rows, forwards), feature_set, "rows that later calls alter", "a new array at every call")
-    _hold(_same(backwards, forwards), feature_set, "rows that depend on the order of recordings", "the same rows")
-    threaded: dict[int, list[np.ndarray]] = {}
-
-    def work(thread: int) -> None:
-        own = feature_set.open()
-        threaded[thread] = [own(signal).copy() for signal in signals]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    right = len(threaded) == 2 and all(_same(other, forwards) for other in threaded.values())
+    _hold(same(rows, forwards), feature_set, "rows that later calls alter", "a new array at every call")
+    _hold(same(backwards, forwards), feature_set, "rows that depend on the order of recordings", "the same rows")
+    with ThreadPoolExecutor(2) as threads:
+        is_same = all(same(others, forwards) for others in threads.map(extract, range(2)))
     found = "other rows where two threads each open an extractor of their own"
-    _hold(right, feature_set, found, "the same rows as in one thread")
+    _hold(is_same, feature_set, found, "the same rows as in one thread")
 
 
 def check_fields_of_classifier(classifier: Classifier) -> None:
@@ -132,14 +131,14 @@ def check_fields_of_classifier(classifier: Classifier) -> None:
 
 
 def check_sweep(classifier: Classifier) -> None:
-    """A sweep of the whole space predicts, label for label, what single fits of scikit-learn's calls predict."""
-    training, held = as_taken(classifier, *blobs())
-    swept = classifier.sweep(classifier, classifier.space, training, held, seed=3).predictions
-    _hold_shape(classifier, swept, (len(classifier.space), len(held.X)))
+    """A sweep of the whole space predicts, label for label, what single fits by scikit-learn's calls predict."""
+    training, evaluation = as_taken(classifier, *blobs())
+    swept = classifier.sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
+    _hold_shape(classifier, swept, (len(classifier.space), len(evaluation)))
     if classifier.auxiliary:  # which single fits are not given
         return
-    single = single_fits(classifier, classifier.space, training, held, seed=3)
-    looped = loop_sweep(classifier, classifier.space, training, held, seed=3).predictions
+    single = single_fits(classifier, classifier.space, training, evaluation, seed=3)
+    looped = loop_sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
     for others in (single, looped):
         _hold_same(classifier, swept, others, "three emotions of 6 features, seed 3")
 
@@ -153,12 +152,9 @@ def check_sweep_of_real_size(classifier: Classifier) -> None:
     rng = np.random.default_rng(11)
     labels = np.sort(rng.integers(0, 5, 150))
     x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
-    training, held = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {}), Held(x[150:].copy())
-    training, held = as_taken(classifier, training, held)
+    training = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {})
     settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:2]
-    swept = classifier.sweep(classifier, settings, training, held, seed=0).predictions
-    looped = loop_sweep(classifier, settings, training, held, seed=0).predictions
-    _hold_same(classifier, swept, looped, "five emotions of 384 features")
+    _hold_as_looped(classifier, settings, training, x[150:].copy(), "five emotions of 384 features")
 
 
 def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
@@ -167,14 +163,12 @@ def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
 
     if not classifier.takes_weights or classifier.auxiliary:
         return
-    training, held = as_taken(classifier, *blobs(n=90))
+    training, evaluation = blobs(n=90)
+    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
     for least in (0.0, 0.1):
         weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
         weighted = dataclasses.replace(training, weights=weights)
-        settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
-        swept = classifier.sweep(classifier, settings, weighted, held, seed=0).predictions
-        looped = loop_sweep(classifier, settings, weighted, held, seed=0).predictions
-        _hold_same(classifier, swept, looped, f"weights from {least} to 2")
+        _hold_as_looped(classifier, settings, weighted, evaluation, f"weights from {least} to 2")
 
 
 def check_weights_matter(classifier: Classifier) -> None:
@@ -183,29 +177,29 @@ def check_weights_matter(classifier: Classifier) -> None:
 
     if not classifier.takes_weights:
         return
-    training, held = blobs(n=60, seed=2)
+    training, evaluation = blobs(n=60, seed=2)
     mixed_up = np.random.default_rng(7).permutation(flat(training.X))  # labels that the features do not tell
-    plain, held = as_taken(classifier, dataclasses.replace(training, X=mixed_up), held)
+    plain, evaluation = as_taken(classifier, dataclasses.replace(training, X=mixed_up), evaluation)
     heavy = np.where(np.arange(60) % 2, 1000.0, 1e-3)  # within each emotion: balancing may undo weights across them
     weighted = dataclasses.replace(plain, weights=heavy)
-    of_plain = classifier.sweep(classifier, classifier.space, plain, held, seed=0).predictions
-    of_weighted = classifier.sweep(classifier, classifier.space, weighted, held, seed=0).predictions
+    of_plain = classifier.sweep(classifier, classifier.space, plain, evaluation, seed=0).predictions
+    of_weighted = classifier.sweep(classifier, classifier.space, weighted, evaluation, seed=0).predictions
     found = "the same predictions whatever the weights of the rows"
     _hold(not np.array_equal(of_plain, of_weighted), classifier, found, "others, or takes_weights=False")
 
 
 def check_sweep_alters_nothing(classifier: Classifier) -> None:
-    """A sweep leaves what it is given as it was, and says the same a second time."""
+    """A sweep leaves what it is given as it was, and predicts the same a second time."""
     import numpy as np
 
-    training, held = as_taken(classifier, *blobs())
-    before = flat(training.X).copy(), training.labels.copy(), flat(held.X).copy()
-    first = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
-    again = classifier.sweep(classifier, classifier.space[:1], training, held, seed=0).predictions
+    training, evaluation = as_taken(classifier, *blobs())
+    before = flat(training.X).copy(), training.labels.copy(), flat(evaluation).copy()
+    first = classifier.sweep(classifier, classifier.space[:1], training, evaluation, seed=0).predictions
+    again = classifier.sweep(classifier, classifier.space[:1], training, evaluation, seed=0).predictions
     _hold(np.array_equal(first, again), classifier, "other predictions at a second sweep", "the same for the same seed")
-    after = flat(training.X), training.labels, flat(held.X)
-    kept = all(np.array_equal(array, same) for array, same in zip(after, before, strict=True))
-    _hold(kept, classifier, "training or held-out rows altered by the sweep", "rows as they were")
+    after = flat(training.X), training.labels, flat(evaluation)
+    is_kept = all(np.array_equal(array, same) for array, same in zip(after, before, strict=True))
+    _hold(is_kept, classifier, "training or held-out rows altered by the sweep", "rows as they were")
 
 
 FEATURE_CHECKS: tuple[Callable[[FeatureSet], None], ...] = (
@@ -231,7 +225,7 @@ def noise(n: int, seed: int = 0) -> np.ndarray:
     return (0.1 * np.random.default_rng(seed).normal(size=n)).astype(np.float32)
 
 
-def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Held]:
+def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Rows]:
     """Make `n` training rows and 30 held-out rows of three emotions in `d` features, some of them hard to tell."""
     import numpy as np
 
@@ -241,10 +235,10 @@ def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Held]:
     x = centres[labels] + rng.normal(size=(n, d))
     speakers = np.array([f"s{i % 5}" for i in range(n)])
     training = Training(np.ascontiguousarray(x), labels, None, speakers, {})
-    return training, Held(centres[np.arange(30) % 3] + rng.normal(size=(30, d)))
+    return training, centres[np.arange(30) % 3] + rng.normal(size=(30, d))
 
 
-def as_taken(classifier: Classifier, training: Training, held: Held) -> tuple[Training, Held]:
+def as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tuple[Training, Rows]:
     """Put rows as a classifier takes them: as one to three frames each, and with the labels that it declares."""
     import numpy as np
 
@@ -253,41 +247,37 @@ def as_taken(classifier: Classifier, training: Training, held: Held) -> tuple[Tr
         return Ragged.of(own, n_features=rows.shape[1])
 
     if classifier.input == "frames":
-        training, held = dataclasses.replace(training, X=frames(training.X)), Held(frames(held.X))
+        training, evaluation = dataclasses.replace(training, X=frames(training.X)), frames(evaluation)
     words = np.resize(["one", "other"], len(training.labels))
-    return dataclasses.replace(training, auxiliary=dict.fromkeys(classifier.auxiliary, words)), held
+    return dataclasses.replace(training, auxiliary=dict.fromkeys(classifier.auxiliary, words)), evaluation
 
 
 def single_fits(
-    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, *, seed: int
 ) -> np.ndarray:
     """Fit and predict one setting after the other by scikit-learn's public calls alone."""
     import numpy as np
 
     predictions = []
+    weights = classifier.fit_weights(training)
     for setting in settings:
         estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
-        weights = classifier.fit_weights(training)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if weights is None:
                 estimator.fit(training.X, training.labels)
             else:
                 estimator.fit(training.X, training.labels, sample_weight=weights)
-        predictions.append(estimator.predict(held.X))
+        predictions.append(estimator.predict(evaluation))
     return np.array(predictions)
 
 
-def _has_numbers(row: np.ndarray) -> bool:
-    import numpy as np
-
-    return row.size > 0 and bool(np.isfinite(row).all())
-
-
-def _same(rows: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
-    import numpy as np
-
-    return all(np.array_equal(row, other, equal_nan=True) for row, other in zip(rows, others, strict=True))
+def _hold_as_looped(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, data: str
+) -> None:
+    taken = as_taken(classifier, training, evaluation)
+    swept = classifier.sweep(classifier, settings, *taken, seed=0).predictions
+    _hold_same(classifier, swept, loop_sweep(classifier, settings, *taken, seed=0).predictions, data)
 
 
 def _hold_same(classifier: Classifier, swept: np.ndarray, others: np.ndarray, data: str) -> None:
@@ -302,7 +292,7 @@ def _hold_shape(classifier: Classifier, swept: np.ndarray, shape: tuple[int, ...
     _hold(swept.shape == shape, classifier, found, f"one per setting and held-out row: shape {shape}")
 
 
-def _hold(kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:
-    if not kept:
+def _hold(is_kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:
+    if not is_kept:
         kind = "feature set" if isinstance(record, FeatureSet) else "classifier"
         raise PluginError([Fault(f"{kind} '{record.name}'", found, expected)])

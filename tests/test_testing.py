@@ -99,7 +99,7 @@ def sweep_of_one_setting(classifier, settings, training, held, *, seed):
 
 def sweep_that_centres(classifier, settings, training, held, *, seed):
     swept = loop_sweep(classifier, settings, training, held, seed=seed)
-    held.X[:] -= held.X.mean(axis=0)
+    held[:] -= held.mean(axis=0)
     return swept
 
 

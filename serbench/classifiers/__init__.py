@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from serbench.classifiers.forest import FOREST
-from serbench.classifiers.mlp import MLP
-from serbench.classifiers.record import Classifier, Held, Input, Setting, Swept, Training, loop_sweep, problems
-from serbench.classifiers.simple import DUMMY, KNN, LOGISTIC
+from serbench.classifiers.record import Classifier, Input, Setting, Swept, Training, loop_sweep, problems
+from serbench.classifiers.simple import DUMMY, FOREST, KNN, LOGISTIC, MLP
 from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
 from serbench.plugins import Group, Known, find_record, know_all, plugin_names
 
@@ -50,7 +48,6 @@ __all__ = [
     "CLASSIFIERS",
     "DEFAULT_CLASSIFIERS",
     "Classifier",
-    "Held",
     "Input",
     "Setting",
     "Swept",

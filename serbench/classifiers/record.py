@@ -1,7 +1,7 @@
 """The record that describes a classifier, and the sweep that any estimator can use.
 
 A sweep fits every setting of a space on one training set and predicts everything held out. A family may bring a
-faster one, held by a contract test to the predictions of `loop_sweep`, label for label.
+faster one; a contract test compares its predictions with those of `loop_sweep`, label for label.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from serbench.plugins import Package, Problem
 from serbench.store.keys import package_versions
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Input = Literal["rows", "frames"]
 """What a classifier takes of each recording: one row of features, or one for every frame."""
 
-Scalar = str | int | float
-Setting = Mapping[str, Scalar]
+Setting = Mapping[str, str | int | float]
 """One point of a space, e.g. {"kernel": "rbf", "C": 1, "gamma": 1}."""
 
 
@@ -46,13 +45,6 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Rows held out, sorted by utterance id: `X` as in `Training`, shape (n_evaluation, n_features), scaled."""
-
-    X: Rows
-
-
-@dataclass(frozen=True, slots=True)
 class Swept:
     """Predictions of every setting, codes of shape (n_settings, n_evaluation); settings that did not converge."""
 
@@ -60,57 +52,40 @@ class Swept:
     not_converged: tuple[int, ...]
 
 
-class MakeEstimator(Protocol):
-    """Make an unfitted scikit-learn estimator of a setting."""
-
-    def __call__(self, setting: Setting, *, n_features: int, seed: int) -> Any:
-        """Return the estimator; every `random_state` is the seed itself."""
-        ...
-
-
-class Sweep(Protocol):
-    """Fit every setting on the training rows and predict the rows held out."""
-
-    def __call__(
-        self, classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
-    ) -> Swept:
-        """Return the predictions of the settings, in their order."""
-        ...
-
-
-FitWeights = Callable[[Training], "np.ndarray | None"]
-"""Sample weights that `fit` is given, or None for a fit without."""
-
-
 def given_weights(training: Training) -> np.ndarray | None:
     """Return the rows' own weights; the estimator balances the emotions by `class_weight`."""
     return training.weights
 
 
-def rows_alone(n: int, n_held: int, d: int) -> float:
-    """Bytes of a fit that needs little beside a few copies of its rows."""
-    return 40.0 * (n + n_held) * d
+def rows_alone(n: int, n_evaluation: int, d: int) -> float:
+    """Return the bytes of a fit that needs little except a few copies of its rows."""
+    return 40.0 * (n + n_evaluation) * d
 
 
 def loop_sweep(
-    classifier: Classifier, settings: Sequence[Setting], training: Training, held: Held, *, seed: int
+    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, *, seed: int
 ) -> Swept:
-    """Fit and predict setting by setting: the sweep that every other one must equal."""
+    """Fit and predict setting by setting: the sweep that every other one must equal.
+
+    Parameters
+    ----------
+    evaluation : the rows held out, sorted by utterance id: as `Training.X`, shape (n_evaluation, n_features).
+    """
     import numpy as np
     from sklearn.exceptions import ConvergenceWarning
 
-    predictions = np.empty((len(settings), len(held.X)), dtype=np.int64)
+    predictions = np.empty((len(settings), len(evaluation)), dtype=np.int64)
     not_converged = []
+    weights = classifier.fit_weights(training)
+    given = {} if weights is None else {"sample_weight": weights}
     for i, setting in enumerate(settings):
         estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            weights = classifier.fit_weights(training)
-            given = {} if weights is None else {"sample_weight": weights}
             estimator.fit(training.X, training.labels, **given)
         if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
             not_converged.append(i)
-        predictions[i] = estimator.predict(held.X)
+        predictions[i] = estimator.predict(evaluation)
     return Swept(predictions, tuple(not_converged))
 
 
@@ -118,12 +93,21 @@ def loop_sweep(
 class Classifier:
     """A classifier with its ordered space of settings.
 
-    `revision` goes up by one whenever the predictions of this entry may change. `seconds` guesses a job's time from
-    (n_training, n_features, n_settings) until the store knows better; `memory` bounds the bytes that a sweep takes,
-    from (n_training, n_evaluation, n_features). `input` "frames" goes with framewise feature sets alone; `seconds` and
-    `memory` are then given, as n_features, the numbers of a recording of mean length. `auxiliary` names labels of the
-    training rows that the sweep is given beside the emotions: speaker, gender, language, or another field of text in a
-    corpus' index. `package` is filled in for a plug-in: what brings it.
+    Parameters
+    ----------
+    estimator : makes an unfitted scikit-learn estimator, `estimator(setting, n_features=..., seed=...)`; every
+        `random_state` is the seed itself.
+    seconds : guesses a job's time from (n_training, n_features, n_settings) until the store knows better.
+    memory : bounds the bytes that a sweep takes, from (n_training, n_evaluation, n_features).
+    revision : goes up by one whenever the predictions of this entry may change.
+    sweep : fits all settings and predicts all rows held out, with the arguments of `loop_sweep`.
+    fit_weights : sample weights that `fit` is given, or None for a fit without.
+    packages : packages whose releases may move the predictions.
+    input : "frames" goes with framewise feature sets alone; `seconds` and `memory` are then given, as n_features, the
+        numbers of a recording of mean length.
+    auxiliary : labels of the training rows that the sweep is given beside the emotions: speaker, gender, language, or
+        another field of text in a corpus' index.
+    package : filled in for a plug-in: what brings it.
     """
 
     name: str
@@ -131,14 +115,14 @@ class Classifier:
     space: tuple[Setting, ...]
     default: Setting
     parameters: tuple[str, ...]
-    estimator: MakeEstimator
+    estimator: Callable[..., Any]
     seconds: Callable[[int, int, int], float]
     memory: Callable[[int, int, int], float] = rows_alone
     needs_scaling: bool = True
     takes_weights: bool = True
     revision: int = 1
-    sweep: Sweep = loop_sweep
-    fit_weights: FitWeights = given_weights
+    sweep: Callable[..., Swept] = loop_sweep
+    fit_weights: Callable[[Training], np.ndarray | None] = given_weights
     packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
     input: Input = "rows"
     auxiliary: tuple[str, ...] = ()
@@ -154,18 +138,15 @@ class Classifier:
 def problems(classifier: Classifier) -> Iterator[Problem]:
     """Look for what would fail far from its cause, and fit nothing."""
     settings = [tuple(sorted(setting.items())) for setting in classifier.space]
-    if not isinstance(classifier.space, tuple) or not settings or len(set(settings)) < len(settings):
-        yield (
-            f"a space of {len(settings)} settings, {len(set(settings))} of them distinct",
-            "a tuple, each setting once",
-        )
+    n = len(set(settings))
+    if not isinstance(classifier.space, tuple) or not settings or n < len(settings):
+        yield f"a space of {len(settings)} settings, {n} of them distinct", "a tuple, each setting once"
     if classifier.default not in classifier.space:
         yield f"the default {dict(classifier.default)}", "one of the settings of the space"
     odd = sorted({name for setting in classifier.space for name in setting} - set(classifier.parameters))
     if odd:
         yield f"settings of {', '.join(odd)}", f"its parameters: {', '.join(classifier.parameters)}"
-    values = [value for setting in classifier.space for value in setting.values()]
-    wrong = [value for value in values if not is_plain(value)]
+    wrong = [value for setting in classifier.space for value in setting.values() if not is_plain(value)]
     if wrong:
         yield f"the value {wrong[0]!r} in its space", "text or a finite number"
     for name in ("estimator", "sweep", "fit_weights"):
@@ -184,5 +165,5 @@ def problems(classifier: Classifier) -> Iterator[Problem]:
 
 
 def is_plain(value: object) -> bool:
-    """Tell whether a value may stand in a setting: text or a finite number."""
+    """Return whether a value may be in a setting: text or a finite number."""
     return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))

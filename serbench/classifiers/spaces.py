@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,85 +54,50 @@ def read_spaces(path: Path) -> dict[str, Space]:
     ConfigError : with every fault of the file, unknown classifiers and parameters included.
     """
     content = parse_document(path, holds="classifiers", loader=yaml.SafeLoader).entries
-    faults: list[Fault] = []
     if not content:
         raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])
-    spaces = {name: _space(path.name, name, block, faults) for name, block in content.items()}
+    spaces: dict[str, Space] = {}
+    faults: list[Fault] = []
+    for name, block in content.items():
+        where = f"{path.name}: {name}"
+        try:
+            spaces[name] = _space(find_classifier(name), block, where)
+        except ConfigError as error:
+            faults += error.faults
+        except (UnknownNameError, PluginError) as error:
+            faults.append(Fault(where, str(error)))
     if faults:
         raise ConfigError(faults)
     return spaces
 
 
-def _space(file: str, name: str, block: Any, faults: list[Fault]) -> Space:
-    where = f"{file}: {name}"
-    empty = Space("", (), 0)
-    try:
-        classifier = find_classifier(name)
-    except (UnknownNameError, PluginError) as error:
-        faults.append(Fault(where, str(error)))
-        return empty
-    if (
-        not isinstance(block, dict)
-        or not isinstance(block.get("settings"), list)
-        or set(block) - {"settings", "default"}
-    ):
-        faults.append(Fault(where, short(f"{block}"), "a block with `settings`, a list, and perhaps `default`"))
-        return empty
-    n_settings = sum(_n_settings(entry) for entry in block["settings"])
-    if n_settings > MOST_SETTINGS:
+def _space(classifier: Classifier, block: Any, where: str) -> Space:
+    entries = block.get("settings") if isinstance(block, dict) and not set(block) - {"settings", "default"} else None
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        expected = "a block with `settings`, a list such as [{C: 1}], and perhaps `default`"
+        raise ConfigError([Fault(where, short(f"{block}"), expected)])
+    n = sum(math.prod(len(value) for value in entry.values() if isinstance(value, list)) for entry in entries)
+    if n > MOST_SETTINGS:
         todo = "Name fewer values; a second file and a second results folder hold the others"
-        faults.append(Fault(where, f"{n_settings} settings", f"at most {MOST_SETTINGS} settings", todo))
-        return empty
-    settings: list[Setting] = []
-    for entry in block["settings"]:
-        settings += _expanded(where, entry, classifier, faults)
+        raise ConfigError([Fault(where, f"{n} settings", f"at most {MOST_SETTINGS} settings", todo)])
+    settings = [setting for entry in entries for setting in _expanded(entry)]
+    faults = [Fault(where, *found) for entry in entries for found in _oddities(entry, classifier)]
+    faults = faults or [Fault(where, found, "a complete setting") for found in _refused(settings, classifier)]
+    if faults:
+        raise ConfigError(faults)
     given = block.get("default") or (settings[0] if settings else {})
     if not isinstance(given, Mapping):
-        faults.append(Fault(f"{where}.default", short(f"{given}"), "a setting such as {C: 1}"))
-        return empty
+        raise ConfigError([Fault(f"{where}.default", short(f"{given}"), "a setting such as {C: 1}")])
     default = {name: _number(value) for name, value in given.items()}
-    distinct = {digest(dict(setting)) for setting in settings}
-    if default not in settings or len(distinct) < len(settings):
+    if default not in settings or len({digest(setting) for setting in settings}) < len(settings):
         found = f"default {default} among {len(settings)} settings"
-        faults.append(Fault(where, found, "each setting once, one of them the default"))
-        return empty
-    key = digest([*map(dict, settings), default])[:8]
-    return Space(f"custom-{key}", tuple(settings), settings.index(default))
+        raise ConfigError([Fault(where, found, "each setting once, one of them the default")])
+    return Space(f"custom-{digest([*settings, default])[:8]}", tuple(settings), settings.index(default))
 
 
-def _n_settings(entry: Any) -> int:
-    """Count the settings that an entry stands for."""
-    values = entry.values() if isinstance(entry, Mapping) else ()
-    return math.prod(len(value) for value in values if isinstance(value, list))
-
-
-def _expanded(where: str, entry: Any, classifier: Classifier, faults: list[Fault]) -> list[Setting]:
-    if not isinstance(entry, Mapping):
-        faults.append(Fault(where, short(f"{entry}"), "settings such as {C: 1}"))
-        return []
-    known = classifier.parameters
-    for name in entry:
-        if name not in known:
-            todo = did_you_mean(str(name), known) or f"Known: {', '.join(known)}"
-            faults.append(Fault(where, f"unknown parameter '{name}'", todo=todo))
+def _expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
-    settings: list[Setting] = [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
-    odd = [value for of_parameter in values for value in of_parameter if not is_plain(value)]
-    if odd:
-        faults.append(Fault(where, short(f"the value {odd[0]}"), "text or a finite number"))
-        return []
-    for setting in settings:
-        try:
-            # scikit-learn checks values when it fits; asked here, so that a wrong one does not fail every job. The
-            # estimators of plug-ins need not say which values they take.
-            estimator = classifier.estimator(setting, n_features=1, seed=0)
-            if hasattr(estimator, "_parameter_constraints"):
-                estimator._validate_params()
-        except STOPS:
-            raise
-        except BaseException as error:  # a plug-in may raise whatever it likes, SystemExit too
-            faults.append(Fault(where, f"{setting} ({type(error).__name__}: {error})", "a complete setting"))
-    return settings
+    return [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
 
 
 def _number(value: Any) -> Any:
@@ -141,3 +106,37 @@ def _number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _oddities(entry: Mapping[str, Any], classifier: Classifier) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with names and values: what was found, what was expected, what to do."""
+    known = classifier.parameters
+    for name, value in entry.items():
+        if name not in known:
+            yield f"unknown parameter '{name}'", "", did_you_mean(str(name), known) or f"Known: {', '.join(known)}"
+        for one in value if isinstance(value, list) else [value]:
+            if not is_plain(_number(one)):
+                yield short(f"the value {one}"), "text or a finite number", ""
+
+
+def _refused(settings: Sequence[Setting], classifier: Classifier) -> Iterator[str]:
+    """Yield the settings that an estimator refuses, with its reason; later, a wrong one would fail every job.
+
+    scikit-learn's estimators look at their settings before they look at rows, so that nothing is fitted here. Other
+    errors of a fit without rows do not count: estimators of plug-ins need not say which settings they take.
+    """
+    for setting in settings:
+        try:
+            estimator = classifier.estimator(setting, n_features=1, seed=0)
+        except STOPS:
+            raise
+        except BaseException as error:  # a plug-in may raise whatever it likes, SystemExit too
+            yield f"{setting} ({type(error).__name__}: {error})"
+            continue
+        try:
+            estimator.fit([], [])
+        except STOPS:
+            raise
+        except BaseException as error:
+            if isinstance(error, ValueError) and isinstance(error, TypeError):  # scikit-learn's InvalidParameterError
+                yield f"{setting} ({error})"

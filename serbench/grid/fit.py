@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serbench.classifiers import Held, Training, find_classifier
+from serbench.classifiers import Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
 from serbench.features.table import FeatureTable, Ragged, Rows, flat, for_each_row, map_features, with_flat
 from serbench.store.results import Store, write_predictions
@@ -128,7 +128,7 @@ def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
         raise PluginError([Fault(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")])
 
 
-def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Held]:
+def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Rows]:
     """Read and scale the rows that a job trains on and holds out."""
     from sklearn.preprocessing import StandardScaler
 
@@ -154,7 +154,7 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Hel
         speakers=np.asarray(given["speakers"]),
         auxiliary={name: np.asarray(labels) for name, labels in given.get("auxiliary", {}).items()},
     )
-    return training, Held(held)
+    return training, held
 
 
 class _Rows:

@@ -6,7 +6,6 @@ import pytest
 from serbench.classifiers import (
     CLASSIFIERS,
     DEFAULT_CLASSIFIERS,
-    Held,
     Training,
     known_classifiers,
     loop_sweep,
@@ -54,7 +53,7 @@ def test_equally_far_neighbours_vote_as_in_a_search_of_their_own():
     x = np.repeat(rng.normal(size=(20, 20)), 4, axis=0)
     labels = np.tile([2, 0, 1, 0], 20)
     training = Training(x, labels, None, np.array(["s"] * 80), {})
-    held = Held(x[::2] + 1e-3)
+    held = x[::2] + 1e-3
     classifier = CLASSIFIERS["knn"]
     swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)
     looped = loop_sweep(classifier, classifier.space, training, held, seed=0)
@@ -74,7 +73,7 @@ def test_emotions_are_balanced(name):
     rng = np.random.default_rng(5)
     labels = np.array([0] * 190 + [1] * 10)
     x = rng.normal(size=(200, 2)) + 1.2 * labels[:, None]
-    held = Held(rng.normal(size=(400, 2)) + 1.2)
+    held = rng.normal(size=(400, 2)) + 1.2
     training = Training(x, labels, None, np.array(["s"] * 200), {})
     classifier = CLASSIFIERS[name]
     found = classifier.sweep(classifier, classifier.space, training, held, seed=0).predictions

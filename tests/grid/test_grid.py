@@ -136,7 +136,7 @@ def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
         )
         matrices = [load_matrices(job.json, tables_of(job, run.store(results))) for job in testing]
         trained.append([training.X for training, _ in matrices])
-        held_out.append([held.X for _, held in matrices])
+        held_out.append([held for _, held in matrices])
     assert len(trained[0]) == 4
     for before, after in zip(*trained, strict=True):
         np.testing.assert_array_equal(before, after)
