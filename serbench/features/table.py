@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
@@ -110,67 +110,75 @@ class FeatureTable:
         """Return the table with utterances (and the frames of each, from 0) as index and one column per feature."""
         import pandas as pd
 
-        return pd.DataFrame(flat(self.matrix), index=self._rows(), columns=list(self.columns))
-
-    def _rows(self) -> pd.Index:
-        import pandas as pd
-
-        if not isinstance(self.matrix, Ragged):
-            return pd.Index(self.utterances, name="utterance")
-        lengths = self.matrix.lengths
-        frames = [np.arange(length) for length in lengths]
-        ids = np.repeat(np.asarray(self.utterances, dtype=object), lengths)
-        return pd.MultiIndex.from_arrays([ids, np.concatenate([[], *frames]).astype(int)], names=["utterance", "frame"])
+        rows = pd.Index(self.utterances, name="utterance")
+        if isinstance(self.matrix, Ragged):
+            lengths, starts = self.matrix.lengths, self.matrix.offsets[:-1]
+            frames = np.arange(len(self.matrix.matrix)) - starts.repeat(lengths)
+            rows = pd.MultiIndex.from_arrays([rows.repeat(lengths), frames], names=["utterance", "frame"])
+        return pd.DataFrame(flat(self.matrix), index=rows, columns=list(self.columns))
 
 
 def write_part(folder: Path, part: FeatureTable) -> Path:
-    """Write rows of a feature table as one immutable part, named by what it holds."""
+    """Write rows of a feature table as one immutable part, named by what it contains."""
+    matrix = np.ascontiguousarray(flat(part.matrix), dtype=np.float32)
+    features = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    if isinstance(part.matrix, Ragged):
+        features = pa.LargeListArray.from_arrays(pa.array(part.matrix.offsets), features)
+    ids, hashes = pa.array(part.utterances, pa.string()), pa.array(part.audio_hashes, pa.string())
     path = folder / f"part-{_content(part)}.parquet"
-    write_table(path, _arrow(part), {"columns": list(part.columns), "rows": len(part.utterances)})
+    table = pa.table({"utterance": ids, "audio_hash": hashes, "features": features})
+    write_table(path, table, {"columns": list(part.columns), "rows": len(part.utterances)})
     return path
 
 
 def content_of_part(path: Path) -> str:
-    """Digest of what a part holds, as its name should tell.
+    """Digest of what a part contains, which is its name.
 
     Raises
     ------
     StoreError : it cannot be read.
     """
-    return _content(_read_part(path))
+    return _content(_feature_table(read_table(path)))
 
 
-def _read_all_parts(paths: Iterable[Path]) -> FeatureTable:
-    """Read parts whole, one after the other; rows of a recording's earlier content are among them."""
-    parts = [_read_part(path) for path in paths]
-    if not parts:
-        return FeatureTable((), (), (), np.empty((0, 0), dtype=np.float32))
-    return FeatureTable(
-        tuple(u for part in parts for u in part.utterances),
-        tuple(h for part in parts for h in part.audio_hashes),
-        parts[-1].columns,
-        _one_below_the_other([part.matrix for part in parts]),
-    )
+def _content(table: FeatureTable) -> str:
+    """Digest ids, audio hashes and numbers, and how many frames each utterance has."""
+    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
+    lengths = [table.matrix.lengths.tolist()] if isinstance(table.matrix, Ragged) else []
+    numbers = hashlib.sha256(matrix.data).hexdigest()
+    return digest([list(table.utterances), list(table.audio_hashes), numbers, *lengths])
 
 
-def _one_below_the_other(matrices: Sequence[Rows]) -> Rows:
-    if any(isinstance(one, Ragged) for one in matrices):
-        return Ragged.of([frames for one in matrices for frames in one], n_features=matrices[-1].shape[1])
-    return np.concatenate([flat(one) for one in matrices])
+def _feature_table(arrow: pa.Table) -> FeatureTable:
+    """Return an Arrow table as features; its numbers stay a view of a column of one chunk."""
+    column = arrow["features"]
+    if pa.types.is_large_list(column.type):
+        whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        first, last = whole.offsets[0].as_py(), whole.offsets[-1].as_py()
+        frames = pa.chunked_array([whole.values.slice(first, last - first)])
+        matrix: Rows = Ragged(np.asarray(whole.offsets, dtype=np.int64) - first, matrix_of(frames, np.float32))
+    else:
+        matrix = matrix_of(column, np.float32)
+    ids, hashes = tuple(arrow["utterance"].to_pylist()), tuple(arrow["audio_hash"].to_pylist())
+    return FeatureTable(ids, hashes, tuple(metadata_of(arrow.schema)["columns"]), matrix)
 
 
 def map_features(folder: Path) -> FeatureTable:
     """Open all parts of a folder as one table whose matrix is memory-mapped, so that processes share its pages.
 
-    The mapped file lies beside the parts, keyed by their names; it is made of them where it is absent or damaged.
+    The mapped file lies beside the parts, named by a digest of their names. It is made of the parts where it is absent
+    or damaged. Rows of a recording's earlier content are among its rows.
     """
     parts = every_file(folder, "part-*.parquet")
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
     with contextlib.suppress(StoreError):
         return _feature_table(map_table(path))
-    table = _read_all_parts(parts)
+    if not parts:
+        return FeatureTable((), (), (), np.empty((0, 0), dtype=np.float32))
+    arrow = pa.concat_tables([read_table(part) for part in parts]).combine_chunks()
+    table = _feature_table(arrow)
     with contextlib.suppress(StoreError):  # no room: it stays in memory
-        write_mappable(path, _arrow(table), {"columns": list(table.columns)})
+        write_mappable(path, arrow, {"columns": list(table.columns)})
         table = _feature_table(map_table(path))
     for earlier in set(folder.glob("rows-*.arrow")) - {path}:
         with contextlib.suppress(OSError):  # Windows does not remove what another process reads
@@ -200,11 +208,8 @@ def remove_damaged_parts(folder: Path) -> list[Path]:
 
 
 def stored_rows(folder: Path) -> set[tuple[str, str]]:
-    """Return (utterance, audio hash) of every row in the parts of a folder, without reading the features."""
-    rows: set[tuple[str, str]] = set()
-    for path in every_file(folder, "part-*.parquet"):
-        rows |= _rows_of(path, _changed_ns(path))
-    return rows
+    """Return (utterance, audio hash) of every row in the parts of a folder, without its features."""
+    return set().union(*(_rows_of(path, _changed_ns(path)) for path in every_file(folder, "part-*.parquet")))
 
 
 def _changed_ns(path: Path) -> int:
@@ -216,50 +221,6 @@ def _changed_ns(path: Path) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _rows_of(path: Path, mtime_ns: int) -> frozenset[tuple[str, str]]:
-    """Return (utterance, audio hash) of every row of a part; it is read once as long as its file is as it was."""
+    """Read (utterance, audio hash) of every row of a part, once as long as the file is as it was."""
     table = read_table(path, ["utterance", "audio_hash"])
     return frozenset(zip(table["utterance"].to_pylist(), table["audio_hash"].to_pylist(), strict=True))
-
-
-def _read_part(path: Path) -> FeatureTable:
-    return _feature_table(read_table(path))
-
-
-def _feature_table(arrow: pa.Table) -> FeatureTable:
-    return FeatureTable(
-        tuple(arrow["utterance"].to_pylist()),
-        tuple(arrow["audio_hash"].to_pylist()),
-        tuple(metadata_of(arrow.schema)["columns"]),
-        _features(arrow["features"]),
-    )
-
-
-def _features(column: pa.ChunkedArray) -> Rows:
-    """Return the rows of a column, or its frames where it is one of lists; both are views of a column of one chunk."""
-    if not pa.types.is_large_list(column.type):
-        return matrix_of(column, np.float32)
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    first, last = whole.offsets[0].as_py(), whole.offsets[-1].as_py()
-    frames = pa.chunked_array([whole.values.slice(first, last - first)])
-    return Ragged(np.asarray(whole.offsets, dtype=np.int64) - first, matrix_of(frames, np.float32))
-
-
-def _content(table: FeatureTable) -> str:
-    """Digest of a table's ids, fingerprints and numbers, and of how many frames each has."""
-    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
-    lengths = [table.matrix.lengths.tolist()] if isinstance(table.matrix, Ragged) else []
-    numbers = hashlib.sha256(matrix.data).hexdigest()
-    return digest([list(table.utterances), list(table.audio_hashes), numbers, *lengths])
-
-
-def _arrow(table: FeatureTable) -> pa.Table:
-    matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
-    rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
-    if isinstance(table.matrix, Ragged):
-        rows = pa.LargeListArray.from_arrays(pa.array(table.matrix.offsets), rows)
-    columns = {
-        "utterance": pa.array(table.utterances, pa.string()),
-        "audio_hash": pa.array(table.audio_hashes, pa.string()),
-        "features": rows,
-    }
-    return pa.table(columns)
