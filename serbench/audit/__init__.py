@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,27 +28,25 @@ from serbench.audit.checks import (
 )
 from serbench.audit.copies import find_near_copies
 from serbench.audit.setup import TOGETHER, Baseline, Labels, Prediction, hear, predict, simple_cue_baseline
-from serbench.corpora.audio import decode
+from serbench.corpora.audio import Recording
 from serbench.corpora.catalogue import Names, entries_of
 from serbench.corpora.divisions import sentences
 from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.labels import Record, Scan, scan_corpus
+from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.people import shared_recordings, with_people
 from serbench.corpora.tasks import EmotionTask, TargetTask, find_task
-from serbench.errors import AudioError, CorpusError, ProtocolError, listed
+from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.features.extract import extract_corpus
 from serbench.protocols import test_groups
 from serbench.store.files import write_json
 from serbench.workspace import HERE, Workspace
 
 LEVELS = ("error", "warning", "note")
-N_OFFSETS = 8
-"""Equal parts that offsets are divided into."""
+N_OFFSETS = 8  # equal parts that offsets are divided into
 SPEAKERS_DIFFER = 0.05
 """UAR of shuffled labels above chance from which speakers that differ in a field differ in emotions, too."""
-TEXT_ABOVE = 0.05
-"""UAR of the text alone above that of shuffled labels from which texts give the emotion away."""
+TEXT_ABOVE = 0.05  # UAR of the text alone above that of shuffled labels from which texts give the emotion away
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,26 +160,17 @@ def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tu
 
 
 def _heard(scan: Scan, workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the index of a corpus, and the same with the columns of `setup.hear`, null for damaged recordings."""
+    """Decode each recording once; return the index, and the index with the columns of `setup.hear`, null if damaged."""
+    heard: list[dict[str, Any]] = []
 
-    def work(row: Record) -> dict[str, Any] | None:
-        path, start_s, end_s = scan.span(row)
-        try:
-            return {"utterance": row["utterance"], **hear(path, decode(path, start_s=start_s, end_s=end_s))}
-        except AudioError:
-            return None
+    def listen(utterance: str, path: Path, recording: Recording) -> None:
+        heard.append({"utterance": utterance, **hear(path, recording)})
 
-    jobs, store = workspace.workers, workspace.store()
-    index = extract_corpus(
-        scan, [], store, jobs=jobs, partial=True, rehash=workspace.rehash, progress=workspace.progress
-    ).index
-    heard = []
-    with ThreadPoolExecutor(jobs) as threads:
-        for n, row in enumerate(threads.map(work, scan.rows), start=1):
-            workspace.progress(f"audit {scan.corpus.name}", n, len(scan.rows), n / len(scan.rows))
-            heard += [] if row is None else [row]
+    done = extract_corpus(
+        scan, [], workspace.store(), jobs=workspace.workers, partial=True, progress=workspace.progress, listen=listen
+    )
     columns = ["utterance", "setup", "offset", "is_clipped", "cues", "voice", "fingerprint"]
-    return index, index.merge(pd.DataFrame(heard, columns=columns), on="utterance", how="left")
+    return done.index, done.index.merge(pd.DataFrame(heard, columns=columns), on="utterance", how="left")
 
 
 def check_shared(utterances: pd.DataFrame, *, jobs: int) -> Iterator[Finding]:

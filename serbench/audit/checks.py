@@ -20,12 +20,9 @@ from serbench.corpora.index import cross_speaker_duplicates, identical_recording
 from serbench.corpora.people import confounded
 from serbench.errors import listed
 
-SHORTEST_S = 0.025
-"""Shorter recordings give no IS09 features, in seconds; other sets need more."""
-FEW = 50
-"""Number of utterances of an emotion below which a note names it."""
-ALTERED_COPIES = "altered copies"
-"""Kind of the findings on recordings that are one, but not byte by byte."""
+SHORTEST_S = 0.025  # shorter recordings give no IS09 features, in seconds; other sets need more
+FEW = 50  # number of utterances of an emotion below which a note names it
+ALTERED_COPIES = "altered copies"  # kind of the findings on recordings that are one, but not byte by byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +103,8 @@ def check_formats(utterances: pd.DataFrame, corpus: Corpus, *, partial: bool) ->
 def _damage(utterances: pd.DataFrame) -> Iterator[Finding]:
     """Word why recordings cannot be read; many files with one fault are one finding."""
     lost = utterances[utterances["voice"].isna()]
-    reasons = lost["problem"].fillna("changed during the audit")
-    kinds = [reason.replace(Path(file).name, "FILE", 1) for file, reason in zip(lost["file"], reasons, strict=True)]
+    named = zip(lost["file"], lost["problem"], strict=True)
+    kinds = [str(reason).replace(Path(file).name, "FILE", 1) for file, reason in named]
     for kind, files in lost["file"].groupby(kinds, sort=False):
         names, what = list(dict.fromkeys(files)), str(kind).removeprefix("FILE: ")
         many = f"{len(names)} files: {what} ({listed(names)})"

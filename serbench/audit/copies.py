@@ -19,24 +19,19 @@ import numpy as np
 import pandas as pd
 import scipy.fft
 
-RATE = 4000
-"""Hz at which recordings are compared."""
+RATE = 4000  # Hz at which recordings are compared
 COPY_FROM = 0.9
 """Correlation from which two recordings are one: altered copies reach 0.98 and more, distinct sentences 0.51."""
-SHORT_COPY_FROM = 0.95
-"""The same for recordings of less than `SHORT_S`: distinct words of one low voice come near 0.95."""
-SHORT_S = 1.0
-"""Seconds of speech from which two distinct recordings differ enough."""
-NEAREST = 5
-"""Number of recordings that each one is compared with, the nearest by fingerprint."""
+SHORT_COPY_FROM = 0.95  # the same for recordings of less than `SHORT_S`: distinct words of one low voice come near 0.95
+SHORT_S = 1.0  # seconds of speech from which two distinct recordings differ enough
+NEAREST = 5  # number of recordings that each one is compared with, the nearest by fingerprint
 
 _EDGES_HZ = (100, 200, 350, 550, 850, 1250, 1850)
 _WINDOW, _HOP = 128, 40  # samples: 32 and 10 ms
 _FRAMES = 1024  # frames of a contour that are transformed at once; a longer contour is folded, which keeps its spectrum
 _MODULATIONS = np.arange(5, 105, 3)  # bins of the contour's spectrum: 0.5 to 10 Hz, as syllables and phrases come
 _BLOCK = 1024
-_REFINE_FROM = 0.5
-"""Correlation at whole samples from which the shift is searched at quarters of a sample."""
+_REFINE_FROM = 0.5  # correlation at whole samples from which the shift is searched at quarters of a sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,26 +20,18 @@ import pandas as pd
 from serbench.audit.copies import RATE, fingerprint
 from serbench.corpora.audio import Recording, read_header, read_header_text, to_mono
 
-SILENCE_S = 0.01
-"""Shortest run of zeros that counts as digital silence, in seconds."""
-BESIDE_S = 0.005
-"""Seconds next to a run of zeros in which something must be heard; else it is a quiet room at 16 bit."""
-LEAST_HEARD = 2.5 / 32768
-"""Level that is heard: three steps of 16 bit."""
-CLIPPED_FROM = 3
-"""Samples in a row at a recording's own peak that make it clipped."""
+SILENCE_S = 0.01  # shortest run of zeros that counts as digital silence, in seconds
+BESIDE_S = 0.005  # seconds next to a run of zeros in which something must be heard; else it is a quiet room at 16 bit
+LEAST_HEARD = 2.5 / 32768  # level that is heard: three steps of 16 bit
+CLIPPED_FROM = 3  # samples in a row at a recording's own peak that make it clipped
 CUES = ("duration", "mean level", "spread of the level", "highest level")
 
-N_SHUFFLES = 999
-"""Draws of labels, at least: the least p is 1 / 1000."""
+N_SHUFFLES = 999  # draws of labels, at least: the least p is 1 / 1000
 N_SHUFFLES_OF_FIELD = 200
 """Draws of labels per tested field, so that the least p times the number of fields stays below `P_AT_MOST`."""
-P_AT_MOST = 0.01
-"""p of a field, times the number of fields (Bonferroni), up to which the field predicts the emotion."""
-UAR_ABOVE = 0.02
-"""UAR above that of shuffled labels from which a field that predicts the emotion is an error."""
-MOST_VALUES = 30
-"""Values of a field that are kept, the most frequent; the others count as one."""
+P_AT_MOST = 0.01  # p of a field, times the number of fields (Bonferroni), up to which the field predicts the emotion
+UAR_ABOVE = 0.02  # UAR above that of shuffled labels from which a field that predicts the emotion is an error
+MOST_VALUES = 30  # values of a field that are kept, the most frequent; the others count as one
 TOGETHER = "all fields together"
 RARE = "(rarer values)"
 

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -250,12 +250,14 @@ def extract_corpus(
     partial: bool = False,
     rehash: bool = False,
     progress: Progress = silent,
+    listen: Callable[[str, Path, Recording], None] | None = None,
 ) -> Extraction:
     """Index a corpus and compute what the store misses of the feature sets.
 
     Parameters
     ----------
     rehash : decode every recording again, also where its file is as it was.
+    listen : receives each utterance with its file and recording, in a thread; all recordings are decoded for it.
 
     Raises
     ------
@@ -267,7 +269,7 @@ def extract_corpus(
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
         for part in remove_damaged_parts(folders[feature_set.name]):
             warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
-    run = _Pass(scan, feature_sets, store, folders, rehash=rehash)
+    run = _Pass(scan, feature_sets, store, folders, rehash=rehash, listen=listen)
     results, todo = run.split(scan.rows)
     if not partial and not results:
         check_first_rates(scan, todo)
@@ -316,8 +318,10 @@ class _Pass:
         folders: Mapping[str, Path],
         *,
         rehash: bool,
+        listen: Callable[[str, Path, Recording], None] | None,
     ) -> None:
-        self.scan, self.feature_sets, self.store, self.folders, self.rehash = scan, feature_sets, store, folders, rehash
+        self.scan, self.feature_sets, self.store, self.folders = scan, feature_sets, store, folders
+        self.rehash, self.listen = rehash or listen is not None, listen
         rates = [s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets]
         self.bytes_per_s = max(rates, default=0)
         self.memory = _Memory(MEMORY_SHARE * free_memory())
@@ -408,6 +412,8 @@ class _Pass:
             recording = decode(path, start_s=start_s, end_s=end_s, admit=lambda *size: taken.append(self._admit(*size)))
             facts = recording.duration_s, recording.sampling_rate, recording.samples.shape[1], recording.audio_hash
             result = _Result(Decoded(utterance, start_s, end_s, state, *facts))
+            if self.listen is not None:
+                self.listen(utterance, path, recording)
             for s in self.feature_sets:
                 if (utterance, recording.audio_hash) not in stored[s.name]:
                     values = self._compute(s, recording)
