@@ -192,9 +192,9 @@ def curve_drawings(report: Report) -> dict[str, str]:
 
 def sheets_of(long: Mapping[str, pd.DataFrame], keys: set[str]) -> Iterator[Sheet]:
     """Make the sheet of every cell that a table leads to, from the long tables of the report."""
-    if not keys:
-        return
     scores = long["scores"][long["scores"]["provenance"].isin(keys)]
+    if scores["value"].isna().all():  # no cell, or outdated cells alone
+        return
     ranks = scores["rule"].map(HEADLINE.index)
     headline = scores.loc[ranks.groupby(scores["provenance"]).idxmin()].set_index("provenance")["rule"]
     parts = {}
