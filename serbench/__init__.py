@@ -42,7 +42,7 @@ _MODULES = {
     "make_report": "serbench.api",
     "plan_grid": "serbench.api",
     "root_of": "serbench.corpora.catalogue",
-    "run_demo": "serbench.api",
+    "run_demo": "serbench.demo",
     "run_experiment": "serbench.api",
     "run_grid": "serbench.api",
     "run_planned_grid": "serbench.api",

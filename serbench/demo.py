@@ -15,15 +15,23 @@ Samples are float64 in [-1, 1] at 16 kHz, times in seconds, frequencies in Hz.
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
+import serbench
 from serbench.errors import StoreError
+from serbench.progress import Progress, silent
 from serbench.store.files import write_atomically, write_text
+from serbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from serbench.report import Report
 
 CORPUS_NAME = "synthetic"
 SAMPLING_RATE = 16000
@@ -92,18 +100,35 @@ synthetic:
 """
 
 
+def run_demo(folder: Path | str = "serbench-demo", *, jobs: int | None = None, progress: Progress = silent) -> Report:
+    """Write a small synthetic corpus and take it from audio to tables, through the same stages as any corpus.
+
+    Raises
+    ------
+    StoreError : the folder has a corpora.yaml of another content, or the demo failed.
+    """
+    place = Path(folder)
+    corpora_file = write_demo_corpus(place)
+    workspace = Workspace(results=place / "results", corpora_file=corpora_file, jobs=jobs, progress=progress)
+    result = serbench.run_grid([CORPUS_NAME], serbench.GridRequest(), workspace)
+    if result.refused:
+        raise StoreError(str(place), f"the demo failed: {next(iter(result.refused.values()))}")
+    report: Report = serbench.make_report(workspace)
+    return report
+
+
 def write_demo_corpus(folder: Path) -> Path:
     """Write the recordings and their corpora.yaml below a folder and return the path of the YAML file."""
     corpora_file = folder / "corpora.yaml"
     entry = _YAML % (len(SPEAKERS) * len(EMOTIONS) * TAKES, len(SPEAKERS))
     if corpora_file.exists() and corpora_file.read_text(encoding="utf-8") != entry:
         raise StoreError(str(corpora_file), "exists with other content", todo="Give the demo another folder")
-    utterances = [(s, e, take) for s in SPEAKERS for e in EMOTIONS for take in range(TAKES)]
-    for speaker, emotion, take in utterances:
+    for speaker, emotion, take in itertools.product(SPEAKERS, EMOTIONS, range(TAKES)):
         text = take % len(SENTENCES)
         samples = synthesise(speaker, emotion, sentence=SENTENCES[text], take=take)
         path = folder / CORPUS_NAME / f"{speaker.name}_{emotion}_{text}_{take}.wav"
-        write_atomically(path, functools.partial(_write_wav, samples=samples))
+        about = {"data": samples, "samplerate": SAMPLING_RATE, "format": "WAV", "subtype": "PCM_16"}
+        write_atomically(path, functools.partial(soundfile.write, **about))
     write_text(corpora_file, entry)
     return corpora_file
 
@@ -115,28 +140,23 @@ def synthesise(speaker: Speaker, emotion: str, *, sentence: str, take: int) -> n
     -------
     float64, shape (n_frames,), in [-1, 1].
     """
-    ids = [SPEAKERS.index(speaker), list(EMOTIONS).index(emotion), take]
-    rng = np.random.default_rng([SEED, *ids])
-    expression = _habits(speaker, emotion, _expressed(EMOTIONS[emotion], degree=rng.uniform(0.35, 1.0)))
-    syllables = [
-        _syllable(speaker, expression, vowel, i / (len(sentence) - 1), rng) for i, vowel in enumerate(sentence)
-    ]
-    voice = np.concatenate(syllables)
+    ids = [SPEAKERS.index(speaker), list(EMOTIONS).index(emotion)]
+    rng = np.random.default_rng([SEED, *ids, take])
+    degree = rng.uniform(0.35, 1.0)
+    neutral, full = Expression(), EMOTIONS[emotion]
+    names = Expression.__dataclass_fields__
+    steps = {name: degree * (getattr(full, name) - getattr(neutral, name)) for name in names}
+    expressed = Expression(**{name: getattr(neutral, name) + step for name, step in steps.items()})
+    expression = _habits(expressed, np.random.default_rng([SEED, *ids, 99]))
+    places = np.linspace(0, 1, len(sentence))
+    voice = np.concatenate([_syllable(speaker, expression, *at, rng) for at in zip(sentence, places, strict=True)])
     level = 0.04 * 10 ** ((expression.level_db + rng.normal(0, 2.5)) / 20)
     room = rng.normal(0, 0.001, len(voice))
     return np.asarray(np.clip(level * voice / np.sqrt(np.mean(voice**2)) + room, -1, 1))
 
 
-def _expressed(full: Expression, *, degree: float) -> Expression:
-    """Go from neutral towards a full expression by a degree of 0..1."""
-    neutral = Expression()
-    names = Expression.__dataclass_fields__
-    return Expression(**{n: getattr(neutral, n) + degree * (getattr(full, n) - getattr(neutral, n)) for n in names})
-
-
-def _habits(speaker: Speaker, emotion: str, expression: Expression) -> Expression:
-    """Bend an expression by how this speaker tends to show this emotion."""
-    rng = np.random.default_rng([SEED, SPEAKERS.index(speaker), list(EMOTIONS).index(emotion), 99])
+def _habits(expression: Expression, rng: np.random.Generator) -> Expression:
+    """Bend an expression by how a speaker tends to show this emotion."""
     return replace(
         expression,
         f0=expression.f0 * np.exp(rng.normal(0, 0.06)),
@@ -152,36 +172,28 @@ def _syllable(
     speaker: Speaker, expression: Expression, vowel: str, position: float, rng: np.random.Generator
 ) -> np.ndarray:
     """A consonant of noise and a vowel; `position` runs from 0 to 1 over the sentence."""
-    duration_s = 0.19 / expression.rate * np.exp(rng.normal(0, 0.15))
-    n = int(duration_s * SAMPLING_RATE)
-    f0 = _f0_contour(speaker, expression, position, n, rng)
+    n = int(0.19 / expression.rate * np.exp(rng.normal(0, 0.15)) * SAMPLING_RATE)
+    # F0: declination over the sentence and an accent on each syllable, in semitones around the mean.
+    accent = np.sin(np.linspace(0, np.pi, n)) * rng.uniform(0.5, 3.0)
+    semitones = expression.f0_range * (1.5 - 3 * position + accent) + rng.normal(0, 0.5)
+    wobble = lfilter([1], [1, -0.9], rng.normal(0, expression.jitter, n))
+    f0 = speaker.f0 * expression.f0 * 2 ** (semitones / 12) * (1 + wobble)
     source = _glottal_source(f0, expression, rng)
     for formant, bandwidth in zip(VOWELS[vowel], BANDWIDTHS, strict=True):
         frequency = formant * speaker.tract * expression.formants * np.exp(rng.normal(0, 0.03))
         source = _resonate(source, frequency, bandwidth)
     fade = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.02 * SAMPLING_RATE))
-    vowel_part = source / np.sqrt(np.mean(source**2)) * fade
+    spoken = source / np.sqrt(np.mean(source**2)) * fade
     consonant = rng.normal(0, 0.15, int(0.05 / expression.rate * SAMPLING_RATE))
-    return np.concatenate([consonant, vowel_part])
-
-
-def _f0_contour(
-    speaker: Speaker, expression: Expression, position: float, n: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Declination over the sentence and an accent on each syllable, in semitones around the mean."""
-    accent = np.sin(np.linspace(0, np.pi, n)) * rng.uniform(0.5, 3.0)
-    semitones = expression.f0_range * (1.5 - 3 * position + accent) + rng.normal(0, 0.5)
-    wobble = lfilter([1], [1, -0.9], rng.normal(0, expression.jitter, n))
-    return np.asarray(speaker.f0 * expression.f0 * 2 ** (semitones / 12) * (1 + wobble))
+    return np.concatenate([consonant, spoken])
 
 
 def _glottal_source(f0: np.ndarray, expression: Expression, rng: np.random.Generator) -> np.ndarray:
     """Derivative of Rosenberg pulses, low-passed to the brightness, with aspiration noise."""
     phase = np.cumsum(f0 / SAMPLING_RATE) % 1
     opening, closing = phase / 0.4, (phase - 0.4) / 0.2
-    flow = np.where(
-        phase < 0.4, 0.5 * (1 - np.cos(np.pi * opening)), np.where(closing < 1, np.cos(np.pi / 2 * closing), 0)
-    )
+    closed = np.where(closing < 1, np.cos(np.pi / 2 * closing), 0)
+    flow = np.where(phase < 0.4, 0.5 * (1 - np.cos(np.pi * opening)), closed)
     pulses = np.diff(flow, prepend=flow[0])
     pole = 0.95 * (1 - expression.brightness)
     voiced = lfilter([1 - pole], [1, -pole], pulses)
@@ -195,7 +207,3 @@ def _resonate(samples: np.ndarray, frequency: float, bandwidth: float) -> np.nda
     b = 2 * radius * np.cos(2 * np.pi * frequency / SAMPLING_RATE)
     c = -(radius**2)
     return np.asarray(lfilter([1 - b - c], [1, -b, -c], samples))
-
-
-def _write_wav(path: Path, *, samples: np.ndarray) -> None:
-    soundfile.write(str(path), samples, SAMPLING_RATE, format="WAV", subtype="PCM_16")

@@ -12,7 +12,6 @@ import serbench
 from serbench.api.corpora import (
     corpus_statistics,
 )
-from serbench.api.demo import run_demo
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
 from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
 from serbench.api.reports import compare_results, load_scores, make_report, write_comparison
@@ -25,6 +24,7 @@ from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace, list_corpora
 
 if TYPE_CHECKING:
+    from serbench.demo import run_demo
     from serbench.features.extract import Extracted, export_features, extract_features, load_features, load_index
     from serbench.grid.check import check_store, clean_store, find_unused
 
