@@ -10,6 +10,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from serbench.errors import LISTED_AT_MOST
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -21,12 +23,8 @@ if TYPE_CHECKING:
     from serbench.report.table import Entry, Table
 
 A_DAY_S = 86400
-
-GAP = 2
-"""Blanks between two columns of a table."""
-
-LINE = 79
-"""Characters of a line of prose."""
+GAP = 2  # blanks between two columns of a table
+LINE = 79  # characters of a line of prose
 
 # Control characters, C1 among them, and what turns the direction of writing: a file's name may hold any of them.
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -96,55 +94,45 @@ def print_table(table: Table) -> None:
 
 def print_plain(table: Table) -> None:
     """Print a table on stdout for other programs: no colour, no notes, cells parted by tabs."""
-    rows = [table.header, *([f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows)]
-    print("\n".join([f"# {_plain(table.title)}", *("\t".join(map(_plain, row)) for row in rows)]))
-
-
-def _plain(text: str) -> str:
-    return _CONTROL.sub(" ", text)
-
-
-COLOURS = {"≈": "green", "?": "yellow", "↑": "yellow"}
-"""How a value is shown that is not the best, by the mark behind it."""
+    rows = [[f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows]
+    lines = ["\t".join(_CONTROL.sub(" ", text) for text in row) for row in ([table.title], table.header, *rows)]
+    print("# " + "\n".join(lines))
 
 
 def _styled(entry: Entry) -> Text:
+    """Show the best value in bold, and another by the mark behind it."""
     from rich.text import Text
 
-    text = Text(entry.text, style="bold green" if entry.bold else COLOURS.get(entry.aside[-1:], ""))
+    colours = {"≈": "green", "?": "yellow", "↑": "yellow"}
+    text = Text(entry.text, style="bold green" if entry.bold else colours.get(entry.aside[-1:], ""))
     return text.append(f" {entry.aside}", style="dim") if entry.aside else text
 
 
 def _visible(table: Table) -> Table:
     """Escape what would steer the terminal, and shorten long words in their middle, so that numbers are never cut."""
-    import pandas as pd
 
-    body = table.body.map(visible).rename(columns=visible)
-    labels = body.iloc[:, : table.n_labels].map(_short)
-    body = pd.concat([labels, body.iloc[:, table.n_labels :]], axis=1).rename(columns=_short)
+    def short(text: str, limit: int = 24) -> str:
+        half = limit // 2 - 1
+        return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+    body = table.body.map(visible).rename(columns=lambda name: short(visible(name)))
+    for i in range(table.n_labels):
+        body.isetitem(i, body.iloc[:, i].map(short).to_numpy())
     asides = None if table.asides is None else table.asides.map(visible)
     return replace(table, title=visible(table.title), body=body, asides=asides, notes=tuple(map(visible, table.notes)))
 
 
-def _short(text: str, limit: int = 24) -> str:
-    half = limit // 2 - 1
-    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
-
-
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Columns that fit side by side, the labels repeated in each block."""
-    rows = table.rows
-    widths = [
-        max([len(name), *(len(f"{row[i].text} {row[i].aside}".strip()) for row in rows)]) + GAP
-        for i, name in enumerate(table.header)
-    ]
+    rows = [[f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows]
+    widths = [max(map(len, column)) + GAP for column in zip(table.header, *rows, strict=True)]
     labels = list(range(table.n_labels))
     blocks: list[list[int]] = []
     room = 0
     for i in range(table.n_labels, len(table.header)):
         if not blocks or widths[i] > room:
             blocks.append([*labels])
-            room = width + GAP - sum(widths[j] for j in labels)
+            room = width + GAP - sum(widths[: table.n_labels])
         blocks[-1].append(i)
         room -= widths[i]
     return blocks
@@ -187,20 +175,12 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
 
 
 def _named(cell: Cell) -> str:
-    """Name a cell of a plan: what tells it from the others, where that is not the usual."""
-    usual = {
-        "train": cell.corpus,
-        "protocol": "within",
-        "options": "",
-        "map": "",
-        "scaling": "train",
-        "preprocessing": "none",
-    }
-    words = {name: str(getattr(cell, name)) for name in usual}
-    unusual = [text for name, text in words.items() if name != "train" and text != usual[name]]
+    """Name a cell of a plan: what distinguishes it from the others, where that is not the usual."""
+    usual = {"protocol": "within", "options": "", "map": "", "scaling": "train", "preprocessing": "none"}
+    unusual = [str(getattr(cell, name)) for name in usual if getattr(cell, name) != usual[name]]
     trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
-    told = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
-    return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({told})"
+    words = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
+    return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({words})"
 
 
 def print_expectation(plan: GridPlan, *, workers: int) -> None:
@@ -262,22 +242,17 @@ def prose(text: str, *, indent: str = "") -> str:
 
 def say_missing(report: Report) -> None:
     """Count the cells without a result and say why; what is not comparable is among them."""
-    from serbench.errors import LISTED_AT_MOST
-
     missing = report.missing
     if missing:
         say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
     for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        say(f"  {cells[0]}{more}: {reason}")
+        say(f"  {cells[0]}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {reason}")
     if len(missing) > LISTED_AT_MOST:
         say(f"  ... {len(missing)} reasons in all; missing.csv has them")
 
 
 def say_failures(extracted: Extracted) -> bool:
     """Print the failures table; say whether anything failed."""
-    from serbench.errors import LISTED_AT_MOST
-
     failed = extracted.failed
     for failure in failed[:LISTED_AT_MOST]:
         say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
