@@ -23,7 +23,7 @@ from serbench.protocols import find_protocol
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
-    from serbench.experiments import Described, Grid
+    from serbench.experiments.load import Described, Grid
     from serbench.report import Report
     from serbench.report.table import Table
 
@@ -55,7 +55,7 @@ class ExperimentResult:
 
 def list_experiments() -> dict[str, Described]:
     """Return the experiments that come with serbench, by name."""
-    from serbench.experiments import built_in_names, find_experiment
+    from serbench.experiments.load import built_in_names, find_experiment
 
     return {name: find_experiment(name) for name in built_in_names()}
 
@@ -84,7 +84,7 @@ def run_experiment(
     ConfigError : with every fault of the experiment.
     CorpusError : not one of its corpora is on this disk.
     """
-    from serbench.experiments import check_names, find_experiment
+    from serbench.experiments.load import check_names, find_experiment
 
     described = find_experiment(experiment)
     catalogue = workspace.catalogue()
@@ -160,7 +160,7 @@ _STOPPED = "the run was stopped before this grid; run it again"
 
 def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid] = ()) -> None:
     """Write down what is run, on what, and which cells come of it; `waiting` are the grids that are not yet planned."""
-    from serbench.experiments import built_in_names
+    from serbench.experiments.load import built_in_names
     from serbench.store.files import write_json
 
     described = result.described

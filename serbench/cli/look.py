@@ -182,7 +182,7 @@ def experiments_show(
     experiment: Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")],
 ) -> None:
     """Print an experiment as it is described, after checking it; the digest names this state of it."""
-    from serbench.experiments import find_experiment
+    from serbench.experiments.load import find_experiment
 
     described = find_experiment(experiment)
     print(described.text.rstrip())

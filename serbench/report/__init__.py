@@ -13,12 +13,12 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.errors import StoreError, listed
+from serbench.experiments.tables import claims_frame, experiment_tables, read_recorded
 from serbench.progress import Progress, silent
 from serbench.report.across import Curve, curves, transfer_tables
 from serbench.report.audited import with_audits
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Contests, contests, difference_table
-from serbench.report.experiments import claims_frame, experiment_tables, read_recorded
 from serbench.report.matrices import Matrix, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.experiments import Claim, Trial
-from serbench.experiments.claims import Contrast, Judgement, Measured, judge
+from serbench.experiments.claims import Contrast, Judgement, Value, judge
+from serbench.experiments.load import Claim, ClaimTest
 from serbench.scores.statistics import Interval
 
 CORPORA = ["emodb", "emovo", "iemocap", "masc", "savee"]
@@ -17,19 +17,19 @@ class GivenBook:
     """Values by (corpus, features, classifier); what is further than `reach` from a bound has a p of 0.01."""
 
     def __init__(self, values, *, reach=0.05, missing=None, chance=0.2):
-        self.values, self.reach, self.missing, self.chance = values, reach, missing or {}, chance
+        self.cells, self.reach, self.missing, self.chance = values, reach, missing or {}, chance
         self.compared = []
 
-    def select(self, where, metric):
+    def values(self, where, metric):
         found = []
-        for (corpus, features, classifier), value in self.values.items():
-            cell = {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
-            if all(cell.get(name) in values for name, values in where.items()):
+        for (corpus, features, classifier), value in self.cells.items():
+            fields = {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
+            if all(fields.get(name) in values for name, values in where.items()):
                 interval = Interval(value - self.reach, value + self.reach, 8)
-                found.append(Measured(cell, metric, value, interval, self.chance))
+                found.append(Value(fields, metric, value, interval, self.chance))
         return found
 
-    def lacking(self, where):
+    def lacking(self, where, metric):
         return [why for corpus, why in self.missing.items() if corpus in where.get("corpus", ())]
 
     def contrasts(self, pairs, bounds):
@@ -37,17 +37,17 @@ class GivenBook:
         return [self.contrast(a, b, of) for (a, b), of in zip(pairs, bounds, strict=True)]
 
     def contrast(self, a, b, bounds):
-        gap = a.value - b.value if b else a.value
+        gap = a.number - b.number if b else a.number
         tests = tuple((1 if gap > bound else -1, 0.01 if abs(gap - bound) > self.reach else 0.4) for bound in bounds)
         return Contrast(a, b, gap, Interval(gap - self.reach, gap + self.reach, 8), tests)
 
 
 def claim(**test):
-    return Claim(name="a claim", says="A sentence.", source="here", test=Trial(**test))
+    return Claim(name="a claim", says="A sentence.", source="here", test=ClaimTest(**test))
 
 
 def best_on(n):
-    return claim(kind="best", this={"features": "IS09", "classifier": "svc"}, each={"corpus": CORPORA}, least=n)
+    return claim(above="others", cells={"features": "IS09", "classifier": "svc"}, by={"corpus": CORPORA}, at_least=n)
 
 
 def table(gaps):
@@ -104,17 +104,17 @@ def test_one_of_many_columns_needs_more_evidence_than_all_of_them():
     assert judge(best_on(5), book, metric="war").verdict == "supported"  # p of 0.01 at the level 0.05
     assert judge(best_on(4), book, metric="war").verdict == "supported"  # 0.025
     assert judge(best_on(1), book, metric="war").verdict == "supported"  # 0.01
-    above = claim(
-        kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}], each={"corpus": [*CORPORA, "x"]}
+    above = claim(cells={"features": "IS09"}, above={"features": "mfcc"}, by={"corpus": [*CORPORA, "x"]})
+    few = Claim(
+        **{**above.model_dump(), "test": ClaimTest(**{**above.test.model_dump(exclude_unset=True), "at_least": 1})}
     )
-    few = Claim(**{**above.model_dump(), "test": Trial(**{**above.test.model_dump(exclude_unset=True), "least": 1})})
     assert judge(few, book, metric="war").verdict == "cannot tell"  # 0.0083
 
 
 def test_the_best_of_a_column_must_be_above_every_other_and_the_nearest_is_named():
     values = {("emodb", "IS09", "svc"): 0.7, ("emodb", "IS09", "rf"): 0.68, ("emodb", "IS09", "knn"): 0.4}
     (ruling, *_) = judge(best_on(4), GivenBook(values), metric="war").rulings
-    assert (ruling.state, ruling.column) == ("undecided", "emodb")
+    assert (ruling.state, ruling.group) == ("undecided", "emodb")
     assert ruling.words.startswith("svc 0.700, rf 0.680: +0.020")
 
 
@@ -137,33 +137,33 @@ def test_a_row_that_a_cell_is_missing_beside_is_not_called_the_best():
     ],
 )
 def test_above_and_below_go_by_the_interval_of_the_difference(kind, gap, verdict):
-    test = claim(kind=kind, this={"features": "IS09"}, than=[{"features": "mfcc"}], where={"corpus": "emodb"})
+    test = claim(cells={"features": "IS09"}, **{kind: {"features": "mfcc"}}, where={"corpus": "emodb"})
     assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.0, "supported"), (0.04, "cannot tell"), (0.2, "contradicted")])
-def test_similar_needs_the_whole_interval_within_the_margin(gap, verdict):
-    than = [{"features": "mfcc"}]
-    test = claim(kind="similar", margin=0.06, this={"features": "IS09"}, than=than, where={"corpus": "emodb"})
+def test_near_needs_the_whole_interval_within_the_margin(gap, verdict):
+    sides = {"cells": {"features": "IS09"}, "near": {"features": "mfcc"}}
+    test = claim(**sides, margin=0.06, where={"corpus": "emodb"})
     assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("gap", "verdict"), [(0.3, "supported"), (0.0, "supported"), (-0.04, "cannot tell"), (-0.2, "contradicted")]
 )
-def test_not_below_is_supported_by_what_is_better_and_fails_beyond_the_margin(gap, verdict):
-    than = [{"features": "mfcc"}]
-    test = claim(kind="not_below", margin=0.06, this={"features": "IS09"}, than=than, where={"corpus": "emodb"})
+def test_above_with_a_margin_is_supported_by_what_is_better_and_fails_beyond_the_margin(gap, verdict):
+    sides = {"cells": {"features": "IS09"}, "above": {"features": "mfcc"}}
+    test = claim(**sides, margin=0.06, where={"corpus": "emodb"})
     assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
 
 
 @pytest.mark.parametrize("lost", ["IS09", "mfcc"])
 def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
     class Holed(GivenBook):
-        def lacking(self, where):
+        def lacking(self, where, metric):
             return [f"{lost}: deleted"] if lost in where.get("features", (lost,)) else []
 
-    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}], where={"corpus": "emodb"})
+    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"}, where={"corpus": "emodb"})
     judgement = judge(test, Holed(table({"emodb": 0.1})), metric="uar")
     assert judgement.verdict == "cannot tell"
     assert f"others have no value: {lost}: deleted" in judgement.why
@@ -171,15 +171,15 @@ def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
 
 def test_a_cell_that_nothing_stands_against_keeps_the_others_from_holding():
     values = {**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}
-    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
     judgement = judge(test, GivenBook(values), metric="uar")
     assert judgement.verdict == "cannot tell"
-    assert "emovo IS09 svc: nothing to hold it against" in judgement.why
+    assert "emovo IS09 svc: nothing to compare it with" in judgement.why
 
 
 def test_train_is_not_told_beside_the_corpus_that_it_is():
     values = {("emodb", "IS09", "svc"): 0.7, ("emovo", "IS09", "svc"): 0.5}
-    test = claim(kind="above", this={"corpus": "emodb"}, than=[{"corpus": "emovo"}], ignoring=["train"])
+    test = claim(cells={"corpus": "emodb"}, above={"corpus": "emovo"}, ignoring=["train"])
     assert "emodb 0.700, emovo 0.500: +0.200" in judge(test, GivenBook(values), metric="uar").why
 
 
@@ -195,19 +195,19 @@ def test_train_is_not_told_beside_the_corpus_that_it_is():
     ],
 )
 def test_chance_is_a_side_that_the_whole_interval_lies_on(side, chance, verdict):
-    test = claim(kind="chance", side=side, this={"corpus": "emodb", "features": "IS09"})
+    test = claim(cells={"corpus": "emodb", "features": "IS09"}, **{side: "chance"})
     assert judge(test, GivenBook(table({"emodb": 0.1}), chance=chance), metric="uar").verdict == verdict
 
 
 def test_at_chance_needs_the_whole_interval_within_the_margin():
-    test = claim(kind="chance", side="at", margin=0.06, this={"corpus": "emodb", "features": "IS09"})
+    test = claim(near="chance", margin=0.06, cells={"corpus": "emodb", "features": "IS09"})
     for chance, verdict in ((0.6, "supported"), (0.64, "cannot tell"), (0.2, "contradicted")):
         assert judge(test, GivenBook(table({"emodb": 0.1}), chance=chance), metric="uar").verdict == verdict
 
 
 @pytest.mark.parametrize(("value", "verdict"), [(0.5, "supported"), (0.6, "cannot tell"), (0.7, "contradicted")])
-def test_at_least_needs_the_whole_interval_above_the_value(value, verdict):
-    test = claim(kind="at_least", value=value, this={"corpus": "emodb", "features": "IS09"})
+def test_above_a_number_needs_the_whole_interval_above_it(value, verdict):
+    test = claim(above=value, cells={"corpus": "emodb", "features": "IS09"})
     judgement = judge(test, GivenBook(table({"emodb": 0.1})), metric="uar")
     assert judgement.verdict == verdict
     assert f"0.600 [0.550, 0.650] against {value:g}" in judgement.why
@@ -219,7 +219,7 @@ def test_cells_are_held_against_those_that_agree_in_all_else():
         for (c, f), v in zip(itertools.product(CORPORA[:2], ("IS09", "mfcc")), (9, 8, 1, 0), strict=True)
     }
     book = GivenBook(values)
-    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
     assert judge(test, book, metric="uar").verdict == "supported"
     assert book.compared == [2]
 
@@ -230,7 +230,7 @@ def test_what_needs_a_network_is_listed_and_not_judged():
 
 
 def test_a_claim_without_a_cell_cannot_be_told():
-    test = claim(kind="above", this={"features": "IS09"}, than=[{"features": "mfcc"}])
+    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
     judgement = judge(test, GivenBook({}), metric="uar")
     assert (judgement.verdict, judgement.why) == ("cannot tell", "no value, not run")
 
@@ -252,7 +252,7 @@ def test_above_is_below_with_the_sides_changed(gap):
     book = GivenBook(table({"emodb": gap}))
     sides = {"features": "IS09"}, {"features": "mfcc"}
     verdicts = [
-        judge(claim(kind=kind, this=this, than=[than], where={"corpus": "emodb"}), book, metric="uar").verdict
+        judge(claim(cells=this, **{kind: than}, where={"corpus": "emodb"}), book, metric="uar").verdict
         for kind, this, than in (("above", *sides), ("below", *reversed(sides)))
     ]
     assert verdicts[0] == verdicts[1]

@@ -17,12 +17,10 @@ from serbench.api import GridRequest, Workspace, list_experiments, make_report, 
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, UnknownNameError
-from serbench.experiments import built_in_names, check_names, find_experiment, read_experiment
-from serbench.experiments.record import CELL_COLUMNS, Grid
-from serbench.grid.cells import Cell
+from serbench.experiments.claims import judge
+from serbench.experiments.load import Grid, built_in_names, check_names, find_experiment, read_experiment
+from serbench.experiments.tables import Book, Recorded, claim_table, experiment_tables
 from serbench.protocols.evaluation import Draw
-from serbench.report.cellbook import CellBook, Recorded
-from serbench.report.experiments import claim_table, experiment_tables, judgements
 from serbench.report.table import bracketed
 from serbench.scores.outcomes import Outcome, changed, made_of
 from serbench.scores.scores import unit_stack
@@ -47,7 +45,7 @@ claims:
   - name: knn is best
     says: k-NN gave the best performance.
     source: Section 1
-    test: {kind: best, this: {classifier: knn}, each: {corpus: [toy, far, gone]}, least: 2}
+    test: {cells: {classifier: knn}, above: others, by: {corpus: [toy, far, gone]}, at_least: 2}
   - name: LSTM is better
     says: The LSTM is better.
     source: Section 2
@@ -97,16 +95,10 @@ def test_every_selection_can_be_met_by_a_grid_of_its_experiment(name):
     }
     selections = [value.where for value in experiment.values]
     for test in (claim.test for claim in experiment.claims if claim.test):
-        selections += [test.where, test.this, test.each, *test.than]
+        selections += [test.where, test.cells, test.by, *(test.target if isinstance(test.target, tuple) else ())]
     for where in selections:
         for column, values in where.items():
             assert set(values) <= offered.get(column, set(values)), (column, values)
-
-
-def test_columns_of_selections_are_the_fields_of_a_cell():
-    fields = {field.name for field in dataclasses.fields(Cell)}
-    assert fields <= set(CELL_COLUMNS)
-    assert set(CELL_COLUMNS) - fields <= {"options"}
 
 
 def test_fields_of_a_grid_are_those_of_a_request():
@@ -117,12 +109,16 @@ def test_fields_of_a_grid_are_those_of_a_request():
 
 
 def test_all_faults_of_a_file_come_at_once_with_their_places():
-    text = TEXT.replace("citation:", "citaton:").replace("paper: 0.5", "paper: half").replace("kind: best", "kind: top")
+    text = (
+        TEXT.replace("citation:", "citaton:")
+        .replace("paper: 0.5", "paper: half")
+        .replace("above: others", "above: most")
+    )
     told = faults_of(text)
     assert told.startswith("4 faults:")
     assert "mine.yaml: citaton (line 2): unknown key 'citaton'. Did you mean 'citation'?" in told
     assert "mine.yaml: values.0.paper (line 10): 'half'." in told
-    assert "mine.yaml: claims.0.test.kind (line 18): 'top'." in told
+    assert "no selection, 'others', 'chance' or number: 'most'" in told
 
 
 def test_a_key_given_twice_is_a_fault():
@@ -138,9 +134,10 @@ def test_a_key_given_twice_is_a_fault():
             "'corpsu' is no column of the scores",
         ),
         (", where: {corpus: gone, classifier: knn}}", "}", "without a cell of ours"),
-        ("kind: best,", "kind: above,", "'above' needs than"),
-        ("kind: best,", "kind: best, margin: 1,", "'best' takes no margin"),
-        ("least: 2", "least: 4", "at least 4 of 3"),
+        ("above: others,", "", "give one of above, below and near, not none"),
+        ("above: others,", "above: others, below: chance,", "not above and below"),
+        ("above: others,", "near: others,", "'near' needs a margin"),
+        ("at_least: 2", "at_least: 4", "at least 4 of 3"),
         ("    needs: neural network\n", "", "give `test`, or say what it `needs`"),
         ("paper: 0.5", "paper: nan", "finite"),
         ("name: LSTM is better", "name: knn is best", "two claims are named 'knn is best'"),
@@ -238,7 +235,7 @@ def test_a_record_that_cannot_be_used_is_told_and_stops_no_report(experiment, wo
     place = workspace(corpora)
     run_experiment(str(file), place)
     path = tmp_path / "results" / "experiments" / "mine.json"
-    write_json(path, {**read_json(path), "text": TEXT.replace("kind: best", "kind: top")})
+    write_json(path, {**read_json(path), "text": TEXT.replace("above: others", "above: most")})
     with pytest.warns(UserWarning, match=r"mine\.json: the record of an experiment cannot be used"):
         assert not make_report(place).of("claims")
     path.write_text("{}")
@@ -281,17 +278,17 @@ claims:
   - name: crossing costs nothing
     says: A guess is as good as a guess.
     source: asked here
-    test: {kind: similar, margin: 1, this: {protocol: cross}, than: [{protocol: within}], ignoring: [train],
-           each: {corpus: [toy, far]}}
+    test: {cells: {protocol: cross}, near: {protocol: within}, margin: 1, ignoring: [train],
+           by: {corpus: [toy, far]}}
   - name: adapting neither
     says: A few utterances change no guess.
     source: asked here
-    test: {kind: similar, margin: 1, this: {protocol: adapt, options: k=6}, than: [{protocol: cross}],
-           each: {corpus: [toy, far]}}
+    test: {cells: {protocol: adapt, options: k=6}, near: {protocol: cross}, margin: 1,
+           by: {corpus: [toy, far]}}
   - name: all is chance
     says: A guess is at chance.
     source: asked here
-    test: {kind: chance, side: at, margin: 1, each: {corpus: [toy, far]}, this: {protocol: within}}
+    test: {cells: {protocol: within}, near: chance, margin: 1, by: {corpus: [toy, far]}}
 """
 
 
@@ -424,12 +421,18 @@ def book(made_up_report):
     cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("knn", "svc"), "mine")
     recorded = Recorded(described, {"gone": "no such folder"}, {}, tuple(dict(c.cell) for c in cells), False)
-    return CellBook(recorded, cells)
+    return Book(recorded, cells)
+
+
+def judgements(book):
+    """Return the verdict on every claim, by its name."""
+    experiment = book.recorded.experiment
+    return {claim.name: judge(claim, book, metric=experiment.metric) for claim in experiment.claims}
 
 
 def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_the_best(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",)}
-    both = {m.cell["features"]: m for m in book.select(where, "uar")}
+    both = {m.fields["features"]: m for m in book.values(where, "uar")}
     stacks = {name: unit_stack(book.cell(m), book.cell(m).headline) for name, m in both.items()}
     best, others = against_best(stacks, "uar")
     (other,) = others
@@ -440,7 +443,7 @@ def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_th
 
 
 def test_units_that_are_all_alike_tell_nothing(book):
-    (cell,) = book.select({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
+    (cell,) = book.values({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
     (found,) = book.contrasts([(cell, cell)], [(-0.5,)])
     assert (found.difference, found.interval, found.tests) == (0.0, None, ((1, None),))
 
@@ -449,15 +452,15 @@ def test_units_that_are_all_alike_tell_nothing(book):
 def test_a_recorded_cell_that_the_results_folder_has_no_more_is_lacking(book, where):
     lost, *others = [cell for cell in book.cells if cell.cell["corpus"] == "alpha" and cell.cell["classifier"] == "svc"]
     assert others
-    assert book.lacking(where) == []
-    cut = CellBook(book.recorded, [cell for cell in book.cells if cell is not lost])
+    assert book.lacking(where, "uar") == []
+    cut = Book(book.recorded, [cell for cell in book.cells if cell is not lost])
     told = f"alpha {lost.cell['features']} svc: its cell is not in the results folder; run it again"
-    assert cut.lacking(where) == [told]
+    assert cut.lacking(where, "uar") == [told]
 
 
 def test_an_absent_corpus_is_lacking_beside_those_that_are_here(book):
-    assert book.lacking({"corpus": ("alpha", "gone")}) == ["gone: no such folder"]
-    assert book.lacking({"protocol": ("cross",), "corpus": ("alpha",)}) == ["gone: no such folder"]
+    assert book.lacking({"corpus": ("alpha", "gone")}, "uar") == ["gone: no such folder"]
+    assert book.lacking({"protocol": ("cross",), "corpus": ("alpha",)}, "uar") == ["gone: no such folder"]
 
 
 @pytest.mark.parametrize(
@@ -471,28 +474,28 @@ def test_an_absent_corpus_is_lacking_beside_those_that_are_here(book):
 )
 def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book, where, is_asked):
     grid = next(grid for grid in book.recorded.experiment.grids if "svc" in grid.classifiers)
-    stopped = CellBook(dataclasses.replace(book.recorded, skipped={grid.title: "it was stopped"}), book.cells)
-    assert ("it was stopped" in stopped.lacking(where)) == is_asked
+    stopped = Book(dataclasses.replace(book.recorded, skipped={grid.title: "it was stopped"}), book.cells)
+    assert ("it was stopped" in stopped.lacking(where, "uar")) == is_asked
 
 
 def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
-    (measured,) = book.select(where, "precision anger")
+    (measured,) = book.values(where, "precision anger")
     cell = book.cell(measured)
     called = [u for u, code in cell.headline.predictions.items() if code == cell.emotions.index("anger")]
     hits = [u for u in called if cell.truth[u] == cell.emotions.index("anger")]
-    assert measured.value == pytest.approx(len(hits) / len(called))
-    assert measured.interval.low < measured.value < measured.interval.high
+    assert measured.number == pytest.approx(len(hits) / len(called))
+    assert measured.interval.low < measured.number < measured.interval.high
 
 
 def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
-    cell = book.cell(book.select(where, "uar")[0])
+    cell = book.cell(book.values(where, "uar")[0])
     never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
     outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
-    cut = CellBook(book.recorded, [changed(cell, outcomes=outcomes)])
-    assert cut.select(where, "precision anger") == []
-    assert cut.select(where, "recall anger")[0].value == 0
+    cut = Book(book.recorded, [changed(cell, outcomes=outcomes)])
+    assert cut.values(where, "precision anger") == []
+    assert cut.values(where, "recall anger")[0].number == 0
 
 
 def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
@@ -500,7 +503,7 @@ def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
     cells = list(made_up_cells(described.experiment, make_index))
     of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
     recorded = Recorded(described, {"savee": "no such folder"}, {}, tuple(dict(c.cell) for c in of_four), False)
-    verdicts = {claim.name: judgement for claim, judgement in judgements(CellBook(recorded, of_four))}
+    verdicts = judgements(Book(recorded, of_four))
     assert verdicts["language is known"].count("missing") == 1
     assert "savee: no such folder" in verdicts["language is known"].why
 
@@ -512,7 +515,7 @@ def with_fields(cell, **fields):
 
 @pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
 def test_p_agrees_with_the_interval_of_a_difference(book, metric):
-    a, b = book.select({"corpus": ("alpha",), "classifier": ("svc",)}, metric)
+    a, b = book.values({"corpus": ("alpha",), "classifier": ("svc",)}, metric)
     low, high = book.contrasts([(a, b)], [(0.0,)])[0].interval.ends
     reach = high - low
     for bound, side in ((low - reach, 1), (high + reach, -1)):
@@ -524,11 +527,11 @@ def test_p_agrees_with_the_interval_of_a_difference(book, metric):
 
 def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
     a, b = (
-        book.select({"corpus": (c,), "classifier": ("svc",), "features": ("sound",)}, "uar")[0]
+        book.values({"corpus": (c,), "classifier": ("svc",), "features": ("sound",)}, "uar")[0]
         for c in ("alpha", "beta")
     )
     (found,) = book.contrasts([(a, b)], [(0.0,)])
-    assert found.difference == pytest.approx(a.value - b.value)
+    assert found.difference == pytest.approx(a.number - b.number)
     assert found.interval.n_units == 16
     ((side, p),) = found.tests
     assert (p <= 0.05) == (found.interval.low > 0 or found.interval.high < 0)
@@ -536,7 +539,7 @@ def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
 
 def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
-    (a,), (b,) = (book.select(where, f"recall {emotion}") for emotion in ("anger", "neutral"))
+    (a,), (b,) = (book.values(where, f"recall {emotion}") for emotion in ("anger", "neutral"))
     cell = book.cell(a)
     stack = unit_stack(cell, cell.headline)
     shares = [stack[:, i, i] / stack[:, i].sum(axis=1) for i in (0, 2)]  # every speaker has as many of each
@@ -607,13 +610,15 @@ def _made_up(fields, index, grid, rng):
 def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name, make_index):
     described = find_experiment(name)
     cells = list(made_up_cells(described.experiment, make_index))
-    book = CellBook(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
-    for claim, judgement in judgements(book):
+    book = Book(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    found = judgements(book)
+    for claim in described.experiment.claims:
+        judgement = found[claim.name]
         assert not judgement.count("missing"), (claim.name, judgement.why)
         assert bool(judgement.rulings) == (claim.test is not None)
         assert "without an interval" not in judgement.why
     for value in described.experiment.values:
-        assert bool(value.needs) or len(book.select(value.where, value.metric or described.experiment.metric)) == 1
+        assert bool(value.needs) or len(book.values(value.where, value.metric or described.experiment.metric)) == 1
 
 
 def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
@@ -633,8 +638,8 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
     report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
     cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]"), "mine")
-    book = CellBook(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
-    of = {m.cell["classifier"]: m for m in book.select({"corpus": ("alpha",)}, "uar")}
+    book = Book(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    of = {m.fields["classifier"]: m for m in book.values({"corpus": ("alpha",)}, "uar")}
     pairs = [(of["svc"], of["knn"]), (of["svc"], of["dummy"]), (of["knn"], of["dummy"])]
     ((_, p),) = book.contrasts(pairs, [(0.0,)] * 3)[0].tests
     in_table_2 = report.long["differences"].query("metric == 'uar' and classifier == 'knn'")

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from serbench.report.across import (
     scaling_tables,
     transfer_tables,
 )
-from serbench.report.experiments import _share_table
 from serbench.report.figures import drawing, figures
 from serbench.report.transfer import Value, against_chance, crossings, remarks, transfer_table
 from serbench.scores.outcomes import Outcome, changed, made_of
@@ -312,19 +310,6 @@ def test_page_shows_tables_and_curves_and_figures_draw_them(crossed_report):
     with drawing():
         (axes,) = drawn["curves-three-scaling-train-seed-0"]().axes
     assert [line.get_label() for line in axes.get_lines()] == ["chance", "IS09 svc", "IS09 svc, weight 3"]
-
-
-def test_shares_of_a_confusion_matrix_add_up_to_one():
-    book = SimpleNamespace(recorded=SimpleNamespace(described=SimpleNamespace(name="made up")))
-    made = cell("holdout", "aa", "aa")
-    counts = np.array([[3, 1, 0], [1, 2, 0], [0, 1, 0]])
-    for by, axis in (("predictions", 0), ("truth", 1)):
-        table = _share_table(book, made, counts, by)
-        shown = [[e.text for e in row[1:]] for row in table.rows]
-        totals = counts.sum(axis=axis, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            shares = counts / totals
-        assert shown == [["–" if np.isnan(s) else f"{s:.2f}" for s in row] for row in shares]
 
 
 def test_all_tables_come_in_one_order():
