@@ -22,7 +22,6 @@ from serbench.audit.setup import (
     digital_silence_s,
     in_steps,
     predict,
-    shuffled,
     simple_cues,
     used_bits,
 )
@@ -488,13 +487,6 @@ def test_the_test_groups_own_labels_take_no_part_in_their_predictions():
         {"field": "xyyx"}, balanced(1, n_speakers=2)
     )  # what one speaker's values say, the other's deny
     assert found.uar == 0
-
-
-def test_shuffling_keeps_what_each_speaker_has():
-    labels = balanced(5)
-    draws = shuffled(labels.truth, labels.speakers, n=20, seed=0)
-    assert (draws[:, labels.speakers == 2].sum(axis=1) == 5).all()
-    assert len(np.unique(draws, axis=0)) == 20
 
 
 def text_findings(index, text):
