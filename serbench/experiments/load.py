@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 
+from serbench.corpora import catalogue
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.documents import Document, Place, parse_text, read_whole
 from serbench.corpora.entry import EMOTIONS, Strict, faults_of
 from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.grid.cells import CELL_COLUMNS
+from serbench.grid.request import GridRequest
 from serbench.store.keys import digest
 
 _ENDINGS = (".yaml", ".yml")
@@ -63,24 +65,18 @@ Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, Bef
 Needs = Literal["neural network"]
 
 
-class Grid(Strict):
+def _axes() -> dict[str, Any]:
+    """Fields of `GridRequest` as those of a model: an axis of the grid is one of experiments, too."""
+    hints = get_type_hints(GridRequest)
+    kinds = {name: Names if hint == catalogue.Names else hint for name, hint in hints.items()}
+    needed = {name: (kinds[name], ...) for name in ("features", "classifiers")}
+    return {field.name: (kinds[field.name], field.default) for field in fields(GridRequest)} | needed
+
+
+class Grid(create_model("Axes", __base__=Strict, **_axes())):  # type: ignore[misc]  # a class that is made here
     """One `serbench grid`: fields named as its options; `corpora` are those of the experiment unless given."""
 
-    features: Names
-    classifiers: Names
     corpora: Names | None = None
-    protocol: str = "within"
-    task: str | None = None
-    emotions: str | None = None
-    target: str | None = None
-    where: Names | None = None
-    partition: str | None = None
-    segment: Annotated[Number, Field(gt=0)] | None = None
-    scaling: str = "train"
-    inner: str = "auto"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
-    k: tuple[Annotated[int, Field(gt=0)], ...] | None = None
-    weight: Annotated[Number, Field(gt=0)] | None = None
 
     @property
     def request(self) -> dict[str, Any]:
@@ -270,19 +266,19 @@ def read_experiment(text: str, name: str) -> Described:
     return Described(name, text, experiment, document)
 
 
-def check_names(described: Described, catalogue: Catalogue) -> None:
+def check_names(described: Described, known: Catalogue) -> None:
     """Check every name in an experiment against what this serbench knows.
 
     Raises
     ------
     ConfigError : with every unknown corpus, feature set, classifier, protocol, emotion and metric.
     """
-    faults = [*_grid_faults(described, catalogue), *_metric_faults(described)]
+    faults = [*_grid_faults(described, known), *_metric_faults(described)]
     if faults:
         raise ConfigError(faults)
 
 
-def _grid_faults(described: Described, catalogue: Catalogue) -> Iterator[Fault]:
+def _grid_faults(described: Described, known: Catalogue) -> Iterator[Fault]:
     from serbench.classifiers import find_classifier
     from serbench.corpora.tasks import find_task
     from serbench.features import find_feature_set
@@ -291,7 +287,7 @@ def _grid_faults(described: Described, catalogue: Catalogue) -> Iterator[Fault]:
 
     experiment = described.experiment
     checks: list[tuple[Place, Callable[[], object]]] = []
-    checks += [(("corpora", i), partial(catalogue.corpus, name)) for i, name in enumerate(experiment.corpora)]
+    checks += [(("corpora", i), partial(known.corpus, name)) for i, name in enumerate(experiment.corpora)]
     for i, grid in enumerate(experiment.grids):
         for name in grid.corpora or ():
             if name not in experiment.corpora:
@@ -302,7 +298,7 @@ def _grid_faults(described: Described, catalogue: Catalogue) -> Iterator[Fault]:
         checks += [(("grids", i, "features"), partial(find_feature_set, name)) for name in sets]
         checks += [(("grids", i, "classifiers"), partial(find_classifier, name)) for name in grid.classifiers]
         checks.append((("grids", i, "protocol"), partial(find_protocol, grid.protocol)))
-        task = partial(find_task, catalogue, task=grid.task, emotions=grid.emotions, where=grid.where or ())
+        task = partial(find_task, known, task=grid.task, emotions=grid.emotions, where=grid.where or ())
         checks.append((("grids", i), task))
     for place, check in checks:
         try:

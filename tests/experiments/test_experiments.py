@@ -102,10 +102,9 @@ def test_every_selection_can_be_met_by_a_grid_of_its_experiment(name):
 
 
 def test_fields_of_a_grid_are_those_of_a_request():
-    known = {field.name for field in dataclasses.fields(GridRequest)} - {"space"}
-    of_grid = set(Grid.model_fields) - {"corpora"}
-    assert known <= of_grid
-    assert of_grid - known <= {"target", "partition", "segment", "k", "weight"}
+    assert set(Grid.model_fields) == {"corpora", *(field.name for field in dataclasses.fields(GridRequest))}
+    request = Grid.model_validate({"features": "mfcc", "classifiers": ["knn"], "k": ["6"], "segment": "1.5"}).request
+    assert GridRequest(**request) == GridRequest(("mfcc",), ("knn",), k=(6,), segment=1.5)
 
 
 def test_all_faults_of_a_file_come_at_once_with_their_places():
