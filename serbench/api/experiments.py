@@ -18,12 +18,14 @@ from serbench.errors import (
     ProtocolError,
     UnknownNameError,
 )
+from serbench.experiments.load import Described, built_in_names, check_names, find_experiment
 from serbench.grid.request import GridRequest
 from serbench.protocols import find_protocol
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
-    from serbench.experiments.load import Described, Grid
     from serbench.report import Report
     from serbench.report.table import Table
 
@@ -47,7 +49,7 @@ class ExperimentResult:
 
     @property
     def tables(self) -> list[Table]:
-        """The tables of this experiment: the paper's values beside ours, and the verdicts on its sentences."""
+        """The tables of this experiment: the paper's values and ours, and the verdicts on its sentences."""
         mine = f": {self.described.name}"
         found = [*self.report.of("experiment"), *self.report.of("claims")] if self.report else []
         return [table for table in found if table.title.partition(",")[0].endswith(mine)]
@@ -55,8 +57,6 @@ class ExperimentResult:
 
 def list_experiments() -> dict[str, Described]:
     """Return the experiments that come with serbench, by name."""
-    from serbench.experiments.load import built_in_names, find_experiment
-
     return {name: find_experiment(name) for name in built_in_names()}
 
 
@@ -84,44 +84,36 @@ def run_experiment(
     ConfigError : with every fault of the experiment.
     CorpusError : not one of its corpora is on this disk.
     """
-    from serbench.experiments.load import check_names, find_experiment
-
     described = find_experiment(experiment)
-    catalogue = workspace.catalogue()
+    catalogue, store = workspace.catalogue(), workspace.store()
     check_names(described, catalogue)
     present, absent = _here(described, catalogue, as_names(corpora))
-    earlier = _earlier_digest(described, workspace)
+    path, grids = store.experiment(described.name), described.experiment.grids
+    before = str(read_json(path)["digest"]) if path.is_file() else ""
+    earlier = before if before != described.digest else ""
     result = ExperimentResult(described, tuple(present), absent, {}, {}, earlier, (), None)
-    for i, grid in enumerate(described.experiment.grids, start=1):
-        before, result = result, _with_plan(result, grid, workspace, dry_run=dry_run)
-        if len(result.grids) > len(before.grids):
-            on_plan(result.grids[-1])
-            result = result if dry_run else _with_run(result, workspace, waiting=described.experiment.grids[i:])
+    for i, grid in enumerate(grids, start=1):
+        names = [name for name in grid.corpora or described.experiment.corpora if name in present]
+        fewest = 2 if find_protocol(grid.protocol).is_across else 1
+        if len(names) < fewest:
+            why = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+            result = replace(result, skipped={**result.skipped, grid.title: why})
+            continue
+        try:
+            planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
+        except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
+            result = replace(result, failed={**result.failed, grid.title: str(error)})
+            continue
+        on_plan(planned)
+        done = result.grids
+        result = replace(result, grids=(*done, planned))
+        if not dry_run:
+            _record(result, store, waiting=[other.title for other in grids[i:]])
+            result = replace(result, grids=(*done, run_planned_grid(planned)))
     if dry_run or not result.grids:
         return result
-    _record_experiment(result, workspace)
+    _record(result, store, waiting=())
     return replace(result, report=make_report(workspace))
-
-
-def _with_plan(result: ExperimentResult, grid: Grid, workspace: Workspace, *, dry_run: bool) -> ExperimentResult:
-    """Add the plan of a grid to a result, or why there is none."""
-    names = [name for name in grid.corpora or result.described.experiment.corpora if name in result.present]
-    fewest = 2 if find_protocol(grid.protocol).is_across else 1
-    if len(names) < fewest:
-        reason = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
-        return replace(result, skipped={**result.skipped, grid.title: reason})
-    try:
-        planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
-    except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
-        return replace(result, failed={**result.failed, grid.title: str(error)})
-    return replace(result, grids=(*result.grids, planned))
-
-
-def _with_run(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid]) -> ExperimentResult:
-    """Record a result and run the last grid that it has a plan of."""
-    _record_experiment(result, workspace, waiting=waiting)
-    *before, planned = result.grids
-    return replace(result, grids=(*before, run_planned_grid(planned)))
 
 
 def _here(
@@ -134,10 +126,9 @@ def _here(
             raise UnknownNameError(f"corpus of {described.name}", name, of_experiment)
     absent: dict[str, str] = {}
     for name in of_experiment:
-        corpus = catalogue.corpus(name)
         if wanted is not None and name not in wanted:
             absent[name] = "not asked for"
-        elif reason := why_absent(corpus):
+        elif reason := why_absent(catalogue.corpus(name)):
             absent[name] = f"not on this disk: {reason}"
     present = [name for name in of_experiment if name not in absent]
     if not present:
@@ -146,27 +137,12 @@ def _here(
     return present, absent
 
 
-def _earlier_digest(described: Described, workspace: Workspace) -> str:
-    """Digest of the description that was run before under this name, where it was another one."""
-    from serbench.store.files import read_json
-
-    path = workspace.store().experiment(described.name)
-    earlier = str(read_json(path)["digest"]) if path.is_file() else ""
-    return earlier if earlier != described.digest else ""
-
-
-_STOPPED = "the run was stopped before this grid; run it again"
-
-
-def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waiting: Sequence[Grid] = ()) -> None:
-    """Write down what is run, on what, and which cells come of it; `waiting` are the grids that are not yet planned."""
-    from serbench.experiments.load import built_in_names
-    from serbench.store.files import write_json
-
+def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -> None:
+    """Write down what is run, on what, and which cells come from it; `waiting` names grids that are not yet planned."""
     described = result.described
-    store = workspace.store()
-    refused = {n: store.worded(why) for grid in result.grids for n, why in grid.extracted.refused.items()}
+    refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
     failed = {title: store.worded(why) for title, why in result.failed.items()}
+    stopped = dict.fromkeys(waiting, "the run was stopped before this grid; run it again")
     record = {
         "name": described.name,
         "digest": described.digest,
@@ -174,7 +150,7 @@ def _record_experiment(result: ExperimentResult, workspace: Workspace, *, waitin
         "serbench": __version__,
         "corpora": [name for name in result.present if name not in refused],
         "absent": {**result.absent, **refused},
-        "skipped": {**result.skipped, **failed, **{grid.title: _STOPPED for grid in waiting}},
+        "skipped": {**result.skipped, **failed, **stopped},
         "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
         "text": described.text,
     }
