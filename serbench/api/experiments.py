@@ -18,16 +18,15 @@ from serbench.errors import (
     ProtocolError,
     UnknownNameError,
 )
-from serbench.experiments.load import Described, built_in_names, check_names, find_experiment
 from serbench.grid.request import GridRequest
 from serbench.protocols import find_protocol
-from serbench.store.files import read_json, write_json
-from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
+    from serbench.experiments.load import Described
     from serbench.report import Report
     from serbench.report.table import Table
+    from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,8 @@ class ExperimentResult:
 
 def list_experiments() -> dict[str, Described]:
     """Return the experiments that come with serbench, by name."""
+    from serbench.experiments.load import built_in_names, find_experiment
+
     return {name: find_experiment(name) for name in built_in_names()}
 
 
@@ -84,6 +85,9 @@ def run_experiment(
     ConfigError : with every fault of the experiment.
     CorpusError : not one of its corpora is on this disk.
     """
+    from serbench.experiments.load import check_names, find_experiment
+    from serbench.store.files import read_json
+
     described = find_experiment(experiment)
     catalogue, store = workspace.catalogue(), workspace.store()
     check_names(described, catalogue)
@@ -139,6 +143,9 @@ def _here(
 
 def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -> None:
     """Write down what is run, on what, and which cells come from it; `waiting` names grids that are not yet planned."""
+    from serbench.experiments.load import built_in_names
+    from serbench.store.files import write_json
+
     described = result.described
     refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
     failed = {title: store.worded(why) for title, why in result.failed.items()}
