@@ -35,7 +35,7 @@ from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.people import shared_recordings, with_people
-from serbench.corpora.tasks import EmotionTask, TargetTask, find_task
+from serbench.corpora.tasks import EmotionTask, find_task
 from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.features.extract import extract_corpus
 from serbench.protocols import test_groups
@@ -217,7 +217,7 @@ def _tested(utterances: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataFrame, lis
     rows = utterances
     if corpus.targets and not corpus.emotions:
         target = next(iter(corpus.targets))
-        rows = TargetTask(target, (), (), target, TARGET_LABELS[target]).select(rows, corpus)
+        rows = EmotionTask(target, (), (), target, TARGET_LABELS[target]).select(rows, corpus)
     rows = rows[rows["emotion"].notna() & rows["duplicate"].isna() & rows["voice"].notna()]
     rows = rows.assign(group=rows["utterance"].map(group_of))
     n_groups, n_emotions = rows["group"].nunique(), rows["emotion"].nunique()

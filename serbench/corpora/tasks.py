@@ -1,7 +1,7 @@
-"""Tasks: which labels a cell tells apart, from what they come, and which utterances it looks at.
+"""Tasks: which labels a cell tells apart, where the labels come from, and which utterances a task selects.
 
-The labels are emotions (`EmotionTask`) or those of another target (`TargetTask`): arousal, valence, gender, language.
-`select` puts them into the column `emotion` of an index, whatever they are.
+Labels are emotions, or those of another target: arousal, valence, gender, language. `select` puts them into the column
+`emotion` of an index, whatever they are. `find_task` is where `--task`, `--emotions`, `--target` and `--where` meet.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.entry import (
@@ -19,8 +19,10 @@ from serbench.corpora.entry import (
     FIELDS,
     TARGET_LABELS,
     Corpus,
+    Merge,
     Task,
     parse_interval,
+    parse_merge,
 )
 from serbench.corpora.languages import primary
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
@@ -36,31 +38,35 @@ TARGETS = ("arousal", "gender", "language", "valence")
 OF_PEOPLE = ("gender", "language")
 """Targets that all utterances of a speaker share."""
 
-Merges = tuple[tuple[str, tuple[str, ...]], ...]
+Merges = tuple[Merge, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionTask:
-    """Emotions to tell apart: label -> the canonical emotions merged into it; `where` keeps field -> value.
+    """Labels to tell apart, and the utterances that have them.
 
-    `map` spells the merges of a task whose name does not say them: one that serbench does not ship under that name.
+    `merges`: label -> the canonical emotions merged into it. `where`: field -> value of the utterances that are kept.
+    `labels` are those of another target than emotions. `map` spells merges that the name does not give: those of a task
+    that serbench does not ship under this name. `presets` are there for the task of all available emotions only.
     """
 
     name: str
     merges: Merges
     where: tuple[tuple[str, str], ...] = ()
     target: str = "emotion"
-    map: str = dataclasses.field(default="", kw_only=True)
+    labels: tuple[str, ...] = ()
+    map: str = ""
+    presets: tuple[tuple[str, Merges], ...] = ()
 
     @property
     def spelt(self) -> str:
         """All merges, as `--emotions` takes them; empty for a target that is not mapped from emotions."""
-        return ",".join(map(_spelt, self.merges))
+        return ",".join(label if of == (label,) else f"{label}={'+'.join(of)}" for label, of in self.merges)
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """Labels, sorted; label codes are positions in it."""
-        return tuple(sorted(label for label, _ in self.merges))
+        """Labels, sorted; label codes are positions in it. Those of `language` come with `for_corpora`."""
+        return self.labels if self.target != "emotion" else tuple(sorted(label for label, _ in self.merges))
 
     @property
     def title(self) -> str:
@@ -74,76 +80,6 @@ class EmotionTask:
         return self.target in OF_PEOPLE
 
     def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
-        """Return the task with the labels that these corpora give it, where labels depend on corpora."""
-        return self
-
-    def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
-        """Return the task with the emotions that an index has, where these are what is asked for."""
-        return self
-
-    def select(self, index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-        """Return the utterances of this task, their `emotion` column holding the labels.
-
-        Raises
-        ------
-        CorpusError : the corpus has not what the labels come from.
-        ConfigError : a filter names a field that the corpus lacks, or a value that no utterance has.
-        """
-        kept = index.assign(emotion=self._labels(index, corpus))
-        for field, value in self.where:
-            values = _column(kept, field)
-            if not (values == value).any():
-                there = listed(sorted(values.dropna().unique())) or "none"
-                raise ConfigError([Fault(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")])
-            kept = kept[values == value]
-        return kept[kept["emotion"].notna()]
-
-    def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
-        """Word what a table must tell of utterances that got no label."""
-        return []
-
-    def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
-        return _mapped(index, self.merges)
-
-
-@dataclass(frozen=True, slots=True)
-class AvailableTask(EmotionTask):
-    """All emotions of whatever corpus is looked at.
-
-    `presets` are the named tasks as shipped. `for_index` gives the task that cells have: a preset, or one named by its
-    emotions, so that corpora with other emotions never stand in one column or table as if asked the same.
-    """
-
-    presets: tuple[tuple[str, Merges], ...] = ()
-
-    def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
-        """Return the task of the emotions that utterances have which may take part.
-
-        Raises
-        ------
-        ConfigError : see `select`.
-        """
-        rows = self.select(index, corpus)
-        merges = _alone(sorted(rows["emotion"][rows["duplicate"].isna()].unique()))
-        return EmotionTask(_named(merges, self.presets) or AVAILABLE, merges, self.where)
-
-
-@dataclass(frozen=True, slots=True)
-class TargetTask(EmotionTask):
-    """Another target than the emotion; its labels follow a rule of each corpus.
-
-    Arousal and valence: the ranges of the entry's `targets`, or else `merges`, the map from emotions. Gender: that of
-    the index. Language: that of the utterance or else of the corpus, without its region.
-    """
-
-    labels: tuple[str, ...] = ()
-
-    @property
-    def emotions(self) -> tuple[str, ...]:
-        """Labels, sorted; those of `language` are there once `for_corpora` has told them."""
-        return self.labels
-
-    def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
         """Return the task with the labels that these corpora give it: the languages, where that is the target.
 
         Raises
@@ -154,18 +90,54 @@ class TargetTask(EmotionTask):
             return self
         languages = tuple(sorted({primary(corpus.language) for corpus in corpora}))
         if len(languages) < 2:
-            raise ProtocolError(
-                "--target language", f"corpora of one language ({languages[0]})", "two or more languages"
-            )
+            found = f"corpora of one language ({languages[0]})"
+            raise ProtocolError("--target language", found, "two or more languages")
         return dataclasses.replace(self, labels=languages)
 
+    def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
+        """Return the task that a cell has: of the emotions of utterances that may take part, if all are asked for.
+
+        Such a task is a preset or is named by its emotions, so that corpora with other emotions are never in one column
+        or table as if asked the same.
+
+        Raises
+        ------
+        ConfigError : see `select`.
+        """
+        if self.name != AVAILABLE:
+            return self
+        rows = self.select(index, corpus)
+        merges = tuple((emotion, (emotion,)) for emotion in sorted(rows["emotion"][rows["duplicate"].isna()].unique()))
+        return _named(merges, self.presets, self.where)
+
+    def select(self, index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
+        """Return the utterances of this task, their `emotion` column holding the labels.
+
+        Raises
+        ------
+        CorpusError : the corpus does not have what the labels come from.
+        ConfigError : a filter names a field that the corpus does not have, or a value that no utterance has.
+        """
+        kept = index.assign(emotion=self._labels(index, corpus))
+        for field, value in self.where:
+            if field not in kept:
+                todo = did_you_mean(field, map(str, kept.columns))
+                found = f"{corpus.name} has no '{field}'"
+                raise ConfigError([Fault(f"--where {field}", found, "a field of its index", todo)])
+            values = kept[field].astype("string")
+            values = values.str.partition("/")[2] if field == "speaker" else values
+            if not (values == value).any():
+                there = listed(sorted(values.dropna().unique())) or "none"
+                raise ConfigError([Fault(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")])
+            kept = kept[values == value]
+        return kept[kept["emotion"].notna()]
+
     def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
-        """Word how many utterances got no label, and why."""
-        n = int(self._labels(index, corpus).isna().sum())
+        """Word how many utterances have no label of a target, and why."""
+        n = int(self._labels(index, corpus).isna().sum()) if self.target != "emotion" else 0
         if not n:
             return []
-        ranges = corpus.targets.get(self.target, {})
-        if ranges:
+        if ranges := corpus.targets.get(self.target, {}):
             why = f"{self.target} in none of {', '.join(f'{label} {text}' for label, text in ranges.items())}"
         elif self.target in DIMENSION_TARGETS:
             mapped = {emotion for _, emotions in self.merges for emotion in emotions}
@@ -176,21 +148,38 @@ class TargetTask(EmotionTask):
         return [f"{n} utterances have no label: {why}"]
 
     def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
+        """Label each utterance, None where it has no label.
+
+        Arousal and valence come from the ranges of the entry, or else from `merges`. The language is that of the
+        utterance or else of the corpus, without its region.
+        """
         if self.target == "gender":
-            return _of_gender(index, corpus)
+            if "gender" not in index:
+                found, todo = (
+                    "nothing gives the speakers' gender",
+                    "Name a group or column gender, or list the speakers",
+                )
+                raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
+            genders = index["gender"].astype("object")
+            return genders.where(genders.isin(self.labels), None)
         if self.target == "language":
-            languages = _of_language(index, corpus)
+            own = index["language"] if "language" in index else index["corpus"].map(lambda _: None)
+            languages = own.fillna(corpus.language).map(primary).astype("object")
             return languages.where(languages.isin(self.labels), None)
-        if self.target in corpus.targets:
-            return _in_ranges(index, corpus, self.target)
-        if not corpus.emotions or not self.merges:
+        if ranges := corpus.targets.get(self.target):
+            if self.target not in index:
+                found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
+                raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
+            parsed = [(label, parse_interval(text)) for label, text in ranges.items()]
+            values = index[self.target]
+            of = {v: next((label for label, r in parsed if v in r), None) for v in values.dropna().unique()}
+            return values.map(of).astype("object")
+        if self.target != "emotion" and not (corpus.emotions and self.merges):
             where, found = f"{corpus.name}.targets", f"neither ranges of {self.target} nor emotions to map"
             todo = f"Add `targets: {{{self.target}: {{LABEL: RANGE, ...}}}}` to its entry, with a column {self.target}"
             raise CorpusError([Fault(where, found, f"one of the two for --target {self.target}", todo)])
-        return _mapped(index, self.merges)
-
-
-AnyTask = TypeVar("AnyTask", bound=EmotionTask)
+        of = {emotion: label for label, emotions in self.merges for emotion in emotions}
+        return index["emotion"].map(of).astype("object")
 
 
 def find_task(
@@ -204,28 +193,29 @@ def find_task(
     ConfigError : two of task, emotions and target, fewer than two emotions, an emotion used twice, a malformed filter,
         the speaker as a target.
     """
+    given = [f"--{name}" for name, of in (("target", target), ("emotions", emotions), ("task", task)) if of is not None]
+    if len(given) > 1:
+        raise ConfigError([Fault(given[0], f"given together with {given[1]}", "one of the two")])
     filters = tuple(sorted(_filter(text) for text in where))
-    for option, given in (("--task", task), ("--emotions", emotions)):
-        if target is not None and given is not None:
-            raise ConfigError([Fault("--target", f"given together with {option}", "one of the two")])
-    if target is not None:
-        return _target_task(catalogue, target, filters)
-    presets = {name: preset for name, preset in catalogue.tasks.items() if name not in DIMENSION_TARGETS}
-    if task is not None and emotions is not None:
-        raise ConfigError([Fault("--emotions", "given together with --task", "one of the two")])
+    presets, shipped = _presets(catalogue.tasks), _presets(catalogue.shipped)
+    wanted = target or task or DEFAULT_TASK
     if emotions is not None:
-        merges = _merges(emotions.split(","), where="--emotions")
-        return _with_map(EmotionTask(_named(merges, _merged(presets)), merges, filters), catalogue)
-    wanted = task or DEFAULT_TASK
-    if wanted == AVAILABLE:
-        return AvailableTask(AVAILABLE, _alone(EMOTIONS), filters, presets=_merged(catalogue.shipped))
-    if wanted in TARGETS:
+        found = _named(_merges(emotions.split(","), where="--emotions"), tuple(presets.items()), filters)
+    elif target is not None:
+        found = _target_task(catalogue, target, filters)
+    elif wanted == AVAILABLE:
+        every = tuple((emotion, (emotion,)) for emotion in EMOTIONS)
+        return EmotionTask(AVAILABLE, every, filters, presets=tuple(shipped.items()))
+    elif wanted in TARGETS:
         todo = f"Use --target {wanted}"
         raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
-    if wanted not in presets:
+    elif wanted not in presets:
         raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
-    merges = _merges(presets[wanted].emotions, where=f"tasks.{wanted}")
-    return _with_map(EmotionTask(wanted, merges, filters), catalogue)
+    else:
+        found = EmotionTask(wanted, presets[wanted], filters)
+    of_name = _presets(catalogue.shipped, targets=True).get(found.name)
+    is_in_name = of_name == found.merges or found.name == found.spelt
+    return found if is_in_name else dataclasses.replace(found, map=found.spelt)
 
 
 def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:
@@ -244,105 +234,50 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
-def _target_task(catalogue: Catalogue, target: str, filters: tuple[tuple[str, str], ...]) -> TargetTask:
+def _target_task(catalogue: Catalogue, target: str, filters: tuple[tuple[str, str], ...]) -> EmotionTask:
     if target == "speaker":
-        found = "folds that share no speaker cannot test it: each speaker tested is one that training has not heard"
+        found = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
         raise ConfigError([Fault("--target speaker", found, f"one of {', '.join(TARGETS)}")])
     if target not in TARGETS:
         raise UnknownNameError("target", target, TARGETS)
-    merges: Merges = ()
-    if target in DIMENSION_TARGETS and target in catalogue.tasks:
-        merges = _merges(catalogue.tasks[target].emotions, where=f"tasks.{target}")
-    return _with_map(TargetTask(target, merges, filters, target, TARGET_LABELS.get(target, ())), catalogue)
+    merges = _presets(catalogue.tasks, targets=True).get(target, ()) if target in DIMENSION_TARGETS else ()
+    return EmotionTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
 
 
-def _with_map(task: AnyTask, catalogue: Catalogue) -> AnyTask:
-    """Spell the merges of a task unless its name says them: a preset as it is shipped, or a list of emotions."""
-    shipped = catalogue.shipped.get(task.name)
-    is_shipped = shipped is not None and _merges(shipped.emotions, where=task.name) == task.merges
-    return task if is_shipped or task.name == task.spelt else dataclasses.replace(task, map=task.spelt)
-
-
-def _mapped(index: pd.DataFrame, merges: Merges) -> pd.Series:
-    label_of = {emotion: label for label, emotions in merges for emotion in emotions}
-    return index["emotion"].map(label_of).astype("object")
-
-
-def _in_ranges(index: pd.DataFrame, corpus: Corpus, target: str) -> pd.Series:
-    """Label each utterance by the range that its dimension lies in; None in none of them."""
-    if target not in index:
-        todo = "Index it again: the table was made by an entry without it"
-        raise CorpusError([Fault(corpus.name, f"its index has no '{target}'", f"the column of {target}", todo)])
-    ranges = [(label, parse_interval(text)) for label, text in corpus.targets[target].items()]
-    label_of = {v: next((label for label, r in ranges if v in r), None) for v in index[target].dropna().unique()}
-    return index[target].map(label_of).astype("object")
-
-
-def _of_gender(index: pd.DataFrame, corpus: Corpus) -> pd.Series:
-    if "gender" not in index:
-        todo = "Name a group or column gender, or list the speakers of each under `genders`"
-        found = "nothing tells the speakers' gender"
-        raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
-    genders = index["gender"].astype("object")
-    return genders.where(genders.isin(TARGET_LABELS["gender"]), None)
-
-
-def _of_language(index: pd.DataFrame, corpus: Corpus) -> pd.Series:
-    """Primary subtag of each utterance's language, where the corpus tells it, or else of the corpus'."""
-    languages = index["language"] if "language" in index else index["corpus"].map(lambda _: None)
-    return languages.fillna(corpus.language).map(primary).astype("object")
+def _presets(tasks: Mapping[str, Task], *, targets: bool = False) -> dict[str, Merges]:
+    """Return the merges of named tasks; the maps of arousal and valence are `targets`, not tasks."""
+    names = [name for name in tasks if targets or name not in DIMENSION_TARGETS]
+    return {name: _merges(tasks[name].emotions, where=f"tasks.{name}") for name in names}
 
 
 def _merges(texts: Sequence[str], *, where: str) -> Merges:
-    merges: list[tuple[str, tuple[str, ...]]] = []
-    for text in texts:
-        target, _, right = text.strip().partition("=")
-        sources = tuple(sorted(source.strip() for source in (right or target).split("+")))
-        for source in sources:
-            if source not in EMOTIONS:
-                raise UnknownNameError("emotion", source, EMOTIONS)
-        if not target.strip().isidentifier():
-            raise ConfigError([Fault(where, f"'{text.strip()}'", "a name before the =, e.g. high=anger+happiness")])
-        merges.append((target.strip(), sources))
-    used = [source for _, sources in merges for source in sources]
-    if len({target for target, _ in merges}) < max(2, len(merges)) or len(set(used)) < len(used):
-        found = ", ".join(texts)
-        raise ConfigError([Fault(where, f"'{found}'", "at least two emotions, each used once")])
-    return tuple(sorted(merges))
+    """Parse the emotions of a task, sorted by label."""
+    merges = sorted(parse_merge(text) for text in texts)
+    used = [emotion for _, emotions in merges for emotion in emotions]
+    for emotion in used:
+        if emotion not in EMOTIONS:
+            raise UnknownNameError("emotion", emotion, EMOTIONS)
+    for label, _ in merges:
+        if not label.isidentifier():
+            raise ConfigError([Fault(where, f"'{label}'", "a name before the =, e.g. high=anger+happiness")])
+    if len({label for label, _ in merges}) < max(2, len(merges)) or len(set(used)) < len(used):
+        raise ConfigError([Fault(where, f"'{', '.join(texts)}'", "at least two emotions, each used once")])
+    return tuple(merges)
 
 
-def _alone(emotions: Iterable[str]) -> Merges:
-    """Each emotion as a label of its own."""
-    return tuple((emotion, (emotion,)) for emotion in emotions)
-
-
-def _merged(presets: Mapping[str, Task]) -> tuple[tuple[str, Merges], ...]:
-    return tuple((name, _merges(preset.emotions, where=f"tasks.{name}")) for name, preset in presets.items())
-
-
-def _named(merges: Merges, presets: Iterable[tuple[str, Merges]]) -> str:
+def _named(
+    merges: Merges, presets: tuple[tuple[str, Merges], ...], filters: tuple[tuple[str, str], ...]
+) -> EmotionTask:
     """Name a choice of emotions: the preset that it is, or its emotions."""
-    return next((name for name, of in presets if of == merges), ",".join(map(_spelt, merges)))
-
-
-def _spelt(merge: tuple[str, tuple[str, ...]]) -> str:
-    target, sources = merge
-    return target if sources == (target,) else f"{target}={'+'.join(sources)}"
+    task = EmotionTask(AVAILABLE, merges, filters)
+    name = next((name for name, of in presets if of == merges), task.spelt)
+    return dataclasses.replace(task, name=name or AVAILABLE)
 
 
 def _filter(text: str) -> tuple[str, str]:
-    field, sign, value = text.partition("=")
-    if not sign or not value:
+    field, _, value = text.partition("=")
+    if not value:
         raise ConfigError([Fault("--where", f"'{text}'", "FIELD=VALUE, e.g. style=improvised")])
     if field not in FIELDS or field == "emotion":
-        raise UnknownNameError("field", field, (f for f in FIELDS if f != "emotion"))
+        raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
     return field, value
-
-
-def _column(index: pd.DataFrame, field: str) -> pd.Series:
-    if field not in index:
-        corpus = index["corpus"].iloc[0] if len(index) else "corpus"
-        todo = did_you_mean(field, map(str, index.columns))
-        raise ConfigError([Fault(f"--where {field}", f"{corpus} has no '{field}'", "a field of its index", todo)])
-    values = index[field].astype("string")
-    return values.str.partition("/")[2] if field == "speaker" else values

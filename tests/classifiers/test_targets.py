@@ -91,7 +91,7 @@ def test_gender_is_told_across_speakers(run):
     result = run(["iemocap", "recola"], target="gender")
     assert set(truth_of(result, "iemocap").values()) == {"female", "male"}
     (reason,) = result.refused.values()
-    assert reason.startswith("recola.genders: nothing tells the speakers' gender")
+    assert reason.startswith("recola.genders: nothing gives the speakers' gender")
     scores = result.scores()
     told = scores[(scores["corpus"] == "iemocap") & (scores["metric"] == "uar") & (scores["rule"] == "nested")]
     assert told["value"].item() > 0.8  # an octave lies between them

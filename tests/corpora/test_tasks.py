@@ -174,7 +174,7 @@ def test_gender_is_that_of_women_and_men(catalogue, make_index):
     selected = target_task(catalogue, "gender").select(index, toy(catalogue))
     assert selected["emotion"].tolist() == selected["gender"].tolist()
     assert set(selected["speaker"]) == {"toy/f1", "toy/m1"}
-    with pytest.raises(CorpusError, match=r"toy.genders: nothing tells the speakers' gender.*list the speakers"):
+    with pytest.raises(CorpusError, match=r"toy.genders: nothing gives the speakers' gender.*list the speakers"):
         target_task(catalogue, "gender").select(index.drop(columns="gender"), toy(catalogue))
 
 

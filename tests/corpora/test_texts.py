@@ -61,7 +61,7 @@ def test_case_and_blanks_do_not_tell_texts_apart(index_saying):
 
 
 def test_corpus_that_knows_no_texts_is_refused_with_what_to_do(make_index):
-    with pytest.raises(ProtocolError, match=WHERE + "its entry tells no texts.*Add a `text` group to the pattern"):
+    with pytest.raises(ProtocolError, match=WHERE + "its entry gives no texts.*Add a `text` group to the pattern"):
         text_groups(make_index(), "toy")
 
 
