@@ -107,22 +107,9 @@ def audio_bytes(container, subtype, channels):
     return file.getvalue()
 
 
-KINDS = [("WAV", "PCM_16", 1), ("WAV", "FLOAT", 2), ("WAV", "IMA_ADPCM", 1), ("WAV", "ULAW", 1), ("WAVEX", "PCM_24", 2)]
-KINDS += [
-    ("RF64", "PCM_16", 1),
-    ("W64", "PCM_16", 1),
-    ("FLAC", "PCM_16", 1),
-    ("FLAC", "PCM_24", 2),
-    ("OGG", "VORBIS", 1),
-]
-KINDS += [
-    ("OGG", "OPUS", 1),
-    ("MP3", "MPEG_LAYER_III", 1),
-    ("AIFF", "PCM_16", 1),
-    ("AU", "PCM_16", 1),
-    ("CAF", "ALAC_16", 1),
-]
-KINDS += [("NIST", "PCM_16", 1), ("VOC", "PCM_16", 1), ("MAT5", "PCM_16", 1)]
+KINDS = """WAV PCM_16 1, WAV FLOAT 2, WAV IMA_ADPCM 1, WAV ULAW 1, WAVEX PCM_24 2, RF64 PCM_16 1, W64 PCM_16 1,
+FLAC PCM_16 1, FLAC PCM_24 2, OGG VORBIS 1, OGG OPUS 1, MP3 MPEG_LAYER_III 1, AIFF PCM_16 1, AU PCM_16 1, CAF ALAC_16 1,
+NIST PCM_16 1, VOC PCM_16 1, MAT5 PCM_16 1"""
 
 
 def read_audio(path):
@@ -135,9 +122,10 @@ def read_audio(path):
     return recording.audio_hash
 
 
-@pytest.mark.parametrize(("container", "subtype", "channels"), KINDS)
-def test_mutated_recordings(tmp_path, survives, container, subtype, channels):
-    whole = audio_bytes(container, subtype, channels)
+@pytest.mark.parametrize("kind", KINDS.replace("\n", " ").split(", "))
+def test_mutated_recordings(tmp_path, survives, kind):
+    container, subtype, channels = kind.split()
+    whole = audio_bytes(container, subtype, int(channels))
     path = tmp_path / "a.wav"
 
     @given(mutated(whole))
@@ -338,37 +326,9 @@ LABELS = [
     {"from": "table", "file": "labels.csv", "columns": {"file": "file", "take": "take", "emotion": "what"}},
     {"from": "lines", "files": "*.txt", "pattern": r"(?P<f>\S+) (?P<emotion>\w)(?P<take>\d)", "path": "{f}.wav"},
 ]
-WORDS = [
-    "",
-    "1",
-    "-1",
-    "99999999999999999999",
-    "a",
-    "{take}",
-    "{",
-    "*",
-    "**",
-    "..",
-    "/",
-    "~",
-    "$HOME",
-    "speaker",
-    "emotion",
-]
-WORDS += [
-    "path",
-    "table",
-    "lines",
-    "file",
-    "start",
-    "labels.csv",
-    "people.csv",
-    "(?P<emotion>.)",
-    "(a|aa)+$",
-    "utf-16",
-    "hex",
-]
-WORDS += ["../*.wav", "labels.txt", "anger", "0", "true", "1e400", "nan", "x" * 300, "\u202e", "é", "loop/**/*.wav"]
+WORDS = "1 -1 99999999999999999999 a {take} { * ** .. / ~ $HOME speaker emotion path table lines file start".split()
+WORDS += "labels.csv people.csv (?P<emotion>.) (a|aa)+$ utf-16 hex ../*.wav labels.txt anger".split()
+WORDS += ["", "x" * 300, "\u202e", "0", "true", "1e400", "nan", "é", "loop/**/*.wav"]
 VALUES = st.recursive(
     st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8"), max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3),
@@ -443,25 +403,7 @@ def test_mutated_entries(toy, survives, entry):
 
 BUILT_IN = catalogue_module.built_in_path().read_bytes()
 SMALL = yaml.safe_dump({"toy": ENTRY, "tasks": {"two": ["anger", "neutral"]}}).encode()
-SNIPPETS = [
-    "&a",
-    "*a",
-    "<<:",
-    "!!python/object:x",
-    "- ",
-    "? ",
-    ": ",
-    "|",
-    ">",
-    "{",
-    "}",
-    "[",
-    "]",
-    "\t",
-    '"\\U11111111"',
-    "%",
-    "---\n",
-]
+SNIPPETS = ["&a", "*a", "<<:", "!!python/object:x", "- ", "? ", ": ", "\t", '"\\U11111111"', "---\n", *"|>{}[]%"]
 
 
 @given(
@@ -477,48 +419,10 @@ def test_any_bytes_as_corpora(toy, survives, data):
     survives(lambda path: build_catalogue([parse_document(path)]), toy / "corpora.yaml")
 
 
-PIECES = [
-    "(",
-    ")",
-    "(?P<a>",
-    "(?:",
-    "(?=",
-    "(?<=",
-    "(?!",
-    "[",
-    "]",
-    "[^",
-    "{2}",
-    "{1,}",
-    "{,3}",
-    "*",
-    "+",
-    "?",
-    "|",
-    "^",
-    "$",
-]
-PIECES += [
-    ".",
-    "\\d",
-    "\\w",
-    "\\W",
-    "\\s",
-    "\\b",
-    "\\1",
-    "a",
-    "aa",
-    "b",
-    "-",
-    "(a|aa)+",
-    "(?i)",
-    "(?R)",
-    "{e}",
-    "[[:alpha:]]",
-    "\\",
-    "++",
-    "(?>",
-]
+PIECES = (
+    "( ) (?P<a> (?: (?= (?<= (?! [ ] [^ ] {2} {1,} {,3} * + ? | ^ $ . a aa b - (a|aa)+ (?i) (?R) {e} ++ (?>".split()
+)
+PIECES += r"\d \w \W \s \b \1 [[:alpha:]] \ ".split()
 
 
 @given(

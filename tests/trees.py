@@ -16,17 +16,9 @@ import soundfile
 
 # Arousal and valence of each emotion in [-1, 1], roughly as Russell (1980) places them.
 PLACES = {
-    "anger": (0.9, -0.6),
-    "fear": (0.6, -0.9),
-    "happiness": (0.7, 0.8),
-    "sadness": (-0.8, -0.6),
-    "neutral": (-0.2, 0.1),
-    "disgust": (0.1, -0.9),
-    "surprise": (0.9, 0.3),
-    "boredom": (-0.9, -0.3),
-    "calm": (-0.7, 0.6),
-    "excitement": (0.8, 0.7),
-    "frustration": (0.5, -0.5),
+    **{"anger": (0.9, -0.6), "fear": (0.6, -0.9), "happiness": (0.7, 0.8), "sadness": (-0.8, -0.6)},
+    **{"neutral": (-0.2, 0.1), "disgust": (0.1, -0.9), "surprise": (0.9, 0.3), "boredom": (-0.9, -0.3)},
+    **{"calm": (-0.7, 0.6), "excitement": (0.8, 0.7), "frustration": (0.5, -0.5)},
 }
 
 EMODB_SPEAKERS = {
@@ -69,7 +61,7 @@ def _clip(
 def write_emodb(root: Path, *, seed: int = 0, texts: int = 2, duration_s: float = 0.4) -> Path:
     """EmoDB: wav/03a01Fa.wav, 10 speakers x 7 emotions x `texts`, 16 kHz."""
     rng = np.random.default_rng(seed)
-    letters = dict(zip("WLEAFTN", _words("anger boredom disgust fear happiness sadness neutral"), strict=True))
+    letters = _codes("W L E A F T N", "anger boredom disgust fear happiness sadness neutral")
     for voice, (speaker, gender) in enumerate(EMODB_SPEAKERS.items()):
         for letter, emotion in letters.items():
             for text in range(1, texts + 1):
@@ -81,13 +73,7 @@ def write_emodb(root: Path, *, seed: int = 0, texts: int = 2, duration_s: float 
 def write_emovo(root: Path, *, seed: int = 0, texts: int = 3, duration_s: float = 1.2) -> Path:
     """EMOVO: f1/neu-f1-b1.wav, 6 speakers x 7 emotions x `texts` (14 in the real one), 48 kHz."""
     rng = np.random.default_rng(seed)
-    codes = dict(
-        zip(
-            _words("dis gio pau rab sor tri neu"),
-            _words("disgust happiness fear anger surprise sadness neutral"),
-            strict=True,
-        )
-    )
+    codes = _codes("dis gio pau rab sor tri neu", "disgust happiness fear anger surprise sadness neutral")
     sentences = [f"{kind}{n}" for n in range(1, 5) for kind in "bldn"]
     for voice, speaker in enumerate(("f1", "f2", "f3", "m1", "m2", "m3")):
         gender = "female" if speaker[0] == "f" else "male"
@@ -101,13 +87,7 @@ def write_emovo(root: Path, *, seed: int = 0, texts: int = 3, duration_s: float 
 def write_savee(root: Path, *, seed: int = 0, takes: int = 3, duration_s: float = 0.4) -> Path:
     """SAVEE: DC/a01.wav, 4 men x 7 emotions x `takes` (neutral twice as many), 44.1 kHz."""
     rng = np.random.default_rng(seed)
-    codes = dict(
-        zip(
-            _words("a d f h sa su n"),
-            _words("anger disgust fear happiness sadness surprise neutral"),
-            strict=True,
-        )
-    )
+    codes = _codes("a d f h sa su n", "anger disgust fear happiness sadness surprise neutral")
     for voice, speaker in enumerate(("DC", "JE", "JK", "KL")):
         for code, emotion in codes.items():
             for take in range(1, (2 if code == "n" else 1) * takes + 1):
@@ -119,13 +99,7 @@ def write_savee(root: Path, *, seed: int = 0, takes: int = 3, duration_s: float 
 def write_masc(root: Path, *, seed: int = 0, speakers: int = 8, texts: int = 2, duration_s: float = 0.4) -> Path:
     """MASC: a masc.csv as the catalogue asks for it and the recordings it names; 68 speakers in the real one."""
     rng = np.random.default_rng(seed)
-    codes = dict(
-        zip(
-            _words("anger elation neutral panic sadness"),
-            _words("anger happiness neutral fear sadness"),
-            strict=True,
-        )
-    )
+    codes = _codes("anger elation neutral panic sadness", "anger happiness neutral fear sadness")
     lines = ["file,speaker,gender,emotion,text"]
     for voice in range(speakers):
         speaker, letter = f"{voice + 1:03d}", "FM"[voice % 2]
@@ -142,7 +116,7 @@ def write_masc(root: Path, *, seed: int = 0, speakers: int = 8, texts: int = 2, 
 def write_ravdess(root: Path, *, seed: int = 0, actors: int = 24, duration_s: float = 1.2) -> Path:
     """RAVDESS (speech): Actor_01/03-01-05-01-02-01-01.wav, 24 actors x 8 emotions x 1 sentence, 48 kHz."""
     rng = np.random.default_rng(seed)
-    names = _words("neutral calm happiness sadness anger fear disgust surprise")
+    names = "neutral calm happiness sadness anger fear disgust surprise".split()
     for actor in range(1, actors + 1):
         for code, emotion in enumerate(names, start=1):
             path = root / f"Actor_{actor:02d}" / f"03-01-{code:02d}-01-{1 + actor % 2:02d}-01-{actor:02d}.wav"
@@ -156,13 +130,7 @@ def write_cremad(
 ) -> Path:
     """CREMA-D: AudioWAV/1001_DFA_ANG_XX.wav and VideoDemographics.csv; all actors x 6 emotions x 1 clip, 16 kHz."""
     rng = np.random.default_rng(seed)
-    codes = dict(
-        zip(
-            _words("ANG DIS FEA HAP NEU SAD"),
-            _words("anger disgust fear happiness neutral sadness"),
-            strict=True,
-        )
-    )
+    codes = _codes("ANG DIS FEA HAP NEU SAD", "anger disgust fear happiness neutral sadness")
     lines = ["ActorID,Age,Sex,Race,Ethnicity"]
     for actor in actors:
         gender = ("male", "female")[actor % 2]
@@ -177,11 +145,8 @@ def write_cremad(
 
 
 ASED_MISNAMED = (
-    "04Sad/s4-01-02-02-09.wav",
-    "02Fearful/f2-02-01-02-25.wav",
-    "02Fearful/f2-01-01-02-15.wav",
-    "02Fearful/f2-07-02-02-21.wav",
-    "04Sad/s4-04-01-02-23.wav",
+    *("04Sad/s4-01-02-02-09.wav", "02Fearful/f2-02-01-02-25.wav", "02Fearful/f2-01-01-02-15.wav"),
+    *("02Fearful/f2-07-02-02-21.wav", "04Sad/s4-04-01-02-23.wav"),
 )
 """Recordings of women whose names say that a man speaks."""
 
@@ -193,7 +158,7 @@ def write_ased(root: Path, *, seed: int = 0, speakers: int = 26, duration_s: flo
     """
     rng = np.random.default_rng(seed)
     folders = ("01Neutral", "02Fearful", "03Happy", "04Sad", "05Angry")
-    emotions = dict(zip("nfhsa", _words("neutral fear happiness sadness anger"), strict=True))
+    emotions = _codes("n f h s a", "neutral fear happiness sadness anger")
     paths = [
         f"{folder}/{letter}{folder[1]}-{text:02d}-01-{1 + (voice > 25):02d}-{voice:02d}.wav"
         for folder, letter in zip(folders, emotions, strict=True)
@@ -216,7 +181,7 @@ IEMOCAP_TURNS = {
     "hap": 3,
     "exc": 3,
     "fru": 3,
-    "fea": 1,  # as rare as there
+    "fea": 1,
     "sur": 1,
     "dis": 1,
     "oth": 1,
@@ -314,18 +279,17 @@ def _trace(values: Sequence[float], *, duration_s: float, rng: np.random.Generat
     return "\n".join(lines) + "\n"
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
+def _codes(codes: str, emotions: str) -> dict[str, str]:
+    return dict(zip(codes.split(), emotions.split(), strict=True))
 
 
 WRITERS = {
-    "ased": write_ased,
-    "cremad": write_cremad,
-    "emodb": write_emodb,
-    "emovo": write_emovo,
-    "iemocap": write_iemocap,
-    "masc": write_masc,
-    "ravdess": write_ravdess,
-    "recola": write_recola,
-    "savee": write_savee,
+    **{
+        "ased": write_ased,
+        "cremad": write_cremad,
+        "emodb": write_emodb,
+        "emovo": write_emovo,
+        "iemocap": write_iemocap,
+    },
+    **{"masc": write_masc, "ravdess": write_ravdess, "recola": write_recola, "savee": write_savee},
 }

@@ -134,6 +134,8 @@ def parse_text(
     except RecursionError as error:
         raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
 
+    values = loader("")
+
     def plain(node: yaml.Node, place: Place) -> Any:
         lines.setdefault(place, node.start_mark.line + 1)
         if len(place) > DEEPEST or len(lines) > MOST_VALUES:
@@ -145,7 +147,7 @@ def parse_text(
             return [plain(child, (*place, i)) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             try:
-                return loader("").construct_object(node)
+                return values.construct_object(node)
             except (yaml.YAMLError, ValueError, OverflowError):
                 at, wanted = _at(name, place, lines[place]), "a value that YAML can read"
                 faults.append(Fault(at, f"'{short(node.value)}'", wanted, "Put quotes around it"))

@@ -158,14 +158,9 @@ def _check_encoding(name: str) -> str:
     return name
 
 
-def _check_range(text: str) -> str:
-    parse_interval(text)
-    return text
-
-
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 Template = Annotated[str, AfterValidator(_check_template)]
-Range = Annotated[str, AfterValidator(_check_range)]
+Range = Annotated[str, AfterValidator(lambda text: parse_interval(text) and text)]
 # An empty YAML value (`drop:`) stands for an empty list.
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda value: [] if value == "" else value)]
 
@@ -193,15 +188,8 @@ class Strict(BaseModel):
             problems = [cls._worded(problem) for problem in error.errors()]
         if not problems:
             return made
-        context = ("found", "expected", "todo")
-        details: list[Any] = [
-            {
-                "type": PydanticCustomError("fault", "{found}", dict(zip(context, words, strict=True))),
-                "loc": place,
-                "input": None,
-            }
-            for place, *words in problems
-        ]
+        errors = [(place, PydanticCustomError("fault", "{words}", {"words": words})) for place, *words in problems]
+        details: list[Any] = [{"type": error, "loc": place, "input": None} for place, error in errors]
         raise ValidationError.from_exception_data(cls.__name__, details)
 
     @classmethod
@@ -210,7 +198,8 @@ class Strict(BaseModel):
         place, kind, found = problem["loc"], problem["type"], problem["input"]
         key = str(place[-1]) if place else ""
         if kind == "fault":  # of a block inside this one
-            return place, problem["ctx"]["found"], problem["ctx"]["expected"], problem["ctx"]["todo"]
+            found, expected, todo = problem["ctx"]["words"]
+            return place, found, expected, todo
         if kind == "extra_forbidden":
             known = [of.alias or name for name, of in cls.model_fields.items() if name != "name"]
             return place, f"unknown key '{short(key)}'", "", did_you_mean(key, known) or f"Known: {', '.join(known)}"
@@ -230,9 +219,8 @@ def faults_of(error: ValidationError, where: Callable[[Place], str]) -> list[Fau
     faults = []
     for problem in error.errors():
         place, *words = Strict._worded(problem)
-        if place[:1] == ("labels",) and place[1:2] and place[1] in SOURCES:  # pydantic names the kind of labels here
-            place = (place[0], *place[2:])
-        faults.append(Fault(where(place), *words))
+        is_kind = place[:1] == ("labels",) and place[1:2] and place[1] in SOURCES  # pydantic names the kind of labels
+        faults.append(Fault(where((place[0], *place[2:]) if is_kind else place), *words))
     return faults
 
 

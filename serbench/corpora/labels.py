@@ -172,13 +172,11 @@ _READERS = {PathLabels: _read_paths, TableLabels: _read_table, LineLabels: _read
 def _hits(corpus: Corpus, text: str, *, place: str) -> list[Names]:
     """Match a path or a line; a pattern is compiled once for all of them."""
     assert isinstance(corpus.labels, PathLabels | LineLabels)
-    pattern, where = corpus.labels.pattern, f"{corpus.name}.labels.pattern"
     try:
-        return hits(compile_pattern(pattern), text)
-    except ValueError as error:  # an entry made in Python, past the checks of corpora.yaml
-        raise CorpusError([Fault(where, f"'{pattern}' ({error})", "a pattern")]) from error
+        return hits(compile_pattern(corpus.labels.pattern), text)
     except MatchError as error:
-        raise CorpusError([Fault(where, f"on {place}: {error}", "paths and lines of labels")]) from error
+        where, found = f"{corpus.name}.labels.pattern", f"on {place}: {error}"
+        raise CorpusError([Fault(where, found, "paths and lines of labels")]) from error
 
 
 def _table(

@@ -201,8 +201,14 @@ def find_task(
     wanted = target or task or DEFAULT_TASK
     if emotions is not None:
         found = _named(_merges(emotions.split(","), where="--emotions"), tuple(presets.items()), filters)
+    elif target == "speaker":
+        reason = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
+        raise ConfigError([Fault("--target speaker", reason, f"one of {', '.join(TARGETS)}")])
     elif target is not None:
-        found = _target_task(catalogue, target, filters)
+        if target not in TARGETS:
+            raise UnknownNameError("target", target, TARGETS)
+        merges = _presets(catalogue.tasks, targets=True).get(target, ()) if target in DIMENSION_TARGETS else ()
+        found = EmotionTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
     elif wanted == AVAILABLE:
         every = tuple((emotion, (emotion,)) for emotion in EMOTIONS)
         return EmotionTask(AVAILABLE, every, filters, presets=tuple(shipped.items()))
@@ -232,16 +238,6 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
         found = f"{listed(shared) or 'none'} in common ({has})"
         raise ConfigError([Fault("--emotions", found, "at least two emotions", "Choose with --emotions or --target")])
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
-
-
-def _target_task(catalogue: Catalogue, target: str, filters: tuple[tuple[str, str], ...]) -> EmotionTask:
-    if target == "speaker":
-        found = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
-        raise ConfigError([Fault("--target speaker", found, f"one of {', '.join(TARGETS)}")])
-    if target not in TARGETS:
-        raise UnknownNameError("target", target, TARGETS)
-    merges = _presets(catalogue.tasks, targets=True).get(target, ()) if target in DIMENSION_TARGETS else ()
-    return EmotionTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
 
 
 def _presets(tasks: Mapping[str, Task], *, targets: bool = False) -> dict[str, Merges]:

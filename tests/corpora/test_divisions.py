@@ -1,11 +1,11 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import EMODB_SPEAKERS, WRITERS
 
 from serbench import api
 from serbench.corpora.catalogue import load_catalogue
-from serbench.corpora.divisions import partition_notes, partition_of
+from serbench.corpora.divisions import MOST_TEXT_GROUPS, partition_notes, partition_of, sentences, text_groups
 from serbench.corpora.entry import Partition
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError, ProtocolError, UnknownNameError
@@ -56,13 +56,6 @@ def test_the_24_actors_of_crema_d_are_spread_evenly_and_said_to_be_others_than_t
     ]
 
 
-def test_without_a_list_to_train_on_all_others_are_trained_on(emodb, make_index):
-    index = make_index()
-    train, test = partition_of(index, with_partition(emodb, test={"speaker": ["f1"]}), "mine")
-    assert set(train) | set(test) == set(index["utterance"])
-    assert all(utterance.startswith("toy/f1") for utterance in test)
-
-
 @given(tested=st.sets(st.sampled_from(["f1", "f2", "m1", "m2"]), min_size=1, max_size=3), data=st.data())
 def test_no_person_is_on_both_sides_and_the_order_of_rows_does_not_matter(emodb, make_index, tested, data):
     index = make_index()
@@ -70,6 +63,7 @@ def test_no_person_is_on_both_sides_and_the_order_of_rows_does_not_matter(emodb,
     train, test = partition_of(index, corpus, "mine")
     people = dict(zip(index["utterance"], index["speaker"], strict=True))
     assert not {people[u] for u in train} & {people[u] for u in test}
+    assert {*train, *test} == {*people}  # without a list to train on, all others are trained on
     shuffled = index.loc[data.draw(st.permutations(list(index.index)))]
     assert partition_of(shuffled, corpus, "mine") == (train, test)
 
@@ -125,3 +119,82 @@ def test_a_cell_of_a_partition_says_what_is_not_the_papers(tmp_path, monkeypatch
     notes = [note for note in cell.record["notes"] if note.startswith("partition schrama-like")]
     assert "not the same, which are not published" in notes[0]
     assert notes[1].startswith("partition schrama-like: no utterance of speaker 1016, 1019, 1023")
+
+
+WHERE = "toy, --text-independent: "
+
+
+@pytest.fixture
+def index_saying(make_index):
+    """An index in which every speaker says each of the texts in every emotion."""
+
+    def make(*texts):
+        index = make_index(takes=len(texts))
+        return index.assign(text=[*texts] * (len(index) // len(texts)))
+
+    return make
+
+
+def dealt(index):
+    """Texts by their group."""
+    groups = {}
+    for text, group in sorted(set(zip(index["text"], index["utterance"].map(text_groups(index, "toy")), strict=True))):
+        groups.setdefault(group, []).append(text)
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("texts", "groups"), [("ab", [["a"], ["b"]]), ("abcde", [[t] for t in "abcde"]), ("abcdefghij", [2] * 5)]
+)
+def test_texts_are_dealt_into_five_groups_at_most(index_saying, texts, groups):
+    found = list(dealt(index_saying(*texts)).values())
+    assert groups in (found, list(map(len, found)))
+
+
+def test_groups_of_texts_are_balanced_by_utterances(index_saying):
+    index = index_saying("often", "often", "often", *"abcde", "f", "g", "h")
+    assert dealt(index)["texts1"] == ["often"]
+    sizes = list(index["utterance"].map(text_groups(index, "toy")).value_counts())
+    assert sizes == [36, 24, 24, 24, 24]
+
+
+@given(seed=st.integers(0, 99))
+@settings(max_examples=20)
+def test_groups_of_texts_depend_neither_on_the_order_of_rows_nor_on_emotions(index_saying, seed):
+    index = index_saying(*"abcdefg")
+    other = index.sample(frac=1, random_state=seed)
+    other.loc[other["emotion"] == "neutral", "emotion"] = None
+    assert text_groups(index, "toy") == text_groups(other, "toy")
+    assert len(set(text_groups(index, "toy").values())) == MOST_TEXT_GROUPS
+
+
+def test_case_and_blanks_do_not_tell_texts_apart(index_saying):
+    index = index_saying("Come  here", "come here ", "go away")
+    assert sorted(set(sentences(index))) == ["come here", "go away"]
+    assert len(set(text_groups(index, "toy").values())) == 2
+
+
+def test_corpus_without_two_known_texts_is_refused_with_what_to_do(make_index, index_saying):
+    with pytest.raises(ProtocolError, match=WHERE + "its entry gives no texts.*Add a `text` group to the pattern"):
+        text_groups(make_index(), "toy")
+    with pytest.raises(ProtocolError, match=WHERE + r"one text only \('a'\). Expected at least two, to hold one out"):
+        text_groups(index_saying("a", "A"), "toy")
+    for unknown in (None, "", " "):
+        index = index_saying("a", "b")
+        index.loc[3, "text"] = unknown
+        with pytest.raises(ProtocolError, match=r"1 of 24 utterances without text \(first toy/f1_happiness_1.wav"):
+            text_groups(index, "toy")
+
+
+def test_texts_that_tell_the_emotion_are_refused(index_saying):
+    index = index_saying("1", "2")
+    with pytest.raises(ProtocolError, match=r"text and emotion are confounded \(6 of 6 have one emotion only\)"):
+        text_groups(index.assign(text=index["emotion"] + index["text"]), "toy")
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("emodb", True), ("ravdess", True), ("cremad", True), ("nemo", True), ("savee", False)]
+)
+def test_catalogue_knows_whose_names_tell_texts(name, known):
+    """SAVEE numbers the sentences of each emotion anew: its `a07` and `f07` say different things."""
+    assert ("text" in load_catalogue().corpus(name).fields) == known

@@ -9,30 +9,9 @@ from serbench.corpora.documents import Folder
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 
-FILES = [
-    "a/b/c.wav",
-    "a/.h/x.wav",
-    ".x.wav",
-    "a/b.wav",
-    "b.wav",
-    "[x]/q.wav",
-    "a/d e/f.wav",
-    "a/b/c/d/e.wav",
-    "A/B.WAV",
-]
-GLOBS = [
-    "**",
-    "**/*.wav",
-    "*.wav",
-    "a/**/*.wav",
-    "a/*/*.wav",
-    "**/b/*.wav",
-    "*",
-    "a/b.wav",
-    "[[]x]/*.wav",
-    "a/.h/*.wav",
-]
-GLOBS += ["**/.h/*", "**/[ab]*/**/*.wav", ".*", "**/**/*.wav", "a/b/", "nothing.wav", "?.wav", "[!b].wav"]
+FILES = "a/b/c.wav a/.h/x.wav .x.wav a/b.wav b.wav [x]/q.wav a/d_e/f.wav a/b/c/d/e.wav A/B.WAV".split()
+GLOBS = "** **/*.wav *.wav a/**/*.wav a/*/*.wav **/b/*.wav * a/b.wav [[]x]/*.wav a/.h/*.wav **/.h/* .*".split()
+GLOBS += "**/[ab]*/**/*.wav **/**/*.wav a/b/ nothing.wav ?.wav [!b].wav a/** **/a/**".split()
 
 
 def fill(root, names=FILES):
