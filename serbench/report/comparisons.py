@@ -1,25 +1,398 @@
-"""Matrices -> what can be concluded from them: each cell against the best of its corpus, ranks over corpora."""
+"""Cells -> which of them stand in one table, on which utterances, and how each differs from the best of its corpus.
+
+All cells of a table share a `Setup`: the axes of a cell but for those that are its place in the table. Cells of a
+column are compared on the utterances that all of them have. A cell that misses too many of these is `short`: it is
+scored on its own utterances, and is not compared.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from serbench.report.matrices import Matrix, in_corpus_order
-from serbench.scores.metrics import METRICS, uar_of_present
-from serbench.scores.outcomes import CellOutcomes
-from serbench.scores.scores import has_all_emotions, pool_confusion, unit_stack
-from serbench.scores.statistics import ALPHA, SHARES, Comparison, Ranking, against_best, rank_over, smallest_p
+from serbench.corpora.segments import is_majority, seconds_of
+from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
+from serbench.errors import StoreError
+from serbench.features import has_feature_set
+from serbench.grid.cells import Cell
+from serbench.grid.comparable import INCOMPARABLE, UNKNOWN
+from serbench.protocols import PROTOCOLS, find_protocol
+from serbench.scores.metrics import METRICS
+from serbench.scores.predictions import CellPredictions
+from serbench.scores.statistics import (
+    ALPHA,
+    SHARES,
+    STATISTICS,
+    Comparison,
+    Interval,
+    Ranking,
+    against_best,
+    difference_of,
+    jackknife_interval,
+    rank_over,
+    smallest_p,
+)
+from serbench.store.results import OUTDATED
 
-RowName = tuple[str, str]
-"""Feature set and classifier."""
+Row = tuple[str, str]
+"""Feature set, and classifier with its space where that is not the standard one."""
+Place = tuple[str, str, str]
+"""Row and corpus."""
+Order = Callable[[str], int]
+"""Name of a feature set or classifier -> its place among the rows."""
+LACKING_AT_MOST = 0.05
+"""Share of a column's utterances that a cell may miss and still be compared with the others."""
+_PLACE = ("features", "classifier", "space", "corpus")
+"""Axes of a cell that are its place in a table."""
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """What all cells of a table share.
+
+    Parameters
+    ----------
+    axes : the axes of a cell; those that are its place are empty, and those that cells of the table differ in.
+    emotions : in the order of their codes.
+    target : what the emotions are labels of, where these are none.
+    """
+
+    axes: Cell
+    emotions: tuple[str, ...]
+    target: str = "emotion"
+
+    @staticmethod
+    def of(cell: CellPredictions) -> Setup:
+        """Return the setup of a cell; `train` is the corpora that meet, where a protocol has several."""
+        own = dict.fromkeys(_PLACE, "") | {"train": cell.record["pool"], "inner": cell.inner_title}
+        return Setup(Cell(**{**cell.cell, **own}), cell.emotions, cell.record.get("target", "emotion"))
+
+    def without(self, *axes: str) -> Setup:
+        """Return the setup with some axes empty, to bring cells together that differ in these."""
+        return replace(self, axes=replace(self.axes, **{name: 0 if name == "seed" else "" for name in axes}))
+
+    @property
+    def label(self) -> str:
+        """What is told apart, for one of them."""
+        return "emotion" if self.target == "emotion" else "class"
+
+    @property
+    def is_of_people(self) -> bool:
+        """Whether all utterances of a speaker have one label, so that nothing can be said of single speakers."""
+        return self.target in OF_PEOPLE
+
+    @property
+    def chance(self) -> float:
+        """UAR of guessing."""
+        return 1 / len(self.emotions)
+
+    @property
+    def is_transductive(self) -> bool:
+        """Whether scaling used unlabelled audio of what is tested."""
+        seen = self.axes.inner == UNKNOWN or find_protocol(self.axes.protocol).sees_target
+        return self.axes.scaling == "speaker" or (self.axes.scaling == "corpus" and not seen)
+
+    @property
+    def protocol_title(self) -> str:
+        """The protocol with the corpora that meet and its options."""
+        a, protocol = self.axes, find_protocol(self.axes.protocol)
+        words = " (text-independent)" if protocol.holds_out_texts else ""
+        pool = f" {'from' if protocol.is_pairwise else 'over'} {a.train}" if a.train else ""
+        return f"{a.protocol}{words}{pool}{f' ({a.options})' if a.options else ''}"
+
+    @property
+    def title(self) -> str:
+        """The setup in words; a table of several protocols names none."""
+        a = self.axes
+        task = task_title(a.task, a.map)
+        if a.inner == UNKNOWN:
+            return f"{a.protocol}, {task}"
+        scaling = f"scaling {'per ' if a.scaling in ('speaker', 'corpus') else ''}{a.scaling}"
+        known = {"protocol", "task", "train", "scaling", "inner", "preprocessing", "seed", "options", "map"}
+        others = [f"{name} {value}" for name, value in dataclasses.asdict(a).items() if name not in known and value]
+        cut = [a.preprocessing] if seconds_of(a.preprocessing) else []
+        if a.protocol:
+            transductive = ", transductive" if self.is_transductive else ""
+            parts = [self.protocol_title, task, f"{scaling}{transductive}", f"inner {a.inner}", *cut]
+        else:
+            parts = [task, *cut, *([scaling] if a.scaling else []), *([f"inner {a.inner}"] if a.inner != "auto" else [])]
+        return ", ".join([*parts, *others, f"seed {a.seed}"])
+
+    def described(self, independence: str) -> str:
+        """Describe the setup in sentences, for readers who do not know serbench."""
+        a = self.axes
+        name, _, filters = a.task.partition(" where ")
+        emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
+        emotions = f" ({a.map.replace(',', ', ')})" if a.map else emotions
+        only = f", only where {filters}" if filters else ""
+        title = find_protocol(a.protocol).title
+        kind = "emotions" if self.target == "emotion" else "target"
+        cut, seconds = "", seconds_of(a.preprocessing)
+        if seconds:
+            vote = "an utterance gets the emotion of most of its pieces, and of as many the one that comes first"
+            scored = vote if is_majority(a.preprocessing) else "each piece is scored, and called an utterance below"
+            cut = f" Utterances are cut into pieces of {seconds} s, and the remainder is dropped; {scored}."
+        return f"{title[0].upper()}{title[1:]}, {independence}; {kind}: {name}{emotions}{only}.{cut}"
+
+    @property
+    def order(self) -> tuple[bool | int | str, ...]:
+        """Place among setups: the default task, inner rule, scaling and protocol, and whole utterances come first."""
+        a = self.axes
+        others = a.task != DEFAULT_TASK, a.inner != "auto", a.scaling != "train"
+        place = list(PROTOCOLS).index(a.protocol), bool(seconds_of(a.preprocessing))
+        return *others, *place, is_majority(a.preprocessing), self.title
+
+    @property
+    def options_of_grid(self) -> str:
+        """Options of `serbench grid` that lead to it, beyond the defaults."""
+        a = self.axes
+        name, _, filters = a.task.partition(" where ")
+        given = [f"--protocol {a.protocol}"] if a.protocol != "within" else []
+        given += [f"--{option.replace('=', ' ')}" for option in a.options.split()]
+        if self.target != "emotion":
+            given.append(f"--target {self.target}")
+        elif name != DEFAULT_TASK or a.train:  # across corpora, as others may have other emotions in common
+            given.append(f"--emotions {name}" if "," in name else f"--task {name}")
+        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+        segment = seconds_of(a.preprocessing)
+        usual = {"scaling": (a.scaling, "train"), "inner": (a.inner, "auto"), "segment": (segment, ""), "seed": (a.seed, 0)}
+        given += [f"--{option} {value}" for option, (value, default) in usual.items() if value != default]
+        return "".join(f" {option}" for option in given)
+
+
+def task_title(task: str, of_emotions: str) -> str:
+    """Word a task, and what it makes of emotions where its name does not say that.
+
+    >>> task_title("mine", "happiness=excitement+happiness,neutral")
+    'mine (happiness=excitement+happiness, neutral)'
+    """
+    return f"{task} ({of_emotions.replace(',', ', ')})" if of_emotions else task
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The utterances that cells are compared on; a cell with fewer than `least` is scored on its own.
+
+    `n_utterances` counts those that any of the cells has.
+    """
+
+    utterances: frozenset[str] = frozenset()
+    least: float = 0.0
+    n_utterances: int = 0
+
+    def is_short(self, cell: CellPredictions) -> bool:
+        """Whether a cell misses so many utterances that it would move the numbers of all others."""
+        return cell.n_utterances < self.least
+
+    def of(self, cell: CellPredictions) -> CellPredictions:
+        """Return a cell with the utterances that it is scored on."""
+        is_whole = self.is_short(cell) or cell.n_utterances == len(self.utterances)
+        return cell if is_whole else cell.on(self.utterances)
+
+
+def pool_of(cells: Iterable[CellPredictions]) -> Pool:
+    """Choose the utterances that cells with predictions are compared on; where all miss too many, the largest stay."""
+    have = [frozenset(cell.of()["utterance"]) for cell in cells if cell.with_values]
+    if not have:
+        return Pool()
+    n_all = len(frozenset.union(*have))
+    least = min((1 - LACKING_AT_MOST) * n_all, max(map(len, have)))
+    return Pool(frozenset.intersection(*(of for of in have if len(of) >= least)), least, n_all)
+
+
+def has_all_emotions(cell: CellPredictions) -> bool:
+    """Whether the utterances of a cell have each of its emotions."""
+    return cell.of()["truth"].nunique() == len(cell.emotions)
+
+
+def row_of(cell: CellPredictions) -> Row:
+    """Feature set and classifier of a cell, with its space where that is not the standard one."""
+    name, space = cell.cell["classifier"], cell.cell["space"]
+    return cell.cell["features"], name if space == "standard" or cell.is_outside else f"{name} ({space})"
+
+
+def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
+    """Sort rows by feature set and classifier."""
+    return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
+
+
+def stack_of(cell: CellPredictions, rule: str = "", *, by: str = "unit") -> np.ndarray:
+    """Confusion matrices of a rule by unit, or by another column; shape (n_groups, n_emotions, n_emotions)."""
+    return confusions(cell.of(rule).dropna(subset=[by]), by, n_emotions=len(cell.emotions))
+
+
+def confusions(rows: pd.DataFrame, by: str, *, n_emotions: int) -> np.ndarray:
+    """Confusion matrices of predictions by a column, in the order of its values; rows are the truth."""
+    groups, names = pd.factorize(rows[by], sort=True)
+    codes = (groups * n_emotions + rows["truth"].to_numpy()) * n_emotions + rows["prediction"].to_numpy()
+    shape = len(names), n_emotions, n_emotions
+    return np.bincount(codes, minlength=math.prod(shape)).reshape(shape)
+
+
+def stacks_by(rows: pd.DataFrame, by: str, *, n_emotions: int) -> dict[str, np.ndarray]:
+    """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
+    if by not in rows:
+        return {}
+    known = rows.dropna(subset=[by])
+    names = map(str, pd.factorize(known[by], sort=True)[1])
+    return dict(zip(names, confusions(known, by, n_emotions=n_emotions), strict=True))
+
+
+def paired_stack(first: pd.DataFrame, second: pd.DataFrame, n_emotions: int) -> np.ndarray:
+    """Confusion matrices of two tables of predictions by unit, on the utterances of both; shape (n_units, 2, n, n)."""
+    both = set(first["utterance"]) & set(second["utterance"])
+    shared = [rows[rows["utterance"].isin(both)] for rows in (first, second)]
+    return np.stack([confusions(rows, "unit", n_emotions=n_emotions) for rows in shared], axis=1)
+
+
+def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interval | None]:
+    """Return the metric of the first and of the second predictions, and the interval of first less second."""
+    first, second = (METRICS[metric](total) for total in stack.sum(axis=0))
+    widest = 2.0 if metric == "kappa" else 1.0
+    return first, second, jackknife_interval(stack, difference_of(STATISTICS[metric]), bounds=(-widest, widest))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """The cells of one Table 2 by row and corpus.
+
+    Parameters
+    ----------
+    cells : every cell, on all its utterances.
+    scored : cells with values, on the utterances that they are scored on; these have every emotion.
+    """
+
+    setup: Setup
+    cells: Mapping[Place, CellPredictions]
+    scored: Mapping[Place, CellPredictions]
+    rows: tuple[Row, ...]
+    corpora: tuple[str, ...]
+    pools: Mapping[str, Pool]
+
+    def is_outside(self, row: Row) -> bool:
+        """Whether a row has predictions of another system."""
+        return any(place[:2] == row and cell.is_outside for place, cell in self.cells.items())
+
+    def in_order(self, *, every: bool = False) -> list[tuple[Place, CellPredictions]]:
+        """Cells with predictions (or every cell) corpus by corpus, in the order of the rows."""
+        places = [(f, c, corpus) for corpus in self.corpora for f, c in self.rows if (f, c, corpus) in self.cells]
+        return [(place, self.cells[place]) for place in places if every or self.cells[place].with_values]
+
+    def of_corpus(self, corpus: str) -> list[CellPredictions]:
+        """Cells with predictions of a corpus."""
+        return [cell for place, cell in self.in_order() if place[2] == corpus]
+
+    @property
+    def persons(self) -> dict[str, str]:
+        """Corpus -> the field that keeps its people apart."""
+        known = {place[2]: cell.person for place, cell in sorted(self.cells.items()) if cell.with_values}
+        return known or dict.fromkeys(self.corpora, "speaker")
+
+    @property
+    def description(self) -> str:
+        """What was asked, in sentences, and what each corpus leaves out in turn."""
+        protocol, persons = find_protocol(self.setup.axes.protocol), self.persons
+        if len(set(persons.values())) == 1:
+            return self.setup.described(protocol.independence_of(next(iter(persons.values()))))
+        others = "; ".join(f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
+        return self.setup.described(f"{protocol.independence}, but {others}")
+
+    @property
+    def keys(self) -> list[str]:
+        """Provenance of its values."""
+        return [cell.provenance.key for _, cell in self.in_order()]
+
+
+def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
+    """Sort cells into one matrix per setup that has predictions, or may have; `order` places the rows.
+
+    Protocols of pairs of corpora have tables of their own; see `across`. Cells of other systems are in every table of
+    their task: scaling, inner rule and seed are not known of them. A task without cells of the grid has its own.
+    """
+    by_setup: dict[Setup, list[CellPredictions]] = {}
+    for cell in cells:
+        if not find_protocol(cell.cell["protocol"]).is_pairwise:
+            by_setup.setdefault(Setup.of(cell), []).append(cell)
+
+    def question(setup: Setup) -> tuple[Setup, str]:
+        return setup.without("scaling", "inner", "seed", "preprocessing"), seconds_of(setup.axes.preprocessing)
+
+    outside = {setup: of for setup, of in by_setup.items() if of[0].is_outside}
+    placed = {setup: list(of) for setup, of in by_setup.items() if setup not in outside}
+    for setup, of in outside.items():
+        hosts = [own for own in placed if own not in outside and question(own) == question(setup)]
+        for host in hosts:
+            placed[host] += of
+        if not hosts:
+            placed[setup] = of
+    ordered = sorted(placed.items(), key=lambda item: item[0].order)
+    return [_matrix(setup, of, order) for setup, of in ordered if any(is_hopeful(cell) for cell in of)]
+
+
+def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Matrix:
+    placed: dict[Place, CellPredictions] = {}
+    for cell in sorted(cells, key=lambda cell: bool(cell.with_values)):  # one that was refused gives way
+        place = (*row_of(cell), cell.cell["corpus"])
+        if place in placed and placed[place].with_values:
+            found = f"two cells for one place of '{setup.title}'"
+            raise StoreError("cells", found, "one", "Delete one and run it again")
+        placed[place] = cell
+    of_grid = [place for place, cell in placed.items() if not cell.is_outside]
+    rows = itertools.product({f for f, _, _ in of_grid}, {c for _, c, _ in of_grid})
+    others = sorted({place[:2] for place, cell in placed.items() if cell.is_outside})
+    corpora = tuple(sorted({corpus for _, _, corpus in placed}))
+    pools = {corpus: pool_of(cell for place, cell in placed.items() if place[2] == corpus) for corpus in corpora}
+    marked = {place: replace(cell, is_short=pools[place[2]].is_short(cell)) for place, cell in placed.items()}
+    scored = {place: pools[place[2]].of(cell) for place, cell in marked.items() if cell.with_values}
+    scored = {place: cell for place, cell in scored.items() if has_all_emotions(cell)}
+    return Matrix(setup, marked, scored, (*in_row_order(rows, order), *others), corpora, pools)
+
+
+def is_hopeful(cell: CellPredictions) -> bool:
+    """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
+    return not cell.record["refused"] or cell.record["refused"].startswith((OUTDATED, INCOMPARABLE))
+
+
+def fill_commands(matrix: Matrix) -> list[str]:
+    """Commands that would fill the empty places of a matrix, one per corpus, feature set and space."""
+    commands = []
+    for corpus, features in itertools.product(matrix.corpora, dict.fromkeys(f for f, _ in matrix.rows)):
+        records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
+        argument = next((str(r["features_argument"]) for r in records if "features_argument" in r), features)
+        is_partial = any(cell.record.get("partial") for place, cell in matrix.cells.items() if place[2] == corpus)
+        by_space: dict[str, list[str]] = {}
+        for row in matrix.rows:
+            if row[0] == features and not matrix.is_outside(row) and _can_be_filled(matrix, (*row, corpus), argument):
+                name, _, space = row[1].partition(" ")
+                same = [cell.record for place, cell in matrix.cells.items() if place[1] == row[1]]
+                file = next((r["space_file"] for r in same if r.get("space_file")), "") if space else ""
+                by_space.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(name)
+        for space, names in by_space.items():
+            corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))
+            classifiers = "".join(f" --classifier {name}" for name in names)
+            options = f"{space}{matrix.setup.options_of_grid}{' --partial' if is_partial else ''}"
+            commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{classifiers}{options}")
+    return commands
+
+
+def _can_be_filled(matrix: Matrix, place: Place, argument: str) -> bool:
+    """Whether a command can fill a place: a user's own features may have no rows of a corpus."""
+    cell = matrix.cells.get(place)
+    if cell is not None:
+        return not cell.with_values and is_hopeful(cell)
+    tried = any(p[::2] == place[::2] and not cell.is_outside for p, cell in matrix.cells.items())
+    return tried or has_feature_set(argument)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Contest:
     """The cells of one corpus by one metric: the best, and how each other differs, on the utterances all have.
 
@@ -28,28 +401,24 @@ class Contest:
 
     corpus: str
     metric: str
-    best: RowName
-    others: Mapping[RowName, Comparison]
+    best: Row
+    others: Mapping[Row, Comparison]
     n_utterances: int
     unit: str
     n_units: int
-    references: frozenset[RowName] = frozenset()
+    references: frozenset[Row] = frozenset()
 
     @property
     def is_testable(self) -> bool:
-        """Whether so few units can tell anything apart."""
+        """Whether there are units enough to tell anything apart."""
         return smallest_p(self.n_units) <= ALPHA
 
-    @property
-    def n_contenders(self) -> int:
-        """Rows that stand against each other."""
-        return len(self.others) + 1 - len(self.references)
-
-    def n_tests(self, row: RowName) -> int:
+    def n_tests(self, row: Row) -> int:
         """Tests in the family of a row: all pairs of contenders, or a reference against each of them."""
-        return self.n_contenders if row in self.references else math.comb(self.n_contenders, 2)
+        n_contenders = len(self.others) + 1 - len(self.references)
+        return n_contenders if row in self.references else math.comb(n_contenders, 2)
 
-    def verdict(self, row: RowName) -> str:
+    def verdict(self, row: Row) -> str:
         """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part.
 
         A reference that is above the best contender is `better`.
@@ -70,7 +439,7 @@ class Contest:
         units = f"{self.n_units} {self.unit}{'s' if self.n_units > 1 else ''}"
         if not self.is_testable:
             return f"differences cannot be tested, as over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        n, kind = math.comb(self.n_contenders, 2), "cells"
+        n, kind = self.n_tests(self.best), "cells"
         if not n:
             n, kind = len(self.references), "a cell and a dummy"
         return f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
@@ -82,56 +451,47 @@ Contests = Mapping[str, Mapping[str, Contest]]
 
 def contests(matrix: Matrix) -> Contests:
     """Compare the nested values, and those of other systems, of every corpus that has at least two."""
-    return {metric: _of_corpora(matrix, metric) for metric in SHARES}
-
-
-def _of_corpora(matrix: Matrix, metric: str) -> dict[str, Contest]:
-    found = {}
+    found: dict[str, dict[str, Contest]] = {metric: {} for metric in SHARES}
     for corpus in matrix.corpora:
-        cells = {place[:2]: cell for place, cell in matrix.cells.items() if place[2] == corpus}
-        taking_part = {row: cells[row] for row in matrix.rows if row in cells and cells[row].contender}
-        common = matrix.common[corpus]
-        if len(taking_part) > 1 and has_all_emotions(next(iter(taking_part.values())), common):
-            found[corpus] = _contest(corpus, metric, taking_part, common)
+        cells = {row: matrix.scored[(*row, corpus)] for row in matrix.rows if (*row, corpus) in matrix.scored}
+        cells = {row: cell for row, cell in cells.items() if cell.is_chosen and not cell.is_short}
+        if len(cells) < 2:
+            continue
+        stacks = {row: stack_of(cell) for row, cell in cells.items()}
+        references = frozenset(row for row, cell in cells.items() if cell.is_reference)
+        references = references if len(references) < len(cells) else frozenset()  # dummies alone are contenders
+        for metric in SHARES:
+            best, others = against_best(stacks, metric, references=references)
+            n_utterances, n_units = cells[best].n_utterances, len(stacks[best])
+            found[metric][corpus] = Contest(
+                corpus, metric, best, others, n_utterances, cells[best].unit, n_units, references
+            )
     return found
-
-
-def _contest(corpus: str, metric: str, cells: Mapping[RowName, CellOutcomes], common: Sequence[str]) -> Contest:
-    stacks = {row: unit_stack(cell, contender, common) for row, cell in cells.items() if (contender := cell.contender)}
-    references = frozenset(row for row, cell in cells.items() if cell.is_reference)
-    references = references if len(references) < len(cells) else frozenset()  # alone, dummies are held against dummies
-    best, others = against_best(stacks, metric, references=references)
-    unit, n_units = cells[best].unit, len(stacks[best])
-    return Contest(corpus, metric, best, others, len(common), unit, n_units, references)
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
     """Rank the rows that have a nested value, or one of another system, in every corpus; references are left out."""
     values: dict[str, list[float]] = {}
     for row in matrix.rows:
-        of_row = [matrix.cells.get((*row, corpus)) for corpus in matrix.corpora]
-        cells = [(cell, cell.contender) for cell in of_row if cell is not None and cell.contender is not None]
-        pools = [(*pair, matrix.common[corpus]) for pair, corpus in zip(cells, matrix.corpora, strict=False)]
-        if any(cell.is_reference for cell, _ in cells):
-            continue
-        if len(cells) == len(matrix.corpora) and all(has_all_emotions(cell, common) for cell, _, common in pools):
-            sums = [unit_stack(*pool).sum(axis=0) for pool in pools]
-            values[" ".join(row)] = [METRICS[metric](total) for total in sums]
+        cells = [matrix.scored.get((*row, corpus)) for corpus in matrix.corpora]
+        own = [c for c in cells if c is not None and c.is_chosen and not c.is_short and not c.is_reference]
+        if len(own) == len(matrix.corpora):
+            values[" ".join(row)] = [METRICS[metric](stack_of(cell).sum(axis=0)) for cell in own]
     return rank_over(values)
 
 
 def difference_table(compared: Iterable[tuple[Matrix, Contests]]) -> pd.DataFrame:
-    """One row per variant, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
+    """One row per setup, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
     rows = [row for matrix, found in compared for row in _difference_rows(matrix, found)]
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["corpus", "metric"])
 
 
-def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]]:
+def _difference_rows(matrix: Matrix, found: Contests) -> Iterator[dict[str, Any]]:
     for contest in (contest for of_metric in found.values() for contest in of_metric.values()):
         for row, comparison in contest.others.items():
             interval = comparison.interval
             yield {
-                "table": matrix.variant.title,
+                "table": matrix.setup.title,
                 "corpus": contest.corpus,
                 "metric": contest.metric,
                 "features": row[0],
@@ -148,29 +508,3 @@ def _difference_rows(matrix: Matrix, found: Contests) -> Iterable[dict[str, Any]
                 "n_units": contest.n_units,
                 "n_utterances": contest.n_utterances,
             }
-
-
-def claimed_gain(cell: CellOutcomes) -> float:
-    """How much higher the UAR is when settings are chosen on the test data."""
-    oracle, nested = (uar_of_present(pool_confusion(cell, cell.outcomes[rule])) for rule in ("oracle", "nested"))
-    return float(oracle - nested)
-
-
-def claim_sentence(matrix: Matrix) -> str:
-    """How many points tuning on the test data would have added; empty where no cell has both rules."""
-    gains = [(claimed_gain(cell), place) for place, cell in in_corpus_order(matrix) if _is_tuned(cell)]
-    if not gains:
-        return ""
-    largest, (features, classifier, corpus) = max(gains)
-    mean = sum(gain for gain, _ in gains) / len(gains)
-    return (
-        f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
-        f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
-        if largest > 0
-        else ""
-    )
-
-
-def _is_tuned(cell: CellOutcomes) -> bool:
-    """Whether there was something to choose, and it was chosen both ways."""
-    return {"nested", "oracle"} <= set(cell.outcomes) and len(cell.record["settings"]) > 1
