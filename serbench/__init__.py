@@ -27,8 +27,8 @@ _MODULES = {
     "audit_corpora": "serbench.audit",
     "check_store": "serbench.grid.check",
     "clean_store": "serbench.grid.check",
-    "compare_results": "serbench.api",
-    "corpus_statistics": "serbench.api",
+    "compare_results": "serbench.report.compare",
+    "corpus_statistics": "serbench.report",
     "export_features": "serbench.features.extract",
     "extract_features": "serbench.features.extract",
     "find_unused": "serbench.grid.check",
@@ -38,8 +38,8 @@ _MODULES = {
     "load_catalogue": "serbench.corpora.catalogue",
     "load_features": "serbench.features.extract",
     "load_index": "serbench.features.extract",
-    "load_scores": "serbench.api",
-    "make_report": "serbench.api",
+    "load_scores": "serbench.report",
+    "make_report": "serbench.report",
     "plan_grid": "serbench.api",
     "root_of": "serbench.corpora.catalogue",
     "run_demo": "serbench.demo",
@@ -47,7 +47,7 @@ _MODULES = {
     "run_grid": "serbench.api",
     "run_planned_grid": "serbench.api",
     "score_predictions": "serbench.api",
-    "write_comparison": "serbench.api",
+    "write_comparison": "serbench.report.compare",
 }
 """Public name -> the module that has it."""
 

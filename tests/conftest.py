@@ -20,7 +20,7 @@ from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
 from serbench.grid.cells import Cell, CellRecord
-from serbench.report import Report, make_report
+from serbench.report import Report, score_store
 from serbench.report.tables import Indexed
 from serbench.scores.outcomes import CellOutcomes, Outcome, made_of
 from serbench.store.results import Store
@@ -209,11 +209,11 @@ def made_up_report(
         for seed, (scaling, corpus, f, c) in enumerate(places):
             cell = _made_up_cell((f, c, corpus, scaling), indexes[corpus], seed)
             cells += (change or {}).get((f, c, corpus), lambda cell: [cell])(cell)
-        monkeypatch.setattr("serbench.report.load_outcomes", lambda store: cells)
-        read = [Indexed(name, index, "en", "", "0.1.0") for name, index in indexes.items()]
+        monkeypatch.setattr("serbench.report.load_predictions", lambda store: cells)
+        read = [Indexed(name, index, "en", "") for name, index in indexes.items()]
         monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
         store = Store(tmp_path / "results")
-        return make_report(store), store
+        return score_store(store), store
 
     return make
 

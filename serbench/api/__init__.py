@@ -9,12 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import serbench
-from serbench.api.corpora import (
-    corpus_statistics,
-)
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
 from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
-from serbench.api.reports import compare_results, load_scores, make_report, write_comparison
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.entry import Corpus
@@ -27,6 +23,8 @@ if TYPE_CHECKING:
     from serbench.demo import run_demo
     from serbench.features.extract import Extracted, export_features, extract_features, load_features, load_index
     from serbench.grid.check import check_store, clean_store, find_unused
+    from serbench.report import corpus_statistics, load_scores, make_report
+    from serbench.report.compare import compare_results, write_comparison
 
 __all__ = [
     "DEFAULT_CLASSIFIERS",

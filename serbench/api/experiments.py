@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from serbench import __version__
 from serbench.api.grids import GridResult, plan_grid, run_planned_grid
-from serbench.api.reports import make_report
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
 from serbench.errors import (
     ConfigError,
@@ -117,6 +116,8 @@ def run_experiment(
     if dry_run or not result.grids:
         return result
     _record(result, store, waiting=())
+    from serbench.report import make_report
+
     return replace(result, report=make_report(workspace))
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.api.reports import load_scores
 from serbench.api.requests import (
     asked_task,
     check_corpora_left,
@@ -69,6 +68,8 @@ class GridResult:
 
         cells = [asdict(one.cell) for one in self.plan.cells]
         planned = pd.DataFrame([{**c, "preprocessing": shown} for c in cells for shown in shown_as(c["preprocessing"])])
+        from serbench.report import load_scores
+
         return load_scores(self.workspace).merge(planned)
 
 

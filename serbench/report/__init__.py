@@ -1,4 +1,7 @@
-"""The report: stored predictions -> scores -> tables in every format. It never fits a classifier."""
+"""The report: stored predictions -> scores -> tables in every format. It never fits a classifier.
+
+What made a number is a key: of a cell, or of a table, in `provenance.json`, which also lists the files of the report.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from serbench import __version__
+from serbench.audit.checks import ALTERED_COPIES
+from serbench.classifiers import CLASSIFIERS
+from serbench.corpora.catalogue import Names
+from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
 from serbench.experiments.tables import claims_frame, experiment_tables, read_recorded
+from serbench.features import FEATURE_SETS
 from serbench.progress import Progress, silent
-from serbench.report.across import Curve, curves, transfer_tables
-from serbench.report.audited import with_audits
+from serbench.report.across import Curve, across_tables, against_chance, fill_pairs
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
-from serbench.report.comparisons import Contests, contests, difference_table
-from serbench.report.matrices import Matrix, fill_commands, matrices
+from serbench.report.comparisons import Contests, Matrix, contests, difference_table, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
     TITLES,
@@ -28,11 +33,10 @@ from serbench.report.tables import (
     data_table,
     recall_matrix,
     score_matrix,
+    scores_of,
 )
-from serbench.report.transfer import Crossing, against_chance, crossings, fill_pairs
 from serbench.scores.columns import keep_comparable
-from serbench.scores.outcomes import load_outcomes
-from serbench.scores.provenance import Provenance, made_with
+from serbench.scores.predictions import CellPredictions, load_predictions
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
@@ -52,16 +56,19 @@ from serbench.store.files import (
     write_json,
     write_text,
 )
-from serbench.store.keys import digest
 from serbench.store.results import Store
+from serbench.workspace import HERE, Workspace
+
+if TYPE_CHECKING:
+    from serbench.features.extract import Extracted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """What a report holds: tables for readers, long tables by name for programs, commands that fill what is missing.
+    """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
-    `provenance` is what `provenance.json` holds, `made_with` the releases in a line.
-    `compared`, `indexes`, `crossed` and `curves` are what the tables were made from, for figures and the page.
+    `provenance` is what `provenance.json` has, `made_with` the releases in a line. `compared` and `curves` are what
+    tables were made from, for figures and the page.
     """
 
     tables: tuple[Table, ...]
@@ -70,8 +77,6 @@ class Report:
     provenance: Mapping[str, Any]
     made_with: str
     compared: tuple[tuple[Matrix, Contests], ...]
-    indexes: tuple[Indexed, ...]
-    crossed: tuple[Crossing, ...] = ()
     curves: tuple[Curve, ...] = ()
 
     @property
@@ -92,88 +97,81 @@ class Report:
         return {str(reason): list(of) for reason, of in names.groupby(cells["reason"], sort=False)}
 
 
-def make_report(store: Store, *, row_order: Sequence[str] = ()) -> Report:
-    """Score every cell of the store; nothing is written.
+def make_report(workspace: Workspace = HERE, *, figures: bool = False) -> Report:
+    """Score every cell of the results folder and write its `report/`.
 
     Parameters
     ----------
-    row_order : names of feature sets and classifiers in the order of the rows; others follow by name.
+    figures : draw every figure as SVG and PDF, too. Without it, they are drawn where the last report has them.
+    """
+    store = workspace.store()
+    return write_report(score_store(store), store, figures=figures, progress=workspace.progress)
+
+
+def load_scores(workspace: Workspace = HERE) -> pd.DataFrame:
+    """Return the scores of all cells of the results folder: one row per cell, rule and metric. Nothing is written."""
+    return score_store(workspace.store()).scores
+
+
+def corpus_statistics(names: Names = None, workspace: Workspace = HERE) -> tuple[Table, Extracted]:
+    """Return Table 1 (data statistics) of the corpora named, or of all on disk, and what indexing them reported."""
+    from serbench.features.extract import extract_features
+
+    extracted = extract_features(names, (), workspace)
+    wanted = {one.corpus for one in extracted.done}
+    return data_table([corpus for corpus in read_indexes(workspace.store()) if corpus.name in wanted]), extracted
+
+
+def score_store(store: Store) -> Report:
+    """Score every cell of a store; nothing is written.
 
     Raises
     ------
     StoreError : no cells, or a cell's record or an index is damaged.
     """
     indexes = read_indexes(store)
-    cells = against_chance(with_audits(keep_comparable(load_outcomes(store)), indexes, store))
-    places = {name: i for i, name in enumerate(row_order)}
+    cells = against_chance(with_audits(keep_comparable(load_predictions(store)), indexes, store))
+    places = {name: i for i, name in enumerate([*FEATURE_SETS, *CLASSIFIERS])}
 
-    def order(name: str) -> int:
+    def order(name: str) -> int:  # those of plug-ins and a user's own follow by name
         return places.get(name, len(places))
 
     found = matrices(cells, order)
-    tables = [data_table(indexes)]
     compared = [(matrix, contests(matrix)) for matrix in found]
-    tables += [score_matrix(matrix, metric, of_matrix) for metric in TITLES for matrix, of_matrix in compared]
-    tables += [recall_matrix(matrix) for matrix in found]
+    scores = score_table(cells)
+    known = [scores_of(matrix, scores) for matrix in found]
+    tables = [data_table(indexes)]
+    for metric in TITLES:
+        for (matrix, of_matrix), of_cells in zip(compared, known, strict=True):
+            tables.append(score_matrix(matrix, metric, "nested", of_cells, of_matrix.get(metric, {})))
+    tables += map(recall_matrix, found)
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]
-    pairs = crossings(cells, order)
-    drawn = curves(cells, pairs, order)
-    tables += transfer_tables(cells, pairs, drawn, {str(i.index["corpus"].iloc[0]): i.language for i in indexes}, order)
+    languages = {str(one.index["corpus"].iloc[0]): one.language for one in indexes}
+    across, curves = across_tables(cells, languages, order)
+    tables += across
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
     recorded = list(read_recorded(store))
     tables += experiment_tables(recorded, cells)
-    filling = [command for matrix in found for command in fill_commands(matrix)]
-    commands = tuple(dict.fromkeys([*filling, *fill_pairs(cells)]))
+    where: dict[str, list[str]] = {}
+    for table in tables:
+        for key in table.cells if table.stem == "table2-uar" else ():
+            where.setdefault(key, []).append(table.key)
     long = {
-        "scores": score_table(cells),
+        "scores": scores,
         "groups": group_table(cells),
         "recall-long": recall_table(cells),
         "differences": difference_table(compared),
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),
-        "provenance": provenance_table(cells, _standing_in(found)),
+        "provenance": provenance_table(cells, where),
     }
     if recorded:
         long["claims-long"] = claims_frame(recorded, cells)
-    made = [cell.provenance for cell in cells]
-    scored = [cell.provenance for cell in cells if cell.outcomes]
-    document = _document(tables, made, store)
-    return Report(
-        tables=tuple(tables),
-        long=long,
-        commands=commands,
-        provenance=document,
-        made_with=made_with(scored),
-        compared=tuple(compared),
-        indexes=tuple(indexes),
-        crossed=tuple(pairs),
-        curves=tuple(drawn),
-    )
-
-
-def _standing_in(found: Iterable[Matrix]) -> dict[str, list[str]]:
-    """Key of a cell -> keys of the matrices that it stands in."""
-    where: dict[str, list[str]] = {}
-    for matrix in found:
-        for key in set(matrix.keys):
-            where.setdefault(key, []).append(digest(sorted(set(matrix.keys)))[:12])
-    return where
-
-
-def _document(tables: Iterable[Table], cells: Iterable[Provenance], store: Store) -> dict[str, Any]:
-    """All provenance as JSON: of each table its cells, of each cell what made it, with settings and feature sets."""
-    made = {p.key: p for p in cells}
-    keys = sorted({p.feature_key for p in made.values() if p.feature_key})
-    described = {key: store.features(key, "set.json") for key in keys}
-    return {
-        "report": {"serbench": __version__},
-        "tables": [{"file": t.stem, "title": t.title, "provenance": t.key, "cells": list(t.cells)} for t in tables],
-        "cells": {key: p.json for key, p in sorted(made.items())},
-        "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
-        "features": {key: read_json(path) for key, path in described.items() if path.is_file()},
-    }
+    commands = dict.fromkeys([*(command for matrix in found for command in fill_commands(matrix)), *fill_pairs(cells)])
+    provenance = _provenance(tables, cells, store)
+    return Report(tuple(tables), long, tuple(commands), provenance, _made_with(cells), tuple(compared), tuple(curves))
 
 
 def read_indexes(store: Store) -> list[Indexed]:
@@ -181,9 +179,56 @@ def read_indexes(store: Store) -> list[Indexed]:
     corpora = []
     for path in store.indexes:
         about = read_metadata(path)
-        known = [about.get(name, "") for name in ("language", "partial", "serbench")]
-        corpora.append(Indexed(path.stem, read_frame(path), *known))
+        corpora.append(Indexed(path.stem, read_frame(path), about.get("language", ""), about.get("partial", "")))
     return corpora
+
+
+def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], store: Store) -> list[CellPredictions]:
+    """Add to the notes of cells what the audits of their corpora found, while the index is as it was then.
+
+    So far these are altered copies of recordings under names of different people: they leak between folds, and a grid
+    leaves out byte-identical ones only. A damaged audit is left out with a warning.
+    """
+    found: dict[str, list[str]] = {}
+    for one in indexes:
+        path = store.audit(one.name)
+        try:
+            audit: dict[str, Any] = read_json(path) if path.is_file() else {"index": ""}
+            if audit["index"] == index_fingerprint(one.index):
+                texts = [f["text"] for f in audit["findings"] if (f["kind"], f["level"]) == (ALTERED_COPIES, "error")]
+                found[one.name] = [f"the audit of {one.name} found {t}; folds do not keep them apart" for t in texts]
+        except (StoreError, KeyError, TypeError) as error:
+            what = "what the audit found cannot be used and is left out; run serbench audit again"
+            warnings.warn(f"{path.name}: {what}. {error}", stacklevel=2)
+    kept = []
+    for cell in cells:
+        corpora = dict.fromkeys(stored.partition("@")[0] for stored in cell.record["indexes"])  # or their pieces
+        notes = [note for corpus in corpora for note in found.get(corpus, ())]
+        record = {**cell.record, "notes": [*cell.record["notes"], *notes]} if notes else cell.record
+        kept.append(replace(cell, record=record))
+    return kept
+
+
+def _provenance(tables: Iterable[Table], cells: Iterable[CellPredictions], store: Store) -> dict[str, Any]:
+    """What made every table and cell, with settings and feature sets, as JSON."""
+    made = {cell.provenance.key: cell.provenance for cell in cells}
+    described = {p.feature_key: store.features(p.feature_key, "set.json") for p in made.values() if p.feature_key}
+    return {
+        "report": {"serbench": __version__},
+        "tables": [{"file": t.stem, "title": t.title, "provenance": t.key, "cells": list(t.cells)} for t in tables],
+        "cells": {key: p.json for key, p in sorted(made.items())},
+        "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
+        "features": {key: read_json(path) for key, path in sorted(described.items()) if path.is_file()},
+    }
+
+
+def _made_with(cells: Iterable[CellPredictions]) -> str:
+    """Name in a line the releases that made cells with predictions; empty where there are none."""
+    found: dict[str, set[str]] = {}
+    for made in (cell.provenance for cell in cells if cell.with_values):
+        for name, version in {"serbench": made.serbench, **dict(sorted(made.versions.items()))}.items():
+            found.setdefault(name, set()).add(version)
+    return ", ".join(f"{name} {' and '.join(sorted(of))}" for name, of in found.items())
 
 
 def write_report(report: Report, store: Store, *, figures: bool = False, progress: Progress = silent) -> Report:
@@ -194,24 +239,35 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
 
     Parameters
     ----------
-    figures : draw every figure; otherwise those that the last report drew and that are there, so that none is stale.
+    figures : draw every figure. Without it, they are drawn where the last report has some, so that none is stale.
 
     Returns
     -------
     the report with the files that were written in its provenance.
     """
     from serbench.report.figures import FOLDER, write_figures
+    from serbench.report.page import FILE, render_page
 
     store.clear_leftovers()
     earlier = _files_of_last(store)
     own = {name for name, is_as_written in earlier.items() if is_as_written}
     with staged(store.report) as folder:
-        _write_tables(report, folder)
-        drawn = {Path(name).stem for name in own if name.startswith(f"{FOLDER}/")}
-        write_figures(report, folder, only=None if figures else drawn, progress=progress)
+        for stem in dict.fromkeys(table.stem for table in report.tables):
+            for ending, render in FORMATS.items():
+                if (stem, ending) != ("confusion", "csv"):  # a long table has this name
+                    write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
+        text = "# serbench report\n\n" + FORMATS["md"]([t for t in report.tables if t.stem != "confusion"])
+        if report.commands:
+            text += "\n### Missing, and the commands that fill it\n\n" + "".join(f"    {c}\n" for c in report.commands)
+        write_text(folder / "report.md", text)
+        write_frame(folder / "scores.parquet", report.scores)
+        for name, frame in report.long.items():
+            write_text(folder / f"{name}.csv", frame_to_csv(frame))
+        write_text(folder / FILE, render_page(report))
+        if figures or any(name.startswith(f"{FOLDER}/") for name in own):
+            write_figures(report, folder, progress=progress)
         rendered = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-        kept = [n for n in rendered if figures or n in own or not n.startswith(f"{FOLDER}/")]  # of SVG and PDF one
-        files = {name: hashlib.sha256(rendered[name].read_bytes()).hexdigest() for name in kept}
+        files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in rendered.items()}
         written = replace(report, provenance={**report.provenance, "files": files})
         write_json(folder / store.provenance.name, written.provenance)
         # First the list, so that at every instant it names all that is there of this report.
@@ -225,31 +281,11 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
 
 
 def _files_of_last(store: Store) -> dict[str, bool]:
-    """Files that the last report wrote; none, which is told, where there are files and no list of them."""
+    """Files that the last report wrote, and whether each is as it wrote it; none where there is no list of them."""
     try:
         return store.report_files()
     except StoreError:
         if store.report.is_dir() and any(store.report.iterdir()):
-            told = "no list of what the last report wrote; all of its files that this one does not have stay"
-            warnings.warn(f"{store.report}: {told}", stacklevel=3)
+            what = "no list of what the last report wrote; all of its files that this one does not have stay"
+            warnings.warn(f"{store.report}: {what}", stacklevel=3)
         return {}
-
-
-def _write_tables(report: Report, folder: Path) -> None:
-    from serbench.report.page import FILE, render_page
-
-    for stem in dict.fromkeys(table.stem for table in report.tables):
-        for ending, render in FORMATS.items():
-            if (stem, ending) != ("confusion", "csv"):  # written as a long table below
-                write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
-    whole = [table for table in report.tables if table.stem != "confusion"]
-    missing = "\n".join(["### Missing, and the commands that fill it", "", *(f"    {c}" for c in report.commands)])
-    text = "# serbench report\n\n" + FORMATS["md"](whole) + (f"\n{missing}\n" if report.commands else "")
-    write_text(folder / "report.md", text)
-    write_frame(folder / "scores.parquet", report.scores)
-    for name, frame in report.long.items():
-        write_text(folder / f"{name}.csv", frame_to_csv(frame))
-    write_text(folder / FILE, render_page(report))
-
-
-__all__ = ["Report", "Table", "make_report", "read_indexes", "write_report"]

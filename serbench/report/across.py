@@ -6,11 +6,10 @@ the utterances that they share, whatever their protocol, training corpora, featu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from serbench.corpora.languages import family, primary
 from serbench.protocols import PROTOCOLS, find_protocol
@@ -35,7 +34,6 @@ from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
-    STATISTICS,
     Interval,
     flip_p,
     jackknife_interval,
@@ -131,8 +129,8 @@ def values_of(cells: Iterable[CellPredictions]) -> dict[int, Value]:
             scored = replace(pool.of(own[i]), is_short=pool.is_short(own[i]))
             if scored.n_utterances and has_all_emotions(scored):
                 stack = stack_of(scored)
-                interval = jackknife_interval(stack, STATISTICS["uar"], bounds=(0, 1))
-                values[i] = Value(scored, setups[i], pool, METRICS["uar"](stack.sum(axis=0)), interval)
+                interval = jackknife_interval(stack, METRICS["uar"], bounds=(0, 1))
+                values[i] = Value(scored, setups[i], pool, float(METRICS["uar"](stack.sum(axis=0))), interval)
     return values
 
 
@@ -145,7 +143,7 @@ def against_chance(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
     for i, value in values_of(cells).items():
         stack = stack_of(value.scored)
         if smallest_p(len(stack)) <= ALPHA:
-            shares, weights = shares_of(stack, "uar", STATISTICS["uar"])
+            shares, weights = shares_of(stack, "uar", METRICS["uar"])
             units = tuple(sorted(value.scored.of()["unit"].unique()))
             family = value.setup, value.pair[1], units, i if cells[i].is_reference else None
             families.setdefault(family, {})[i] = shares - weights * value.setup.chance
@@ -216,15 +214,14 @@ def transfer_table(crossing: Crossing) -> Table:
     for (row, pair), value in crossing.values.items():
         if value.uar <= crossing.setup.chance:
             where = "below" if value.uar < crossing.setup.chance else "at"
-            predicted = value.scored.of()["prediction"].value_counts(normalize=True)
-            most = f"{predicted.max():.0%} of its predictions are {value.scored.emotions[int(predicted.idxmax())]}"
+            shares = np.bincount(value.scored.of()["prediction"]) / value.scored.n_utterances
+            most = f"{shares.max():.0%} of its predictions are {value.scored.emotions[int(shares.argmax())]}"
             notes.append(f"{' -> '.join(pair)}, {' '.join(row)}: {value.uar:.3f} is {where} chance; {most}.")
     notes += remarks(crossing.cells)
     notes += [f"{NOTHING} {' -> '.join(pair)}, {' '.join(row)}: {why}" for (row, pair), why in crossing.refused.items()]
     title = f"Across corpora, UAR: {crossing.setup.title}"
     header = ("features", "classifier", "trained on", *crossing.corpora)
-    facets = _facets("cross", crossing.setup)
-    return make_table("transfer", title, header, rows, n_labels=3, notes=notes, cells=crossing.keys, facets=facets)
+    return make_table("transfer", title, header, rows, n_labels=3, notes=notes, cells=crossing.keys)
 
 
 def scaling_tables(found: Sequence[Crossing]) -> list[Table]:
@@ -238,7 +235,7 @@ def scaling_tables(found: Sequence[Crossing]) -> list[Table]:
 def _scaling_table(found: Sequence[Crossing]) -> Table:
     first, *others = found
     pairs = sorted(((a, b) for a in first.corpora for b in first.corpora), key=lambda pair: pair[0] == pair[1])
-    rows: list[Sequence[Entry | str]] = []
+    rows: list[Sequence[object]] = []
     for row in first.rows:
         for pair in pairs:
             base = first.values.get((row, pair))
@@ -349,20 +346,10 @@ def curves(values: Iterable[Value], found: Sequence[Crossing], order: Order) -> 
     for (setup, row, pair, weight), points in by_curve.items():
         known = of_setup.get(setup, {})
         start = {0: known[row, pair]} if (row, pair) in known else {}
-        made.append(Curve(setup, row, pair, weight, dict(sorted((start | points).items())), known.get((row, (pair[1],) * 2))))
+        within = known.get((row, (pair[1], pair[1])))
+        made.append(Curve(setup, row, pair, weight, dict(sorted((start | points).items())), within))
     places = {row: i for i, row in enumerate(in_row_order({curve.row for curve in made}, order))}
     return sorted(made, key=lambda c: (c.setup.title, places[c.row], c.pair, c.weight))
-
-
-def curve_points(found: Iterable[Curve]) -> pd.DataFrame:
-    """One row per curve and k, for figures: the table it is in, the line, UAR and its interval, and chance."""
-    rows = [
-        (curve_title(c.setup), " → ".join(c.pair), f"{' '.join(c.row)}{c.weight}", k, v.uar, *ends, c.setup.chance)
-        for c in found
-        for k, v in c.points.items()
-        for ends in [v.interval.ends if v.interval else (v.uar, v.uar)]
-    ]
-    return pd.DataFrame(rows, columns=["table", "pair", "line", "k", "uar", "low", "high", "chance"])
 
 
 def curve_title(setup: Setup) -> str:
@@ -397,10 +384,8 @@ def _curve_table(setup: Setup, found: Sequence[Curve]) -> Table:
         *remarks(value.scored for value in values),
     ]
     header = ("features", "classifier", "pair", *(f"k={k}" for k in numbers), "within")
-    made, facets = [value.scored.provenance.key for value in values], _facets("adapt", setup)
-    return make_table(
-        "curves", curve_title(setup), header, rows, n_labels=3, notes=notes, cells=made, facets=facets
-    )
+    made = [value.scored.provenance.key for value in values]
+    return make_table("curves", curve_title(setup), header, rows, n_labels=3, notes=notes, cells=made)
 
 
 def protocol_tables(cells: Sequence[CellPredictions], values: Iterable[Value], order: Order) -> list[Table]:
@@ -417,9 +402,7 @@ def protocol_tables(cells: Sequence[CellPredictions], values: Iterable[Value], o
     return sorted(tables, key=lambda table: table.title)
 
 
-def _protocol_table(
-    setup: Setup, cells: Sequence[CellPredictions], values: Sequence[Value], order: Order
-) -> Table:
+def _protocol_table(setup: Setup, cells: Sequence[CellPredictions], values: Sequence[Value], order: Order) -> Table:
     corpora = sorted({cell.cell["corpus"] for cell in cells})
     kinds = {(list(PROTOCOLS).index(s.axes.protocol), s.protocol_title) for s in map(Setup.of, cells)}
     placed = {(v.row, Setup.of(v.scored).protocol_title, v.pair[1]): v for v in values}
@@ -492,7 +475,3 @@ def remarks(cells: Iterable[CellPredictions]) -> list[str]:
 
 def _bracket_note(setup: Setup) -> str:
     return f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}."
-
-
-def _facets(protocol: str, setup: Setup) -> dict[str, str]:
-    return {"protocol": protocol, "task": setup.axes.task, "setup": setup.title, "metric": "uar", "rule": "nested"}

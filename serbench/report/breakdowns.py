@@ -12,9 +12,9 @@ from serbench.protocols import find_protocol
 from serbench.report.comparisons import Matrix, Place, Setup, paired, paired_stack, stack_of, stacks_by
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import MARK_NOTES, corpus_remarks, mark_of
-from serbench.scores.metrics import METRICS, uar_of_present
+from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import GROUPED_BY, CellPredictions
-from serbench.scores.statistics import STATISTICS, difference_of, gap_interval, jackknife_interval
+from serbench.scores.statistics import difference_of, gap_interval, jackknife_interval
 
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; each emotion must be among them, too."""
@@ -30,8 +30,8 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
             "rule": cell.rule,
             "by": by,
             "group": name,
-            "uar": uar_of_present(confusion),
-            "war": METRICS["war"](confusion),
+            "uar": float(METRICS["uar"](confusion)),
+            "war": float(METRICS["war"](confusion)),
             "n_emotions": int(confusion.any(axis=1).sum()),
             "n_utterances": int(confusion.sum()),
         }
@@ -39,7 +39,7 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         for by in GROUPED_BY
         for name, confusion in stacks_by(cell.of(), by, n_emotions=len(cell.emotions)).items()
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["corpus", "by", "group"])
+    return pd.DataFrame(rows, columns=None if rows else ["corpus", "rule", "by", "group", "provenance"])
 
 
 def rule_table(matrix: Matrix) -> Table | None:
@@ -54,7 +54,7 @@ def rule_table(matrix: Matrix) -> Table | None:
         if {"nested", "oracle"} <= set(pooled):
             oracle, nested, interval = paired(np.stack([stack_of(cell, "oracle"), stack_of(cell, "nested")], axis=1))
             claimed = Entry(signed(oracle - nested), bracketed(interval))
-        folds = [uar_of_present(fold) for fold in stack_of(cell, by="fold")]
+        folds = [METRICS["uar"](fold) for fold in stack_of(cell, by="fold")]
         spread = f"± {np.std(folds, ddof=1):.3f}" if len(folds) > 1 else ""
         rows.append((*_labels(place, cell), *shown, claimed, Entry(f"{np.mean(folds):.3f}", spread)))
     if not rows:  # other systems alone, of whose rules nothing is known
@@ -92,7 +92,8 @@ def speaker_table(matrix: Matrix) -> Table | None:
     """
     rows = []
     for place, cell in [] if matrix.setup.is_of_people else matrix.in_order():
-        uars = {name: uar_of_present(confusion) for name, confusion in stacks_by(cell.of(), "speaker", n_emotions=len(cell.emotions)).items()}
+        by_speaker = stacks_by(cell.of(), "speaker", n_emotions=len(cell.emotions))
+        uars = {name: float(METRICS["uar"](confusion)) for name, confusion in by_speaker.items()}
         if uars:
             ends = min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__)
             named = [f"{name.removeprefix(f'{place[2]}/')}: {uars[name]:.3f}" for name in ends]
@@ -109,31 +110,28 @@ def speaker_table(matrix: Matrix) -> Table | None:
 
 def _genders(cell: CellPredictions) -> tuple[Entry, Entry, Entry]:
     """UAR of each gender over the emotions that both have, and their difference."""
-    uar, n = STATISTICS["uar"], len(cell.emotions)
+    uar, n = METRICS["uar"], len(cell.emotions)
     rows = cell.of()
-    rows = rows[rows["gender"].isin(GENDERS)] if "gender" in rows else rows.iloc[:0]
-    by_unit = {str(gender): stacks_by(of, "unit", n_emotions=n) for gender, of in rows.groupby("gender", observed=True)}
-    pools = {gender: sum(units.values()) for gender, units in by_unit.items()}
+    known = rows.groupby("gender", observed=True) if "gender" in rows else ()
+    by_unit = {str(name): stacks_by(of, "unit", n_emotions=n) for name, of in known if name in GENDERS}
+    pools = {gender: np.stack(list(units.values())).sum(axis=0) for gender, units in by_unit.items()}
     if len(pools) < 2:
-        female, male = (Entry(f"{uar_of_present(pools[g]):.3f}" if g in pools else NOTHING) for g in GENDERS)
-        return female, male, Entry(NOTHING)
-    shared = np.logical_and(*(pools[gender].any(axis=1) for gender in GENDERS))[:, None]
+        alone = [Entry(f"{uar(pools[g]):.3f}" if g in pools else NOTHING) for g in GENDERS]
+        return alone[0], alone[1], Entry(NOTHING)
+    shared = np.all([pools[gender].any(axis=1) for gender in GENDERS], axis=0)[:, None]
     if not shared.any():
         return Entry(NOTHING), Entry(NOTHING), Entry(NOTHING)
     women, men = (by_unit[gender] for gender in GENDERS)
-    stacks = [np.stack(list(units.values())) * shared for units in (women, men)]
+    female, male = (np.stack(list(units.values())) * shared for units in (women, men))
     if not set(women) & set(men):
-        interval = gap_interval(*stacks, uar, bounds=(-1, 1))
+        interval = gap_interval(female, male, uar, bounds=(-1, 1))
     elif set(women) == set(men):  # sessions of both, each of which is left out as a whole
-        interval = jackknife_interval(np.stack(stacks, axis=1), difference_of(uar), bounds=(-1, 1))
+        interval = jackknife_interval(np.stack([female, male], axis=1), difference_of(uar), bounds=(-1, 1))
     else:
         interval = None
-    female_uar, male_uar = (float(uar(stack.sum(axis=0))) for stack in stacks)
-    return (
-        Entry(f"{female_uar:.3f}"),
-        Entry(f"{male_uar:.3f}"),
-        Entry(signed(female_uar - male_uar), bracketed(interval)),
-    )
+    of_women, of_men = (float(uar(stack.sum(axis=0))) for stack in (female, male))
+    gap = Entry(signed(of_women - of_men), bracketed(interval))
+    return Entry(f"{of_women:.3f}"), Entry(f"{of_men:.3f}"), gap
 
 
 def text_table(matrix: Matrix) -> Table | None:
@@ -227,7 +225,7 @@ def _table(
     title: str,
     matrix: Matrix,
     header: Sequence[str],
-    rows: Sequence[Sequence[Entry | str]],
+    rows: Sequence[Sequence[object]],
     notes: Sequence[str],
     *,
     cells: Iterable[str] = (),
@@ -237,7 +235,7 @@ def _table(
     marked = [note for mark, note in MARK_NOTES.items() if mark in shown]
     notes, made = [*notes, *corpus_remarks(matrix), *marked], list(cells) or matrix.keys
     title = f"{title}: {matrix.setup.title}"
-    return make_table(stem, title, (*_LABELS, *header), rows, n_labels=3, notes=notes, cells=made)
+    return make_table(stem, title, (*_LABELS, *header), rows, n_labels=3, notes=notes, cells=made, facets=matrix.facets)
 
 
 BREAKDOWNS: tuple[Callable[[Matrix], Table | None], ...] = (rule_table, speaker_table, text_table)

@@ -8,7 +8,7 @@ whose predictions differ: cells with the same predictions have nothing to test.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -316,14 +316,15 @@ def _sentences(comparison: RunComparison) -> Iterator[str]:
     for side, alone in (("A", comparison.only_a), ("B", comparison.only_b)):
         if alone:
             yield f"Only in {side}, {len(alone)} cells: {listed(alone)}."
-    for (what, a, b), n in Counter(change for pair in pairs for change in pair.changes).items():
-        yield f"Made with {what}: {a or 'unknown'} in A, {b or 'unknown'} in B; {n} of {len(pairs)} cells."
+    made = Counter(change for pair in pairs for change in pair.changes)
+    for (what, in_a, in_b), n_cells in made.items():
+        yield f"Made with {what}: {in_a or 'unknown'} in A, {in_b or 'unknown'} in B; {n_cells} of {len(pairs)} cells."
 
 
 def _row(pair: Pair, metric: str) -> dict[str, Any]:
     verdict = "not comparable" if pair.reason else "same" if pair.is_same else "other predictions"
     changes = "; ".join(f"{what}: {a} -> {b}" for what, a, b in pair.changes)
-    row = {"cell": pair.title, "verdict": verdict, "reason": pair.reason, "changes": changes}
+    row: dict[str, Any] = {"cell": pair.title, "verdict": verdict, "reason": pair.reason, "changes": changes}
     if pair.stack is None:
         return row
     found = pair.comparison

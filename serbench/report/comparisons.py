@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,12 +25,11 @@ from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
 from serbench.grid.comparable import INCOMPARABLE, UNKNOWN
 from serbench.protocols import PROTOCOLS, find_protocol
-from serbench.scores.metrics import METRICS
+from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
-    STATISTICS,
     Comparison,
     Interval,
     Ranking,
@@ -77,7 +76,8 @@ class Setup:
 
     def without(self, *axes: str) -> Setup:
         """Return the setup with some axes empty, to bring cells together that differ in these."""
-        return replace(self, axes=replace(self.axes, **{name: 0 if name == "seed" else "" for name in axes}))
+        blank: dict[str, Any] = {name: 0 if name == "seed" else "" for name in axes}
+        return replace(self, axes=replace(self.axes, **blank))
 
     @property
     def label(self) -> str:
@@ -123,7 +123,8 @@ class Setup:
             transductive = ", transductive" if self.is_transductive else ""
             parts = [self.protocol_title, task, f"{scaling}{transductive}", f"inner {a.inner}", *cut]
         else:
-            parts = [task, *cut, *([scaling] if a.scaling else []), *([f"inner {a.inner}"] if a.inner != "auto" else [])]
+            inner = [f"inner {a.inner}"] if a.inner != "auto" else []
+            parts = [task, *cut, scaling, *inner]
         return ", ".join([*parts, *others, f"seed {a.seed}"])
 
     def described(self, independence: str) -> str:
@@ -162,9 +163,9 @@ class Setup:
         elif name != DEFAULT_TASK or a.train:  # across corpora, as others may have other emotions in common
             given.append(f"--emotions {name}" if "," in name else f"--task {name}")
         given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
-        segment = seconds_of(a.preprocessing)
-        usual = {"scaling": (a.scaling, "train"), "inner": (a.inner, "auto"), "segment": (segment, ""), "seed": (a.seed, 0)}
-        given += [f"--{option} {value}" for option, (value, default) in usual.items() if value != default]
+        own = {"scaling": a.scaling, "inner": a.inner, "segment": seconds_of(a.preprocessing), "seed": a.seed}
+        usual = {"scaling": "train", "inner": "auto", "segment": "", "seed": 0}
+        given += [f"--{option} {value}" for option, value in own.items() if value != usual[option]]
         return "".join(f" {option}" for option in given)
 
 
@@ -226,24 +227,12 @@ def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
 
 def stack_of(cell: CellPredictions, rule: str = "", *, by: str = "unit") -> np.ndarray:
     """Confusion matrices of a rule by unit, or by another column; shape (n_groups, n_emotions, n_emotions)."""
-    return confusions(cell.of(rule).dropna(subset=[by]), by, n_emotions=len(cell.emotions))
-
-
-def confusions(rows: pd.DataFrame, by: str, *, n_emotions: int) -> np.ndarray:
-    """Confusion matrices of predictions by a column, in the order of its values; rows are the truth."""
-    groups, names = pd.factorize(rows[by], sort=True)
-    codes = (groups * n_emotions + rows["truth"].to_numpy()) * n_emotions + rows["prediction"].to_numpy()
-    shape = len(names), n_emotions, n_emotions
-    return np.bincount(codes, minlength=math.prod(shape)).reshape(shape)
+    return confusions(cell.of(rule), by, n_emotions=len(cell.emotions))
 
 
 def stacks_by(rows: pd.DataFrame, by: str, *, n_emotions: int) -> dict[str, np.ndarray]:
     """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
-    if by not in rows:
-        return {}
-    known = rows.dropna(subset=[by])
-    names = map(str, pd.factorize(known[by], sort=True)[1])
-    return dict(zip(names, confusions(known, by, n_emotions=n_emotions), strict=True))
+    return dict(zip(names(rows, by), confusions(rows, by, n_emotions=n_emotions), strict=True)) if by in rows else {}
 
 
 def paired_stack(first: pd.DataFrame, second: pd.DataFrame, n_emotions: int) -> np.ndarray:
@@ -255,9 +244,9 @@ def paired_stack(first: pd.DataFrame, second: pd.DataFrame, n_emotions: int) -> 
 
 def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interval | None]:
     """Return the metric of the first and of the second predictions, and the interval of first less second."""
-    first, second = (METRICS[metric](total) for total in stack.sum(axis=0))
-    widest = 2.0 if metric == "kappa" else 1.0
-    return first, second, jackknife_interval(stack, difference_of(STATISTICS[metric]), bounds=(-widest, widest))
+    first, second = (float(METRICS[metric](total)) for total in stack.sum(axis=0))
+    widest = BOUNDS[metric][1] - BOUNDS[metric][0]
+    return first, second, jackknife_interval(stack, difference_of(METRICS[metric]), bounds=(-widest, widest))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,6 +293,13 @@ class Matrix:
             return self.setup.described(protocol.independence_of(next(iter(persons.values()))))
         others = "; ".join(f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
         return self.setup.described(f"{protocol.independence}, but {others}")
+
+    @property
+    def facets(self) -> dict[str, str]:
+        """What a page chooses its tables by."""
+        axes, whole = self.setup.axes, self.setup.title
+        task = task_title(axes.task, axes.map)
+        return {"protocol": self.setup.protocol_title, "task": task, "setup": whole.partition(f"{task}, ")[2]}
 
     @property
     def keys(self) -> list[str]:
@@ -375,11 +371,11 @@ def fill_commands(matrix: Matrix) -> list[str]:
                 same = [cell.record for place, cell in matrix.cells.items() if place[1] == row[1]]
                 file = next((r["space_file"] for r in same if r.get("space_file")), "") if space else ""
                 by_space.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(name)
-        for space, names in by_space.items():
+        for space, classifiers in by_space.items():
             corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))
-            classifiers = "".join(f" --classifier {name}" for name in names)
+            chosen = "".join(f" --classifier {name}" for name in classifiers)
             options = f"{space}{matrix.setup.options_of_grid}{' --partial' if is_partial else ''}"
-            commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{classifiers}{options}")
+            commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{chosen}{options}")
     return commands
 
 

@@ -117,7 +117,7 @@ def figures(report: Report) -> dict[str, Draw]:
     for (matrix, _), metric in itertools.product(report.compared, SHARES):
         ranks = ranking(matrix, metric)
         if ranks and ranks.can_be_drawn:  # Table 2 gives the reason where there is no diagram
-            title = f"{metric.upper()}: {matrix.variant.title}"
+            title = f"{metric.upper()}: {matrix.setup.title}"
             wanted.append((f"ranks-{title}", functools.partial(rank_diagram, ranks, title)))
     return dict(zip(file_names([name for name, _ in wanted]), [draw for _, draw in wanted], strict=True))
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from serbench.report.figures import curve_figure, curves_by_title, drawing, to_files
 from serbench.report.table import Entry, Table
-from serbench.report.views import scored_tables
+from serbench.report.tables import page_tables
 
 if TYPE_CHECKING:
     from serbench.report import Report
@@ -74,7 +74,7 @@ def render_page(report: Report) -> str:
     import jinja2
 
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
-    tables = [*scored_tables(report), *others]
+    tables = [*page_tables(report.compared, report.scores), *others]
     blocks, ends = blocks_of(tables), colour_ends(tables)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(files("serbench.report") / "templates")),

@@ -105,7 +105,7 @@ def make_table(
     stem: str,
     title: str,
     header: Sequence[str],
-    rows: Iterable[Sequence[Entry | str]],
+    rows: Iterable[Sequence[object]],
     *,
     n_labels: int,
     notes: Iterable[str] = (),
@@ -113,7 +113,7 @@ def make_table(
     facets: Mapping[str, str] | None = None,
 ) -> Table:
     """Make a table row by row; a place is an `Entry`, or a text alone."""
-    places = [[entry if isinstance(entry, Entry) else Entry(entry) for entry in row] for row in rows]
+    places = [[entry if isinstance(entry, Entry) else Entry(str(entry)) for entry in row] for row in rows]
 
     def frame(name: str) -> pd.DataFrame:  # as objects: columns of text hold no halves of characters
         made = pd.DataFrame([[getattr(entry, name) for entry in row] for row in places], dtype=object)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from serbench.report.comparisons import (
     stack_of,
 )
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
-from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls, uar_of_present
+from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import RULES, CellPredictions
 from serbench.scores.scores import n_incomplete, score_table
 from serbench.scores.statistics import ALPHA, SHARES, Interval
@@ -66,21 +67,15 @@ class Indexed:
     index: pd.DataFrame
     language: str
     partial: str
-    serbench: str
 
 
 def data_table(corpora: Sequence[Indexed]) -> Table:
     """Table 1: what each corpus has, all its emotions included."""
-    counts = {c.name: c.index["emotion"].value_counts() for c in corpora}
     lines: dict[str, Callable[[Indexed], str]] = {
         "language": lambda c: c.language,
         "speakers": _speakers,
         "utterances": lambda c: str(len(c.index)),
-        **{
-            e: lambda c, e=e: str(counts[c.name].get(e, 0))
-            for e in EMOTIONS
-            if any(e in of_corpus for of_corpus in counts.values())
-        },
+        **{e: _counting(e) for e in EMOTIONS if any((c.index["emotion"] == e).any() for c in corpora)},
         "no emotion": lambda c: str(int(c.index["emotion"].isna().sum())),
         "unusable": lambda c: str(int((c.index["problem"].notna() | c.index["duplicate"].notna()).sum())),
         "minutes": lambda c: f"{c.index['duration_s'].sum() / 60:.1f}",
@@ -98,6 +93,10 @@ def data_table(corpora: Sequence[Indexed]) -> Table:
     made = [f"{c.name} {index_fingerprint(c.index)}" for c in corpora]
     header = ("", *(c.name for c in corpora))
     return make_table("table1", "Table 1. Data statistics", header, rows, n_labels=1, notes=notes, cells=made)
+
+
+def _counting(emotion: str) -> Callable[[Indexed], str]:
+    return lambda corpus: str(int((corpus.index["emotion"] == emotion).sum()))
 
 
 def _speakers(corpus: Indexed) -> str:
@@ -122,7 +121,7 @@ def scores_of(matrix: Matrix, scores: pd.DataFrame) -> Scores:
     """
     by_key = {str(key): of for key, of in scores.groupby("provenance", sort=False)}
     numbers = ["value", "low", "high", "n_units", "sd"]
-    found = {}
+    found: dict[tuple[Place, str], Any] = {}
     for place, cell in matrix.scored.items():
         is_whole = cell.n_utterances == matrix.cells[place].n_utterances
         table = by_key[cell.provenance.key] if is_whole else score_table([cell])
@@ -131,13 +130,8 @@ def scores_of(matrix: Matrix, scores: pd.DataFrame) -> Scores:
     return found
 
 
-def score_tables(matrix: Matrix, scores: Scores, found: Contests, metrics: Iterable[str]) -> list[Table]:
-    """Table 2 by some metrics: nested values."""
-    return [score_matrix(matrix, metric, "nested", scores, found.get(metric, {})) for metric in metrics]
-
-
 def page_tables(compared: Iterable[tuple[Matrix, Contests]], scores: pd.DataFrame) -> Iterator[Table]:
-    """Table 2 of every matrix by every metric and rule, for a page; those by nested UAR, WAR and kappa are files too."""
+    """Yield Table 2 of every matrix by every metric and rule, for a page."""
     for matrix, found in compared:
         known = scores_of(matrix, scores)
         for metric in (*METRICS, *FOLD_METRICS):
@@ -183,8 +177,6 @@ def score_matrix(matrix: Matrix, metric: str, rule: str, scores: Scores, compare
         rows.append((row[0], row[1] + (OUTSIDE_MARK if matrix.is_outside(row) else ""), *entries))
     is_file = rule == "nested" and metric in TITLES
     name = f"Table 2. {METRIC_NAMES[metric]}" if is_file else f"{METRIC_NAMES[metric]}, {RULE_NAMES[rule]}"
-    axes = matrix.setup.axes
-    facets = {"protocol": axes.protocol, "task": axes.task, "setup": matrix.setup.title, "metric": metric, "rule": rule}
     return make_table(
         f"table2-{metric}" + ("" if rule == "nested" else f"-{rule}"),
         f"{name}: {matrix.setup.title}",
@@ -193,7 +185,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str, scores: Scores, compare
         n_labels=2,
         notes=_score_notes(matrix, metric, rule, values, compared),
         cells=matrix.keys,
-        facets=facets,
+        facets={**matrix.facets, "metric": metric, "rule": rule},
     )
 
 
@@ -236,9 +228,10 @@ def _score_notes(
         "oracle": "Oracle: the one setting that is best on the test data of each cell, so most values are too high. ",
     }[rule]
     is_tuned = rule != "nested" or any("nested" in cell.with_values for cell in cells)
-    pooled = "means over folds, each over the emotions it has" if metric in FOLD_METRICS else "pooled over all test utterances"
-    chance = f" Chance: one {setup.label} at random (UAR), always the most frequent one (WAR)." if metric in TITLES else ""
-    yield f"{matrix.description} {tuning if is_tuned else ''}Values are {pooled}.{chance}"
+    over_folds, over_all = "means over folds, each over the emotions it has", "pooled over all test utterances"
+    pooled = over_folds if metric in FOLD_METRICS else over_all
+    chance = f" Chance: one {setup.label} at random (UAR), always the most frequent one (WAR)."
+    yield f"{matrix.description} {tuning if is_tuned else ''}Values are {pooled}.{chance if metric in TITLES else ''}"
     if cells:
         units = " or ".join(sorted({f"{cell.unit}s" for cell in cells}))
         yield f"In brackets: 95 % intervals over {units} (delete-one jackknife with Student's t)."
@@ -311,7 +304,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
 
 def claimed_gain(cell: CellPredictions) -> float:
     """How much higher the UAR is when settings are chosen on the test data."""
-    oracle, nested = (uar_of_present(stack_of(cell, rule).sum(axis=0)) for rule in ("oracle", "nested"))
+    oracle, nested = (float(METRICS["uar"](stack_of(cell, rule).sum(axis=0))) for rule in ("oracle", "nested"))
     return oracle - nested
 
 
@@ -394,7 +387,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     notes = ["Over all utterances that each cell has.", *marked, *corpus_remarks(matrix)]
     title = f"Recall per {matrix.setup.label}: {matrix.setup.title}"
     header = ("corpus", "features", "classifier", *emotions)
-    return make_table("recall", title, header, rows, n_labels=3, notes=notes, cells=matrix.keys)
+    return make_table("recall", title, header, rows, n_labels=3, notes=notes, cells=matrix.keys, facets=matrix.facets)
 
 
 def confusion_matrices(matrix: Matrix) -> list[Table]:

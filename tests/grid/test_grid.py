@@ -14,7 +14,7 @@ import pytest
 
 from serbench import api
 from serbench.features.table import map_features
-from serbench.report.pools import pool_of
+from serbench.report.comparisons import pool_of
 from serbench.scores.outcomes import Outcome, load_outcomes, made_of
 from serbench.store.results import Store, read_predictions
 
@@ -306,7 +306,7 @@ def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
     pool = pool_of([cell(60), cell(50, first=50)])
     assert (len(pool.utterances), pool.n_utterances) == (60, 100)
     assert pool.is_short(cell(50, first=50))
-    assert pool_of([]).utterances == ()
+    assert pool_of([]).utterances == frozenset()
 
 
 @pytest.mark.parametrize(("kept", "rules"), [(("f1", "m1", "m2"), 3), (("f1", "m1"), 2)])

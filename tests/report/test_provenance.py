@@ -168,7 +168,7 @@ def test_columns_of_different_releases_stand_and_the_summary_says_which(store, m
     pretend(store, with_version("numpy", "1.0"), features="three")
     both = report(store)
     assert not both.missing
-    assert "numpy 1.0 (other) and 2." in both.made_with
+    assert "numpy 1.0 and 2." in both.made_with
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,19 @@ import pytest
 from sklearn.metrics import recall_score
 
 from serbench.report.across import (
+    across_tables,
+    against_chance,
+    crossings,
     curve_tables,
     curves,
     language_table,
     protocol_tables,
+    remarks,
     scaling_tables,
-    transfer_tables,
+    transfer_table,
+    values_of,
 )
 from serbench.report.figures import drawing, figures
-from serbench.report.transfer import Value, against_chance, crossings, remarks, transfer_table
 from serbench.scores.outcomes import Outcome, changed, made_of
 
 EMOTIONS = ("anger", "fear", "neutral")
@@ -72,9 +76,13 @@ def texts(table):
     return {tuple(e.text for e in row[: table.n_labels]): [e.text for e in row[table.n_labels :]] for row in table.rows}
 
 
+def crossed(cells):
+    return crossings(cells, values_of(cells), order)
+
+
 def test_values_are_those_of_scikit_learn_and_the_diagonal_is_within():
     cells = every_pair()
-    (crossing,) = crossings(cells, order)
+    (crossing,) = crossed(cells)
     table = transfer_table(crossing)
     assert table.header == ("features", "classifier", "trained on", "aa", "bb", "cc")
     expected = {(c.cell["train"], c.cell["corpus"]): f"{uar_by_scikit_learn(c):.3f}" for c in cells}
@@ -86,8 +94,8 @@ def test_values_are_those_of_scikit_learn_and_the_diagonal_is_within():
 
 
 def test_scalings_and_tasks_are_not_mixed():
-    found = crossings([*every_pair(), *every_pair(scaling="corpus"), cell("within", "dd", "dd")], order)
-    assert [crossing.setup.scaling for crossing in found] == ["train", "corpus"]
+    found = crossed([*every_pair(), *every_pair(scaling="corpus"), cell("within", "dd", "dd")])
+    assert [crossing.setup.axes.scaling for crossing in found] == ["train", "corpus"]
     assert all(crossing.corpora == ("aa", "bb", "cc") for crossing in found)
     assert all(len(crossing.values) == 9 for crossing in found)
 
@@ -96,7 +104,7 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
     below = cell("cross", "aa", "bb", hit=0.0, wrong=0)
     predicted = {u: (code + 1) % 3 for u, code in below.truth.items()}
     below = changed(below, outcomes={"nested": replace(below.outcomes["nested"], predictions=predicted)})
-    (crossing,) = crossings(against_chance([below]), order)
+    (crossing,) = crossed(against_chance([below]))
     table = transfer_table(crossing)
     assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
     assert "b: below chance, by more than chance explains." in table.notes
@@ -105,7 +113,7 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
 
 def test_value_that_cannot_be_told_from_chance_is_marked():
     near, far = against_chance([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)])
-    assert [Value.of(one).mark for one in (near, far)] == ["c", ""]
+    assert [value.mark for value in values_of([near, far]).values()] == ["c", ""]
     assert near.p_chance > 0.05
     assert far.p_chance == 2 / 2 ** len(set(far.units.values()))
 
@@ -123,21 +131,21 @@ def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus()
 def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
     of_one = cell("cross", "aa", "bb", hit=0.9)
     single = changed(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
-    (crossing,) = crossings(against_chance([single]), order)
+    (crossing,) = crossed(against_chance([single]))
     table = transfer_table(crossing)
     assert table.rows[0][4].aside.endswith("?")
     assert "?: cannot be tested against chance: too few speakers." in table.notes
 
 
 def test_transductive_crossings_say_so():
-    (crossing,) = crossings(every_pair(scaling="corpus"), order)
+    (crossing,) = crossed(every_pair(scaling="corpus"))
     notes = " ".join(transfer_table(crossing).notes)
     assert "Transductive: features are scaled per corpus on the unlabelled audio of the test corpus too." in notes
 
 
 def test_scalings_are_compared_pair_by_pair_and_on_average():
     cells = [*every_pair(), *every_pair(scaling="speaker")]
-    (table,) = scaling_tables(crossings(cells, order))
+    (table,) = scaling_tables(crossed(cells))
     assert table.header[3:] == ("train", "speaker - train")
     by_pair = {(c.cell["scaling"], c.cell["train"], c.cell["corpus"]): uar_by_scikit_learn(c) for c in cells}
     shown = texts(table)
@@ -169,8 +177,7 @@ def on(made, utterances):
 
 
 def every_table(cells):
-    found = crossings(cells, order)
-    return transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)
+    return across_tables(cells, LANGUAGES, order)[0]
 
 
 @pytest.fixture
@@ -212,12 +219,12 @@ def test_cells_across_corpora_that_lack_too_many_utterances_move_no_other_and_ar
 
 
 def test_one_scaling_alone_has_no_table_of_scalings():
-    assert scaling_tables(crossings(every_pair(), order)) == []
+    assert scaling_tables(crossed(every_pair())) == []
 
 
 def test_means_by_language_are_over_the_pairs_so_related():
     cells = every_pair()
-    (crossing,) = crossings(cells, order)
+    (crossing,) = crossed(cells)
     table = language_table(crossing, LANGUAGES)
     assert table.header[2:] == ("same corpus", "same family", "other family")
     of = {(c.cell["train"], c.cell["corpus"]): uar_by_scikit_learn(c) for c in cells}
@@ -229,13 +236,13 @@ def test_means_by_language_are_over_the_pairs_so_related():
 
 
 def test_languages_of_one_relation_have_no_table():
-    (crossing,) = crossings(every_pair(), order)
+    (crossing,) = crossed(every_pair())
     assert language_table(crossing, dict.fromkeys(LANGUAGES, "de")) is None
 
 
 def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
     gone = [changed(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
-    (crossing,) = crossings([*gone, cell("cross", "aa", "dd")], order)
+    (crossing,) = crossed([*gone, cell("cross", "aa", "dd")])
     known = {"aa": "de", "bb": "en", "dd": "pl"}
     assert language_table(crossing, known).header[2:] == ("same corpus", "same family", "other family")
 
@@ -247,7 +254,7 @@ def adapted():
 
 def test_curve_starts_at_cross_and_ends_beside_within():
     cells = adapted()
-    found = curves(cells, crossings(cells, order), order)
+    found = curves(values_of(cells).values(), crossed(cells), order)
     assert [(curve.weight, list(curve.points)) for curve in found] == [("", [0, 10, 50]), (", weight 3", [0, 10])]
     (table,) = curve_tables(found)
     by_options = {c.cell["options"]: f"{uar_by_scikit_learn(c):.3f}" for c in cells if c.cell["protocol"] == "adapt"}
@@ -259,7 +266,7 @@ def test_curve_starts_at_cross_and_ends_beside_within():
 
 def test_protocols_stand_side_by_side_in_the_order_of_the_registry():
     cells = [*adapted(), *(cell("pooled", "aa+bb+cc", name, hit=0.7) for name in LANGUAGES)]
-    (table,) = protocol_tables(cells, order)
+    (table,) = protocol_tables(cells, values_of(cells).values(), order)
     kinds = [row[2].text for row in table.rows]
     assert kinds[0] == "within"
     assert kinds[1:4] == ["cross from aa", "cross from bb", "cross from cc"]
@@ -268,22 +275,22 @@ def test_protocols_stand_side_by_side_in_the_order_of_the_registry():
 
 
 def test_within_alone_has_no_table_of_protocols():
-    assert protocol_tables([cell("within", "aa", "aa")], order) == []
+    assert protocol_tables([cell("within", "aa", "aa")], [], order) == []
 
 
 @pytest.fixture
 def crossed_report(monkeypatch, make_index, tmp_path):
     """A report of made-up cells across three corpora."""
-    from serbench.report import make_report
+    from serbench.report import score_store
     from serbench.report.tables import Indexed
     from serbench.store.results import Store
 
     cells = [*adapted(), *every_pair(scaling="corpus")]
     indexes = {name: make_index(corpus=name).assign(sampling_rate=16000) for name in LANGUAGES}
-    read = [Indexed(name, index, LANGUAGES[name], "", "0.1.0") for name, index in indexes.items()]
-    monkeypatch.setattr("serbench.report.load_outcomes", lambda store: cells)
+    read = [Indexed(name, index, LANGUAGES[name], "") for name, index in indexes.items()]
+    monkeypatch.setattr("serbench.report.load_predictions", lambda store: cells)
     monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
-    return make_report(Store(tmp_path / "results"))
+    return score_store(Store(tmp_path / "results"))
 
 
 def test_report_has_every_table_and_no_table_2_of_pairs(crossed_report):
@@ -314,8 +321,7 @@ def test_page_shows_tables_and_curves_and_figures_draw_them(crossed_report):
 
 def test_all_tables_come_in_one_order():
     cells = [*adapted(), *every_pair(scaling="corpus")]
-    found = crossings(cells, order)
-    stems = [t.stem for t in transfer_tables(cells, found, curves(cells, found, order), LANGUAGES, order)]
+    stems = [t.stem for t in across_tables(cells, LANGUAGES, order)[0]]
     assert stems == ["transfer"] * 2 + ["scalings"] + ["languages"] * 2 + ["curves"] + ["protocols"] * 2
 
 
