@@ -14,12 +14,11 @@ from serbench.corpora.audio import decode, to_mono
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.divisions import partition_notes, partition_of, text_groups
 from serbench.corpora.labels import scan_corpus
-from serbench.grid.members import CorpusData
-from serbench.protocols import test_groups
+from serbench.grid.utterances import CorpusData
+from serbench.protocols import add_groups
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.results import Store
 
-test_groups.__test__ = False  # pytest takes the name for a test
 pytestmark = pytest.mark.corpus
 IN_ALL = {"ravdess": (720, 12, 432), "nemo": (424, 9, 360)}
 
@@ -67,7 +66,7 @@ def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):
     if "ravdess" not in load_catalogue().on_disk():
         pytest.skip("ravdess is not in SERBENCH_DATA")
     data = CorpusData(load_catalogue().corpus("ravdess"), api.load_index("ravdess", place), "")
-    assert [g.name for g in test_groups(data.index, data.corpus)] == [
+    assert add_groups(data.index, data.corpus)["group"].cat.categories.tolist() == [
         "01+02",
         "03+04",
         "05+06",

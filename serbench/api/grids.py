@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from serbench.features import FeatureSet
     from serbench.features.extract import Extracted, Failure
     from serbench.features.own import OwnFeatures
-    from serbench.grid.members import FeatureSource
     from serbench.grid.run import GridPlan, GridRun
+    from serbench.grid.utterances import FeatureSource
     from serbench.scores.outside import Scored
     from serbench.store.results import Store
 
@@ -105,9 +105,9 @@ def plan_grid(
 
     from serbench.classifiers.spaces import read_spaces
     from serbench.features.extract import count_lacking, extract_features
-    from serbench.grid.layout import GridOptions, check_inputs
-    from serbench.grid.members import CorpusData
+    from serbench.grid.plan import GridOptions, check_inputs
     from serbench.grid.run import plan_grid as lay_out
+    from serbench.grid.utterances import CorpusData
 
     check_pieces(registered, request)
     check_inputs([*map(_source, own), *map(_source, registered)], classifiers)
@@ -164,7 +164,7 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     seen neither these folds' speakers nor its own speakers and texts.
     """
     from serbench.features.extract import load_index
-    from serbench.grid.members import CorpusData
+    from serbench.grid.utterances import CorpusData
     from serbench.scores.folds import fold_table
 
     check_whole(request)
@@ -198,7 +198,7 @@ def score_predictions(
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
     from serbench.features.extract import extract_features
-    from serbench.grid.members import CorpusData
+    from serbench.grid.utterances import CorpusData
     from serbench.scores.given import read_prediction_file
     from serbench.scores.outside import ScoreOptions, System, check_system, plan_scores, record_scores
 
@@ -231,7 +231,7 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 
 
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
-    from serbench.grid.members import FeatureSource
+    from serbench.grid.utterances import FeatureSource
 
     about = features.name, features.key, features.n_features, features.versions, features.argument
     return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)

@@ -15,7 +15,7 @@ from serbench.protocols import Protocol, find_protocol
 if TYPE_CHECKING:
     from serbench.features import FeatureSet
     from serbench.features.extract import Extracted
-    from serbench.grid.members import CorpusData
+    from serbench.grid.utterances import CorpusData
 
 
 def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
     ------
     SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
     """
-    from serbench.grid.layout import check_scaling
+    from serbench.grid.run import check_scaling
     from serbench.protocols import check_inner
 
     protocol = find_protocol(request.protocol)

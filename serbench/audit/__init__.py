@@ -38,7 +38,7 @@ from serbench.corpora.people import shared_recordings, with_people
 from serbench.corpora.tasks import EmotionTask, find_task
 from serbench.errors import CorpusError, ProtocolError, listed
 from serbench.features.extract import extract_corpus
-from serbench.protocols import test_groups
+from serbench.protocols import add_groups
 from serbench.store.files import write_json
 from serbench.workspace import HERE, Workspace
 
@@ -211,7 +211,8 @@ def _tested(utterances: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataFrame, lis
     A corpus of dimensions has the labels of its first target, e.g. high and low arousal.
     """
     try:
-        group_of = {u: group.name for group in test_groups(utterances, corpus) for u in group.utterances}
+        grouped = add_groups(utterances, corpus)
+        group_of = dict(zip(grouped["utterance"], grouped["group"], strict=True))
     except ProtocolError as error:
         return utterances, [Finding("error", "folds", str(error))]
     rows = utterances

@@ -16,21 +16,27 @@ from pathlib import Path
 
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.errors import StoreError
+from serbench.errors import StoreError, UnknownNameError
 from serbench.features.table import map_features
 from serbench.grid.cells import Cell, CellRecord, read_cell, write_cell
 from serbench.grid.estimate import Estimate, note_seconds
-from serbench.grid.layout import Choice, GridOptions, PlannedCell, plan_cell
-from serbench.grid.members import CorpusData, FeatureSource
-from serbench.grid.plan import Job, Plan, make_plan
+from serbench.grid.plan import Choice, GridOptions, Job, Plan, PlannedCell, make_plan, plan_cell, with_jobs
 from serbench.grid.processes import LocalCrew
-from serbench.grid.records import with_evaluations
 from serbench.grid.schedule import Crew, Elsewhere, Failed, Room, run_jobs
+from serbench.grid.utterances import CorpusData, FeatureSource
 from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.store.files import is_damaged
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
+
+SCALINGS = ("train", "speaker", "corpus", "none")
+
+
+def check_scaling(scaling: str) -> None:
+    """Check the name of a scaling; `UnknownNameError` suggests the nearest."""
+    if scaling not in SCALINGS:
+        raise UnknownNameError("scaling", scaling, SCALINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,9 @@ def plan_grid(
     choices = _choices(corpora, features, classifiers, spaces, options)
     cells = [plan_cell(choice, options.of(choice), store) for choice in choices]
     plan = make_plan([cell.request for cell in cells if cell.request is not None])
-    planned = iter(plan.evaluations)
+    planned = iter(plan.folds)
     whole = tuple(
-        cell if cell.request is None else dataclasses.replace(cell, record=with_evaluations(cell.record, next(planned)))
+        cell if cell.request is None else dataclasses.replace(cell, record=with_jobs(cell.record, next(planned)))
         for cell in cells
     )
     absent = [job for job in plan.jobs.values() if not store.has_job(job.key)]

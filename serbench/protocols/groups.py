@@ -3,67 +3,65 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from serbench.corpora.divisions import text_groups
 from serbench.corpora.entry import Corpus
 from serbench.errors import ProtocolError
-from serbench.protocols.evaluation import Group
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMED_AT_MOST = 3
 """People whose names make the name of their group; a larger group is named after its first."""
 
 
-def test_groups(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
-    """Divide all utterances of a corpus into its test groups.
+def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False) -> pd.DataFrame:
+    """Add the test group of every utterance to an index.
 
     Parameters
     ----------
     index : the whole corpus, dropped emotions too, so that the grouping is the same for every task.
+    with_texts : divide the texts of the corpus into groups too.
+
+    Returns
+    -------
+    The index with the columns `group` (categories in the order of folds), `sex` (that of the group, or `mixed`) and
+    `text_group`.
 
     Raises
     ------
-    ProtocolError : a person is unknown, or there are fewer people than groups.
+    ProtocolError : a person is unknown, there are fewer people than groups, or texts are unknown or tell emotions.
     """
     for kept_apart in (corpus.person, corpus.folds.by):
         unknown = index[kept_apart].isna()
         if unknown.any():
             first = index["utterance"][unknown].iloc[0]
-            raise ProtocolError(
-                corpus.name, f"{unknown.sum()} utterances without {kept_apart} (first {first})", "all known"
-            )
-    groups = [_group(index, corpus.folds.by, members) for members in _members(index, corpus)]
-    if len({group.name for group in groups}) < len(groups):
-        raise ProtocolError(f"{corpus.name}.folds", "two test groups of one name", "distinct names of people")
-    return groups
+            found = f"{unknown.sum()} utterances without {kept_apart} (first {first})"
+            raise ProtocolError(corpus.name, found, "all known")
+    names: dict[str, str] = {}
+    for members in _members(index, corpus):
+        short = [member.removeprefix(f"{corpus.name}/") for member in sorted(members)]
+        name = "+".join(short) if len(short) <= NAMED_AT_MOST else f"{short[0]}+{len(short) - 1}more"
+        if name in names.values():
+            raise ProtocolError(f"{corpus.name}.folds", "two test groups of one name", "distinct names of people")
+        names |= dict.fromkeys(members, name)
+    group = pd.Categorical(index[corpus.folds.by].map(names), categories=list(dict.fromkeys(names.values())))
+    grouped = index.assign(group=group, sex="mixed")
+    if "gender" in index:
+        sexes = grouped.dropna(subset="gender").groupby("group", observed=True)["gender"].agg(["first", "nunique"])
+        sex_of = sexes["first"][sexes["nunique"] == 1].to_dict()
+        grouped["sex"] = [sex_of.get(name, "mixed") for name in group]
+    return grouped.assign(text_group=index["utterance"].map(text_groups(index, corpus.name))) if with_texts else grouped
 
 
 def independent_units(index: pd.DataFrame, person: str = "speaker") -> tuple[str, dict[str, str]]:
-    """Say what the utterances of a corpus are independent by, and which of these each utterance belongs to.
+    """Return what the utterances of a corpus are independent by, and the unit of each utterance.
 
     Returns
     -------
     `session` where speakers talk to each other, else the kind of person that is kept apart; utterance -> its unit.
     """
-    sessions = _sessions(index) if person == "speaker" else []
-    field = "session" if sessions else person
+    field = "session" if person == "speaker" and _sessions(index) else person
     return field, dict(zip(index["utterance"], index[field].astype(str), strict=True))
-
-
-def groups_with_texts(index: pd.DataFrame, corpus: Corpus) -> list[Group]:
-    """Divide all utterances of a corpus into its test groups, as `test_groups` does, and its texts into theirs.
-
-    Raises
-    ------
-    ProtocolError : as `test_groups`, and where texts are unknown, one only, or tell emotions.
-    """
-    texts = text_groups(index, corpus.name)
-    return [replace(group, texts={u: texts[u] for u in group.utterances}) for group in test_groups(index, corpus)]
 
 
 def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
@@ -74,19 +72,6 @@ def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
     if folds.by == "speaker" and folds.leave_out == 2:
         return _pairs(index)
     return [[value] for value in sorted(index[folds.by].unique())]
-
-
-def restrict(groups: Sequence[Group], utterances: set[str]) -> list[Group]:
-    """Keep only some utterances of every group; groups may become empty."""
-    return [replace(g, utterances=tuple(u for u in g.utterances if u in utterances)) for g in groups]
-
-
-def _group(index: pd.DataFrame, field: str, members: Sequence[str]) -> Group:
-    rows = index[index[field].isin(members)]
-    sexes = set(rows["gender"].dropna()) if "gender" in rows else set()
-    short = [member.removeprefix(f"{rows['corpus'].iloc[0]}/") for member in sorted(members)]
-    name = "+".join(short) if len(short) <= NAMED_AT_MOST else f"{short[0]}+{len(short) - 1}more"
-    return Group(name, sexes.pop() if len(sexes) == 1 else "mixed", tuple(sorted(rows["utterance"])))
 
 
 def _sex_of(index: pd.DataFrame) -> dict[str, str]:

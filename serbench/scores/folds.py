@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import CorpusError, Fault, ProtocolError, listed
-from serbench.grid.members import CorpusData, check_has_emotions, task_index
-from serbench.grid.records import basis
-from serbench.protocols import Design, Group, InnerRule, Protocol, Side, inner_rule, restrict
+from serbench.grid.utterances import CorpusData, basis, check_has_emotions, divisible, grouped, of_task
+from serbench.protocols import Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,20 +25,27 @@ def fold_table(data: CorpusData, task: EmotionTask, protocol: Protocol, *, inner
     CorpusError, ProtocolError : the corpus lacks an emotion of the task, or cannot be divided so.
     """
     check_has_folds(protocol)
-    selected = task_index(data, task)
+    whole = grouped(data, protocol)
+    selected = of_task(data, whole, task)
     if selected.empty:
         raise CorpusError([Fault(data.corpus.name, f"no utterance of {task.title}", "some")])
     check_has_emotions(data.corpus.name, selected, task)
-    whole = protocol.groups(data.index, data.corpus)
-    groups = [group for group in restrict(whole, set(selected["utterance"])) if group.utterances]
-    evaluations = protocol.evaluations(design_of(data, groups, inner_rule(inner, len(groups))))
-    fold = {u: evaluation.name for evaluation in evaluations for u in evaluation.test}
-    tuning = {e.name: [name for v in e.inner for name in sorted({fold[u] for u in v.test})] for e in evaluations}
-    table = _readable(selected)[COLUMNS]
-    table = table.assign(fold=table["utterance"].map(fold))
-    table = _with_groups(table, groups) if protocol.holds_out_texts else table
+    rows = divisible(alone(selected))
+    folds = protocol.folds(rows, protocol.rule(inner, rows))
+    fold = {u: of.name for of in folds for u in of.test}
+    tuning = {f.name: [name for v in f.inner for name in sorted({fold[u] for u in v.test})] for f in folds}
+    table = _readable(selected)
+    groups = table[["group", "text_group"]].astype(str) if protocol.holds_out_texts else None
+    table = table[COLUMNS].assign(fold=table["utterance"].map(fold))
+    if groups is not None:
+        table = table.assign(speaker_fold=groups["group"], text_fold=groups["text_group"])
     table = table.assign(tuning_folds=[" ".join(tuning[name]) for name in table["fold"]])
     return table.assign(basis=basis(selected, whole, task))
+
+
+def alone(selected: pd.DataFrame) -> pd.DataFrame:
+    """Return the utterances of one corpus as a table to divide, all of which may be tested."""
+    return selected.drop(columns="person").assign(tested=True)
 
 
 def check_has_folds(protocol: Protocol) -> None:
@@ -57,11 +62,6 @@ def check_has_folds(protocol: Protocol) -> None:
         )
 
 
-def design_of(data: CorpusData, groups: Sequence[Group], rule: InnerRule) -> Design:
-    """Return one corpus alone as a protocol meets it."""
-    return Design((Side(data.corpus.name, data.language, tuple(groups)),), (), rule)
-
-
 def _readable(selected: pd.DataFrame) -> pd.DataFrame:
     """Leave out what nobody can predict, and say so."""
     damaged = selected["problem"].notna()
@@ -69,10 +69,3 @@ def _readable(selected: pd.DataFrame) -> pd.DataFrame:
         named = listed(f"{row.utterance} ({row.problem})" for row in selected[damaged].itertuples())
         warnings.warn(f"left out, as they cannot be read: {named}", stacklevel=2)
     return selected[~damaged]
-
-
-def _with_groups(table: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
-    of = {u: group for group in groups for u in group.utterances}
-    return table.assign(
-        speaker_fold=[of[u].name for u in table["utterance"]], text_fold=[of[u].texts[u] for u in table["utterance"]]
-    )

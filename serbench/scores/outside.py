@@ -24,10 +24,9 @@ from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ScoreError, did_you_mean, listed
 from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
 from serbench.grid.comparable import UNKNOWN
-from serbench.grid.members import CorpusData, task_index
-from serbench.grid.records import basis
-from serbench.protocols import InnerRule, Protocol, find_protocol, restrict
-from serbench.scores.folds import check_has_folds, design_of
+from serbench.grid.utterances import CorpusData, basis, divisible, grouped, of_task, task_index
+from serbench.protocols import InnerRule, Protocol, find_protocol
+from serbench.scores.folds import alone, check_has_folds
 from serbench.scores.given import Prediction, PredictionFile
 from serbench.scores.metrics import confusion_matrix, uar
 from serbench.store.results import Store
@@ -216,18 +215,16 @@ def _uar(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> float:
 
 
 def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:
-    selected = task_index(data, task)
+    whole = grouped(data, protocol)
+    selected = of_task(data, whole, task)
     if selected.empty:
         raise ScoreError(where, f"no utterance of {task.title}", "some", "Choose emotions with --emotions")
-    groups = protocol.groups(data.index, data.corpus)
     emotions = dict(zip(selected["utterance"], selected["emotion"], strict=True))
     people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
-    filled = [g for g in restrict(groups, set(emotions)) if g.utterances]
-    evaluations = protocol.evaluations(design_of(data, filled, InnerRule("none")))
-    folds = {e.name: e.test for e in evaluations}
+    folds = {f.name: f.test for f in protocol.folds(divisible(alone(selected)), InnerRule("none"))}
     problems = selected[selected["problem"].notna()]
     unreadable = {str(u): str(why) for u, why in zip(problems["utterance"], problems["problem"], strict=True)}
-    return _Task(emotions, people, folds, basis(selected, groups, task), task.title, unreadable)
+    return _Task(emotions, people, folds, basis(selected, whole, task), task.title, unreadable)
 
 
 def _check_known(rows: Mapping[str, Prediction], data: CorpusData, where: str) -> None:

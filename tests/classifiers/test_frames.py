@@ -21,7 +21,7 @@ from serbench.features.record import problems as problems_of_features
 from serbench.features.table import map_features
 from serbench.grid import processes as pool
 from serbench.grid.check import check_store, find_unused
-from serbench.grid.layout import CorpusData, FeatureSource, auxiliary_labels
+from serbench.grid.utterances import CorpusData, FeatureSource, auxiliary_labels
 from serbench.plugins import forget_plugins
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json
@@ -205,8 +205,8 @@ def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_class
 
 def test_label_that_some_utterances_lack_refuses_the_cell(toy_classifier, make_index):
     def labels(present):
-        member = SimpleNamespace(name="toy", present=present, data=SimpleNamespace(language="en"))
-        return auxiliary_labels(member, toy_classifier)
+        data = SimpleNamespace(name="toy", index=present)
+        return auxiliary_labels([data], present.assign(corpus_language="en"), toy_classifier)
 
     index = make_index()
     index.loc[3, "gender"] = None

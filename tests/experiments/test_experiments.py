@@ -20,7 +20,7 @@ from serbench.errors import ConfigError, CorpusError, UnknownNameError
 from serbench.experiments.claims import judge
 from serbench.experiments.load import Grid, built_in_names, check_names, find_experiment, read_experiment
 from serbench.experiments.tables import Book, Recorded, claim_table, experiment_tables
-from serbench.protocols.evaluation import Draw
+from serbench.protocols import Draw
 from serbench.report.table import bracketed
 from serbench.scores.outcomes import Outcome, changed, made_of
 from serbench.scores.scores import unit_stack

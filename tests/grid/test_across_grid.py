@@ -9,9 +9,8 @@ from serbench import api
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import FIELDS, Partition
 from serbench.corpora.index import index_fingerprint
-from serbench.grid.members import CorpusData, divided
-from serbench.protocols import PROTOCOLS, Draw, Group, Side
-from serbench.protocols.across import drawn
+from serbench.grid.utterances import CorpusData, grouped
+from serbench.protocols import PROTOCOLS, Draw, drawn
 from serbench.scores.outcomes import load_outcomes
 from serbench.scores.predictions import _Index, _utterances
 
@@ -100,9 +99,8 @@ def test_adapt_predicts_what_a_plain_loop_with_weights_does(three):
     run = three()
     assert not run("aa", "bb", protocol="adapt", k=(6,), weight=2.5).refused
     rows = run.table[run.table["corpus"] == "bb"]
-    groups = tuple(Group(f"bb/{who[3:]}", "", tuple(of["utterance"])) for who, of in rows.groupby("speaker"))
-    side = Side("bb", "en", groups, dict(zip(rows["utterance"], rows["emotion"], strict=True)))
-    added = {f"bb/{g.name[3:]}": drawn(side, g.name, Draw(6, 2.5)) for g in groups}
+    side = rows.assign(group=rows["speaker"], label=rows["emotion"], tested=True)
+    added = {who: drawn(side, who, Draw(6, 2.5)) for who in rows["speaker"].unique()}
     for tested, train, inner in across.adapt(run.table, "bb", "aa", added):
         weights = np.where(run.table["corpus"] == "bb", 2.5, 1.0)
         expected = across.predict(run.table, [(tested, train, inner)], "logistic", weights=weights)
@@ -272,7 +270,7 @@ def test_people_of_one_name_in_corpora_that_share_speakers_never_train_where_the
     assert all(cell.request for cell in tested), [cell.refused for cell in tested]
     for cell in tested:
         rows = run.table.set_index("utterance")["speaker"].str.partition("/")[2]
-        for evaluation in cell.request.evaluations:
+        for evaluation in cell.request.folds:
             parts = [(evaluation.train, evaluation.test), *((v.train, v.test) for v in evaluation.inner)]
             parts += [(v.train, evaluation.test) for v in evaluation.inner]
             for train, test in parts:
@@ -399,4 +397,4 @@ def test_partition_that_parts_people_who_talk_to_each_other_is_refused(make_inde
     toy = emodb.model_copy(update={"name": "toy", "partitions": {"half": partition}})
     data = CorpusData(toy, in_sessions(make_index, "toy"), "")
     with pytest.raises(api.SerbenchError, match=r"session s1 both in training and test"):
-        divided(data, PROTOCOLS["holdout"], "half")
+        grouped(data, PROTOCOLS["holdout"], "half")

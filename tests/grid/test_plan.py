@@ -2,10 +2,11 @@ import dataclasses
 import json
 
 import pytest
+from tables import groups_of, within
 
 from serbench.errors import ProtocolError
 from serbench.grid.plan import Recipe, Request, Rows, make_plan
-from serbench.protocols import Evaluation, Group, TrainingSet, Validation, inner_rule, within, within_text
+from serbench.protocols import Fold, TrainingSet, Validation
 from serbench.store.keys import digest
 
 RECIPE = Recipe(
@@ -20,12 +21,8 @@ RECIPE = Recipe(
 )
 
 
-def groups_of(n):
-    return [Group(f"g{i:02d}", "f", (f"u{i}a", f"u{i}b")) for i in range(n)]
-
-
-def rows_of(groups):
-    people = {u: g.name for g in groups for u in g.utterances}
+def rows_of(table):
+    people = dict(zip(table["utterance"], table["group"].astype(str), strict=True))
     return Rows(
         labels={u: int(u.endswith("a")) for u in people},
         people=people,
@@ -35,17 +32,14 @@ def rows_of(groups):
 
 
 def request_of(n, inner="all", recipe=RECIPE):
-    groups = groups_of(n)
-    return Request(recipe, rows_of(groups), tuple(within(groups, inner_rule(inner, n))))
+    table = groups_of(n)
+    return Request(recipe, rows_of(table), tuple(within(table, inner)))
 
 
 def text_request_of(n, n_texts, inner="all"):
-    groups = [
-        Group(f"g{i}", "f", tuple(f"u{i}t{t}" for t in range(n_texts)), {f"u{i}t{t}": f"t{t}" for t in range(n_texts)})
-        for i in range(n)
-    ]
-    rows = dataclasses.replace(rows_of(groups), texts={u: t for g in groups for u, t in g.texts.items()})
-    return Request(RECIPE, rows, tuple(within_text(groups, inner_rule(inner, n))))
+    table = groups_of(n, texts=[f"t{t}" for t in range(n_texts)])
+    rows = dataclasses.replace(rows_of(table), texts=dict(zip(table["utterance"], table["text_group"], strict=True)))
+    return Request(RECIPE, rows, tuple(within(table, inner, "within-text")))
 
 
 @pytest.mark.parametrize(("n", "n_texts"), [(3, 2), (5, 3), (10, 5)])
@@ -134,7 +128,7 @@ def test_jobs_are_json():
 
 
 def evaluation(train, test, inner=()):
-    return Evaluation("e", TrainingSet(tuple(train)), tuple(test), tuple(inner))
+    return Fold("e", TrainingSet(tuple(train)), tuple(test), tuple(inner))
 
 
 LEAKS = {
@@ -191,7 +185,7 @@ def test_overlapping_segments_on_both_sides_are_a_leak():
     groups = groups_of(3)
     rows = dataclasses.replace(rows_of(groups), overlaps=(("u0a", "u1a"),))
     with pytest.raises(ProtocolError, match=r"plan, g00: overlapping segments apart: u0a and u1a"):
-        make_plan([Request(RECIPE, rows, tuple(within(groups, inner_rule("all", 3))))])
+        make_plan([Request(RECIPE, rows, tuple(within(groups)))])
 
 
 def test_same_audio_on_both_sides_is_a_leak():

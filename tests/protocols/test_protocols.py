@@ -1,16 +1,15 @@
-import dataclasses
 from itertools import combinations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tables import groups_of, table, within
 
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import Folds
 from serbench.errors import ProtocolError
-from serbench.protocols import Group, groups_with_texts, inner_rule, ring, test_groups, within, within_text
+from serbench.protocols import add_groups, inner_rule, ring
 
-test_groups.__test__ = False  # pytest takes the name for a test
 EMODB = load_catalogue().corpus("emodb")
 
 
@@ -18,8 +17,8 @@ def corpus(**folds):
     return EMODB.model_copy(update={"name": "toy", "folds": Folds(**folds)})
 
 
-def names(groups):
-    return [group.name for group in groups]
+def names(index, folds):
+    return add_groups(index, folds)["group"].cat.categories.tolist()
 
 
 def speakers(n_female, n_male):
@@ -27,7 +26,7 @@ def speakers(n_female, n_male):
 
 
 def test_one_speaker_is_left_out_by_default(make_index):
-    assert names(test_groups(make_index(), corpus(leave_out=1))) == ["f1", "f2", "m1", "m2"]
+    assert names(make_index(), corpus(leave_out=1)) == ["f1", "f2", "m1", "m2"]
 
 
 @pytest.mark.parametrize(
@@ -42,52 +41,53 @@ def test_one_speaker_is_left_out_by_default(make_index):
 )
 def test_pairs_are_one_female_and_one_male_then_remainders_then_an_odd_one(make_index, n_female, n_male, expected):
     index = make_index(speakers=speakers(n_female, n_male))
-    assert names(test_groups(index, corpus(leave_out=2))) == expected
+    assert names(index, corpus(leave_out=2)) == expected
 
 
 def test_pairs_are_the_sessions_where_two_talk_to_each_other(make_index):
     index = make_index(speakers=("f1", "f2", "m1", "m2"))
     index["session"] = index["speaker"].map({"toy/f1": "a", "toy/m2": "a", "toy/f2": "b", "toy/m1": "b"})
-    assert names(test_groups(index, corpus(leave_out=2))) == ["f1+m2", "f2+m1"]
+    assert names(index, corpus(leave_out=2)) == ["f1+m2", "f2+m1"]
 
 
 def test_session_with_one_speaker_left_does_not_break_up_the_others(make_index):
     index = make_index(speakers=("f1", "f2", "m2", "f3", "m3"))
     index["session"] = index["speaker"].str[-1]
-    assert names(test_groups(index, corpus(leave_out=2))) == ["f1", "f2+m2", "f3+m3"]
+    assert names(index, corpus(leave_out=2)) == ["f1", "f2+m2", "f3+m3"]
 
 
 def test_sessions_that_share_a_speaker_are_no_groups(make_index):
     index = make_index(speakers=("f1", "f2", "m1", "m2"))
     index["session"] = ["a", "b"] * (len(index) // 2)
-    assert names(test_groups(index, corpus(leave_out=2))) == ["f1+m1", "f2+m2"]
+    assert names(index, corpus(leave_out=2)) == ["f1+m1", "f2+m2"]
 
 
 def test_voices_group_where_no_speaker_is_known(make_index):
     mesd = load_catalogue().corpus("mesd")
     index = make_index().assign(speaker=None)
     index["voice"] = index["gender"]
-    assert names(test_groups(index, mesd)) == ["female", "male"]
+    assert names(index, mesd) == ["female", "male"]
 
 
 def test_groups_are_balanced_by_sex_and_emotion(make_index):
-    index = make_index(speakers=speakers(6, 6))
-    groups = test_groups(index, corpus(groups=3))
-    assert len(groups) == 3
-    assert [len(g.utterances) for g in groups] == [24, 24, 24]
-    assert all(sum("/f" in u for u in g.utterances) == 12 for g in groups)
+    grouped = add_groups(make_index(speakers=speakers(6, 6)), corpus(groups=3))
+    assert grouped["group"].value_counts().tolist() == [24, 24, 24]
+    assert grouped[grouped["gender"] == "female"]["group"].value_counts().tolist() == [12, 12, 12]
+    assert set(grouped["sex"]) == {"mixed"}
 
 
 def test_more_groups_than_speakers_is_an_error(make_index):
     with pytest.raises(ProtocolError, match=r"5 groups of 4 speakers"):
-        test_groups(make_index(), corpus(groups=5))
+        add_groups(make_index(), corpus(groups=5))
 
 
 def test_grouping_does_not_depend_on_the_order_of_rows(make_index):
     index = make_index(speakers=speakers(5, 6))
     shuffled = index.sample(frac=1, random_state=1)
     for folds in ({"leave_out": 1}, {"leave_out": 2}, {"groups": 4}):
-        assert test_groups(index, corpus(**folds)) == test_groups(shuffled, corpus(**folds))
+        one, other = (add_groups(of, corpus(**folds)).sort_values("utterance") for of in (index, shuffled))
+        assert names(index, corpus(**folds)) == names(shuffled, corpus(**folds))
+        assert one["group"].tolist() == other["group"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -110,105 +110,93 @@ def test_wrong_inner_rules_are_refused(requested, message):
         inner_rule(requested, 10)
 
 
-def groups_of(n, sexes="fm", texts="ab"):
-    return [
-        Group(f"g{i:02d}", sexes[i % len(sexes)], tuple(f"u{i}{t}" for t in texts), {f"u{i}{t}": t for t in texts})
-        for i in range(n)
-    ]
-
-
 def test_ring_interleaves_the_sexes():
-    assert [g.sex for g in ring(groups_of(8))] == ["f", "m"] * 4
-    uneven = [Group(f"f{i}", "f", ("u",)) for i in range(2)] + [Group(f"m{i}", "m", ("u",)) for i in range(4)]
-    assert [g.sex for g in ring(uneven)] == ["m", "f", "m", "m", "f", "m"]
+    assert ring({f"g{i}": "fm"[i % 2] for i in range(8)}) == [f"g{i}" for i in range(8)]
+    uneven = {**{f"f{i}": "f" for i in range(2)}, **{f"m{i}": "m" for i in range(4)}}
+    assert ring(uneven) == ["m0", "f0", "m1", "m2", "f1", "m3"]
 
 
 @given(n=st.integers(6, 30), k=st.sampled_from([2, 4]))
+@settings(max_examples=20, deadline=None)
 def test_validating_on_ring_neighbours_is_symmetric(n, k):
-    chosen = {e.name: [inner.name for inner in e.inner] for e in within(groups_of(n), inner_rule(str(k), n))}
+    folds = within(groups_of(n, sexes=("female", "male")), str(k))
+    chosen = {fold.name: [inner.name for inner in fold.inner] for fold in folds}
     assert all(len(set(neighbours)) == k for neighbours in chosen.values())
     assert all(outer in chosen[inner] for outer, neighbours in chosen.items() for inner in neighbours)
 
 
 def test_within_trains_on_all_that_it_does_not_test():
-    for evaluation in within(groups_of(5), inner_rule("all", 5)):
-        assert len(evaluation.train.utterances) + len(evaluation.test) == 10
+    for fold in within(groups_of(5)):
+        assert len(fold.train.utterances) + len(fold.test) == 10
 
 
 @st.composite
 def ragged_groups(draw):
-    """Groups that say some of up to five texts each, some of them more than once, some nothing."""
-    said = draw(st.lists(st.lists(st.sampled_from("abcde"), max_size=8), min_size=2, max_size=6))
-    groups = []
-    for i, texts in enumerate(said):
-        of = {f"u{i}-{k}": text for k, text in enumerate(texts)}
-        groups.append(Group(f"g{i}", "fm"[i % 2], tuple(of), of))
-    return groups
+    """Groups that say some of up to five texts each, some of them more than once."""
+    said = draw(st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=8), min_size=2, max_size=6))
+    rows = [(i, k, text) for i, texts in enumerate(said) for k, text in enumerate(texts)]
+    sexes = ("female", "male")
+    return table(
+        *({"utterance": f"u{i}-{k}", "group": f"g{i}", "sex": sexes[i % 2], "text_group": t} for i, k, t in rows)
+    )
 
 
-@given(groups=ragged_groups(), inner=st.sampled_from(["all", "none", "2", "auto"]))
-def test_within_text_never_shares_a_speaker_or_a_text_with_the_test_and_leaves_nothing_else_out(groups, inner):
-    speaker = {u: g.name for g in groups for u in g.utterances}
-    text = {u: g.texts[u] for g in groups for u in g.utterances}
-    assume(len(set(speaker.values())) > 1 and len(set(text.values())) > 1)
-    evaluations = within_text(groups, inner_rule(inner, len(set(speaker.values()))))
-    assert sorted(u for e in evaluations for u in e.test) == sorted(speaker)
-    for evaluation in evaluations:
-        ((who, what),) = {(speaker[u], text[u]) for u in evaluation.test}
+@given(rows=ragged_groups(), inner=st.sampled_from(["all", "none", "2", "auto"]))
+@settings(max_examples=60, deadline=None)
+def test_within_text_never_shares_a_speaker_or_a_text_with_the_test_and_leaves_nothing_else_out(rows, inner):
+    speaker = dict(zip(rows["utterance"], rows["group"], strict=True))
+    text = dict(zip(rows["utterance"], rows["text_group"], strict=True))
+    assume(len(set(text.values())) > 1)
+    folds = within(rows, inner, "within-text")
+    assert sorted(u for fold in folds for u in fold.test) == sorted(speaker)
+    for fold in folds:
+        ((who, what),) = {(speaker[u], text[u]) for u in fold.test}
         free = {u for u in speaker if speaker[u] != who and text[u] != what}
-        assert set(evaluation.train.utterances) == free
-        for validation in evaluation.inner:
+        assert set(fold.train.utterances) == free
+        for validation in fold.inner:
             (other,) = {speaker[u] for u in validation.test}
             assert set(validation.test) == {u for u in free if speaker[u] == other}
             assert set(validation.train.utterances) == free - set(validation.test)
 
 
 def test_within_text_names_its_folds_and_validations():
-    evaluation = within_text(groups_of(3), inner_rule("all", 3))[1]
-    assert evaluation.name == "g00/b"
-    assert names(evaluation.inner) == ["g01 without b", "g02 without b"]
+    fold = within(groups_of(3, texts="ab"), protocol="within-text")[1]
+    assert fold.name == "g00/b"
+    assert [inner.name for inner in fold.inner] == ["g01 without b", "g02 without b"]
 
 
 def test_one_text_alone_cannot_be_held_out():
-    with pytest.raises(
-        ProtocolError, match=r"test groups with utterances: 3, groups of texts: 1. Expected at least two"
-    ):
-        within_text(groups_of(3, texts="a"), inner_rule("all", 3))
+    message = r"test groups with utterances: 3, groups of texts: 1. Expected at least two"
+    with pytest.raises(ProtocolError, match=message):
+        within(groups_of(3, texts="a"), protocol="within-text")
 
 
-def test_groups_with_texts_are_the_test_groups(make_index):
+def test_texts_are_divided_beside_the_groups(make_index):
     index = make_index().assign(text=lambda table: table["file"].str[-5])
-    groups = groups_with_texts(index, corpus(leave_out=1))
-    assert names(groups) == names(test_groups(index, corpus(leave_out=1)))
-    assert set(groups[0].texts.values()) == {"texts1", "texts2"}
-    assert set(groups[0].texts) == set(groups[0].utterances)
+    grouped = add_groups(index, corpus(leave_out=1), with_texts=True)
+    assert set(grouped["text_group"]) == {"texts1", "texts2"}
+    assert names(index, corpus(leave_out=1)) == grouped["group"].cat.categories.tolist()
 
 
 def test_groups_left_without_utterances_are_passed_over():
-    groups = [*groups_of(3), Group("empty", "f", ())]
-    assert [e.name for e in within(groups, inner_rule("all", 3))] == ["g00", "g01", "g02"]
+    rows = groups_of(4)
+    left = rows[rows["group"] != "g01"].reset_index(drop=True)
+    assert [fold.name for fold in within(left)] == ["g00", "g02", "g03"]
 
 
 def test_one_speaker_alone_cannot_be_tested():
     with pytest.raises(ProtocolError, match=r"1 test group with utterances. Expected at least two people"):
-        within(groups_of(1), inner_rule("all", 1))
+        within(groups_of(1))
 
 
 def test_models_for_validation_are_shared_between_pairs_of_groups():
-    evaluations = {e.name: e for e in within(groups_of(5), inner_rule("all", 5))}
-    for one, other in combinations(evaluations, 2):
-        of = {v.name: v.train for v in evaluations[one].inner}
-        back = {v.name: v.train for v in evaluations[other].inner}
-        assert of[other] == back[one]
+    folds = {fold.name: {v.name: v.train for v in fold.inner} for fold in within(groups_of(5))}
+    for one, other in combinations(folds, 2):
+        assert folds[one][other] == folds[other][one]
 
 
 def test_unknown_person_is_an_error(make_index):
     index = make_index()
     index.loc[0, "speaker"] = None
     with pytest.raises(ProtocolError, match=r"1 utterances without speaker"):
-        test_groups(index, corpus(leave_out=1))
-
-
-def test_records_are_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        groups_of(1)[0].name = "other"
+        add_groups(index, corpus(leave_out=1))

@@ -96,18 +96,14 @@ def test_report_sets_within_before_within_text(toy):
 
 
 def test_planted_leak_of_a_text_stops_the_run(toy, monkeypatch):
-    def leaky(design):
-        evaluations = protocols.within_text(design.own.groups, design.rule)
-        first, *others = evaluations
-        said = next(
-            u for g in design.own.groups for u in g.utterances if not first.name.startswith(g.name) and u[-5] == "0"
-        )
+    def leaky(self, rows, rule, draw=None):
+        first, *others = protocols.folds.make_folds(rows, self, rule)
+        said = next(u for u in rows["utterance"] if "f1" not in u and u[-5] == "0")
         train = dataclasses.replace(first.train, utterances=(*first.train.utterances, said))
         return [dataclasses.replace(first, train=train), *others]
 
     run = toy()
-    planted = dataclasses.replace(protocols.PROTOCOLS["within-text"], evaluations=leaky)
-    monkeypatch.setitem(protocols.PROTOCOLS, "within-text", planted)
+    monkeypatch.setattr(protocols.Protocol, "folds", leaky)
     with pytest.raises(api.SerbenchError, match=r"plan, f1/texts1: texts in training and test: 0.*This is a leak"):
         run()
 
@@ -181,12 +177,12 @@ def test_training_rows_of_the_folds_table_are_those_of_the_grid(toy):
     run = toy()
     planned = run(dry_run=True).plan.cells[0].request
     table = api.list_folds("toy", api.GridRequest(protocol="within-text", emotions=",".join(THREE)), run.place)
-    for evaluation in planned.evaluations:
-        own = table[table["fold"] == evaluation.name]
+    for fold in planned.folds:
+        own = table[table["fold"] == fold.name]
         speaker, text = own["speaker_fold"].iloc[0], own["text_fold"].iloc[0]
         train = table[(table["speaker_fold"] != speaker) & (table["text_fold"] != text)]
-        assert set(evaluation.train.utterances) == set(train["utterance"])
-        assert set(evaluation.test) == set(own["utterance"])
+        assert set(fold.train.utterances) == set(train["utterance"])
+        assert set(fold.test) == set(own["utterance"])
 
 
 def test_command_line_knows_the_flag(toy, cli, tmp_path):
