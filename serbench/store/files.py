@@ -261,17 +261,16 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     """Write a frame as CSV for people: text that a spreadsheet would run gets a quote in front, numbers stay."""
     import pandas as pd
 
-    written = frame.rename(columns=lambda name: without_formula(str(name)))
+    written = frame.rename(columns=lambda name: _plain(str(name)))
     for place, kind in enumerate(written.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):
-            values = [without_formula(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
+            values = [_plain(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
             written.isetitem(place, pd.array(values, dtype=object))
     text: str = written.to_csv(index=False, lineterminator="\n")
     return text
 
 
-def without_formula(text: str) -> str:
-    """Return text with a quote in front if a spreadsheet would run it as a formula; numbers stay."""
+def _plain(text: str) -> str:
     plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
     plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
     return f"'{plain}" if plain[:1] in _FORMULA and not _NUMBER.fullmatch(plain) and plain != "-" else plain
