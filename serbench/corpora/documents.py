@@ -226,7 +226,7 @@ class Folder:
         self._refuse_outside([path], key)
         return self.root / path
 
-    def files(self, globs: Iterable[str], *, key: str) -> list[str]:
+    def files(self, globs: Sequence[str], *, key: str) -> list[str]:
         """Return the paths that match globs as Python's `glob` means them: below the root, sorted, without folders.
 
         Raises
@@ -234,17 +234,20 @@ class Folder:
         CorpusError : paths lead out of the root, a glob has too many steps, or there are too many files to look at.
         """
         found = {path for glob in globs for path in self._matches(glob, f"{self.where}.{key}")}
-        self._refuse_outside(found, key)
+        # What is no link is inside, as only folders inside are walked; a glob itself is there where it starts outside.
+        self._refuse_outside((path for path in found if path in globs or os.path.islink(f"{self.root}/{path}")), key)
         return sorted(found)
 
     def _matches(self, glob: str, where: str) -> Iterator[str]:
         """Yield the files that match, and links to folders outside that may hold some."""
         steps = [step for step in glob.split("/") if step not in ("", ".")]
         steps = [step for i, step in enumerate(steps) if step != "**" or steps[i - 1 : i] != ["**"]]
+        if not steps:
+            return
         if len(steps) > MOST_STEPS or steps.count("**") > MOST_STARS:
             wanted = f"at most {MOST_STEPS} steps, {MOST_STARS} of them '**'"
             raise CorpusError([Fault(where, f"the glob '{short(glob)}'", wanted, "Correct `root` or the glob")])
-        n_plain = next((i for i, step in enumerate(steps) if set("*?[") & set(step)), max(0, len(steps) - 1))
+        n_plain = next((i for i, step in enumerate(steps) if set("*?[") & set(step)), len(steps) - 1)
         prefix, steps = ("/" if glob.startswith("/") else "") + "/".join(steps[:n_plain]), steps[n_plain:]
         if prefix and self.fenced and self._outside(prefix):
             yield glob
@@ -259,7 +262,9 @@ class Folder:
                 found = f"more than {MOST_STEPS} folders within each other" if len(below) > MOST_STEPS else found
                 raise CorpusError([Fault(where, found, "a corpus", "Narrow the glob, or correct `root`")])
             before = "".join(f"{part}/" for part in (prefix, *below) if part).replace("//", "/")
-            yield from (before + name for name in files if _fits([*below, name], steps))
+            if _fits(below, steps if steps[-1] == "**" else steps[:-1]):
+                shown = [name for name in files if steps[-1].startswith(".") or not name.startswith(".")]
+                yield from (before + name for name in fnmatch.filter(shown, steps[-1]))
             folders[:] = [name for name in folders if any(_fits([*below, name], head) for head in heads)]
             for path in [path for name in folders if os.path.islink(path := os.path.join(place, name))]:
                 above = {os.path.realpath(os.path.join(start, *below[:n])) for n in range(len(below) + 1)}
