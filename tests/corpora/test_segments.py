@@ -18,7 +18,6 @@ from serbench.corpora.labels import scan_corpus
 from serbench.corpora.segments import segmented
 from serbench.errors import ConfigError, CorpusError, FeatureError
 from serbench.scores.outcomes import load_outcomes
-from serbench.store.files import read_json
 
 TABLE = """\
 turns:
@@ -128,17 +127,6 @@ def test_utterances_are_counted_before_they_are_cut(make_corpus, workspace):
     assert api.extract_features(["toy"], (), place, segment=0.2).done[0].partial == ""
 
 
-def test_second_run_computes_nothing_and_gives_the_same(toy):
-    first = api.run_grid(["toy"], request(), toy)
-    before = first.scores()
-    again = api.run_grid(["toy"], request(), toy)
-    assert first.plan.todo
-    assert again.plan.todo == ()
-    assert [done.computed for done in again.extracted.done] == [{"mfcc": 0}]
-    pd.testing.assert_frame_equal(again.scores(), before)
-    assert set(before["preprocessing"]) == {"segment 0.2 s", "segment 0.2 s, majority"}
-
-
 def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     """Each gives what it gives in a folder of its own, none takes another out, and the store stays sound."""
     results = [api.run_grid(["toy"], request(segment=segment), toy) for segment in (0.2, 0.125, None)]
@@ -154,6 +142,7 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     assert sorted(path.stem for path in toy.store().indexes) == ["toy", "toy@0.125s", "toy@0.2s"]
     assert not api.check_store(toy).damaged
     assert api.find_unused(toy).files == {}
+    assert api.run_grid(["toy"], request(segment=0.2), toy).plan.todo == ()
     assert not api.make_report(toy).missing
 
 
@@ -234,14 +223,6 @@ def test_features_of_ones_own_are_looked_up_by_piece(toy, tmp_path):
     assert (values["mine"] == values["mfcc"]).all()
     with pytest.raises(FeatureError, match="is an utterance of toy"):
         api.run_grid(["toy"], request(features=str(tmp_path / "mine.parquet"), segment=0.125), toy)
-
-
-def test_record_of_a_cell_says_where_its_features_are(toy):
-    api.run_grid(["toy"], request(), toy)
-    api.run_grid(["toy"], request(segment=None), toy)
-    records = [read_json(path) for path in toy.store().cells]
-    told = {(r["cell"]["corpus"], r["cell"]["preprocessing"], *r["tested"], *r["indexes"]) for r in records}
-    assert told == {("toy", "segment 0.2 s", "toy@0.2s", "toy@0.2s"), ("toy", "none", "toy", "toy")}
 
 
 def test_changed_labels_outdate_the_pieces_and_running_again_mends_them(make_corpus, workspace, tmp_path):
