@@ -12,7 +12,7 @@ from pathlib import Path
 
 import serbench
 import serbench.grid.processes
-from serbench.api import plan_grid, run_planned_grid
+from serbench import plan_grid, run_planned_grid
 from serbench.grid.processes import attempt
 from serbench.scores.outcomes import load_outcomes
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import serbench
 from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
-from serbench.api.grids import GridResult, list_folds, plan_grid, run_grid, run_planned_grid, score_predictions
+from serbench.api.grids import list_folds, score_predictions
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.entry import Corpus
 from serbench.errors import SerbenchError, UnknownNameError
 from serbench.features import DEFAULT_FEATURES
 from serbench.grid.request import GridRequest
+from serbench.grid.stage import GridResult, plan_grid, run_grid, run_planned_grid
 from serbench.workspace import Workspace, list_corpora
 
 if TYPE_CHECKING:

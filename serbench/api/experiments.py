@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from serbench import __version__
-from serbench.api.grids import GridResult, plan_grid, run_planned_grid
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
 from serbench.errors import (
     ConfigError,
@@ -18,6 +17,7 @@ from serbench.errors import (
     UnknownNameError,
 )
 from serbench.grid.request import GridRequest
+from serbench.grid.stage import GridResult, plan_grid, run_planned_grid
 from serbench.protocols import find_protocol
 from serbench.workspace import HERE, Workspace
 
