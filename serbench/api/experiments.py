@@ -48,9 +48,8 @@ class ExperimentResult:
     @property
     def tables(self) -> list[Table]:
         """The tables of this experiment: the paper's values and ours, and the verdicts on its sentences."""
-        mine = f": {self.described.name}"
-        found = [*self.report.of("experiment"), *self.report.of("claims")] if self.report else []
-        return [table for table in found if table.title.partition(",")[0].endswith(mine)]
+        found = self.report.tables if self.report else ()
+        return [table for table in found if table.facets.get("experiment") == self.described.name]
 
 
 def list_experiments() -> dict[str, Described]:

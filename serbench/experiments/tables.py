@@ -359,7 +359,8 @@ def value_table(book: Book) -> Table:
     metrics = dict.fromkeys(v.metric.split()[0] if v.metric else experiment.metric for v in experiment.values)
     title = f"Paper and ours: {name}, {', '.join(metrics)}"
     header = ("row", "column", "paper", "ours", "difference")
-    return make_table("experiment", title, header, rows, n_labels=2, notes=notes, cells=book.keys)
+    facets = {"experiment": name}
+    return make_table("experiment", title, header, rows, n_labels=2, notes=notes, cells=book.keys, facets=facets)
 
 
 def claim_table(book: Book) -> Table:
@@ -375,10 +376,12 @@ def claim_table(book: Book) -> Table:
         why = (judgement.why or f"it needs a {claim.needs}").rstrip(".")
         note = f" {claim.note}" if claim.note else ""
         notes.append(f'{claim.name}: "{claim.says}" ({claim.source}).{note} {judgement.verdict.capitalize()}: {why}.')
-    title = f"Claims: {book.recorded.described.name}"
-    header = ("claim", "verdict", "holds", "fails", "open")
+    name, header = book.recorded.described.name, ("claim", "verdict", "holds", "fails", "open")
     notes += [*book.remarks, _READING]
-    return make_table("claims", title, header, rows, n_labels=2, notes=notes, cells=book.keys)
+    facets = {"experiment": name}
+    return make_table(
+        "claims", f"Claims: {name}", header, rows, n_labels=2, notes=notes, cells=book.keys, facets=facets
+    )
 
 
 def claims_frame(recorded: Sequence[Recorded], cells: Sequence[CellPredictions]) -> pd.DataFrame:

@@ -256,7 +256,8 @@ def test_cell_opens_by_click_and_by_keyboard_and_closes_with_escape(opened):
     first = page.locator("td button:visible").first
     first.click()
     sheet = page.locator(".sheet:popover-open")
-    assert sheet.locator("h2").inner_text() == "alpha, shape, knn"
+    features, classifier = report.of("table2-uar")[0].rows[1][:2]
+    assert sheet.locator("h2").inner_text() == f"alpha, {features.text}, {classifier.text}"
     key = first.get_attribute("popovertarget").removeprefix("cell-")
     assert key in sheet.locator("code").inner_text()
     assert key in page.evaluate("location.hash")
