@@ -211,16 +211,14 @@ def _tested(utterances: pd.DataFrame, corpus: Corpus) -> tuple[pd.DataFrame, lis
     A corpus of dimensions has the labels of its first target, e.g. high and low arousal.
     """
     try:
-        grouped = add_groups(utterances, corpus)
-        group_of = dict(zip(grouped["utterance"], grouped["group"], strict=True))
+        rows = add_groups(utterances, corpus)
     except ProtocolError as error:
         return utterances, [Finding("error", "folds", str(error))]
-    rows = utterances
     if corpus.targets and not corpus.emotions:
         target = next(iter(corpus.targets))
         rows = EmotionTask(target, (), (), target, TARGET_LABELS[target]).select(rows, corpus)
     rows = rows[rows["emotion"].notna() & rows["duplicate"].isna() & rows["voice"].notna()]
-    rows = rows.assign(group=rows["utterance"].map(group_of))
+    rows = rows.assign(group=rows["group"].astype(str))
     n_groups, n_emotions = rows["group"].nunique(), rows["emotion"].nunique()
     if n_groups > 1 and n_emotions > 1:
         return rows, []
