@@ -46,6 +46,25 @@ def database(tmp_path):
 
 
 @pytest.mark.parametrize("storage_format", ["csv", "parquet"])
+def test_audformat_segments_are_those_that_audformat_reads(tmp_path, storage_format):
+    made = audformat.Database("toy", source="none", usage="unrestricted")
+    made.schemes["arousal"], made.schemes["lag"] = audformat.Scheme("float"), audformat.Scheme("time")
+    made["files"] = audformat.Table(audformat.filewise_index(["a.wav", "b.wav"]))
+    index = audformat.segmented_index(["a.wav", "a.wav", "b.wav"], ["0.25s", "1.5s", "0s"], ["1.5s", "2s", pd.NaT])
+    made["segments"] = audformat.Table(index)
+    for name, values in (("arousal", [0.1, None, 3.0]), ("lag", pd.to_timedelta(["1s", None, "0.5s"]))):
+        made["segments"][name] = audformat.Column(scheme_id=name)
+        made["segments"][name].set(values)
+    made.save(str(tmp_path), storage_format=storage_format)
+    whole = made["files"].df.reset_index().merge(made["segments"].df.reset_index(), on="file")
+    times = {name: whole[name].dt.total_seconds() for name in ("start", "end", "lag")}
+    table = read(tmp_path / "db.yaml")
+    assert table["file"].tolist() == whole["file"].tolist()
+    for name, values in {**times, "arousal": whole["arousal"]}.items():
+        assert pd.to_numeric(table[name]).tolist() == pytest.approx(values.tolist(), nan_ok=True)
+
+
+@pytest.mark.parametrize("storage_format", ["csv", "parquet"])
 def test_pickle_beside_an_audformat_header_is_passed_over(tmp_path, database, storage_format):
     header = database(storage_format)
     (tmp_path / "db.files.pkl").write_bytes(pickle.dumps(RunsWhenRead(tmp_path / "trace")))
