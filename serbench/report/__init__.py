@@ -35,8 +35,9 @@ from serbench.report.tables import (
     score_matrix,
     scores_of,
 )
-from serbench.scores.columns import keep_comparable
+from serbench.scores.comparable import keep_comparable
 from serbench.scores.predictions import CellPredictions, load_predictions
+from serbench.scores.provenance import made_with, settings_key
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
@@ -171,7 +172,7 @@ def score_store(store: Store) -> Report:
         long["claims-long"] = claims_frame(recorded, cells)
     commands = dict.fromkeys([*(command for matrix in found for command in fill_commands(matrix)), *fill_pairs(cells)])
     provenance = _provenance(tables, cells, store)
-    return Report(tuple(tables), long, tuple(commands), provenance, _made_with(cells), tuple(compared), tuple(curves))
+    return Report(tuple(tables), long, tuple(commands), provenance, made_with(cell.record for cell in cells if cell.with_values), tuple(compared), tuple(curves))
 
 
 def read_indexes(store: Store) -> list[Indexed]:
@@ -202,33 +203,25 @@ def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], st
             warnings.warn(f"{path.name}: {what}. {error}", stacklevel=2)
     kept = []
     for cell in cells:
-        corpora = dict.fromkeys(stored.partition("@")[0] for stored in cell.record["indexes"])  # or their pieces
+        corpora = dict.fromkeys(stored.partition("@")[0] for stored in cell.record.indexes)  # or their pieces
         notes = [note for corpus in corpora for note in found.get(corpus, ())]
-        record = {**cell.record, "notes": [*cell.record["notes"], *notes]} if notes else cell.record
-        kept.append(replace(cell, record=record))
+        kept.append(replace(cell, record=replace(cell.record, notes=(*cell.record.notes, *notes))))
     return kept
 
 
-def _provenance(tables: Iterable[Table], cells: Iterable[CellPredictions], store: Store) -> dict[str, Any]:
+def _provenance(tables: Iterable[Table], cells: Sequence[CellPredictions], store: Store) -> dict[str, Any]:
     """What made every table and cell, with settings and feature sets, as JSON."""
-    made = {cell.provenance.key: cell.provenance for cell in cells}
-    described = {p.feature_key: store.features(p.feature_key, "set.json") for p in made.values() if p.feature_key}
+    made = {cell.provenance.key: cell.provenance.json for cell in cells}
+    records = [cell.record for cell in cells]
+    described = {r.feature_key: store.features(r.feature_key, "set.json") for r in records if r.feature_key}
+    spaces = {settings_key(r): {"settings": r.settings, "default": r.default} for r in records if not r.outside}
     return {
         "report": {"serbench": __version__},
         "tables": [{"file": t.stem, "title": t.title, "provenance": t.key, "cells": list(t.cells)} for t in tables],
-        "cells": {key: p.json for key, p in sorted(made.items())},
-        "settings": {p.settings: p.space for _, p in sorted(made.items()) if not p.outside},
+        "cells": dict(sorted(made.items())),
+        "settings": dict(sorted(spaces.items())),
         "features": {key: read_json(path) for key, path in sorted(described.items()) if path.is_file()},
     }
-
-
-def _made_with(cells: Iterable[CellPredictions]) -> str:
-    """Name in a line the releases that made cells with predictions; empty where there are none."""
-    found: dict[str, set[str]] = {}
-    for made in (cell.provenance for cell in cells if cell.with_values):
-        for name, version in {"serbench": made.serbench, **dict(sorted(made.versions.items()))}.items():
-            found.setdefault(name, set()).add(version)
-    return ", ".join(f"{name} {' and '.join(sorted(of))}" for name, of in found.items())
 
 
 def write_report(report: Report, store: Store, *, figures: bool = False, progress: Progress = silent) -> Report:

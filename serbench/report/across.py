@@ -440,8 +440,8 @@ def fill_pairs(cells: Iterable[CellPredictions]) -> list[str]:
     for cell in cells:
         if find_protocol(cell.cell["protocol"]).is_pairwise and not cell.with_values and is_hopeful(cell):
             pair = f"{cell.cell['train']} {cell.cell['corpus']}"
-            asked = f"--features {cell.record['features_argument']} --classifier {cell.cell['classifier']}"
-            partial = " --partial" if cell.record["partials"] else ""
+            asked = f"--features {cell.record.features_argument} --classifier {cell.cell['classifier']}"
+            partial = " --partial" if cell.record.partials else ""
             commands.append(f"serbench grid {pair} {asked}{Setup.of(cell).options_of_grid}{partial}")
     return commands
 
@@ -461,11 +461,11 @@ def remarks(cells: Iterable[CellPredictions]) -> list[str]:
     notes, seen = set(), set()
     for cell in shown:
         protocol, corpus = cell.cell["protocol"], cell.cell["corpus"]
-        for note in cell.record["notes"]:
+        for note in cell.record.notes:
             is_named = find_protocol(protocol).is_across or note.startswith("the audit of")
             if not note.startswith("trained on"):
                 notes.add(f"{note}." if is_named else f"{corpus}: {note}.")
-        notes |= {f"{name.partition('@')[0]}: {why}." for name, why in cell.record["partials"].items()}
+        notes |= {f"{name.partition('@')[0]}: {why}." for name, why in cell.record.partials.items()}
         if cell.is_transductive:
             seen.add((cell.cell["scaling"], protocol))
     of_scaling = {scaling: ", ".join(sorted(p for s, p in seen if s == scaling)) for scaling, _ in sorted(seen)}

@@ -21,7 +21,7 @@ from serbench.report.comparisons import Setup, has_all_emotions, paired, paired_
 from serbench.report.table import FORMATS, Entry, Table, bracketed, make_table, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions, load_predictions
-from serbench.scores.provenance import worded
+from serbench.scores.provenance import settings_key, worded
 from serbench.scores.statistics import ALPHA, SHARES, Comparison, flip_p, smallest_p
 from serbench.store.files import frame_to_csv, read_frame, write_text
 from serbench.store.results import Store
@@ -167,7 +167,7 @@ def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Sto
     missing = [f"{side}: {cell.reason}" for side, cell in (("A", a), ("B", b)) if not cell.rule]
     if missing:
         reason = "; ".join(missing)
-    elif a.record["basis"] != b.record["basis"]:
+    elif a.record.basis != b.record.basis:
         reason = _other_basis(a, b, stores)
     elif a.rule != b.rule:
         reason = f"the settings of A are {a.rule}, those of B {b.rule}"
@@ -190,9 +190,9 @@ def _other_basis(a: CellPredictions, b: CellPredictions, stores: tuple[Store, St
     """Count what differs between two states of a corpus under one name."""
     frames = []
     for cell, store in zip((a, b), stores, strict=True):
-        columns = cell.record["utterances"]
+        columns = cell.record.utterances
         frame = pd.DataFrame({"utterance": columns["id"], "emotion": columns["emotion"]})
-        indexes = [read_frame(store.index(corpus))[["utterance", "audio_hash"]] for corpus in cell.record["tested"]]
+        indexes = [read_frame(store.index(corpus))[["utterance", "audio_hash"]] for corpus in cell.record.tested]
         frame = frame.merge(pd.concat(indexes), on="utterance", how="left")
         frames.append(frame.merge(cell.of()[["utterance", "fold"]].astype(str), on="utterance", how="left"))
     joined = frames[0].merge(frames[1], on="utterance", suffixes=("_a", "_b"))
@@ -213,15 +213,15 @@ def _changes(a: CellPredictions, b: CellPredictions) -> Iterator[tuple[str, str,
     features, classifier = a.cell["features"], a.cell["classifier"]
     facts: list[dict[str, str]] = []
     for cell in (a, b):
-        made, outside = cell.provenance, cell.provenance.outside
-        file = f"{outside['file']} ({outside['sha256'][:12]})" if outside else ""
+        made, outside = cell.record, cell.record.outside
+        file = f"{outside.file} ({outside.sha256[:12]})" if outside else ""
         facts.append(
             {
                 "serbench": made.serbench,
                 **dict(sorted(made.versions.items())),
                 f"{features} features": made.feature_key,
                 f"{classifier} revision": str(made.revision),
-                f"{classifier} settings": made.settings,
+                f"{classifier} settings": settings_key(made),
                 "indexes": worded(made.indexes),
                 "completeness": worded(made.partials) or "whole",
                 f"predictions of {classifier}": file,

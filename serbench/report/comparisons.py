@@ -23,10 +23,9 @@ from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
-from serbench.grid.comparable import INCOMPARABLE, UNKNOWN
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
-from serbench.scores.predictions import CellPredictions
+from serbench.scores.predictions import UNKNOWN, CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
@@ -39,7 +38,6 @@ from serbench.scores.statistics import (
     rank_over,
     smallest_p,
 )
-from serbench.store.results import OUTDATED
 
 Row = tuple[str, str]
 """Feature set, and classifier with its space where that is not the standard one."""
@@ -71,8 +69,8 @@ class Setup:
     @staticmethod
     def of(cell: CellPredictions) -> Setup:
         """Return the setup of a cell; `train` is the corpora that meet, where a protocol has several."""
-        own = dict.fromkeys(_PLACE, "") | {"train": cell.record["pool"], "inner": cell.inner_title}
-        return Setup(Cell(**{**cell.cell, **own}), cell.emotions, cell.record.get("target", "emotion"))
+        own = dict.fromkeys(_PLACE, "") | {"train": cell.record.pool, "inner": cell.inner_title}
+        return Setup(Cell(**{**cell.cell, **own}), cell.emotions, cell.record.target)
 
     def without(self, *axes: str) -> Setup:
         """Return the setup with some axes empty, to bring cells together that differ in these."""
@@ -354,7 +352,7 @@ def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Mat
 
 def is_hopeful(cell: CellPredictions) -> bool:
     """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
-    return not cell.record["refused"] or cell.record["refused"].startswith((OUTDATED, INCOMPARABLE))
+    return cell.state != "refused"
 
 
 def fill_commands(matrix: Matrix) -> list[str]:
@@ -362,14 +360,14 @@ def fill_commands(matrix: Matrix) -> list[str]:
     commands = []
     for corpus, features in itertools.product(matrix.corpora, dict.fromkeys(f for f, _ in matrix.rows)):
         records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
-        argument = next((str(r["features_argument"]) for r in records if "features_argument" in r), features)
-        is_partial = any(cell.record.get("partial") for place, cell in matrix.cells.items() if place[2] == corpus)
+        argument = next((r.features_argument for r in records if r.features_argument), features)
+        is_partial = any(cell.record.partial for place, cell in matrix.cells.items() if place[2] == corpus)
         by_space: dict[str, list[str]] = {}
         for row in matrix.rows:
             if row[0] == features and not matrix.is_outside(row) and _can_be_filled(matrix, (*row, corpus), argument):
                 name, _, space = row[1].partition(" ")
                 same = [cell.record for place, cell in matrix.cells.items() if place[1] == row[1]]
-                file = next((r["space_file"] for r in same if r.get("space_file")), "") if space else ""
+                file = next((r.space_file for r in same if r.space_file), "") if space else ""
                 by_space.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(name)
         for space, classifiers in by_space.items():
             corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))

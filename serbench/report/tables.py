@@ -286,7 +286,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
         return f"{corpus}: no predictions."
     pool, whole = matrix.pools[corpus], [cell for cell in cells if not cell.is_short]
     cell = next((c for c in whole if not c.is_outside), whole[0])
-    n, n_all = len(pool.utterances), len(cell.record["utterances"]["id"])
+    n, n_all = len(pool.utterances), len(cell.record.utterances["id"])
     fewest = min(whole, key=lambda c: c.n_utterances)
     scored = f"{n} of {n_all} utterances, those that all cells have ({fewest.coverage})"
     n_folds = pool.of(cell).of()["fold"].nunique()
@@ -311,7 +311,7 @@ def claimed_gain(cell: CellPredictions) -> float:
 def _claim_notes(matrix: Matrix) -> Iterator[str]:
     """Say how many points tuning on the test data would have added, where cells have both rules."""
     tuned = [(place, c) for place, c in matrix.in_order() if {"nested", "oracle"} <= set(c.with_values)]
-    gains = [(claimed_gain(cell), place) for place, cell in tuned if len(cell.record["settings"]) > 1]
+    gains = [(claimed_gain(cell), place) for place, cell in tuned if len(cell.record.settings) > 1]
     if gains and max(gains)[0] > 0:
         largest, (features, classifier, corpus) = max(gains)
         mean = sum(gain for gain, _ in gains) / len(gains)
@@ -352,7 +352,7 @@ def _remarks(cells: Iterable[CellPredictions]) -> list[str]:
     for cell in cells:
         remarks |= set(cell.notes)
         n = n_incomplete(cell) if cell.with_values else 0
-        label = "emotion" if cell.record.get("target", "emotion") == "emotion" else "class"
+        label = "emotion" if cell.record.target == "emotion" else "class"
         many = f"{n} {cell.unit}s have a {label} each" if n > 1 else f"one {cell.unit} has a {label}"
         remarks |= {f"{many} that no other has, so that intervals leave it out there"} if n else set()
     return sorted(remarks)
@@ -363,7 +363,7 @@ def corpus_remarks(matrix: Matrix) -> list[str]:
     notes = []
     for corpus in matrix.corpora:
         cells = matrix.of_corpus(corpus)
-        fewer = [cell.coverage for cell in cells if cell.n_utterances < len(cell.record["utterances"]["id"])]
+        fewer = [cell.coverage for cell in cells if cell.n_utterances < len(cell.record.utterances["id"])]
         remarks = [*_remarks(cells), *dict.fromkeys(fewer)]
         notes += [f"{corpus}: {'; '.join(remarks)}."] if remarks else []
     return notes

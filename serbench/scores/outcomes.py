@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord, Outside
 from serbench.scores.predictions import (
     GIVEN,
     GROUPED_BY,
@@ -24,7 +26,7 @@ without_outcomes = without_predictions
 
 
 def made_of(
-    record: Mapping[str, Any],
+    record: CellRecord | Mapping[str, Any],
     unit: str = "speaker",
     truth: Mapping[str, int] | None = None,
     speakers: Mapping[str, str] | None = None,
@@ -34,6 +36,7 @@ def made_of(
     reasons: Mapping[str, str] | None = None,
 ) -> CellPredictions:
     """Make a cell of what tests make up: dictionaries by utterance."""
+    record = record if isinstance(record, CellRecord) else _typed(record)
     ids = sorted(truth or {})
     fold_of = {u: fold for fold, of in (folds or {}).items() for u in of}
     known = {"unit": dict.fromkeys(ids, "one"), **(groups or {})}
@@ -48,7 +51,25 @@ def made_of(
         settings += [(rule, f, s, f not in outcome.not_converged) for f, s in outcome.settings.items()]
     rows = pd.concat(parts, ignore_index=True) if parts else CellPredictions(record).rows
     chosen = pd.DataFrame(settings, columns=["rule", "fold", "setting", "converged"])
-    return CellPredictions(record, rows, unit, chosen, reasons or {})
+    return CellPredictions(record, rows, unit, chosen, reasons or {}, record.state if record.reason else "")
+
+
+def _typed(record: Any) -> CellRecord:
+    """Make a record of what tests know of it."""
+    texts: dict[str, Any] = {name: "" for name in CELL_COLUMNS} | {"seed": 0}
+    named: dict[str, Any] = {"emotions": tuple(record.get("task_emotions", ())), "reason": record.get("refused", "")}
+    known: dict[str, Any] = {"inner_title": "auto", "task_map": "", "indexes": {}, "tested": (), "serbench": "0"}
+    known |= {f.name: record[f.name] for f in dataclasses.fields(CellRecord) if f.name in record}
+    told = record.get("outside")
+    outside = Outside(told["file"], told["sha256"], ()) if told else None
+    known |= {
+        "cell": Cell(**{**texts, **record["cell"]}),
+        "outside": outside,
+        "folds": (),
+        "notes": tuple(known.get("notes", ())),
+    }
+    known |= {"state": "refused" if named["reason"] else "planned", "settings": tuple(known.get("settings", ({},)))}
+    return CellRecord(**{**known, **named})
 
 
 def changed(cell: CellPredictions, /, **fields: Any) -> CellPredictions:
@@ -57,7 +78,8 @@ def changed(cell: CellPredictions, /, **fields: Any) -> CellPredictions:
     known: dict[str, Any] = {name: getattr(cell, name) for name in names}
     record = fields.pop("record", cell.record)
     cell_fields = fields.pop("cell", record["cell"])
-    return made_of({**record, "cell": cell_fields}, **{**known, **fields})
+    outside = {"outside": record["outside"]} if "outside" in record.keys() else {}
+    return made_of({**record, **outside, "cell": cell_fields}, **{**known, **fields})
 
 
 __all__ = ["GIVEN", "GROUPED_BY", "REFERENCES", "RULES", "Outcome"]

@@ -23,12 +23,12 @@ from serbench.corpora.people import confounded
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ScoreError, did_you_mean, listed
 from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
-from serbench.grid.comparable import UNKNOWN
 from serbench.grid.utterances import CorpusData, basis, divisible, grouped, of_task, task_index
 from serbench.protocols import InnerRule, Protocol, find_protocol
 from serbench.scores.folds import alone, check_has_folds
 from serbench.scores.given import Prediction, PredictionFile
 from serbench.scores.metrics import confusion_matrix, uar
+from serbench.scores.predictions import UNKNOWN
 from serbench.store.results import Store
 
 OWN_FEATURES = "own"

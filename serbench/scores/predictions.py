@@ -8,11 +8,11 @@ Predictions of another system have one rule, `given`: how their settings were ch
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,18 @@ from serbench.corpora.entry import FIELDS
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import majority_title, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
-from serbench.grid.cells import read_cell
-from serbench.grid.comparable import again, is_outside
+from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
+from serbench.scores.comparable import outdated
 from serbench.scores.metrics import exact_uar
-from serbench.scores.provenance import Provenance
+from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
-from serbench.store.results import OUTDATED, Store, read_predictions
+from serbench.store.results import Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
 GIVEN = "given"
+UNKNOWN = "unknown"
+"""What a cell of another system has for the axes of the grid that serbench cannot know."""
 REFERENCES = ("dummy",)
 """Classifiers whose rows show what can be had for nothing: they are tested against, and are no contenders."""
 GROUPED_BY = ("speaker", "gender", "text")
@@ -69,28 +71,30 @@ class CellPredictions:
     unit : what its utterances are independent by: speaker, or session where speakers talk to each other.
     settings : one row per rule and fold: `setting` (place in the record's settings), and whether it `converged`.
     reasons : rule -> why there is no value by it.
+    state : empty where there are predictions or will be; else `refused` (a run could not do it), `undone` (its jobs are
+        not all done), `damaged`, `outdated` or `incomparable`.
     p_chance : p of the test against chance, after correction; None where there is no such test.
     is_short : whether so many utterances of its column are missing that it is not compared with the other cells.
     """
 
-    record: Mapping[str, Any]
+    record: CellRecord
     rows: pd.DataFrame = field(default_factory=_NO_ROWS.copy)
     unit: str = "speaker"
     settings: pd.DataFrame = field(default_factory=_NO_SETTINGS.copy)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
     p_chance: float | None = None
     is_short: bool = False
 
-    @property
-    def cell(self) -> Mapping[str, Any]:
+    @functools.cached_property
+    def cell(self) -> dict[str, Any]:
         """Fields of the cell."""
-        fields: Mapping[str, Any] = self.record["cell"]
-        return fields
+        return dataclasses.asdict(self.record.cell)
 
     @functools.cached_property
     def provenance(self) -> Provenance:
         """What made it."""
-        return Provenance.of(self.record)
+        return provenance_of(self.record)
 
     @functools.cached_property
     def fields(self) -> dict[str, Any]:
@@ -123,17 +127,17 @@ class CellPredictions:
     @property
     def is_outside(self) -> bool:
         """Whether another system made the predictions."""
-        return is_outside(self.record)
+        return self.record.outside is not None
 
     @property
     def is_reference(self) -> bool:
         """Whether it shows what chance gives, and is no contender."""
-        return self.cell["classifier"] in REFERENCES
+        return self.record.cell.classifier in REFERENCES
 
     @property
     def is_transductive(self) -> bool:
         """Whether scaling has seen unlabelled audio of what is tested."""
-        return bool(self.record.get("transductive"))
+        return self.record.transductive
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -160,28 +164,28 @@ class CellPredictions:
     @property
     def emotions(self) -> tuple[str, ...]:
         """Emotions in the order of their codes."""
-        return tuple(self.record["task_emotions"])
+        return self.record.emotions
 
     @property
     def n_missing(self) -> int:
         """Utterances of the task without features."""
-        return len(self.record.get("missing", {}))
+        return len(self.record.missing)
 
     @property
     def inner_title(self) -> str:
         """The inner rule, `auto` where it is what auto gives for this number of groups."""
-        return str(self.record["inner_title"])
+        return self.record.inner_title
 
     @property
     def notes(self) -> list[str]:
         """What every table must say of this cell's corpus: that it is partial, that speakers tell emotions."""
-        return [note for note in (self.record.get("partial", ""), *self.record.get("notes", ())) if note]
+        return [note for note in (self.record.partial, *self.record.notes) if note]
 
     @property
     def person(self) -> str:
         """Field that keeps its people apart."""
-        fields = sorted(set(self.record.get("persons", {}).values()) - {"speaker"})
-        return str(fields[0]) if fields else "speaker"
+        fields = sorted(set(self.record.persons.values()) - {"speaker"})
+        return fields[0] if fields else "speaker"
 
     @property
     def has_speakers(self) -> bool:
@@ -267,36 +271,37 @@ def load_predictions(store: Store) -> list[CellPredictions]:
     cells = []
     for path in store.cells:
         try:
-            record = _record(path, indexes)
+            record = read_cell(path)
         except DamagedError as error:
             warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
             continue
         try:
             cell = _predictions(record, store, indexes)
         except SerbenchError as error:
-            cell = without_predictions(record, store.worded(str(error)))
+            cell = without_predictions(record, store.worded(str(error)), state="damaged")
         cells.append(cell)
-        if seconds_of(cell.cell["preprocessing"]):
-            there = [indexes[name].whole_of for name in record["tested"] if name in indexes]
+        if seconds_of(record.cell.preprocessing):
+            there = [indexes[name].whole_of for name in record.tested if name in indexes]
             cells.append(majority(cell, pd.concat(there) if there else pd.Series(dtype=str)))
-    cells = [cell if _has_every_emotion(cell) else _without_emotion(cell) for cell in cells]
     if not cells:
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
-    return cells
+    return [cell if cell.rows.empty or has_all_emotions(cell.of(), cell) else _bare(cell) for cell in cells]
 
 
-def _has_every_emotion(cell: CellPredictions) -> bool:
-    return cell.rows.empty or cell.of()["truth"].nunique() == len(cell.emotions)
+def has_all_emotions(rows: pd.DataFrame, cell: CellPredictions) -> bool:
+    """Whether predictions of a cell hold an utterance of each of its emotions."""
+    return rows["truth"].nunique() == len(cell.emotions)
 
 
-def _without_emotion(cell: CellPredictions) -> CellPredictions:
-    lost = set(range(len(cell.emotions))) - set(cell.of()["truth"])
-    return without_predictions(cell.record, f"no utterance of {listed(cell.emotions[code] for code in sorted(lost))}")
+def _bare(cell: CellPredictions) -> CellPredictions:
+    absent = set(range(len(cell.emotions))) - set(cell.of()["truth"])
+    reason = f"no utterance of {listed(cell.emotions[code] for code in sorted(absent))}"
+    return without_predictions(cell.record, reason, state="refused")
 
 
-def without_predictions(record: Mapping[str, Any], reason: str) -> CellPredictions:
+def without_predictions(record: CellRecord, reason: str, *, state: str) -> CellPredictions:
     """Return a cell that has no value, by any rule, for a reason."""
-    cell = CellPredictions(record)
+    cell = CellPredictions(record, state=state)
     return replace(cell, reasons=dict.fromkeys(cell.rules, reason))
 
 
@@ -325,61 +330,39 @@ class _Index:
         return self.frame.sort_values("start_s").set_index("utterance")["whole"]
 
 
-def _record(path: Path, indexes: Mapping[str, _Index]) -> Mapping[str, Any]:
-    """Read a cell's record; one of an earlier state of its corpus is refused."""
-    record = {**read_cell(path)}
-    why = "" if record["refused"] else _changed(record, indexes)
-    return {**record, "refused": f"{OUTDATED} {why}; {again(record)}"} if why else record
-
-
-def _changed(record: Mapping[str, Any], indexes: Mapping[str, _Index]) -> str:
-    """Say why a cell is not of the corpora as they are now, or nothing."""
-    for corpus, state in record["indexes"].items():
-        name = "the corpus" if len(record["indexes"]) == 1 else corpus
-        if corpus not in indexes:
-            return f"the index of {name} is not there"
-        if state != indexes[corpus].state:
-            return f"{name} has changed since"
-        known, used = indexes[corpus].entry, record.get("entries", {}).get(corpus, {})
-        other = [part for part, own in used.items() if known and known.get(part) != own]
-        if other:
-            return f"the {', '.join(other)} of {name} in its entry has changed since"
-    return ""
-
-
-def _predictions(record: Mapping[str, Any], store: Store, indexes: Mapping[str, _Index]) -> CellPredictions:
-    lost = [key for key in record.get("jobs", ()) if not store.job(key).is_file()]
-    if record["refused"] or lost:
-        reason = record["refused"] or f"{len(lost)} of {len(record['jobs'])} jobs are not done yet"
-        return without_predictions(record, reason)
-    unit, utterances = _utterances({name: indexes[name] for name in record["tested"]}, record["persons"])
-    columns = record["utterances"]
-    code = {emotion: i for i, emotion in enumerate(record["task_emotions"])}
-    truth = {u: code[e] for u, e, h in zip(columns["id"], columns["emotion"], columns["present"], strict=True) if h}
-    if is_outside(record):
-        folds = record["folds"]
-        said = dict(zip(columns["id"], record["predictions"], strict=True))
+def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]) -> CellPredictions:
+    """Read the jobs of a cell and apply the rules."""
+    if record.reason:
+        return without_predictions(record, record.reason, state="refused")
+    if why := outdated(record, {name: (index.state, index.entry) for name, index in indexes.items()}):
+        return without_predictions(record, why, state="outdated")
+    if lost := [key for key in record.jobs if not store.job(key).is_file()]:
+        reason = f"{len(lost)} of {len(record.jobs)} jobs are not done yet"
+        return without_predictions(record, reason, state="undone")
+    about = pd.DataFrame(record.utterances).set_index("id").sort_index()
+    asked = about[about["present"].astype(bool)]
+    code = {emotion: i for i, emotion in enumerate(record.emotions)}
+    truth = asked["emotion"].map(code)
+    folds = [fold.name for fold in record.folds]
+    if record.outside:
+        said = pd.Series(record.outside.predictions, index=record.utterances["id"], dtype="Int64")
         by_rule = {GIVEN: said}
-        settings = pd.DataFrame({"rule": GIVEN, "fold": list(folds), "setting": 0, "converged": True})
-        reasons = {}
+        settings = pd.DataFrame({"rule": GIVEN, "fold": folds, "setting": 0, "converged": True})
     else:
-        folds = {e["name"]: record["sets"][e["name"]] for e in record["evaluations"]}
-        sources = zip(record["sources"]["id"], record["sources"]["emotion"], strict=True)
-        by_rule, settings = _by_rule(_Jobs(store, record, {**truth, **{u: code[e] for u, e in sources}}))
-        reasons = {} if "nested" in by_rule else {"nested": record["no_nested"]}
-    ids = sorted(truth)
-    fold_of = {u: fold for fold, of in folds.items() for u in of}
-    rows = utterances.reindex(ids).reset_index()
-    rows["fold"] = pd.Categorical([fold_of[u] for u in ids], categories=list(folds))
-    rows["truth"] = np.array([truth[u] for u in ids], dtype=np.int64)
-    person = dict(zip(columns["id"], columns["speaker"], strict=True))
-    rows["person"] = pd.Categorical([person[u] for u in ids])
-    parts = [
-        rows.assign(rule=rule, prediction=np.array([of[u] for u in ids], dtype=np.int64))
-        for rule, of in by_rule.items()
-    ]
-    whole = pd.concat(parts, ignore_index=True)
-    return CellPredictions(record, whole, unit, settings, reasons)
+        sources = dict(zip(record.sources["id"], record.sources["emotion"], strict=True))
+        known = {**dict(truth), **{u: code[emotion] for u, emotion in sources.items()}}
+        by_rule, settings = _by_rule(_Jobs(store, record, known))
+    unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
+    fold_of = {u: fold for fold in folds for u in record.sets[fold]}
+    rows = utterances.reindex(asked.index).assign(
+        truth=truth.astype(np.int64),
+        person=asked["speaker"].astype("category"),
+        fold=pd.Categorical(asked.index.map(fold_of), categories=folds),
+    )
+    rows = rows.rename_axis("utterance")
+    parts = [rows.assign(rule=rule, prediction=of.reindex(rows.index).astype(np.int64)) for rule, of in by_rule.items()]
+    reasons = {} if record.outside or "nested" in by_rule else {"nested": record.no_nested}
+    return CellPredictions(record, pd.concat(parts).reset_index(), unit, settings, reasons)
 
 
 def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:
@@ -401,52 +384,55 @@ def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tu
 
 def _chosen(jobs: _Jobs) -> dict[str, list[int]]:
     """Return the setting of each test group, by rule."""
-    evaluations = jobs.record["evaluations"]
+    folds = jobs.record.folds
     chosen = {}
-    if all(e["inner"] for e in evaluations):
-        chosen["nested"] = [jobs.best((v["job"], v["name"]) for v in e["inner"]) for e in evaluations]
-    chosen["default"] = [int(jobs.record["default"])] * len(evaluations)
-    chosen["oracle"] = [jobs.best((e["job"], e["name"]) for e in evaluations)] * len(evaluations)
+    if all(fold.inner for fold in folds):
+        chosen["nested"] = [jobs.best(fold.inner) for fold in folds]
+    chosen["default"] = [jobs.record.default] * len(folds)
+    chosen["oracle"] = [jobs.best([(fold.name, fold.job) for fold in folds])] * len(folds)
     return chosen
 
 
-def _by_rule(jobs: _Jobs) -> tuple[dict[str, dict[str, int]], pd.DataFrame]:
+def _by_rule(jobs: _Jobs) -> tuple[dict[str, pd.Series], pd.DataFrame]:
     """Return the predictions by rule and utterance, and the settings of each fold."""
-    predictions: dict[str, dict[str, int]] = {}
-    settings = []
+    predictions, settings = {}, []
     for rule, of_rule in _chosen(jobs).items():
-        predictions[rule] = {}
-        for evaluation, setting in zip(jobs.record["evaluations"], of_rule, strict=True):
-            fold, job = evaluation["name"], evaluation["job"]
-            utterances, codes = jobs.of(job, fold)
-            predictions[rule].update(zip(utterances, codes[setting].tolist(), strict=True))
-            settings.append((rule, fold, setting, setting not in jobs.not_converged[job]))
+        said: dict[str, int] = {}
+        for fold, setting in zip(jobs.record.folds, of_rule, strict=True):
+            utterances, codes = jobs.of(fold.name, fold.job)
+            said.update(zip(utterances, codes[setting].tolist(), strict=True))
+            settings.append((rule, fold.name, setting, setting not in jobs.not_converged[fold.job]))
+        predictions[rule] = pd.Series(said)
     return predictions, pd.DataFrame(settings, columns=["rule", "fold", "setting", "converged"])
 
 
 class _Jobs:
     """The predictions of a cell's jobs, each file read once."""
 
-    def __init__(self, store: Store, record: Mapping[str, Any], truth: Mapping[str, int]) -> None:
+    def __init__(self, store: Store, record: CellRecord, truth: Mapping[str, int]) -> None:
         self.record = record
         self.truth = truth
-        read = {key: _job(store, key, record) for key in record["jobs"]}
-        self.codes = {key: (places, codes) for key, (places, codes, _) in read.items()}
-        self.not_converged = {key: set(settings) for key, (_, _, settings) in read.items()}
+        self.codes: dict[str, tuple[dict[str, int], np.ndarray]] = {}
+        self.not_converged: dict[str, set[int]] = {}
+        for key in record.jobs:
+            utterances, codes, metadata = read_predictions(store.job(key))
+            _check_job(key, metadata, record, n_settings=len(codes))
+            self.codes[key] = {u: i for i, u in enumerate(utterances)}, codes
+            self.not_converged[key] = set(metadata["not_converged"])
 
-    def of(self, job: str, group: str) -> tuple[Sequence[str], np.ndarray]:
-        """Utterances of a group and a job's codes for them, shape (n_settings, n_utterances)."""
-        utterances = self.record["sets"][group]
+    def of(self, name: str, job: str) -> tuple[Sequence[str], np.ndarray]:
+        """Utterances of a fold or validation and a job's codes for them, shape (n_settings, n_utterances)."""
+        utterances = self.record.sets[name]
         places, codes = self.codes[job]
         return utterances, codes[:, [places[u] for u in utterances]]
 
     def best(self, pools: Iterable[tuple[str, str]]) -> int:
-        """Return the place of the setting with the highest UAR over pools of (job, group); the earlier of equals."""
-        n_emotions = len(self.record["task_emotions"])
-        hits = np.zeros((len(self.record["settings"]), n_emotions), dtype=np.int64)
+        """Return the place of the setting with the highest UAR over folds or validations; the earlier of equals."""
+        n_emotions = len(self.record.emotions)
+        hits = np.zeros((len(self.record.settings), n_emotions), dtype=np.int64)
         totals = np.zeros(n_emotions, dtype=np.int64)
-        for job, group in pools:
-            utterances, codes = self.of(job, group)
+        for name, job in pools:
+            utterances, codes = self.of(name, job)
             truth = np.array([self.truth[u] for u in utterances])
             for emotion in range(n_emotions):
                 hits[:, emotion] += (codes[:, truth == emotion] == emotion).sum(axis=1)
@@ -455,51 +441,26 @@ class _Jobs:
         return scores.index(max(scores))
 
 
-def _job(store: Store, key: str, record: Mapping[str, Any]) -> tuple[dict[str, int], np.ndarray, list[int]]:
-    utterances, codes, metadata = read_predictions(store.job(key))
-    if (
-        metadata["key"] != key
-        or len(codes) != len(record["settings"])
-        or metadata["emotions"] != record["task_emotions"]
-    ):
-        raise StoreError(
-            f"jobs/{key}.parquet",
-            "does not belong to the cell that names it",
-            todo="Delete this file and run `serbench grid` again",
-        )
-    other = _other_origin(metadata, record)
-    if other:
-        raise StoreError(
-            f"jobs/{key}.parquet",
-            f"made with {listed(other)}",
-            f"what the cell's record says: {listed(other.values())}",
-            "Delete this file and run `serbench grid` again",
-        )
-    return {u: i for i, u in enumerate(utterances)}, codes, metadata["not_converged"]
+def _check_job(key: str, metadata: Mapping[str, Any], record: CellRecord, *, n_settings: int) -> None:
+    """Check that a file of predictions is that of a cell's job, and made as the cell's record says.
 
-
-def _other_origin(metadata: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-    """What a job was made with -> what its cell was made with, where the two differ."""
-    cell = record["cell"]
-    wanted = {
-        "classifier": cell["classifier"],
-        "revision": record["revision"],
-        "features": record["feature_key"],
-        "scaling": metadata.get("scaling") if _is_same_scaling(metadata, cell) else cell["scaling"],
-        "seed": cell["seed"],
-        **record["versions"],
-    }
-    made = {name: metadata.get(name) for name in ("classifier", "revision", "features", "scaling", "seed")}
-    made |= metadata.get("versions", {})
+    A job of a single corpus that is scaled per corpus is scaled on its training rows.
+    """
+    cell, todo = record.cell, "Delete this file and run `serbench grid` again"
+    emotions, settings = list(record.emotions), [dict(setting) for setting in record.settings]
+    if metadata["key"] != key or n_settings != len(settings) or metadata["emotions"] != emotions:
+        raise StoreError(f"jobs/{key}.parquet", "does not belong to the cell that names it", todo=todo)
+    scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
+    wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
+    wanted |= {"scaling": scaling, "seed": cell.seed}
+    made = {name: metadata.get(name) for name in wanted} | metadata.get("versions", {})
+    wanted |= record.versions
     other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
-    if metadata.get("settings") != record["settings"]:
-        other["other settings"] = f"{len(record['settings'])} settings of {cell['space']}"
-    return other
-
-
-def _is_same_scaling(metadata: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
-    """Whether a job was scaled as its cell says: one of a single corpus is scaled per corpus on its training rows."""
-    return (metadata.get("scaling"), cell["scaling"]) == ("train", "corpus")
+    if metadata.get("settings") != settings:
+        other["other settings"] = f"{len(settings)} settings of {cell.space}"
+    if other:
+        expected = f"what the cell's record says: {listed(other.values())}"
+        raise StoreError(f"jobs/{key}.parquet", f"made with {listed(other)}", expected, todo)
 
 
 def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
@@ -512,8 +473,8 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     ----------
     whole_of : piece -> the utterance that it is of; the pieces of an utterance earliest first.
     """
-    fields = {**cell.cell, "preprocessing": majority_title(cell.cell["preprocessing"])}
-    record = {**cell.record, "cell": fields}
+    fields = replace(cell.record.cell, preprocessing=majority_title(cell.record.cell.preprocessing))
+    record = replace(cell.record, cell=fields)
     if cell.rows.empty:
         return replace(cell, record=record)
     place = {piece: i for i, piece in enumerate(whole_of.index)}
@@ -522,11 +483,14 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     votes = pieces.assign(n=pieces.groupby(["rule", "utterance", "prediction"])["place"].transform("size"))
     winners = votes.groupby(["rule", "utterance"])["n"].idxmax()  # of equals the first, which is the earliest
     rows = pd.concat([votes.loc[winners[rule].sort_index()] for rule in cell.with_values], ignore_index=True)
-    asked = whole_of[whole_of.index.isin(cell.record["utterances"]["id"])]
+    asked = whole_of[whole_of.index.isin(record.utterances["id"])]
     first = asked.drop_duplicates().sort_values()  # of each utterance its first piece
-    there = set(rows["utterance"])
-    missing = {whole: cell.record["missing"][piece] for piece, whole in first.items() if whole not in there}
-    columns = pd.DataFrame(cell.record["utterances"]).set_index("id").loc[first.index]
-    columns = columns.assign(id=first, present=first.isin(there))
-    record |= {"utterances": columns.to_dict("list"), "missing": missing, "notes": [*cell.record["notes"], VOTED]}
+    heard = first.isin(rows["utterance"])
+    columns = pd.DataFrame(record.utterances).set_index("id").loc[first.index].assign(id=first, present=heard)
+    record = replace(
+        record,
+        utterances={str(name): of.tolist() for name, of in columns.items()},
+        missing={whole: record.missing[str(piece)] for piece, whole in first[~heard].items()},
+        notes=(*record.notes, VOTED),
+    )
     return replace(cell, record=record, rows=rows.drop(columns=["place", "n"]))

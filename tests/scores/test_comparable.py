@@ -2,12 +2,26 @@
 
 import itertools
 
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench.grid.comparable import agreed, agreeing, differing
+from serbench.scores.comparable import agreeing as choose
 
 COLUMNS = st.lists(st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["1.9", "1.10", "2.0"])), max_size=8)
+
+
+def agreeing(cells):
+    """Places of the cells that stay; a fact that a cell does not have is missing."""
+    return set(choose(pd.DataFrame(cells, index=range(len(cells)), dtype=object)))
+
+
+def differing(one, other):
+    return [name for name in one if other.get(name, one[name]) != one[name]]
+
+
+def agreed(cells):
+    return {name: value for cell in cells for name, value in cell.items()}
 
 
 def standing(cells):
