@@ -142,7 +142,7 @@ class Book:
     def remarks(self) -> list[str]:
         """What its tables must say: copies that are partial, and scalings that have heard the test."""
         cells = [cell for cell in self.cells if cell.with_values]
-        partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record["partials"].items()}
+        partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record.partials.items()}
         heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.is_transductive}
         return [*sorted(partials), *sorted(heard)]
 
@@ -158,7 +158,7 @@ class Book:
         for cell in self._matching(where):
             title = f"{cell.cell['corpus']} {cell.cell['features']} {cell.cell['classifier']}"
             if not cell.rule:
-                found.append(f"{title}: {cell.record['refused'] or cell.reason}")
+                found.append(f"{title}: {cell.reason}")
             elif not _has_all_emotions(cell.of(), cell):
                 found.append(f"{cell.cell['corpus']}: an emotion has no utterance")
         for fields in self.gone:

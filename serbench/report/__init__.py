@@ -172,7 +172,15 @@ def score_store(store: Store) -> Report:
         long["claims-long"] = claims_frame(recorded, cells)
     commands = dict.fromkeys([*(command for matrix in found for command in fill_commands(matrix)), *fill_pairs(cells)])
     provenance = _provenance(tables, cells, store)
-    return Report(tuple(tables), long, tuple(commands), provenance, made_with(cell.record for cell in cells if cell.with_values), tuple(compared), tuple(curves))
+    return Report(
+        tuple(tables),
+        long,
+        tuple(commands),
+        provenance,
+        made_with(cell.record for cell in cells if cell.with_values),
+        tuple(compared),
+        tuple(curves),
+    )
 
 
 def read_indexes(store: Store) -> list[Indexed]:

@@ -207,9 +207,7 @@ def test_a_changed_description_is_told_and_the_recorded_one_is_kept(experiment, 
     assert str(tmp_path) not in json.dumps(record["cells"])
 
 
-def test_a_record_that_cannot_be_used_stops_no_report_and_a_lost_one_has_no_tables(
-    experiment, workspace, tmp_path
-):
+def test_a_record_that_cannot_be_used_stops_no_report_and_a_lost_one_has_no_tables(experiment, workspace, tmp_path):
     file, corpora = experiment
     place = workspace(corpora)
     run_experiment(str(file), place)

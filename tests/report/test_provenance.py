@@ -9,7 +9,8 @@ import pytest
 
 from serbench import __version__, api
 from serbench.errors import StoreError
-from serbench.grid.comparable import settings_key
+from serbench.grid.cells import read_cell
+from serbench.scores.provenance import settings_key
 from serbench.store.files import read_json, read_metadata, write_json
 from serbench.store.results import Store, read_predictions, write_predictions
 
@@ -225,7 +226,7 @@ def test_json_holds_versions_seed_corpus_features_classifier_and_settings(store)
         same = ("serbench", "versions", "indexes", "basis", "partials", "feature_key", "revision")
         assert {name: made[name] for name in same} == {name: record[name] for name in same}
         assert whole["settings"][made["settings"]] == {k: record[k] for k in ("settings", "default")}
-        assert made["settings"] == settings_key(record)
+        assert made["settings"] == settings_key(read_cell(path))
         assert whole["features"][made["feature_key"]]["name"] == record["cell"]["features"]
 
 

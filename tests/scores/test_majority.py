@@ -90,8 +90,8 @@ def test_pieces_and_their_record_are_left_as_they_were():
 
 
 def test_cell_without_result_keeps_its_reason():
-    refused = {"cell": {"preprocessing": "segment 1 s"}, "refused": "why", "task_emotions": []}
-    voted = by_majority(without_outcomes(refused, "why"), {})
+    refused = made_of({"cell": {"preprocessing": "segment 1 s"}, "refused": "why"}).record
+    voted = by_majority(without_outcomes(refused, "why", state="refused"), {})
     assert voted.reason == "why"
     assert voted.cell["preprocessing"] == "segment 1 s, majority"
 
