@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Any, TypeAlias
 
-from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from serbench.errors import STOPS, ClusterError
 from serbench.grid.fit import run_job, settle_process
