@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import serbench
-from serbench.api.experiments import ExperimentResult, list_experiments, run_experiment
 from serbench.api.grids import list_folds, score_predictions
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import load_catalogue, root_of
@@ -22,6 +21,7 @@ from serbench.workspace import Workspace, list_corpora
 
 if TYPE_CHECKING:
     from serbench.demo import run_demo
+    from serbench.experiments.run import ExperimentResult, list_experiments, run_experiment
     from serbench.features.extract import Extracted, export_features, extract_features, load_features, load_index
     from serbench.grid.check import check_store, clean_store, find_unused
     from serbench.report import corpus_statistics, load_scores, make_report

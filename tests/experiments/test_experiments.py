@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import WRITERS
 
-import serbench.api.experiments as experiments_api
-from serbench.api import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
+from serbench import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, UnknownNameError
+from serbench.experiments import run as experiments_run
 from serbench.experiments.claims import judge
 from serbench.experiments.load import Grid, built_in_names, check_names, find_experiment, read_experiment
 from serbench.experiments.tables import Book, Recorded, claim_table, experiment_tables
@@ -288,7 +288,7 @@ def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experi
     file, corpora = experiment
     file.write_text(ACROSS)
     place = workspace(corpora)
-    run, done = experiments_api.run_planned_grid, []
+    run, done = experiments_run.run_planned_grid, []
 
     def stop_at_the_second(planned):
         if done:
@@ -296,7 +296,7 @@ def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experi
         done.append(planned)
         return run(planned)
 
-    monkeypatch.setattr(experiments_api, "run_planned_grid", stop_at_the_second)
+    monkeypatch.setattr(experiments_run, "run_planned_grid", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(str(file), place)
     long = make_report(place).long["claims-long"].set_index("claim")

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from serbench import __version__
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
-from serbench.errors import (
-    ConfigError,
-    CorpusError,
-    Fault,
-    FeatureError,
-    ProtocolError,
-    UnknownNameError,
-)
+from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
+from serbench.experiments.load import Described, built_in_names, check_names, find_experiment
 from serbench.grid.request import GridRequest
 from serbench.grid.stage import GridResult, plan_grid, run_planned_grid
 from serbench.protocols import find_protocol
+from serbench.report import Report, make_report
+from serbench.report.table import Table
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
-
-if TYPE_CHECKING:
-    from serbench.experiments.load import Described
-    from serbench.report import Report
-    from serbench.report.table import Table
-    from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +45,6 @@ class ExperimentResult:
 
 def list_experiments() -> dict[str, Described]:
     """Return the experiments that come with serbench, by name."""
-    from serbench.experiments.load import built_in_names, find_experiment
-
     return {name: find_experiment(name) for name in built_in_names()}
 
 
@@ -83,9 +72,6 @@ def run_experiment(
     ConfigError : with every fault of the experiment.
     CorpusError : not one of its corpora is on this disk.
     """
-    from serbench.experiments.load import check_names, find_experiment
-    from serbench.store.files import read_json
-
     described = find_experiment(experiment)
     catalogue, store = workspace.catalogue(), workspace.store()
     check_names(described, catalogue)
@@ -115,8 +101,6 @@ def run_experiment(
     if dry_run or not result.grids:
         return result
     _record(result, store, waiting=())
-    from serbench.report import make_report
-
     return replace(result, report=make_report(workspace))
 
 
@@ -143,9 +127,6 @@ def _here(
 
 def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -> None:
     """Write down what is run, on what, and which cells come from it; `waiting` names grids that are not yet planned."""
-    from serbench.experiments.load import built_in_names
-    from serbench.store.files import write_json
-
     described = result.described
     refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
     failed = {title: store.worded(why) for title, why in result.failed.items()}
