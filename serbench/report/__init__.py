@@ -19,7 +19,6 @@ from serbench.classifiers import CLASSIFIERS
 from serbench.corpora.catalogue import Names
 from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
-from serbench.experiments.tables import claims_frame, experiment_tables, read_recorded
 from serbench.features import FEATURE_SETS
 from serbench.progress import Progress, silent
 from serbench.report.across import Curve, across_tables, against_chance, fill_pairs
@@ -130,6 +129,9 @@ def score_store(store: Store) -> Report:
     ------
     StoreError : no cells, or a cell's record or an index is damaged.
     """
+    # Here, as tables of experiments import `report.table`, and with it this module.
+    from serbench.experiments.tables import claims_frame, experiment_tables, read_recorded
+
     indexes = read_indexes(store)
     cells = against_chance(with_audits(keep_comparable(load_predictions(store)), indexes, store))
     places = {name: i for i, name in enumerate([*FEATURE_SETS, *CLASSIFIERS])}
