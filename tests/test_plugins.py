@@ -396,6 +396,7 @@ def test_example_is_listed(site):
     assert "nearest mean of an emotion, shrunken or not [serbench-example 0.1.0]" in out
 
 
+@pytest.mark.slow
 @needs_example
 def test_example_goes_from_recordings_to_the_report(site, make_corpus, tmp_path):
     path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))

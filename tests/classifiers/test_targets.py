@@ -38,7 +38,10 @@ def truth_of(result: api.GridResult, corpus: str) -> dict[str, str]:
     return dict(zip(record["utterances"]["id"], record["utterances"]["emotion"], strict=True))
 
 
-@pytest.mark.parametrize(("target", "low", "high"), [("arousal", "low", "high"), ("valence", "negative", "positive")])
+@pytest.mark.parametrize(
+    ("target", "low", "high"),
+    [("arousal", "low", "high"), pytest.param("valence", "negative", "positive", marks=pytest.mark.slow)],
+)
 def test_dimensions_of_iemocap_and_recola_go_through_the_grid(run, trees, target, low, high):
     result = run(["iemocap", "recola"], target=target)
     assert result.refused == {}
