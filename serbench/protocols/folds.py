@@ -12,14 +12,15 @@ import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from serbench.errors import ProtocolError, did_you_mean
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from serbench.protocols import Protocol
 
 INNER_ALL_UP_TO, INNER_ABOVE = 12, 4
@@ -86,7 +87,7 @@ class Draw:
         return f"k={self.k}" + ("" if self.weight == 1 else f" weight={self.weight:g}")
 
 
-Mask = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
+Mask: TypeAlias = "Callable[[pd.DataFrame, pd.DataFrame], pd.Series]"
 """Table of utterances, rows of one test -> which rows train."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serbench.corpora.divisions import text_groups
 from serbench.corpora.entry import Corpus
 from serbench.errors import ProtocolError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMED_AT_MOST = 3
 """People whose names make the name of their group; a larger group is named after its first."""
@@ -31,6 +33,8 @@ def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False)
     ------
     ProtocolError : a person is unknown, there are fewer people than groups, or texts are unknown or tell emotions.
     """
+    import pandas as pd
+
     for kept_apart in (corpus.person, corpus.folds.by):
         unknown = index[kept_apart].isna()
         if unknown.any():
