@@ -26,6 +26,7 @@ from serbench.grid.cells import Cell
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
 from serbench.scores.predictions import UNKNOWN, CellPredictions
+from serbench.scores.scores import n_incomplete
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
@@ -255,6 +256,7 @@ class Matrix:
     ----------
     cells : every cell, on all its utterances.
     scored : cells with values, on the utterances that they are scored on; these have every emotion.
+    remarks : what every table must say of a cell with predictions.
     """
 
     setup: Setup
@@ -263,6 +265,7 @@ class Matrix:
     rows: tuple[Row, ...]
     corpora: tuple[str, ...]
     pools: Mapping[str, Pool]
+    remarks: Mapping[Place, tuple[str, ...]]
 
     def is_outside(self, row: Row) -> bool:
         """Whether a row has predictions of another system."""
@@ -276,6 +279,10 @@ class Matrix:
     def of_corpus(self, corpus: str) -> list[CellPredictions]:
         """Cells with predictions of a corpus."""
         return [cell for place, cell in self.in_order() if place[2] == corpus]
+
+    def remarks_on(self, corpus: str) -> list[str]:
+        """What every table must say of a corpus."""
+        return sorted({remark for place, of in self.remarks.items() if place[2] == corpus for remark in of})
 
     @property
     def persons(self) -> dict[str, str]:
@@ -347,7 +354,15 @@ def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Mat
     marked = {place: replace(cell, is_short=pools[place[2]].is_short(cell)) for place, cell in placed.items()}
     scored = {place: pools[place[2]].of(cell) for place, cell in marked.items() if cell.with_values}
     scored = {place: cell for place, cell in scored.items() if has_all_emotions(cell)}
-    return Matrix(setup, marked, scored, (*in_row_order(rows, order), *others), corpora, pools)
+    remarks = {place: _remarks(cell) for place, cell in marked.items() if cell.with_values}
+    return Matrix(setup, marked, scored, (*in_row_order(rows, order), *others), corpora, pools, remarks)
+
+
+def _remarks(cell: CellPredictions) -> tuple[str, ...]:
+    n, label = n_incomplete(cell), "emotion" if cell.record.target == "emotion" else "class"
+    many = f"{n} {cell.unit}s have a {label} each" if n > 1 else f"one {cell.unit} has a {label}"
+    alone = [f"{many} that no other has, so that intervals leave it out there"] if n else []
+    return tuple(sorted([*cell.notes, *alone]))
 
 
 def is_hopeful(cell: CellPredictions) -> bool:

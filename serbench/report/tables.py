@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,7 @@ from serbench.report.comparisons import (
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import RULES, CellPredictions
-from serbench.scores.scores import n_incomplete, score_table
+from serbench.scores.scores import score_table
 from serbench.scores.statistics import ALPHA, SHARES, Interval
 
 DEFAULT_MARK = "°"
@@ -109,7 +108,7 @@ def _speakers(corpus: Indexed) -> str:
 
 
 Scores = Mapping[tuple[Place, str], Mapping[str, Mapping[str, float]]]
-"""Place and rule -> metric -> value, low, high, n_units and sd."""
+"""Place and rule -> metric -> value, low, high and n_units."""
 
 
 def scores_of(matrix: Matrix, scores: pd.DataFrame) -> Scores:
@@ -119,14 +118,22 @@ def scores_of(matrix: Matrix, scores: pd.DataFrame) -> Scores:
     ----------
     scores : rows of the score table, over all utterances that each cell has.
     """
-    by_key = {str(key): of for key, of in scores.groupby("provenance", sort=False)}
-    numbers = ["value", "low", "high", "n_units", "sd"]
-    found: dict[tuple[Place, str], Any] = {}
+    known = _by_rule(scores)
+    found: dict[tuple[Place, str], Mapping[str, Mapping[str, float]]] = {}
     for place, cell in matrix.scored.items():
         is_whole = cell.n_utterances == matrix.cells[place].n_utterances
-        table = by_key[cell.provenance.key] if is_whole else score_table([cell])
-        for rule, of_rule in table[table["value"].notna()].groupby("rule", sort=False):
-            found[place, str(rule)] = of_rule.set_index("metric")[numbers].to_dict("index")
+        key, of_cell = cell.provenance.key, known if is_whole else _by_rule(score_table([cell]))
+        found |= {(place, rule): of_cell[key, rule] for rule in cell.with_values}
+    return found
+
+
+def _by_rule(scores: pd.DataFrame) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """Key of a cell and rule -> metric -> numbers, where there is a value."""
+    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    numbers = ["value", "low", "high", "n_units"]
+    known = scores[scores["value"].notna()]
+    for key, rule, metric, *of in known[["provenance", "rule", "metric", *numbers]].itertuples(index=False):
+        found.setdefault((key, rule), {})[metric] = dict(zip(numbers, of, strict=True))
     return found
 
 
@@ -299,7 +306,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
         parts.append("no value, as the utterances that all cells have lack an emotion")
     short = dict.fromkeys(cell.coverage for cell in cells if cell.is_short)
     parts += [short_note(f"{', '.join(short)}, of {pool.n_utterances}")] if short else []
-    return f"{corpus}: {'; '.join([*parts, *_remarks(cells)])}."
+    return f"{corpus}: {'; '.join([*parts, *matrix.remarks_on(corpus)])}."
 
 
 def claimed_gain(cell: CellPredictions) -> float:
@@ -346,25 +353,13 @@ def transductive_note(scaling: str) -> str:
     return f"Transductive: features are scaled per {scaling} on the unlabelled audio of the test {what} too."
 
 
-def _remarks(cells: Iterable[CellPredictions]) -> list[str]:
-    """Return what every table must say of a corpus."""
-    remarks = set()
-    for cell in cells:
-        remarks |= set(cell.notes)
-        n = n_incomplete(cell) if cell.with_values else 0
-        label = "emotion" if cell.record.target == "emotion" else "class"
-        many = f"{n} {cell.unit}s have a {label} each" if n > 1 else f"one {cell.unit} has a {label}"
-        remarks |= {f"{many} that no other has, so that intervals leave it out there"} if n else set()
-    return sorted(remarks)
-
-
 def corpus_remarks(matrix: Matrix) -> list[str]:
     """Return what tables that are not scored on common utterances must say of the corpora of a matrix."""
     notes = []
     for corpus in matrix.corpora:
         cells = matrix.of_corpus(corpus)
         fewer = [cell.coverage for cell in cells if cell.n_utterances < len(cell.record.utterances["id"])]
-        remarks = [*_remarks(cells), *dict.fromkeys(fewer)]
+        remarks = [*matrix.remarks_on(corpus), *dict.fromkeys(fewer)]
         notes += [f"{corpus}: {'; '.join(remarks)}."] if remarks else []
     return notes
 
@@ -402,7 +397,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
             rows.append((emotion, *entries, str(counts.sum())))
         title = f"Confusion matrix: {corpus}, {features}, {classifier} ({cell.rule}): {matrix.setup.title}"
         header = ("truth \\ prediction", *cell.emotions, "utterances")
-        notes = [f"{corpus}: {remark}." for remark in _remarks([cell])]
+        notes = [f"{corpus}: {remark}." for remark in matrix.remarks[features, classifier, corpus]]
         keys = [cell.provenance.key]
         tables.append(make_table("confusion", title, header, rows, n_labels=1, notes=notes, cells=keys))
     return tables

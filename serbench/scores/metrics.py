@@ -74,7 +74,8 @@ def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
     >>> confusions(rows, "unit", n_emotions=2).tolist()
     [[[0, 1], [0, 0]], [[1, 0], [0, 1]]]
     """
-    rows = rows.dropna(subset=list(by)) if by else rows
+    if by and rows[list(by)].isna().to_numpy().any():
+        rows = rows.dropna(subset=list(by))
     places = [pd.factorize(rows[name], sort=True) for name in by]
     codes = [rows[name].to_numpy(dtype=np.int64) for name in ("truth", "prediction")]
     for name, of in zip(("truth", "prediction"), codes, strict=True):
