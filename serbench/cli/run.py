@@ -187,7 +187,7 @@ def report(
     figures: Annotated[
         bool,
         typer.Option(
-            "--figures", help="Draw every figure as SVG and PDF, too; without, those that are there are drawn again."
+            "--figures", help="Draw every figure as SVG and PDF, too; without it, where the last report has some."
         ),
     ] = False,
     plain: Annotated[
