@@ -21,11 +21,9 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from serbench.scores.metrics import METRICS
-from serbench.scores.scores import metric_interval
+from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.statistics import (
     ALPHA,
-    STATISTICS,
     against_best,
     difference_of,
     jackknife_interval,
@@ -116,7 +114,7 @@ def coverage(population, n_speakers, runs):
         recalls = recalls_of(population, n_speakers, rng)
         stack = confusions_of(recalls, counts_of(n_speakers, rng), rng)
         for metric, value in truth.items():
-            interval = metric_interval(stack, metric)
+            interval = jackknife_interval(stack, METRICS[metric], bounds=BOUNDS[metric])
             hits[metric] += interval is not None and interval.low <= value <= interval.high
     return population, n_speakers, {metric: hits[metric] / runs for metric in truth}
 
@@ -153,7 +151,7 @@ def false_positives(n_cells, n_speakers, spread, runs):
 def holds_zero(stacks):
     """Whether the interval of the difference between the first two of equal cells holds 0, or there is none."""
     pair = np.stack([stacks[0], stacks[1]], axis=1)
-    interval = jackknife_interval(pair, difference_of(STATISTICS["uar"]), bounds=(-1, 1))
+    interval = jackknife_interval(pair, difference_of(METRICS["uar"]), bounds=(-1, 1))
     return interval is None or interval.low <= 0 <= interval.high
 
 
@@ -167,7 +165,7 @@ def trained_models(n_cells, n_speakers, runs):
     wrong = covered = inside = 0
     for _ in range(runs):
         stacks = dict(enumerate(linear_models(drawn(n_speakers, n_cells, rng))))
-        interval = metric_interval(stacks[0], "uar")
+        interval = jackknife_interval(stacks[0], METRICS["uar"], bounds=BOUNDS["uar"])
         covered += interval is not None and interval.low <= truth <= interval.high
         inside += holds_zero(stacks)
         wrong += any(comparison.is_different for comparison in against_best(stacks, "uar")[1].values())

@@ -168,5 +168,3 @@ FOLD_METRICS: dict[str, Metric] = {"uar_folds": uar, "war_folds": war}
 """Metrics of each fold, averaged over the folds."""
 BOUNDS: dict[str, tuple[float, float]] = {"uar": (0, 1), "war": (0, 1), "kappa": (-1, 1), "macro_f1": (0, 1)}
 """The least and the largest value of every metric of a pool."""
-
-uar_of_present = uar  # until the report calls it uar

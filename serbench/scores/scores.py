@@ -15,7 +15,7 @@ import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, confusions, names, recalls, uar, war
-from serbench.scores.predictions import CellPredictions, Outcome
+from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import Interval, jackknife_interval
 
 Row = dict[str, Any]
@@ -165,38 +165,3 @@ def missing_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         lost += [("utterance", u, why) for u, why in cell.record.missing.items()]
         rows += [{**cell.fields, "what": what, "name": name, "reason": why} for what, name, why in lost]
     return pd.DataFrame(rows, columns=[*CELL_COLUMNS, "provenance", "what", "name", "reason"])
-
-
-# What follows goes when report and experiments read `rows`.
-
-
-def _rows(cell: CellPredictions, outcome: Outcome, utterances: Iterable[str] | None = None) -> pd.DataFrame:
-    pool = set(outcome.predictions if utterances is None else utterances)
-    rows = cell.of(outcome.rule)
-    rows = rows[rows["utterance"].isin(pool)]
-    return rows.assign(prediction=[outcome.predictions[u] for u in rows["utterance"]])
-
-
-def pool_confusion(cell: CellPredictions, outcome: Outcome, utterances: Iterable[str] | None = None) -> np.ndarray:
-    """Confusion matrix of a rule over its test utterances, or over those given; rows are the truth."""
-    return confusions(_rows(cell, outcome, utterances), n_emotions=len(cell.emotions))
-
-
-def unit_stack(cell: CellPredictions, outcome: Outcome, utterances: Iterable[str] | None = None) -> np.ndarray:
-    """Confusion matrices by independent unit, in the order of their names; shape (n_units, n_emotions, n_emotions)."""
-    return confusions(_rows(cell, outcome, utterances), "unit", n_emotions=len(cell.emotions))
-
-
-def fold_stack(cell: CellPredictions, outcome: Outcome) -> np.ndarray:
-    """Confusion matrices by independent unit and fold; shape (n_units, n_folds, n_emotions, n_emotions)."""
-    return confusions(_rows(cell, outcome), "unit", "fold", n_emotions=len(cell.emotions))
-
-
-def metric_interval(stack: np.ndarray, metric: str) -> Interval | None:
-    """Interval of a metric of the pool over units; those left out may leave an emotion without utterances."""
-    return jackknife_interval(stack, METRICS[metric], bounds=BOUNDS[metric])
-
-
-def has_all_emotions(cell: CellPredictions, utterances: Iterable[str]) -> bool:
-    """Whether utterances of a cell hold each of its emotions."""
-    return {cell.truth[u] for u in utterances} == set(range(len(cell.emotions)))

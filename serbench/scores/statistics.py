@@ -141,9 +141,6 @@ def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
     return (n - 1) / n * float(((without - without.mean()) ** 2).sum())
 
 
-STATISTICS = METRICS  # until report and experiments read METRICS
-
-
 def uar_shares(stack: np.ndarray) -> np.ndarray:
     """What each unit adds to the pooled UAR: their sum is the UAR; shape (n_units,)."""
     totals = stack.sum(axis=(0, 2))
@@ -273,7 +270,7 @@ def against_best(
     compared = {}
     for name in (name for name in stacks if name != best):
         pair = np.stack([stacks[best], stacks[name]], axis=1)
-        interval = jackknife_interval(pair, difference_of(STATISTICS[metric]), bounds=(-1, 1))
+        interval = jackknife_interval(pair, difference_of(METRICS[metric]), bounds=(-1, 1))
         compared[name] = Comparison(float((shares[best] - shares[name]).sum()), interval, p[frozenset((best, name))])
     return best, compared
 

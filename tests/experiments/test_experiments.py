@@ -22,8 +22,8 @@ from serbench.experiments.load import Grid, built_in_names, check_names, find_ex
 from serbench.experiments.tables import Book, Recorded, claim_table, experiment_tables
 from serbench.protocols import Draw
 from serbench.report.table import bracketed
+from serbench.scores.metrics import confusions
 from serbench.scores.outcomes import Outcome, changed, made_of
-from serbench.scores.scores import unit_stack
 from serbench.scores.statistics import Interval, against_best
 from serbench.store.files import read_json, write_json
 
@@ -414,7 +414,8 @@ def judgements(book):
 def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_the_best(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",)}
     both = {m.fields["features"]: m for m in book.values(where, "uar")}
-    stacks = {name: unit_stack(book.cell(m), book.cell(m).headline) for name, m in both.items()}
+    cells = {name: book.cell(m) for name, m in both.items()}
+    stacks = {n: confusions(c.of(), "unit", n_emotions=len(c.emotions)) for n, c in cells.items()}
     best, others = against_best(stacks, "uar")
     (other,) = others
     (found,) = book.contrasts([(both[best], both[other])], [(0.0,)])
@@ -522,7 +523,7 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
     (a,), (b,) = (book.values(where, f"recall {emotion}") for emotion in ("anger", "neutral"))
     cell = book.cell(a)
-    stack = unit_stack(cell, cell.headline)
+    stack = confusions(cell.of(), "unit", n_emotions=len(cell.emotions))
     shares = [stack[:, i, i] / stack[:, i].sum(axis=1) for i in (0, 2)]  # every speaker has as many of each
     gaps = shares[0] - shares[1]
     reach = 2.3646 * gaps.std(ddof=1) / np.sqrt(len(gaps))  # Student's t with 7 degrees of freedom
