@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import math
 import re
 import string
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -72,45 +72,23 @@ Merge = tuple[str, tuple[str, ...]]
 """A label and the canonical emotions that have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Numbers from `lower` to `upper`; each end belongs to the interval where it is `closed`."""
+def parse_interval(text: str) -> tuple[float, float]:
+    """Parse a range such as `(2.5, 5]` to its smallest and largest number: a round bracket leaves its number out.
 
-    lower: float
-    upper: float
-    closed_lower: bool
-    closed_upper: bool
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.lower or (self.closed_lower and value == self.lower)
-        return above and (value < self.upper or (self.closed_upper and value == self.upper))
-
-    def overlaps(self, other: Interval) -> bool:
-        """Whether a number lies in both."""
-        low, high = max(self.lower, other.lower), min(self.upper, other.upper)
-        return low < high or (low == high and low in self and low in other)
-
-
-def parse_interval(text: str) -> Interval:
-    """Parse a range as mathematics writes it: `[1, 2.5]` has both ends, `(2.5, 5]` only its upper one.
-
-    Raises
-    ------
-    ValueError : the text is no range, or the range is empty.
-
-    >>> interval = parse_interval("(2.5, 5]")
-    >>> 2.5 in interval, 3 in interval, 5 in interval
-    (False, True, True)
+    >>> parse_interval("[1, 2.5]"), 2.5 < parse_interval("(2.5, 5]")[0] < 2.500001
+    ((1.0, 2.5), True)
     """
     parts = _INTERVAL.fullmatch(text.strip()) if len(text) <= 100 else None
     if parts is None:
         raise ValueError("not a range such as '[1, 2.5]' or '(2.5, 5]', round brackets where an end is not counted")
-    interval = Interval(float(parts[2]), float(parts[3]), parts[1] == "[", parts[4] == "]")
-    if interval.lower > interval.upper:
+    lower, upper = float(parts[2]), float(parts[3])
+    if lower > upper:
         raise ValueError("a range from the larger to the smaller number; write the smaller one first")
-    if interval.lower == interval.upper and not (interval.closed_lower and interval.closed_upper):
+    lower = lower if parts[1] == "[" else math.nextafter(lower, math.inf)
+    upper = upper if parts[4] == "]" else math.nextafter(upper, -math.inf)
+    if lower > upper:
         raise ValueError("a range with nothing in it; write [ and ] to have the one number")
-    return interval
+    return lower, upper
 
 
 def parse_merge(text: str) -> Merge:
@@ -305,8 +283,8 @@ class Task(Strict):
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield emotions that serbench does not have, and names or labels that mean something else."""
         merges = [parse_merge(text) for text in self.emotions]
-        for emotion in itertools.chain.from_iterable(emotions for _, emotions in merges):
-            yield from _unless_known(emotion, EMOTIONS, "a canonical emotion", "emotions")
+        emotions = itertools.chain.from_iterable(of for _, of in merges)
+        yield from _unknown(emotions, EMOTIONS, "a canonical emotion", "emotions")
         if self.name == AVAILABLE:
             yield (), "a name that means all emotions of a corpus", "another name", ""
         labels = tuple(sorted(label for label, _ in merges))
@@ -383,16 +361,38 @@ class Corpus(Strict):
             yield ("language",), f"'{self.language}'", "a BCP 47 tag such as de or en-US", ""
         yield from _source_faults(self)
         yield from _name_faults(self)
-        yield from _value_faults(self)
+        for raw, emotion in self.emotions.items():
+            yield from _unknown([emotion], EMOTIONS, "a canonical emotion", "emotions", raw)
+            if raw in self.drop:
+                yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
+        named = sorted(itertools.chain.from_iterable(self.genders.values()))
+        for speaker in dict.fromkeys(one for one, other in itertools.pairwise(named) if one == other):
+            yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
         yield from _target_faults(self)
         for name, partition in self.partitions.items():
-            yield from _partition_faults(self, name, partition)
+            if not NAME.fullmatch(name):
+                yield ("partitions", name), f"the name '{short(name)}'", "lower-case letters, digits, - and _", ""
+            fields = [field for field in self.fields if field not in DIMENSIONS]
+            for side, chosen in (("test", partition.test), ("train", partition.train)):
+                place = ("partitions", name, side)
+                yield from _unknown_keys(chosen, fields, "a field that this entry provides", *place)
+                for field in (field for field, values in chosen.items() if not values):
+                    yield (*place, field), "no value", "the values of this side", ""
 
 
-def _unless_known(name: str, known: Collection[str], expected: str, *place: str | int) -> Iterator[Contradiction]:
-    """Yield a fault where a name is not a known one."""
-    if name not in known:
-        yield place, f"'{short(name)}'", expected, did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}"
+def _unknown(names: Iterable[str], known: Collection[str], expected: str, *place: str | int) -> Iterator[Contradiction]:
+    """Yield a fault of the block or value at `place` for each name that is not a known one."""
+    for name in names:
+        if name not in known:
+            todo = did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}"
+            yield place, f"'{short(name)}'", expected, todo
+
+
+def _unknown_keys(
+    keys: Iterable[str], known: Collection[str], expected: str, *place: str | int
+) -> Iterator[Contradiction]:
+    for key in keys:
+        yield from _unknown([key], known, expected, *place, key)
 
 
 def _source_faults(corpus: Corpus) -> Iterator[Contradiction]:
@@ -413,93 +413,47 @@ def _source_faults(corpus: Corpus) -> Iterator[Contradiction]:
 
 def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
     """Faults of names: asked for and not given, given and not used, or no field of the index."""
-    known, given = corpus.names, "a name that a group or column gives"
+    known, given, of_index = corpus.names, "a name that a group or column gives", "a field of the index"
     templates: dict[Place, str] = {("compose", field): text for field, text in corpus.compose.items()}
     if not isinstance(corpus.labels, PathLabels):
         templates["labels", "path"] = corpus.labels.path
-    used = {name for text in templates.values() for name in names_in(text)}
     for place, text in templates.items():
-        for name in names_in(text):
-            yield from _unless_known(name, known, given, *place)
-    for field in corpus.compose:
-        yield from _unless_known(field, FIELDS, "a field of the index", "compose", field)
+        yield from _unknown(names_in(text), known, given, *place)
+    yield from _unknown_keys(corpus.compose, FIELDS, of_index, "compose")
     for i, join in enumerate(corpus.join):
-        used |= set(join.match)
-        for name in join.match:
-            yield from _unless_known(name, (*known, *corpus.compose), given, "join", i, "match", name)
-        for name in join.columns:
-            yield from _unless_known(name, FIELDS, "a field of the index", "join", i, "columns", name)
+        yield from _unknown_keys(join.match, (*known, *corpus.compose), given, "join", i, "match")
+        yield from _unknown_keys(join.columns, FIELDS, of_index, "join", i, "columns")
+    yield from _unknown_keys(corpus.traces, DIMENSIONS, "a dimension", "traces")
     for dimension, trace in corpus.traces.items():
-        used |= set(names_in(trace.files))
-        yield from _unless_known(dimension, DIMENSIONS, "a dimension", "traces", dimension)
         if dimension in (*known, *corpus.compose):
             yield ("traces", dimension), f"'{dimension}', which a group or column gives already", "one of the two", ""
-        for name in names_in(trace.files):
-            names = (*known, *corpus.compose, "file", "stem")
-            yield from _unless_known(name, names, given, "traces", dimension, "files")
+        names = (*known, *corpus.compose, "file", "stem")
+        yield from _unknown(names_in(trace.files), names, given, "traces", dimension, "files")
+    yield from _unknown_keys(corpus.values, corpus.provided, "a name that the entry provides", "values")
+    texts = [*templates.values(), *(trace.files for trace in corpus.traces.values())]
+    used = {name for text in texts for name in names_in(text)} | {name for join in corpus.join for name in join.match}
     for name in known:
         if name not in (*FIELDS, *PLACES) and name not in used:
             found = f"the name '{name}' is no field and no template uses it"
             yield ("labels",), found, "", did_you_mean(name, FIELDS)
 
 
-def _value_faults(corpus: Corpus) -> Iterator[Contradiction]:
-    """Faults of the values that an entry lists."""
-    for raw, emotion in corpus.emotions.items():
-        yield from _unless_known(emotion, EMOTIONS, "a canonical emotion", "emotions", raw)
-        if raw in corpus.drop:
-            yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
-    mapped = sorted(set(corpus.emotions.values()))
-    for emotion in corpus.expect.emotions:
-        yield from _unless_known(emotion, mapped, "an emotion that `emotions` maps to", "expect", "emotions", emotion)
-    for name in corpus.values:
-        yield from _unless_known(name, corpus.provided, "a name that the entry provides", "values", name)
-    for gender in sorted({*corpus.genders, *corpus.values.get("gender", {}).values()}):
-        yield from _unless_known(gender, GENDERS, "a gender", "genders")
-    named = sorted(speaker for speakers in corpus.genders.values() for speaker in speakers)
-    for speaker in dict.fromkeys(one for one, other in itertools.pairwise(named) if one == other):
-        yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
-
-
 def _target_faults(corpus: Corpus) -> Iterator[Contradiction]:
     """Faults of the ranges of targets: another target or label, a dimension that nothing gives, ranges that overlap."""
-    for target, ranges in corpus.targets.items():
-        if target not in DIMENSION_TARGETS:
-            yield from _unless_known(target, DIMENSION_TARGETS, "a target with ranges", "targets", target)
-            continue
-        place, labels = ("targets", target), TARGET_LABELS[target]
+    yield from _unknown_keys(corpus.targets, DIMENSION_TARGETS, "a target with ranges", "targets")
+    for target in [target for target in DIMENSION_TARGETS if target in corpus.targets]:
+        place, labels, ranges = ("targets", target), TARGET_LABELS[target], corpus.targets[target]
         if target not in corpus.provided:
             yield place, f"nothing gives '{target}'", f"a group, column or trace named {target}", ""
         if tuple(sorted(ranges)) != labels:
             odd = next((label for label in ranges if label not in labels), "")
             found = f"labels {' and '.join(sorted(ranges)) or 'none'}"
             yield place, found, " and ".join(labels), did_you_mean(odd, labels)
-        for one, other in itertools.combinations(ranges, 2):
-            if parse_interval(ranges[one]).overlaps(parse_interval(ranges[other])):
-                found = f"{one} {ranges[one]} and {other} {ranges[other]} overlap"
+        for (one, first), (other, second) in itertools.combinations(ranges.items(), 2):
+            lower, upper = zip(parse_interval(first), parse_interval(second), strict=True)
+            if max(lower) <= min(upper):
+                found = f"{one} {first} and {other} {second} overlap"
                 yield place, found, "each number in one of them", "Write ( or ) where an end is not counted"
-
-
-def _partition_faults(corpus: Corpus, name: str, partition: Partition) -> Iterator[Contradiction]:
-    """Faults of a partition: its name, its fields, values that no utterance can have, and values on both sides."""
-    place = ("partitions", name)
-    if not NAME.fullmatch(name):
-        yield place, f"the name '{short(name)}'", "lower-case letters, digits, - and _", ""
-    fields = [field for field in corpus.fields if field not in DIMENSIONS]
-    has_gender = "gender" in (*corpus.names, *corpus.compose)
-    speakers = [] if has_gender else [speaker for speakers in corpus.genders.values() for speaker in speakers]
-    possible = {"gender": GENDERS, "emotion": sorted(set(corpus.emotions.values())), "speaker": speakers}
-    for side, chosen in (("test", partition.test), ("train", partition.train)):
-        for field, values in chosen.items():
-            at, renamed = (*place, side, field), corpus.values.get(field, {})
-            yield from _unless_known(field, fields, "a field that this entry provides", *at)
-            if field in fields and not values:
-                yield at, "no value", "the values of this side", ""
-            for value in values:
-                if value in renamed and value not in renamed.values():
-                    yield at, f"'{value}', which becomes '{renamed[value]}'", "values as they are renamed", ""
-                elif possible.get(field):
-                    yield from _unless_known(value, possible[field], f"a {field} that this entry lists", *at)
 
 
 def catalogue_schema() -> dict[str, Any]:

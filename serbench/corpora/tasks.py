@@ -170,10 +170,12 @@ class EmotionTask:
             if self.target not in index:
                 found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
                 raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
-            parsed = [(label, parse_interval(text)) for label, text in ranges.items()]
-            values = index[self.target]
-            of = {v: next((label for label, r in parsed if v in r), None) for v in values.dropna().unique()}
-            return values.map(of).astype("object")
+            spans = {label: parse_interval(text) for label, text in ranges.items()}
+
+            def label_of(value: float) -> str | None:
+                return next((label for label, (low, high) in spans.items() if low <= value <= high), None)
+
+            return index[self.target].map(label_of, na_action="ignore").astype("object")
         if self.target != "emotion" and not (corpus.emotions and self.merges):
             where, found = f"{corpus.name}.targets", f"neither ranges of {self.target} nor emotions to map"
             todo = f"Add `targets: {{{self.target}: {{LABEL: RANGE, ...}}}}` to its entry, with a column {self.target}"
