@@ -12,7 +12,7 @@ from pathlib import Path
 
 def main():
     """Time each step over all recordings."""
-    modules = ["serbench.cli", "serbench.api", "serbench.features.extract", "opensmile"]
+    modules = ["serbench.cli", "serbench.features.extract", "opensmile"]
     import_s = timed(importlib.import_module, modules)[1] * len(modules) / 1000
     from opensmile import FeatureLevel, FeatureSet, Smile
 

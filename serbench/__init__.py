@@ -34,7 +34,7 @@ _MODULES = {
     "find_unused": "serbench.grid.check",
     "list_corpora": "serbench.workspace",
     "list_experiments": "serbench.experiments.run",
-    "list_folds": "serbench.api",
+    "list_folds": "serbench.scores.outside",
     "load_catalogue": "serbench.corpora.catalogue",
     "load_features": "serbench.features.extract",
     "load_index": "serbench.features.extract",
@@ -46,7 +46,7 @@ _MODULES = {
     "run_experiment": "serbench.experiments.run",
     "run_grid": "serbench.grid.stage",
     "run_planned_grid": "serbench.grid.stage",
-    "score_predictions": "serbench.api",
+    "score_predictions": "serbench.scores.outside",
     "write_comparison": "serbench.report.compare",
 }
 """Public name -> the module that has it."""

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
 
-from serbench.api import Workspace
+from serbench import Workspace
 from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet

@@ -73,7 +73,7 @@ def test_scores_of_a_grid_are_its_own_and_folds_of_absent_emotions_are_refused(
     assert set(result.scores()["classifier"]) == {"dummy"}
     assert set(serbench.load_scores(place)["classifier"]) == {"dummy", "knn"}
     with pytest.raises(
-        serbench.api.SerbenchError,
+        serbench.SerbenchError,
         match=r"no utterances of fear, sadness.*Use --task available or --emotions anger,happiness,neutral",
     ):
         serbench.list_folds("toy", serbench.GridRequest(), place)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from serbench import api
+import serbench
 from serbench.demo import EMOTIONS, SPEAKERS, TAKES, synthesise, write_demo_corpus
 from serbench.errors import StoreError
 
@@ -14,7 +14,7 @@ def test_synthesis_is_deterministic_and_differs_between_takes():
 
 def test_corpus_has_both_sexes_and_the_five_emotions_and_calls_itself_synthetic(tmp_path):
     path = write_demo_corpus(tmp_path)
-    index = api.load_index("synthetic", api.Workspace(results=tmp_path / "results", corpora_file=path))
+    index = serbench.load_index("synthetic", serbench.Workspace(results=tmp_path / "results", corpora_file=path))
     assert len(index) == len(SPEAKERS) * len(EMOTIONS) * TAKES
     assert index["speaker"].nunique() >= 4
     assert set(index["gender"]) == {"female", "male"}

@@ -351,7 +351,7 @@ def test_file_of_features_may_not_have_the_name_of_a_plugin(site, tmp_path):
     ids=["row", "names", "no names"],
 )
 def test_rows_of_the_wrong_size_are_failures_and_stop_no_other_set(site, make_corpus, workspace, change, words):
-    from serbench.api import extract_features
+    from serbench import extract_features
 
     site.install("quiet-sets", QUIET.replace(*change))
     extracted = extract_features(["toy"], ["quiet", "mfcc"], workspace(make_corpus()))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from serbench import api
+import serbench
 from serbench.corpora.audio import decode, to_mono
 from serbench.corpora.catalogue import load_catalogue, root_of
 from serbench.corpora.divisions import partition_notes, partition_of, text_groups
@@ -26,7 +26,7 @@ IN_ALL = {"ravdess": (720, 12, 432), "nemo": (424, 9, 360)}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """One results folder for all tests of this module."""
-    return api.Workspace(results=tmp_path_factory.mktemp("results"), partial=True, jobs=2)
+    return serbench.Workspace(results=tmp_path_factory.mktemp("results"), partial=True, jobs=2)
 
 
 @pytest.mark.parametrize("name", IN_ALL)
@@ -45,7 +45,7 @@ def test_counts_of_the_partial_copies(name, place):
 def test_texts_are_known_and_dealt_into_even_groups(name, n_texts, n_groups, place):
     if name not in load_catalogue().on_disk():
         pytest.skip(f"{name} is not in SERBENCH_DATA")
-    index = api.load_index(name, place)
+    index = serbench.load_index(name, place)
     assert index["text"].nunique() == n_texts
     sizes = index["utterance"].map(text_groups(index, name)).value_counts()
     assert len(sizes) == n_groups
@@ -56,7 +56,7 @@ def test_texts_are_known_and_dealt_into_even_groups(name, n_texts, n_groups, pla
 def test_published_partitions_divide_the_recordings_by_speakers(name, n_train, n_test, place):
     if name not in load_catalogue().on_disk():
         pytest.skip(f"{name} is not in SERBENCH_DATA")
-    corpus, index = load_catalogue().corpus(name), api.load_index(name, place)
+    corpus, index = load_catalogue().corpus(name), serbench.load_index(name, place)
     train, test = partition_of(index, corpus, "schiavone")
     assert (len(train), len(test)) == (n_train, n_test)
     assert partition_notes(index, corpus, "schiavone") == []
@@ -65,7 +65,7 @@ def test_published_partitions_divide_the_recordings_by_speakers(name, n_train, n
 def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):
     if "ravdess" not in load_catalogue().on_disk():
         pytest.skip("ravdess is not in SERBENCH_DATA")
-    data = CorpusData(load_catalogue().corpus("ravdess"), api.load_index("ravdess", place), "")
+    data = CorpusData(load_catalogue().corpus("ravdess"), serbench.load_index("ravdess", place), "")
     assert add_groups(data.index, data.corpus)["group"].cat.categories.tolist() == [
         "01+02",
         "03+04",
@@ -79,7 +79,7 @@ def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):
 def test_is09_of_emodb_is_bit_identical_to_opensmile_in_values_order_and_names(place):
     import opensmile
 
-    mine = api.load_features("emodb", "IS09", place)
+    mine = serbench.load_features("emodb", "IS09", place)
     files = sorted((root_of(load_catalogue().corpus("emodb")) / "wav").glob("*.wav"))
     assert len(files) == 535
     smile = opensmile.Smile(opensmile.FeatureSet.IS09, opensmile.FeatureLevel.Functionals)
@@ -92,7 +92,7 @@ def test_is09_of_emodb_is_bit_identical_to_opensmile_in_values_order_and_names(p
 def test_mfcc_of_emodb_equals_a_direct_librosa_computation(place):
     import librosa
 
-    mine = api.load_features("emodb", "mfcc", place)
+    mine = serbench.load_features("emodb", "mfcc", place)
     root = root_of(load_catalogue().corpus("emodb"))
     for utterance in mine.index[::9]:
         y, _ = soundfile.read(root / utterance.removeprefix("emodb/"), dtype="float32")
@@ -126,8 +126,8 @@ def test_one_recording_of_nemo_overshoots_when_resampled_and_is_clipped():
 
 
 def compare_with_script(family, place, *, inner="auto", rules=("nested", "default"), outers=None):
-    request = api.GridRequest(features=("IS09",), classifiers=(family,), inner=inner)
-    result = api.run_grid(["emodb"], request, place)
+    request = serbench.GridRequest(features=("IS09",), classifiers=(family,), inner=inner)
+    result = serbench.run_grid(["emodb"], request, place)
     assert not result.refused
     cells = load_outcomes(Store(Path(place.results)))
     cell = next(
@@ -168,8 +168,8 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
     from serbench.classifiers import CLASSIFIERS
     from serbench.classifiers.kernels import Gram
 
-    features = api.load_features("emodb", "IS09", place)
-    index = api.load_index("emodb", place).set_index("utterance").loc[features.index]
+    features = serbench.load_features("emodb", "IS09", place)
+    index = serbench.load_index("emodb", place).set_index("utterance").loc[features.index]
     train = ~index["speaker"].isin(["emodb/03", "emodb/08"])
     x = np.ascontiguousarray(StandardScaler().fit_transform(features[train].to_numpy(dtype=np.float64)))
     labels = index.loc[train, "raw_label"].to_numpy(dtype=str)
@@ -196,8 +196,8 @@ def test_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place)
 
 
 def test_report_of_real_corpora_names_no_folder(place):
-    api.run_grid(["emodb"], api.GridRequest(features=("IS09",), classifiers=("knn",)), place)
-    api.make_report(place)
+    serbench.run_grid(["emodb"], serbench.GridRequest(features=("IS09",), classifiers=("knn",)), place)
+    serbench.make_report(place)
     folder = Path(place.results) / "report"
     texts = [path.read_text() for path in folder.iterdir() if path.suffix != ".parquet"]
     assert len(texts) > 10

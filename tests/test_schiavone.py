@@ -11,7 +11,7 @@ import scipy.signal
 import soundfile
 from conftest import REAL_DATA
 
-import serbench.api as api
+import serbench
 from serbench.corpora.audio import CLIP_MAX, Recording, decode, to_mono
 from serbench.errors import AudioError
 from serbench.features import find_feature_set
@@ -96,7 +96,7 @@ def test_unknown_resampler_is_refused_where_records_are_checked():
 
 def test_whole_recordings_fail_and_name_the_option(make_corpus, workspace):
     place = workspace(make_corpus())
-    failures = api.extract_features(["toy"], "schiavone", place).failures
+    failures = serbench.extract_features(["toy"], "schiavone", place).failures
     assert len(failures) == 24
     assert set(failures["reason"]) == {"schiavone needs pieces of 1 s: --segment 1"}
 
@@ -105,7 +105,7 @@ def test_pieces_of_another_rate_fail_with_the_reason(make_corpus, workspace, tmp
     file = make_corpus()
     for path in (tmp_path / "toy").iterdir():
         write_wav(path, duration_s=1.2, rate=11025)
-    failures = api.extract_features(["toy"], "schiavone", workspace(file), segment=1).failures
+    failures = serbench.extract_features(["toy"], "schiavone", workspace(file), segment=1).failures
     assert len(failures) == 24
     assert failures["reason"].str.contains("11025 Hz").all()
 
@@ -113,9 +113,9 @@ def test_pieces_of_another_rate_fail_with_the_reason(make_corpus, workspace, tmp
 @pytest.mark.slow
 @pytest.mark.corpus
 def test_features_of_emodb_are_what_a_plain_script_gives(tmp_path):
-    place = api.Workspace(results=tmp_path)
-    index = api.load_index("emodb", place, segment=1).set_index("utterance")
-    features = api.load_features("emodb", "schiavone", place, segment=1)
+    place = serbench.Workspace(results=tmp_path)
+    index = serbench.load_index("emodb", place, segment=1).set_index("utterance")
+    features = serbench.load_features("emodb", "schiavone", place, segment=1)
     assert len(features) == len(index)
     for utterance in list(features.index)[::40]:
         samples, rate = soundfile.read(Path(REAL_DATA) / "emodb" / index.loc[utterance, "file"])

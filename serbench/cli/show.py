@@ -15,7 +15,7 @@ from serbench.errors import LISTED_AT_MOST
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from serbench.api import Extracted, GridResult, Workspace
+    from serbench import Extracted, GridResult, Workspace
     from serbench.audit import CorpusAudit
     from serbench.grid.cells import Cell
     from serbench.grid.run import GridPlan

@@ -12,24 +12,30 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serbench import __version__
 from serbench.classifiers import has_classifier
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.people import confounded
 from serbench.corpora.tasks import EmotionTask
-from serbench.errors import ScoreError, did_you_mean, listed
+from serbench.errors import CorpusError, Fault, ScoreError, did_you_mean, listed
+from serbench.features.extract import extract_features, load_index
 from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
+from serbench.grid.request import DEFAULTS, GridRequest
+from serbench.grid.stage import asked_task, check_whole
 from serbench.grid.utterances import CorpusData, basis, divisible, grouped, of_task, task_index
 from serbench.protocols import InnerRule, Protocol, find_protocol
-from serbench.scores.folds import alone, check_has_folds
-from serbench.scores.given import Prediction, PredictionFile
+from serbench.scores.folds import alone, check_has_folds, fold_table
+from serbench.scores.given import Prediction, PredictionFile, read_prediction_file
 from serbench.scores.metrics import confusion_matrix, uar
 from serbench.scores.predictions import UNKNOWN
 from serbench.store.results import Store
+from serbench.workspace import HERE, Workspace
 
 OWN_FEATURES = "own"
 """What stands for the feature set of a system that names none."""
@@ -298,4 +304,58 @@ def _notes(rows: Mapping[str, Prediction], task: _Task, missing: Sequence[str]) 
         yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"
 
 
-__all__ = ["ScoreOptions", "Scored", "System", "check_system", "plan_scores", "record_scores"]
+def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspace = HERE) -> pd.DataFrame:
+    """Return the folds of a corpus, for other tools: one row per utterance of the task.
+
+    `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
+    held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
+    predictions are comparable with the cells of a report that have the same in `provenance.csv`.
+
+    With the protocol `within-text` a fold is a group of speakers (`speaker_fold`) with a group of texts (`text_fold`):
+    train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
+    seen neither these folds' speakers nor its own speakers and texts.
+    """
+    check_whole(request)
+    catalogue = workspace.catalogue()
+    task = asked_task(catalogue, request)
+    data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
+    task = task.for_corpora([data.corpus]).for_index(data.index, data.corpus)
+    return fold_table(data, task, find_protocol(request.protocol), inner=str(request.inner))
+
+
+def score_predictions(
+    path: Path | str,
+    request: GridRequest = DEFAULTS,
+    workspace: Workspace = HERE,
+    *,
+    name: str | None = None,
+    features: str = "own",
+    allow_missing: bool = False,
+) -> list[Scored]:
+    """Record the predictions of another system on the folds of `list_folds`, for every report from then on.
+
+    Parameters
+    ----------
+    path : CSV or parquet with the columns `utterance` and `prediction`, and where there are, `basis` and `fold`.
+    request : emotions, filters and protocol that were asked of `list_folds`; nothing else of it is looked at.
+    name, features : what tables call the system, as classifier and feature set; the file's name where none is given.
+    allow_missing : accept utterances without a prediction; tables then use those that all cells have.
+
+    Raises
+    ------
+    ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
+    """
+    system = System(Path(path).stem if name is None else name, features)
+    check_system(system)
+    check_whole(request)
+    find_protocol(request.protocol)
+    catalogue = workspace.catalogue()
+    task = asked_task(catalogue, request)
+    file = read_prediction_file(Path(path))
+    extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
+    if extracted.refused:
+        raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
+    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
+    task = task.for_corpora([d.corpus for d in data])
+    scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
+    return record_scores(scored, workspace.store())

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serbench import api
+import serbench
 from serbench.classifiers import find_classifier
 from serbench.errors import FeatureError, ProtocolError
 from serbench.features import FEATURE_SETS, find_feature_set
@@ -133,9 +133,11 @@ def test_frames_go_from_recordings_to_scores_through_worker_processes(
     notes.mkdir()
     monkeypatch.setenv("TOY_NOTES", str(notes))
     place = workspace(recordings)
-    result = api.run_grid("toy", api.GridRequest(features, "centroid", emotions=GIVEN, scaling=scaling), place)
+    result = serbench.run_grid(
+        "toy", serbench.GridRequest(features, "centroid", emotions=GIVEN, scaling=scaling), place
+    )
     assert not result.refused
-    frames, index = api.load_features("toy", features, place), api.load_index("toy", place)
+    frames, index = serbench.load_features("toy", features, place), serbench.load_index("toy", place)
     (cell,) = load_outcomes(Store(tmp_path / "results"))
     found = {u: EMOTIONS[code] for u, code in cell.outcomes["default"].predictions.items()}
     assert found == plain_loop(index, frames, scaling)
@@ -156,7 +158,7 @@ def test_auxiliary_labels_are_those_of_the_training_rows_and_of_no_other(
     notes = tmp_path / "notes"
     notes.mkdir()
     monkeypatch.setenv("TOY_NOTES", str(notes))
-    api.run_grid("toy", api.GridRequest("mfcc-frames", "centroid", emotions=GIVEN), workspace(recordings))
+    serbench.run_grid("toy", serbench.GridRequest("mfcc-frames", "centroid", emotions=GIVEN), workspace(recordings))
     told = [json.loads(path.read_text()) for path in notes.iterdir()]
     genders = {"f": "female", "m": "male"}
     for one in told:
@@ -172,7 +174,7 @@ def test_auxiliary_labels_are_those_of_the_training_rows_and_of_no_other(
 
 def planned(recordings, workspace, **request):
     given = {"emotions": GIVEN, "features": "logmel26", "classifiers": "centroid", **request}
-    return api.plan_grid("toy", api.GridRequest(**given), workspace(recordings), dry_run=True)
+    return serbench.plan_grid("toy", serbench.GridRequest(**given), workspace(recordings), dry_run=True)
 
 
 def test_auxiliary_labels_are_part_of_the_key_of_a_job(toy_classifier, recordings, workspace):
@@ -230,7 +232,7 @@ def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(to
 
 def test_grid_of_nothing_that_goes_together_is_refused_before_anything_is_extracted(recordings, workspace, tmp_path):
     with pytest.raises(ProtocolError, match="logmel26 with svc: svc takes rows, and logmel26 gives frames"):
-        api.run_grid("toy", api.GridRequest("logmel26", ("svc", "rf")), workspace(recordings))
+        serbench.run_grid("toy", serbench.GridRequest("logmel26", ("svc", "rf")), workspace(recordings))
     assert not (tmp_path / "results").exists()
 
 
@@ -259,7 +261,7 @@ def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
 
 
 def test_frames_are_a_table_of_utterances_and_frames(recordings, workspace):
-    table = api.load_features("toy", "logmel26", workspace(recordings))
+    table = serbench.load_features("toy", "logmel26", workspace(recordings))
     assert list(table.index.names) == ["utterance", "frame"]
     lengths = table.groupby(level="utterance").size()
     assert len(lengths) == 48
@@ -274,7 +276,7 @@ def test_frames_are_exported_one_a_row(recordings, workspace, tmp_path, cli):
     code, out, err = cli("features", "export", "logmel26", target, "--corpus", "toy", *options)
     assert code == 0, err
     back = pd.read_csv(target)
-    expected = api.load_features("toy", "logmel26", workspace(recordings)).reset_index()
+    expected = serbench.load_features("toy", "logmel26", workspace(recordings)).reset_index()
     pd.testing.assert_frame_equal(back, expected, check_dtype=False, rtol=1e-6)
     assert list(back.columns[:3]) == ["utterance", "frame", "logmel0"]
     with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/f1_anger_0\.wav"):
@@ -285,12 +287,12 @@ def test_interrupted_extraction_of_frames_goes_on_and_a_recording_too_short_is_a
     recordings, workspace, write_wav
 ):
     write_wav(recordings.parent / "toy" / "f1_anger_0.wav", duration_s=0.03)
-    first = api.extract_features("toy", "logmel26", workspace(recordings))
+    first = serbench.extract_features("toy", "logmel26", workspace(recordings))
     assert [(f.utterance, f.reason) for f in first.failed] == [
         ("toy/f1_anger_0.wav", "too short: 30 ms, logmel26 needs 32 ms")
     ]
     write_wav(recordings.parent / "toy" / "f1_anger_0.wav", duration_s=0.3)
-    second = api.extract_features("toy", "logmel26", workspace(recordings))
+    second = serbench.extract_features("toy", "logmel26", workspace(recordings))
     assert (second.done[0].computed, second.done[0].stored) == ({"logmel26": 1}, {"logmel26": 47})
     assert not second.failed
 
@@ -313,24 +315,26 @@ def test_frames_of_a_wrong_shape_are_failures(recordings, workspace, fake_featur
 
     wrong = dataclasses.replace(fake_feature_set, is_framewise=True, options={"hop_s": 0.01}, open=Gives)
     monkeypatch.setitem(FEATURE_SETS, "fake", wrong)
-    failures = api.extract_features("toy", "fake", workspace(recordings)).failures
+    failures = serbench.extract_features("toy", "fake", workspace(recordings)).failures
     assert len(failures) == 48
     assert failures["reason"].str.match(reason).all()
 
 
 def test_damaged_part_of_frames_is_extracted_again_with_the_same_numbers(recordings, workspace, tmp_path):
     place = workspace(recordings)
-    before = api.load_features("toy", "logmel26", place)
+    before = serbench.load_features("toy", "logmel26", place)
     folder = Store(tmp_path / "results").features(find_feature_set("logmel26").key, "toy")
     (part,) = folder.glob("part-*.parquet")
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
-    assert check_store(api.Workspace(tmp_path / "results")).damaged == {part: "its content is not what was written"}
+    assert check_store(serbench.Workspace(tmp_path / "results")).damaged == {
+        part: "its content is not what was written"
+    }
     with pytest.warns(UserWarning, match="is damaged; its rows are extracted again"):
-        after = api.load_features("toy", "logmel26", place)
+        after = serbench.load_features("toy", "logmel26", place)
     pd.testing.assert_frame_equal(after, before)
-    checked = check_store(api.Workspace(tmp_path / "results"))
+    checked = check_store(serbench.Workspace(tmp_path / "results"))
     assert not checked.damaged
     assert (checked.counts["parts of features"], checked.counts["mapped features"]) == (1, 1)
-    assert not find_unused(api.Workspace(tmp_path / "results")).files
+    assert not find_unused(serbench.Workspace(tmp_path / "results")).files

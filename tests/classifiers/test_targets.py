@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from trees import write_iemocap, write_recola
 
-from serbench import api, audit_corpora
+import serbench
+from serbench import audit_corpora
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
 
@@ -23,17 +24,17 @@ def trees(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(trees) -> Callable[..., api.GridResult]:
+def run(trees) -> Callable[..., serbench.GridResult]:
     """Run a grid of the trees with one cheap classifier."""
 
-    def grid(corpora, **request) -> api.GridResult:
-        asked = api.GridRequest(features="mfcc", classifiers="logistic", **request)
-        return api.run_grid(corpora, asked, api.Workspace(trees / "results", partial=True, jobs=2))
+    def grid(corpora, **request) -> serbench.GridResult:
+        asked = serbench.GridRequest(features="mfcc", classifiers="logistic", **request)
+        return serbench.run_grid(corpora, asked, serbench.Workspace(trees / "results", partial=True, jobs=2))
 
     return grid
 
 
-def truth_of(result: api.GridResult, corpus: str) -> dict[str, str]:
+def truth_of(result: serbench.GridResult, corpus: str) -> dict[str, str]:
     (record,) = (c.record for c in result.plan.cells if c.cell.corpus == corpus)
     return dict(zip(record["utterances"]["id"], record["utterances"]["emotion"], strict=True))
 
@@ -46,7 +47,7 @@ def test_dimensions_of_iemocap_and_recola_go_through_the_grid(run, trees, target
     result = run(["iemocap", "recola"], target=target)
     assert result.refused == {}
     for corpus, edge in (("iemocap", 2.5), ("recola", 0.0)):
-        index = api.load_index(corpus, api.Workspace(trees / "results", partial=True)).set_index("utterance")
+        index = serbench.load_index(corpus, serbench.Workspace(trees / "results", partial=True)).set_index("utterance")
         expected = np.where(index[target] <= edge, low, high)
         assert truth_of(result, corpus) == dict(zip(index.index, expected, strict=True))
     scores = result.scores()
@@ -65,15 +66,15 @@ def test_folds_of_recola_are_balanced_in_sex_where_a_user_says_who_is_who(run, t
     people = [f"P{n}" for n in range(16, 26)]
     genders = f"{{female: [{', '.join(people[:5])}], male: [{', '.join(people[5:])}]}}"
     (trees / "mine.yaml").write_text(f"recola:\n  genders: {genders}\n")
-    workspace = api.Workspace(trees / "results", trees / "mine.yaml", partial=True)
-    folds = api.list_folds("recola", api.GridRequest(target="valence"), workspace)
+    workspace = serbench.Workspace(trees / "results", trees / "mine.yaml", partial=True)
+    folds = serbench.list_folds("recola", serbench.GridRequest(target="valence"), workspace)
     women = folds["speaker"].isin({f"recola/{person}" for person in people[:5]})
     assert folds["speaker"].groupby(folds["fold"]).nunique().tolist() == [2] * 5
     assert folds["speaker"][women].groupby(folds["fold"][women]).nunique().tolist() == [1] * 5
 
 
 def test_a_corpus_of_dimensions_is_audited_by_its_first_target(trees):
-    (audit,) = audit_corpora(["recola"], api.Workspace(trees / "results", partial=True))
+    (audit,) = audit_corpora(["recola"], serbench.Workspace(trees / "results", partial=True))
     assert [finding for finding in audit.findings if finding.kind == "folds"] == []  # tones look like copies, too
     assert audit.baseline is not None
     assert audit.baseline.emotions == ("high", "low")
@@ -129,18 +130,18 @@ def test_language_is_told_over_corpora_in_one_cell(run):
 
 
 def test_language_needs_corpora_of_two(run):
-    with pytest.raises(api.SerbenchError, match=r"--protocol within\. Expected --protocol pooled"):
+    with pytest.raises(serbench.SerbenchError, match=r"--protocol within\. Expected --protocol pooled"):
         run(["iemocap"], target="language")
     catalogue = load_catalogue()
     task = find_task(catalogue, task=None, emotions=None, where=(), target="language")
-    with pytest.raises(api.SerbenchError, match=r"corpora of one language \(en\)"):
+    with pytest.raises(serbench.SerbenchError, match=r"corpora of one language \(en\)"):
         task.for_corpora([catalogue.corpus("iemocap"), catalogue.corpus("cremad")])
 
 
 def test_index_whose_ratings_changed_is_another_state(trees):
     from serbench.corpora.index import index_fingerprint
 
-    index = api.load_index("iemocap", api.Workspace(trees / "results", partial=True))
+    index = serbench.load_index("iemocap", serbench.Workspace(trees / "results", partial=True))
     assert index_fingerprint(index) != index_fingerprint(index.assign(valence=index["valence"] + 0.5))
 
 

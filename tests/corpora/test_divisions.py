@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import EMODB_SPEAKERS, WRITERS
 
-from serbench import api
+import serbench
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.divisions import MOST_TEXT_GROUPS, partition_notes, partition_of, sentences, text_groups
 from serbench.corpora.entry import Partition
@@ -109,10 +109,10 @@ def test_unknown_partition_is_suggested(make_index):
 def test_a_cell_of_a_partition_says_what_is_not_the_papers(tmp_path, monkeypatch):
     monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
     WRITERS["cremad"](tmp_path / "cremad", actors=range(1001, 1013), duration_s=0.2)
-    request = api.GridRequest(
+    request = serbench.GridRequest(
         features="mfcc", classifiers="logistic", emotions="anger,sadness", protocol="holdout", partition="schrama-like"
     )
-    result = api.run_grid(["cremad"], request, api.Workspace(tmp_path / "results", partial=True, jobs=2))
+    result = serbench.run_grid(["cremad"], request, serbench.Workspace(tmp_path / "results", partial=True, jobs=2))
     (cell,) = result.plan.cells
     assert cell.refused == ""
     assert {speaker[-4:] for speaker in cell.record["utterances"]["speaker"]} == {"1001", "1004", "1008", "1012"}

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serbench import api
+import serbench
 from serbench.corpora.audio import decode
 from serbench.corpora.index import read_decoded, state_of, write_decoded
 from serbench.corpora.labels import scan_corpus
@@ -38,7 +38,7 @@ def toy(make_corpus, tmp_path, fake_feature_set, monkeypatch):
         decoded.clear()
         store = Store(tmp_path / "results")
         store.prepare()
-        corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
+        corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
         return extract_corpus(scan_corpus(corpus), [fake_feature_set], store, jobs=2, **options)
 
     extract.ahead_ns = 60 * 10**9
@@ -144,7 +144,7 @@ def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_rea
     path = make_corpus(extra="  expect: {rate: 16000}\n")
     odd = path.parent / "toy" / "f1_anger_0.wav"
     write_wav(odd, rate=48000)
-    corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
+    corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
     store = Store(tmp_path / "results")
 
     def extract():

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-import serbench.api as api
+import serbench
 from serbench.corpora.audio import decode
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.labels import scan_corpus
@@ -32,7 +32,9 @@ turns:
 
 
 def request(**more):
-    return api.GridRequest(**{"features": "mfcc", "classifiers": "knn", "emotions": EMOTIONS, "segment": 0.2, **more})
+    return serbench.GridRequest(
+        **{"features": "mfcc", "classifiers": "knn", "emotions": EMOTIONS, "segment": 0.2, **more}
+    )
 
 
 EMOTIONS = "anger,happiness,neutral"
@@ -82,7 +84,7 @@ def test_pieces_are_the_frames_from_the_start_without_gap_or_drift(folder, rate,
 
 
 def test_index_of_pieces_names_the_utterance_of_each(toy):
-    pieces, wholes = api.load_index("toy", toy, segment=0.2), api.load_index("toy", toy)
+    pieces, wholes = serbench.load_index("toy", toy, segment=0.2), serbench.load_index("toy", toy)
     assert list(pieces["utterance"][:2]) == ["toy/f1_anger_0.wav#0.0-0.2", "toy/f1_anger_0.wav#0.2-0.4"]
     assert Counter(pieces["whole"]) == dict.fromkeys(wholes["utterance"], 2)  # 0.1 s of each is dropped
     assert (pieces["duration_s"] == 0.2).all()
@@ -97,7 +99,7 @@ def test_index_of_pieces_names_the_utterance_of_each(toy):
 @pytest.mark.parametrize("seconds", [0, -1, 0.04, math.nan, math.inf, 1 / 3])
 def test_length_of_pieces_is_checked_before_anything_is_read(toy, seconds):
     with pytest.raises(ConfigError, match=r"--segment: .* Expected seconds, at least 0.05"):
-        api.extract_features(["toy"], "mfcc", toy, segment=seconds)
+        serbench.extract_features(["toy"], "mfcc", toy, segment=seconds)
     assert not toy.store().root.exists()
 
 
@@ -113,7 +115,7 @@ def test_short_utterances_are_told_on_screen_and_in_every_table(make_corpus, wor
     code, out, err = cli("grid", "toy", "-f", "mfcc", "-c", "dummy", "--emotions", EMOTIONS, *arguments)
     assert code == 0, err
     assert "3 utterances shorter than 0.2 s give no piece" in out
-    report = api.make_report(workspace(file))
+    report = serbench.make_report(workspace(file))
     tables = report.of("table2-uar")
     assert len(tables) == 2
     assert all("3 utterances shorter than 0.2 s give no piece" in " ".join(table.notes) for table in tables)
@@ -123,14 +125,14 @@ def test_short_utterances_are_told_on_screen_and_in_every_table(make_corpus, wor
 
 def test_utterances_are_counted_before_they_are_cut(make_corpus, workspace):
     place = workspace(make_corpus(extra="  expect: {utterances: 24, rate: 16000}\n"))
-    assert api.extract_features(["toy"], (), place, segment=0.2).refused == {}
-    assert api.extract_features(["toy"], (), place, segment=0.2).done[0].partial == ""
+    assert serbench.extract_features(["toy"], (), place, segment=0.2).refused == {}
+    assert serbench.extract_features(["toy"], (), place, segment=0.2).done[0].partial == ""
 
 
 def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     """Each gives what it gives in a folder of its own, none takes another out, and the store stays sound."""
-    results = [api.run_grid(["toy"], request(segment=segment), toy) for segment in (0.2, 0.125, None)]
-    scores = api.load_scores(toy)
+    results = [serbench.run_grid(["toy"], request(segment=segment), toy) for segment in (0.2, 0.125, None)]
+    scores = serbench.load_scores(toy)
     assert set(scores["preprocessing"]) == {
         "none", "segment 0.2 s", "segment 0.2 s, majority", "segment 0.125 s", "segment 0.125 s, majority",
     }  # fmt: skip
@@ -140,15 +142,17 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     assert counts["segment 0.2 s, majority"] == counts["segment 0.125 s, majority"] == counts["none"] == 24
     assert [len(result.scores()) for result in results] == [36, 36, 18]
     assert sorted(path.stem for path in toy.store().indexes) == ["toy", "toy@0.125s", "toy@0.2s"]
-    assert not api.check_store(toy).damaged
-    assert api.find_unused(toy).files == {}
-    assert api.run_grid(["toy"], request(segment=0.2), toy).plan.todo == ()
-    assert not api.make_report(toy).missing
+    assert not serbench.check_store(toy).damaged
+    assert serbench.find_unused(toy).files == {}
+    assert serbench.run_grid(["toy"], request(segment=0.2), toy).plan.todo == ()
+    assert not serbench.make_report(toy).missing
 
 
 def test_no_model_is_trained_on_a_piece_of_a_speaker_or_utterance_that_it_predicts(toy):
-    planned = api.plan_grid(["toy"], request(inner="all"), toy)
-    speaker = dict(zip(*api.load_index("toy", toy, segment=0.2)[["utterance", "speaker"]].to_numpy().T, strict=True))
+    planned = serbench.plan_grid(["toy"], request(inner="all"), toy)
+    speaker = dict(
+        zip(*serbench.load_index("toy", toy, segment=0.2)[["utterance", "speaker"]].to_numpy().T, strict=True)
+    )
     assert len(planned.plan.plan.jobs) == 10
     for job in planned.plan.plan.jobs.values():
         told = job.json
@@ -159,9 +163,9 @@ def test_no_model_is_trained_on_a_piece_of_a_speaker_or_utterance_that_it_predic
 
 
 def test_report_scores_pieces_and_votes_and_says_how_to_fill_what_lacks(toy):
-    api.run_grid(["toy"], request(features=["mfcc"]), toy)
-    api.run_grid(["toy"], request(features=["mfcc120"], classifiers="dummy"), toy)
-    report = api.make_report(toy)
+    serbench.run_grid(["toy"], request(features=["mfcc"]), toy)
+    serbench.run_grid(["toy"], request(features=["mfcc120"], classifiers="dummy"), toy)
+    report = serbench.make_report(toy)
     titles = [table.title for table in report.of("table2-uar")]
     assert [title.partition("inner auto, ")[2] for title in titles] == [
         "segment 0.2 s, seed 0", "segment 0.2 s, majority, seed 0",
@@ -175,9 +179,9 @@ def test_unreadable_recordings_stay_whole_and_are_told_in_both_tables(make_corpu
     file = make_corpus()
     (tmp_path / "toy" / "f1_anger_0.wav").write_bytes(b"")
     place = workspace(file)
-    result = api.run_grid(["toy"], request(classifiers="dummy"), place)
+    result = serbench.run_grid(["toy"], request(classifiers="dummy"), place)
     assert [(f.utterance, "0 bytes" in f.reason) for f in result.extracted.failed] == [("toy/f1_anger_0.wav", True)]
-    missing = api.make_report(place).long["missing"]
+    missing = serbench.make_report(place).long["missing"]
     told = missing[missing["what"] == "utterance"]
     assert list(told["name"]) == ["toy/f1_anger_0.wav"] * 2
     assert told["reason"].str.contains("0 bytes").all()
@@ -187,8 +191,8 @@ def test_unreadable_recordings_stay_whole_and_are_told_in_both_tables(make_corpu
 
 
 def test_a_result_folder_of_pieces_compares_with_itself(toy):
-    api.run_grid(["toy"], request(), toy)
-    comparison = api.compare_results(toy, toy)
+    serbench.run_grid(["toy"], request(), toy)
+    comparison = serbench.compare_results(toy, toy)
     assert sorted(pair.a.cell["preprocessing"] for pair in comparison.pairs) == [
         "segment 0.2 s", "segment 0.2 s, majority",
     ]  # fmt: skip
@@ -196,12 +200,12 @@ def test_a_result_folder_of_pieces_compares_with_itself(toy):
 
 
 def test_predictions_of_other_systems_stand_beside_whole_utterances_only(toy, tmp_path):
-    api.run_grid(["toy"], request(classifiers="dummy"), toy)
-    api.run_grid(["toy"], request(classifiers="dummy", segment=None), toy)
-    folds = api.list_folds("toy", request(segment=None), toy)
+    serbench.run_grid(["toy"], request(classifiers="dummy"), toy)
+    serbench.run_grid(["toy"], request(classifiers="dummy", segment=None), toy)
+    folds = serbench.list_folds("toy", request(segment=None), toy)
     folds.assign(prediction=folds["emotion"])[["utterance", "prediction", "basis"]].to_csv(tmp_path / "net.csv")
-    api.score_predictions(tmp_path / "net.csv", request(segment=None), toy)
-    by_title = {table.title: str(table.rows) for table in api.make_report(toy).of("table2-uar")}
+    serbench.score_predictions(tmp_path / "net.csv", request(segment=None), toy)
+    by_title = {table.title: str(table.rows) for table in serbench.make_report(toy).of("table2-uar")}
     assert [("net" in rows, "segment" in title) for title, rows in by_title.items()] == [
         (True, False), (False, True), (False, True),
     ]  # fmt: skip
@@ -209,33 +213,33 @@ def test_predictions_of_other_systems_stand_beside_whole_utterances_only(toy, tm
 
 def test_folds_and_scores_of_other_systems_refuse_pieces(toy, tmp_path):
     with pytest.raises(ConfigError, match="folds are of whole utterances"):
-        api.list_folds("toy", request(), toy)
+        serbench.list_folds("toy", request(), toy)
     (tmp_path / "net.csv").write_text("utterance,prediction\ntoy/f1_anger_0.wav,anger\n")
     with pytest.raises(ConfigError, match="folds are of whole utterances"):
-        api.score_predictions(tmp_path / "net.csv", request(), toy)
+        serbench.score_predictions(tmp_path / "net.csv", request(), toy)
 
 
 def test_features_of_ones_own_are_looked_up_by_piece(toy, tmp_path):
-    table = api.load_features("toy", "mfcc", toy, segment=0.2)
+    table = serbench.load_features("toy", "mfcc", toy, segment=0.2)
     table.reset_index().to_parquet(tmp_path / "mine.parquet")
-    result = api.run_grid(["toy"], request(features=["mfcc", str(tmp_path / "mine.parquet")]), toy)
+    result = serbench.run_grid(["toy"], request(features=["mfcc", str(tmp_path / "mine.parquet")]), toy)
     values = result.scores().pivot(index=["preprocessing", "rule", "metric"], columns="features", values="value")
     assert (values["mine"] == values["mfcc"]).all()
     with pytest.raises(FeatureError, match="is an utterance of toy"):
-        api.run_grid(["toy"], request(features=str(tmp_path / "mine.parquet"), segment=0.125), toy)
+        serbench.run_grid(["toy"], request(features=str(tmp_path / "mine.parquet"), segment=0.125), toy)
 
 
 def test_changed_labels_outdate_the_pieces_and_running_again_mends_them(make_corpus, workspace, tmp_path):
     file = make_corpus()
     place = workspace(file)
-    api.run_grid(["toy"], request(classifiers="dummy"), place)
+    serbench.run_grid(["toy"], request(classifiers="dummy"), place)
     (tmp_path / "toy" / "f1_anger_0.wav").rename(tmp_path / "toy" / "f1_neutral_7.wav")
-    api.load_index("toy", place, segment=0.2)
-    assert set(api.make_report(place).long["missing"]["reason"]) == {
+    serbench.load_index("toy", place, segment=0.2)
+    assert set(serbench.make_report(place).long["missing"]["reason"]) == {
         "outdated: the corpus has changed since; run it again"
     }
-    api.run_grid(["toy"], request(classifiers="dummy"), place)
-    assert not api.make_report(place).missing
+    serbench.run_grid(["toy"], request(classifiers="dummy"), place)
+    assert not serbench.make_report(place).missing
 
 
 @pytest.fixture
@@ -253,8 +257,8 @@ NO_PART = "26 pieces are digital silence and take no part; nothing else is left 
 
 
 def test_report_scores_votes_of_utterances_that_begin_with_digital_silence(quiet):
-    assert not api.run_grid("toy", request(), quiet).refused
-    report = api.make_report(quiet)
+    assert not serbench.run_grid("toy", request(), quiet).refused
+    report = serbench.make_report(quiet)
     assert len(tables := report.of("table2-uar")) == 2
     assert all(NO_PART in " ".join(table.notes) for table in tables)
     n = report.scores.groupby("preprocessing")["n_utterances"].first()
@@ -262,7 +266,7 @@ def test_report_scores_votes_of_utterances_that_begin_with_digital_silence(quiet
 
 
 def test_pieces_of_digital_silence_are_no_copies_of_another_speakers(quiet):
-    index = api.load_index("toy", quiet, segment=0.2)
+    index = serbench.load_index("toy", quiet, segment=0.2)
     told = index.set_index("utterance")["duplicate"]
     assert set(told.dropna()) == {"digital silence"}
     assert told["toy/m1_anger_0.wav#0.0-0.2"] == "digital silence"
@@ -275,6 +279,6 @@ def test_index_that_another_rule_of_copies_made_is_made_anew(quiet, monkeypatch)
 
     monkeypatch.setattr("serbench.corpora.index.cross_speaker_duplicates", earlier)
     monkeypatch.setattr("serbench.corpora.index._RULES", 1)
-    assert "same audio" in set(api.load_index("toy", quiet, segment=0.2)["duplicate"])
+    assert "same audio" in set(serbench.load_index("toy", quiet, segment=0.2)["duplicate"])
     monkeypatch.undo()
-    assert set(api.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"digital silence"}
+    assert set(serbench.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"digital silence"}

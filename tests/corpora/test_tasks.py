@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serbench import api
+import serbench
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
 from serbench.corpora.tasks import find_task
@@ -233,17 +233,17 @@ def two_definitions(make_corpus, make_features, workspace, tmp_path):
     for name in ("aa", "bb"):
         path = make_corpus(name=name, emotions=("anger", "fear", "happiness", "neutral"), seed=10_000 * int(name, 16))
     corpora, place = path.read_text(), workspace(path)
-    whole = pd.concat([api.load_index(name, place) for name in ("aa", "bb")], ignore_index=True)
+    whole = pd.concat([serbench.load_index(name, place) for name in ("aa", "bb")], ignore_index=True)
     make_features(whole).to_csv(tmp_path / "blobs.csv", index=False)
-    asked = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", task="mine")
+    asked = serbench.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", task="mine")
     for name, tasks in (("aa", OWN), ("bb", OTHER)):
         path.write_text(corpora + tasks)
-        assert not api.run_grid([name], asked, place).refused
+        assert not serbench.run_grid([name], asked, place).refused
     return place, asked
 
 
 def test_two_definitions_of_one_task_stand_in_two_tables(two_definitions):
-    report = api.make_report(two_definitions[0])
+    report = serbench.make_report(two_definitions[0])
     titles = {table.title.partition(": within, ")[2]: table.header[2:] for table in report.of("table2-uar")}
     assert titles == {
         "mine (anger, happiness=fear+happiness, neutral), scaling train, inner auto, seed 0": ("aa",),
@@ -256,7 +256,7 @@ def test_two_definitions_of_one_task_stand_in_two_tables(two_definitions):
 
 def test_a_task_redefined_does_not_replace_or_outdate_the_cells_of_the_earlier_one(two_definitions):
     place, asked = two_definitions
-    assert not api.run_grid(["aa"], asked, place).refused  # by the second definition
+    assert not serbench.run_grid(["aa"], asked, place).refused  # by the second definition
     cells = load_outcomes(place.store())
     assert sorted((c.cell["corpus"], c.cell["map"], bool(c.outcomes)) for c in cells) == [
         ("aa", "anger,happiness=fear+happiness,neutral", True),

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from conftest import MeanAndSpread
 
-from serbench import api
+import serbench
 from serbench.corpora.index import cross_speaker_duplicates, overlapping_segments
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
@@ -24,7 +24,7 @@ def run(make_corpus, tmp_path, fake_feature_set):
     path = make_corpus()
 
     def extract(*, partial=False, jobs=2, feature_set=fake_feature_set, results="results"):
-        corpus = api.Workspace(corpora_file=path).catalogue().corpus("toy")
+        corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
         store = Store(tmp_path / results)
         store.prepare()
         scan = scan_corpus(corpus, partial=partial)
@@ -153,7 +153,7 @@ def test_feature_set_that_raises_makes_a_failure_with_its_message(run, fake_feat
 
 def test_wrong_rate_is_an_error_before_anything_is_computed_unless_partial(make_corpus, tmp_path, fake_feature_set):
     path = make_corpus(extra="  expect: {rate: 44100}\n")
-    scan = scan_corpus(api.Workspace(corpora_file=path).catalogue().corpus("toy"))
+    scan = scan_corpus(serbench.Workspace(corpora_file=path).catalogue().corpus("toy"))
     store = Store(tmp_path / "results")
     with pytest.raises(CorpusError, match=r"toy.expect.rate: most recordings have 16000 Hz. Expected 44100 Hz"):
         extract_corpus(scan, [fake_feature_set], store, jobs=1)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serbench import api
+import serbench
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import FIELDS, Partition
 from serbench.corpora.index import index_fingerprint
@@ -36,7 +36,7 @@ def three(make_corpus, make_features, workspace, tmp_path):
             )
         path.write_text(text)
         place = workspace(path)
-        indexes = [api.load_index(name, place) for name in SPEAKERS]
+        indexes = [serbench.load_index(name, place) for name in SPEAKERS]
         whole = pd.concat(indexes, ignore_index=True)
         features = make_features(whole, noise=noise, n_features=5)
         shift = whole["corpus"].map({"aa": 0.0, "bb": 4.0, "cc": -3.0}).to_numpy()
@@ -47,7 +47,7 @@ def three(make_corpus, make_features, workspace, tmp_path):
 
         def run(*corpora, **request):
             asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "logistic", **request}
-            return api.run_grid(corpora or tuple(SPEAKERS), api.GridRequest(**asked), place)
+            return serbench.run_grid(corpora or tuple(SPEAKERS), serbench.GridRequest(**asked), place)
 
         run.place, run.path = place, path
         table = features.merge(whole[["utterance", "emotion", "speaker", "corpus"]], on="utterance")
@@ -132,7 +132,7 @@ def test_scaling_per_corpus_within_one_corpus_is_scaling_on_its_training_rows(th
     run("aa")
     again = run("aa", scaling="corpus")
     assert not again.plan.todo
-    values = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'").set_index("scaling")["value"]
+    values = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'").set_index("scaling")["value"]
     assert values["train"] == values["corpus"]
 
 
@@ -140,7 +140,7 @@ def test_transductive_is_stamped_where_a_corpus_is_scaled_unseen_and_only_there(
     run = three()
     for protocol in ("cross", "pooled", "loco"):
         run(protocol=protocol, scaling="corpus")
-    scores = api.load_scores(run.place)
+    scores = serbench.load_scores(run.place)
     stamped = scores.groupby("protocol")["transductive"].unique().map(list).to_dict()
     assert stamped == {"within": [False], "cross": [True], "pooled": [False], "loco": [True]}
 
@@ -149,7 +149,7 @@ def test_emotions_are_those_that_all_corpora_have_and_the_report_names_the_other
     run = three(emotions=("anger", "happiness", "neutral"))
     make_corpus(name="dd", speakers=("f1", "m1"), emotions=("anger", "neutral", "fear"), takes=2, seed=7)
     table = run.table.assign(utterance=run.table["utterance"])
-    more = api.load_index("dd", run.place)
+    more = serbench.load_index("dd", run.place)
     columns = [c for c in table if c.startswith("x")]
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(len(more), 5)), columns=columns)
     both = pd.concat([table[["utterance", *columns]], rows.assign(utterance=more["utterance"])])
@@ -165,8 +165,8 @@ def test_cells_across_corpora_are_outdated_when_a_training_corpus_changes(three)
     run = three()
     run("aa", "bb", protocol="cross")
     (run.path.parent / "aa" / "f1_anger_0.wav").unlink()
-    api.load_index("aa", run.place)
-    scores = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")
+    serbench.load_index("aa", run.place)
+    scores = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")
     reasons = scores.set_index(["train", "corpus"])["reason"]
     assert "aa has changed since" in reasons["aa", "bb"]
     assert "the corpus has changed since" in reasons["aa", "aa"]
@@ -179,11 +179,11 @@ def test_filtered_cell_is_outdated_when_what_its_filter_names_has_another_meanin
     run("aa", **asked)
     text = run.path.read_text().replace("values: {", "values: {take: {'1': '2', '2': '1'}, ", 1)
     run.path.write_text(text)
-    api.load_index("aa", run.place)
-    (reason,) = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
+    serbench.load_index("aa", run.place)
+    (reason,) = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
     assert "the corpus has changed since" in reason
     run("aa", **asked)
-    (reason,) = api.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
+    (reason,) = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'")["reason"]
     assert not reason
 
 
@@ -208,7 +208,7 @@ def test_fingerprint_covers_every_field_that_a_request_can_name(make_index, fiel
 )
 def test_requests_that_cannot_be_meant_say_what_to_give(three, request_, message):
     run = three()
-    with pytest.raises(api.SerbenchError, match=message):
+    with pytest.raises(serbench.SerbenchError, match=message):
         run("aa", **request_)
 
 
@@ -232,7 +232,7 @@ def test_feature_set_that_lacks_an_utterance_stands_beside_one_that_has_all(thre
     files = tuple(str(run.path.parent / name) for name in ("blobs.csv", "less.csv"))
     for protocol in ("cross", "pooled", "loco"):
         assert not run(protocol=protocol, features=files, classifiers="knn", inner="none").refused
-    scores = api.load_scores(run.place).query("metric == 'uar' and rule == 'default'")
+    scores = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'default'")
     assert scores["value"].notna().all()
 
 
@@ -241,14 +241,14 @@ def test_refused_cell_tells_its_own_reason_in_the_report(three):
     run("aa", scaling="none", classifiers=("svc", "knn"))
     run("aa", classifiers="knn", emotions="anger,neutral")
     run("aa", scaling="none", classifiers=("svc", "knn"), emotions="anger,neutral")
-    assert "svc with --scaling none" in " ".join(api.make_report(run.place).missing)
+    assert "svc with --scaling none" in " ".join(serbench.make_report(run.place).missing)
 
 
 def test_inner_rules_are_not_mixed_in_one_table(three):
     run = three()
     for inner in ("none", "auto"):
         run("aa", "bb", protocol="cross", inner=inner, classifiers="knn")
-    titles = [table.title for table in api.make_report(run.place).of("transfer")]
+    titles = [table.title for table in serbench.make_report(run.place).of("transfer")]
     assert len(titles) == 2
     assert sum("inner none" in title for title in titles) == 1
 
@@ -307,7 +307,7 @@ def test_scores_of_a_copy_pooled_with_its_original_are_those_of_the_original(thr
 
     def uar(protocol):
         assert not run("aa", "cc", protocol=protocol, **asked).refused
-        rows = api.load_scores(run.place).query("metric == 'uar' and rule == 'default' and corpus == 'aa'")
+        rows = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'default' and corpus == 'aa'")
         return float(rows.set_index("protocol")["value"][protocol])
 
     alone, naive = uar("within"), uar("pooled")
@@ -338,8 +338,8 @@ def test_cells_made_by_another_partition_are_outdated_once_the_corpus_is_indexed
     run = three(partition=True)
     run("bb", protocol="holdout", partition="half", classifiers="knn", emotions="anger,happiness,neutral")
     run.path.write_text(run.path.read_text().replace("speaker: [f1]", "speaker: [f2]"))
-    api.load_index("bb", run.place)
-    (reason,) = api.make_report(run.place).missing
+    serbench.load_index("bb", run.place)
+    (reason,) = serbench.make_report(run.place).missing
     assert "the partition half of the corpus in its entry has changed since" in reason
 
 
@@ -347,7 +347,7 @@ def test_one_corpus_that_is_left_is_not_another_question(three, make_corpus):
     run = three()
     for path in (run.path.parent / "bb").glob("*.wav"):
         path.unlink()
-    with pytest.raises(api.SerbenchError, match=r"1 corpus that can be used \(aa\)\. Expected at least two"):
+    with pytest.raises(serbench.SerbenchError, match=r"1 corpus that can be used \(aa\)\. Expected at least two"):
         run("aa", "bb", protocol="cross")
 
 
@@ -356,11 +356,11 @@ def test_language_is_told_apart_in_one_cell_and_not_when_scaling_would_tell_it(t
     result = run("aa", "bb", "cc", protocol="pooled", target="language", classifiers="knn")
     (planned,) = result.plan.cells
     assert planned.cell.corpus == "aa+bb+cc"
-    report = api.make_report(run.place)
+    report = serbench.make_report(run.place)
     assert {row.text for row in report.of("table2-uar")[0].rows[0]} >= {"0.500"}
     assert not report.of("speakers")
     assert "Chance: one class at random" in " ".join(report.of("table2-uar")[0].notes)
-    with pytest.raises(api.SerbenchError, match=r"--target language.*--scaling train"):
+    with pytest.raises(serbench.SerbenchError, match=r"--target language.*--scaling train"):
         run("aa", "bb", protocol="pooled", target="language", scaling="corpus")
 
 
@@ -396,5 +396,5 @@ def test_partition_that_parts_people_who_talk_to_each_other_is_refused(make_inde
     emodb = load_catalogue().corpus("emodb")
     toy = emodb.model_copy(update={"name": "toy", "partitions": {"half": partition}})
     data = CorpusData(toy, in_sessions(make_index, "toy"), "")
-    with pytest.raises(api.SerbenchError, match=r"session s1 both in training and test"):
+    with pytest.raises(serbench.SerbenchError, match=r"session s1 both in training and test"):
         grouped(data, PROTOCOLS["holdout"], "half")

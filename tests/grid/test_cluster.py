@@ -15,7 +15,7 @@ import psutil
 import pytest
 from commands import PATIENCE_S, finish, wait_for_fits, wait_until
 
-from serbench import api
+import serbench
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask: pip install '.[dask]'"),
@@ -96,8 +96,8 @@ def here(tmp_path_factory, write_corpus):
 
 
 def run_here(folder, results):
-    request = api.GridRequest(("mfcc",), ("rf", "svc"), space=folder / "space.yaml")
-    assert not api.run_grid("toy", request, api.Workspace(results, folder / "corpora.yaml", jobs=2)).refused
+    request = serbench.GridRequest(("mfcc",), ("rf", "svc"), space=folder / "space.yaml")
+    assert not serbench.run_grid("toy", request, serbench.Workspace(results, folder / "corpora.yaml", jobs=2)).refused
 
 
 @pytest.fixture
@@ -130,9 +130,9 @@ def test_answer_that_dies_with_its_worker_is_waited_for_nowhere(make_corpus, wor
     from serbench.store.results import Store
 
     place = workspace(make_corpus())
-    api.extract_features(["toy"], ("mfcc",), place)
-    request = api.GridRequest(features=("mfcc",), classifiers=("dummy",), emotions="anger,happiness,neutral")
-    plan = api.plan_grid(["toy"], request, place).plan
+    serbench.extract_features(["toy"], ("mfcc",), place)
+    request = serbench.GridRequest(features=("mfcc",), classifiers=("dummy",), emotions="anger,happiness,neutral")
+    plan = serbench.plan_grid(["toy"], request, place).plan
     address, add = cluster
     workers = [add(), add()]
     crew = ClusterCrew(Store(place.results), plan.todo, scheduler=address, workers=1, timeout_s=None)
@@ -287,8 +287,8 @@ def endless(make_corpus, tmp_path):
         command = ["grid", "toy", "--emotions", "anger,happiness,neutral", *options, *where, *more]
         return start_serbench(command)
 
-    request = api.GridRequest((str(tmp_path / "noise.csv"),), ("dummy",), emotions="anger,happiness,neutral")
-    start.at_once = lambda: api.run_grid("toy", request, api.Workspace(tmp_path / "results", path, jobs=2))
+    request = serbench.GridRequest((str(tmp_path / "noise.csv"),), ("dummy",), emotions="anger,happiness,neutral")
+    start.at_once = lambda: serbench.run_grid("toy", request, serbench.Workspace(tmp_path / "results", path, jobs=2))
     return start
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from commands import PATIENCE_S, acting, finish, touching, wait_for_fits, wait_until, workers_of
 
-from serbench import api
+import serbench
 from serbench.store.files import read_columns
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
@@ -78,8 +78,8 @@ def places_of(results, pattern):
 
 def features_of(results, corpora_file):
     """Features as bytes, by set; the frames of `logmel26` below each other."""
-    place = api.Workspace(results=results, corpora_file=corpora_file)
-    matrices = {name: api.load_features("toy", name, place) for name in SETS}
+    place = serbench.Workspace(results=results, corpora_file=corpora_file)
+    matrices = {name: serbench.load_features("toy", name, place) for name in SETS}
     return {name: (tuple(m.index), m.to_numpy().tobytes()) for name, m in matrices.items()}
 
 
@@ -204,16 +204,18 @@ OWN = {"report/notes.md": "notes of a user", "report/figures/photo.png": "a figu
 def folder(tmp_path_factory, write_corpus, make_features):
     """A results folder with litter (jobs and features without cells), predictions of a system, and an experiment."""
     folder = tmp_path_factory.mktemp("folder")
-    place = api.Workspace(results=folder / "made", corpora_file=write_corpus(folder), jobs=2)
-    index = api.load_index("toy", place)
+    place = serbench.Workspace(results=folder / "made", corpora_file=write_corpus(folder), jobs=2)
+    index = serbench.load_index("toy", place)
     for seed, name in enumerate(("blobs", "other")):
         make_features(index, noise=2.5, seed=seed).to_csv(folder / f"{name}.csv", index=False)
-        api.run_grid("toy", api.GridRequest((str(folder / f"{name}.csv"),), ("knn", "dummy"), emotions=EMOTIONS), place)
+        serbench.run_grid(
+            "toy", serbench.GridRequest((str(folder / f"{name}.csv"),), ("knn", "dummy"), emotions=EMOTIONS), place
+        )
     (record,) = folder.glob("made/cells/*other*dummy*.json")
     record.unlink()
     (record,) = folder.glob("made/cells/*other*knn*.json")
     record.unlink()
-    folds = api.list_folds("toy", api.GridRequest(emotions=EMOTIONS), place)
+    folds = serbench.list_folds("toy", serbench.GridRequest(emotions=EMOTIONS), place)
     folds.assign(prediction=np.roll(folds["emotion"], 5)).to_csv(folder / "mine.csv", index=False)
     (folder / "mine.yaml").write_text(EXPERIMENT)
     for name, text in OWN.items():
@@ -274,8 +276,8 @@ def endless(make_corpus, tmp_path):
     (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
     features, space = tmp_path / "noise.csv", tmp_path / "hard.yaml"
     bench = Bench(["grid", "toy", "-f", features, "-c", "svc", "--space", space, "--emotions", EMOTIONS], path)
-    request = api.GridRequest((str(features),), ("dummy",), emotions=EMOTIONS)
-    bench.at_once = lambda results: api.run_grid("toy", request, api.Workspace(results, path, jobs=2))
+    request = serbench.GridRequest((str(features),), ("dummy",), emotions=EMOTIONS)
+    bench.at_once = lambda results: serbench.run_grid("toy", request, serbench.Workspace(results, path, jobs=2))
     return bench
 
 
@@ -303,7 +305,7 @@ def test_stopped_grid_ends_and_does_not_wait_for_a_fit_inside_libsvm(endless, tm
 LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("yaml", "numpy", "serbench.grid.plan", "sklearn")]
 
 
-@pytest.mark.parametrize("imported", ["serbench.api", "pandas", "serbench.grid.run", *LATE])
+@pytest.mark.parametrize("imported", ["serbench.workspace", "pandas", "serbench.grid.run", *LATE])
 def test_command_stopped_while_it_imports_says_so_without_tracebacks(endless, tmp_path, imported):
     stop = acting(f"event == 'import' and arguments[0] == {imported!r}", "os.killpg(os.getpid(), signal.SIGINT)")
     process = endless.start(tmp_path / "results", before=stop)
@@ -315,7 +317,7 @@ def test_command_stopped_while_it_imports_says_so_without_tracebacks(endless, tm
 
 FREEING = """
 import os, signal
-import serbench.api
+import serbench
 
 class Freed:
     def __del__(self):
@@ -325,7 +327,7 @@ def list_corpora(place):
     Freed()
     signal.pause()
 
-serbench.api.list_corpora = list_corpora
+serbench.list_corpora = list_corpora
 """
 
 

@@ -6,13 +6,13 @@ import warnings
 
 import pytest
 
-from serbench import api
+import serbench
 from serbench.errors import DamagedError, SerbenchError, StoreError
 from serbench.grid.cells import read_cell
 from serbench.grid.check import check_store, find_unused
 from serbench.store.files import read_json, write_json
 
-REQUEST = api.GridRequest(emotions="anger,happiness,neutral", classifiers=("knn", "dummy"))
+REQUEST = serbench.GridRequest(emotions="anger,happiness,neutral", classifiers=("knn", "dummy"))
 OTHERS = {str: 7, int: "seven", bool: "yes", list: "none", dict: ["none"], type(None): {}}
 
 
@@ -20,14 +20,14 @@ OTHERS = {str: 7, int: "seven", bool: "yes", list: "none", dict: ["none"], type(
 def place(make_corpus, make_features, workspace, tmp_path):
     """A workspace with cells of the grid, nested and refused, and of another system."""
     path = make_corpus(speakers=("f1", "f2", "m1", "m2"), takes=2)
-    make_features(api.load_index("toy", workspace(path))).to_csv(tmp_path / "blobs.csv", index=False)
+    make_features(serbench.load_index("toy", workspace(path))).to_csv(tmp_path / "blobs.csv", index=False)
     here = workspace(path)
-    api.run_grid(
-        "toy", api.GridRequest((str(tmp_path / "blobs.csv"),), ("knn", "dummy"), emotions=REQUEST.emotions), here
+    serbench.run_grid(
+        "toy", serbench.GridRequest((str(tmp_path / "blobs.csv"),), ("knn", "dummy"), emotions=REQUEST.emotions), here
     )
-    folds = api.list_folds("toy", REQUEST, here)
+    folds = serbench.list_folds("toy", REQUEST, here)
     folds.assign(prediction=folds["emotion"]).to_csv(tmp_path / "mine.csv", index=False)
-    api.score_predictions(tmp_path / "mine.csv", REQUEST, here)
+    serbench.score_predictions(tmp_path / "mine.csv", REQUEST, here)
     return here
 
 
@@ -91,10 +91,10 @@ def test_every_edit_of_a_record_names_file_and_key(place):
     path, record = store.cells[0], read_json(store.cells[0])
     write_json(path, {**record, "sets": {}})
     with pytest.warns(UserWarning, match=rf"{path.name}: its key 'sets' does not agree .* its cell is left out"):
-        assert len(api.make_report(place).long["provenance"]) == len(store.cells) - 1
-    assert check_store(api.Workspace(store.root)).damaged[path].startswith("it cannot be read (")
+        assert len(serbench.make_report(place).long["provenance"]) == len(store.cells) - 1
+    assert check_store(serbench.Workspace(store.root)).damaged[path].startswith("it cannot be read (")
     with pytest.raises(StoreError, match=rf"{path.name}: its key 'sets'"):
-        find_unused(api.Workspace(store.root))
+        find_unused(serbench.Workspace(store.root))
     write_json(path, record)
     survive(place, passed[::8])
 
@@ -108,11 +108,11 @@ def survive(place, passed):
     """Do all that reads records on each edit: errors are words."""
     store = place.store()
     commands = (
-        lambda: api.make_report(place),
-        lambda: api.compare_results(place, place),
-        lambda: check_store(api.Workspace(store.root)),
-        lambda: find_unused(api.Workspace(store.root)),
-        lambda: api.plan_grid("toy", REQUEST, place, dry_run=True),
+        lambda: serbench.make_report(place),
+        lambda: serbench.compare_results(place, place),
+        lambda: check_store(serbench.Workspace(store.root)),
+        lambda: find_unused(serbench.Workspace(store.root)),
+        lambda: serbench.plan_grid("toy", REQUEST, place, dry_run=True),
     )
     for path, _, changed in passed:
         record = read_json(path)

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from serbench import api
+import serbench
 from serbench.features.table import map_features
 from serbench.report.comparisons import pool_of
 from serbench.scores.outcomes import Outcome, load_outcomes, made_of
@@ -28,15 +28,15 @@ def toy(make_corpus, make_features, workspace, tmp_path):
 
     def make(*, noise=2.5, takes=4, n_features=6, **options):
         path = make_corpus(takes=takes, **options)
-        index = api.load_index("toy", workspace(path))
+        index = serbench.load_index("toy", workspace(path))
         features = make_features(index, noise=noise, n_features=n_features)
         features.to_csv(tmp_path / "blobs.csv", index=False)
 
         def run(*, results="results", jobs=2, dry_run=False, **request):
             given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": FAST, "emotions": ",".join(THREE)}
             place = workspace(path, results=results, jobs=jobs)
-            planned = api.plan_grid(["toy"], api.GridRequest(**{**given, **request}), place, dry_run=dry_run)
-            return planned if dry_run else api.run_planned_grid(planned)
+            planned = serbench.plan_grid(["toy"], serbench.GridRequest(**{**given, **request}), place, dry_run=dry_run)
+            return planned if dry_run else serbench.run_planned_grid(planned)
 
         run.index, run.features, run.root = index, features, path.parent
         run.store = lambda results="results": Store(tmp_path / results)
@@ -150,7 +150,7 @@ def test_shuffled_labels_score_near_chance(toy, tmp_path):
     shuffled.iloc[:, 1:] = rng.permutation(shuffled.iloc[:, 1:].to_numpy())
     shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
     run(classifiers=("logistic",), features=(str(tmp_path / "shuffled.csv"), str(tmp_path / "blobs.csv")))
-    scores = api.load_scores(api.Workspace(results=run.store().root))
+    scores = serbench.load_scores(serbench.Workspace(results=run.store().root))
     nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].set_index("features")["value"]
     assert nested["blobs"] > 0.7
     assert abs(nested["shuffled"] - 1 / 3) < 0.15
@@ -180,7 +180,7 @@ def test_speaker_without_some_emotion_is_no_obstacle(toy):
     for path in (run.root / "toy").glob("m2_anger*"):
         path.unlink()
     run()
-    report = api.make_report(api.Workspace(results=run.store().root))
+    report = serbench.make_report(serbench.Workspace(results=run.store().root))
     scores, folds = report.scores, report.long["folds"]
     assert folds[folds["fold"] == "m2"]["n_emotions"].unique().tolist() == [2]
     assert scores[scores["metric"] == "uar"]["n_utterances"].unique().tolist() == [44]
@@ -200,23 +200,23 @@ def test_available_gives_each_corpus_a_table_of_its_own_emotions(make_corpus, wo
     path = make_corpus(name="bb", emotions=("anger", "fear"))
     make_corpus(name="cc", emotions=("anger",))
     place = workspace(path)
-    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available")
-    result = api.run_grid(["aa", "bb", "cc"], request, place)
+    request = serbench.GridRequest(features="mfcc", classifiers="dummy", task="available")
+    result = serbench.run_grid(["aa", "bb", "cc"], request, place)
     assert list(result.refused.values()) == ["cc: anger. Expected at least two emotions."]
     assert {(c.cell.corpus, c.cell.task) for c in result.plan.cells} == {
         *(("aa", "anger,happiness,neutral"), ("bb", "anger,fear"), ("cc", "anger"))
     }
-    tables = api.make_report(place).of("table2-uar")
+    tables = serbench.make_report(place).of("table2-uar")
     assert all(len([name for name in ("aa", "bb", "cc") if name in table.header]) == 1 for table in tables)
-    folds = api.list_folds("bb", api.GridRequest(task="available"), place)
+    folds = serbench.list_folds("bb", serbench.GridRequest(task="available"), place)
     assert set(folds["emotion"]) == {"anger", "fear"}
 
 
 def test_available_with_a_filter_that_a_corpus_lacks_refuses_this_corpus_alone(make_corpus, workspace):
     make_corpus(name="aa")
     path = make_corpus(name="bb", extra="  compose: {style: 'read'}\n")
-    request = api.GridRequest(features="mfcc", classifiers="dummy", task="available", where="style=read")
-    result = api.plan_grid(["aa", "bb"], request, workspace(path), dry_run=True)
+    request = serbench.GridRequest(features="mfcc", classifiers="dummy", task="available", where="style=read")
+    result = serbench.plan_grid(["aa", "bb"], request, workspace(path), dry_run=True)
     (reason,) = result.refused.values()
     assert "aa has no 'style'" in reason
     assert [c.cell.task for c in result.plan.cells if not c.refused] == ["anger,happiness,neutral where style=read"]
@@ -265,7 +265,7 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     run = toy()
     run.features.iloc[2:].to_csv(tmp_path / "short.csv", index=False)
     run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
-    report = api.make_report(api.Workspace(results=run.store().root))
+    report = serbench.make_report(serbench.Workspace(results=run.store().root))
     scores = report.scores
     counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
     assert counts.loc["short"].tolist() == [46, 2]
@@ -277,12 +277,12 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
 
 def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_path):
     run = toy()
-    place = api.Workspace(results=run.store().root)
+    place = serbench.Workspace(results=run.store().root)
     run(classifiers=("knn", "logistic"), features=str(tmp_path / "blobs.csv"))
-    (before,) = api.make_report(place).of("table2-uar")
+    (before,) = serbench.make_report(place).of("table2-uar")
     run.features.iloc[3:].to_csv(tmp_path / "short.csv", index=False)  # 6 % are missing
     run(classifiers=("knn", "logistic"), features=str(tmp_path / "short.csv"))
-    report = api.make_report(place)
+    report = serbench.make_report(place)
     (table,) = report.of("table2-uar")
     rows = {row[:2]: row[2] for row in table.rows}
     assert all(rows[row[:2]] == row[2] for row in before.rows)
@@ -328,20 +328,20 @@ def test_features_of_another_corpus_are_refused_with_an_example(toy, tmp_path):
         tmp_path / "wrong.csv", index=False
     )
     with pytest.raises(
-        api.SerbenchError, match=r"first 'f1_anger_0.wav'\) is an utterance of toy. Expected ids like 'toy/"
+        serbench.SerbenchError, match=r"first 'f1_anger_0.wav'\) is an utterance of toy. Expected ids like 'toy/"
     ):
         run(features=(str(tmp_path / "wrong.csv"),))
 
 
 def test_names_are_checked_before_any_work(toy):
     run = toy()
-    with pytest.raises(api.UnknownNameError, match=r"Unknown classifier 'svm'. Did you mean 'svc'"):
+    with pytest.raises(serbench.UnknownNameError, match=r"Unknown classifier 'svm'. Did you mean 'svc'"):
         run(classifiers=("svm",), results="untouched")
-    with pytest.raises(api.UnknownNameError, match=r"Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'"):
+    with pytest.raises(serbench.UnknownNameError, match=r"Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'"):
         run(features=("egemaps",), results="untouched")
-    with pytest.raises(api.UnknownNameError, match=r"Unknown scaling 'speakers'. Did you mean 'speaker'"):
+    with pytest.raises(serbench.UnknownNameError, match=r"Unknown scaling 'speakers'. Did you mean 'speaker'"):
         run(scaling="speakers", results="untouched")
-    with pytest.raises(api.SerbenchError, match=r"--inner: '3'|--inner: 3. Expected an even number"):
+    with pytest.raises(serbench.SerbenchError, match=r"--inner: '3'|--inner: 3. Expected an even number"):
         run(inner="3", results="untouched")
     assert not run.store("untouched").root.exists()
 
@@ -365,7 +365,7 @@ def test_copies_across_speakers_take_no_part_and_table_2_says_so(toy):
     (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
     run(classifiers=("knn",))
     assert "toy/m1_anger_1.wav" not in outcomes(run)["knn"].truth
-    (table,) = api.make_report(api.Workspace(results=run.store().root)).of("table2-uar")
+    (table,) = serbench.make_report(serbench.Workspace(results=run.store().root)).of("table2-uar")
     (note,) = (note for note in table.notes if note.startswith("toy: "))
     assert "1 utterances are copies of other speakers' recordings and take no part" in note
 
@@ -374,7 +374,7 @@ def test_cell_records_name_no_folder_of_this_machine(toy, tmp_path):
     run = toy()
     run(classifiers=("knn",))
     texts = [path.read_text() for path in (run.store().root / "cells").iterdir()]
-    api.make_report(api.Workspace(results=run.store().root))
+    serbench.make_report(serbench.Workspace(results=run.store().root))
     texts += [p.read_text() for p in run.store().report.iterdir() if p.suffix != ".parquet"]
     assert not any(str(tmp_path) in text for text in texts)
     assert all(json.loads(t)["serbench"] for t in texts[:1])
@@ -387,7 +387,7 @@ def test_unreadable_recording_counts_as_missing(toy):
     cell = outcomes(run)["knn"]
     assert cell.n_missing == 1
     assert len(cell.truth) == 47
-    report = api.make_report(api.Workspace(results=run.store().root))
+    report = serbench.make_report(serbench.Workspace(results=run.store().root))
     assert report.long["missing"]["name"].tolist() == ["toy/f1_anger_0.wav"]
     assert "47 of 48 utterances" in "".join(report.of("table2-uar")[0].notes)
 
@@ -398,7 +398,7 @@ def test_features_without_an_emotion_refuse_the_cell_and_the_report_goes_on(toy,
     short.to_csv(tmp_path / "short.csv", index=False)
     result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"), str(tmp_path / "blobs.csv")))
     assert next(iter(result.refused.values())).startswith("toy: short has no features of neutral (32 of 48 utterances)")
-    assert api.load_scores(api.Workspace(results=run.store().root))["value"].notna().any()
+    assert serbench.load_scores(serbench.Workspace(results=run.store().root))["value"].notna().any()
 
 
 @pytest.mark.parametrize("change", ["labels", "folds"])
@@ -413,7 +413,7 @@ def test_cells_of_earlier_labels_or_folds_do_not_stand_beside_new_ones(toy, chan
         path.write_text(text + "  folds: {leave_out: 2}\n")
     run(classifiers=("logistic",))
     assert outcomes(run)["knn"].reasons["default"].startswith("outdated: the ")
-    report = api.make_report(api.Workspace(results=run.store().root))
+    report = serbench.make_report(serbench.Workspace(results=run.store().root))
     assert len(report.commands) == 1
     assert "--classifier knn" in report.commands[0]
     run(classifiers=("knn",))
@@ -438,7 +438,9 @@ def test_cells_of_a_corpus_indexed_anew_are_outdated(toy):
     run = toy()
     run(classifiers=("knn",))
     (run.root / "toy" / "f1_anger_0.wav").unlink()
-    api.extract_features("toy", (), api.Workspace(results=run.store().root, corpora_file=run.root / "corpora.yaml"))
+    serbench.extract_features(
+        "toy", (), serbench.Workspace(results=run.store().root, corpora_file=run.root / "corpora.yaml")
+    )
     assert "the corpus has changed since" in outcomes(run)["knn"].reasons["default"]
 
 
@@ -447,7 +449,7 @@ def test_cells_of_earlier_features_of_one_name_are_told_and_not_shown(toy, tmp_p
     run(classifiers=("knn",))
     run.features.assign(x0=1.0).to_csv(tmp_path / "blobs.csv", index=False)
     run(classifiers=("dummy", "logistic"))
-    scores = api.load_scores(api.Workspace(results=run.store().root))
+    scores = serbench.load_scores(serbench.Workspace(results=run.store().root))
     (reason,) = scores[scores["value"].isna()]["reason"].unique()
     assert re.match("not comparable: made with blobs features blobs-[0-9a-f]{12}, the others with blobs-", reason)
     assert set(scores[scores["value"].isna()]["classifier"]) == {"knn"}
@@ -458,7 +460,7 @@ def test_half_run_inner_rule_does_not_hide_a_finished_one(toy):
     run(classifiers=("dummy",))
     planned = run(classifiers=("dummy",), inner="all")
     run.store().job(planned.plan.todo[0].key).unlink()
-    report = api.make_report(api.Workspace(results=run.store().root))
+    report = serbench.make_report(serbench.Workspace(results=run.store().root))
     shown = {table.title.split("inner ")[1].split(",")[0]: table.rows[1][2].text for table in report.of("table2-uar")}
     assert shown == {"all": "–", "auto": "0.333"}
 
@@ -476,7 +478,7 @@ def test_two_files_of_features_of_one_name_are_refused(toy, tmp_path):
     run = toy()
     (tmp_path / "other").mkdir()
     run.features.to_csv(tmp_path / "other" / "blobs.csv", index=False)
-    with pytest.raises(api.SerbenchError, match=r"two files of one name"):
+    with pytest.raises(serbench.SerbenchError, match=r"two files of one name"):
         run(features=(str(tmp_path / "blobs.csv"), str(tmp_path / "other" / "blobs.csv")))
 
 
@@ -574,7 +576,7 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     run = toy()
     job = next(iter(run(classifiers=("knn",), dry_run=True).plan.plan.jobs.values()))
     planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
-    with pytest.raises(api.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
+    with pytest.raises(serbench.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
         run_job(job.key, planned, str(run.store().root))
     assert not run.store().has_job(job.key)
 

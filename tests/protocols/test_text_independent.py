@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serbench import api, protocols
+import serbench
+from serbench import protocols
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.results import Store
 
@@ -22,15 +23,15 @@ def toy(make_corpus, make_features, workspace, tmp_path):
     def make(*, texts=3, noise=2.5, **options):
         path = make_corpus(takes=texts, **options)
         path.write_text(path.read_text().replace("(?P<take>", "(?P<text>"))
-        index = api.load_index("toy", workspace(path))
+        index = serbench.load_index("toy", workspace(path))
         features = make_features(index, noise=noise, n_features=6)
         features.to_csv(tmp_path / "blobs.csv", index=False)
 
         def run(*, dry_run=False, **request):
             asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "dummy", "emotions": ",".join(THREE)}
             asked |= {"protocol": "within-text", **request}
-            planned = api.plan_grid("toy", api.GridRequest(**asked), run.place, dry_run=dry_run)
-            return planned if dry_run else api.run_planned_grid(planned)
+            planned = serbench.plan_grid("toy", serbench.GridRequest(**asked), run.place, dry_run=dry_run)
+            return planned if dry_run else serbench.run_planned_grid(planned)
 
         run.index, run.features, run.path, run.place = index, features, path, workspace(path)
         return run
@@ -76,7 +77,7 @@ def test_cells_stand_beside_those_of_within_and_share_no_key(toy):
 def test_report_says_in_words_what_was_held_out(toy):
     run = toy()
     run()
-    (table,) = api.make_report(run.place).of("table2-uar")
+    (table,) = serbench.make_report(run.place).of("table2-uar")
     assert "within-text (text-independent), anger,happiness,neutral" in table.title
     notes = " ".join(table.notes)
     assert "against the others' of all other texts (fewer to train on), speaker- and text-independent;" in notes
@@ -87,7 +88,7 @@ def test_report_sets_within_before_within_text(toy):
     run = toy()
     run()
     run(protocol="within")
-    titles = [table.title for table in api.make_report(run.place).of("table2-uar")]
+    titles = [table.title for table in serbench.make_report(run.place).of("table2-uar")]
     assert [title.split(": ")[1].split(",")[0] for title in titles] == [
         "within",
         "within-text (text-independent)",
@@ -104,7 +105,7 @@ def test_planted_leak_of_a_text_stops_the_run(toy, monkeypatch):
 
     run = toy()
     monkeypatch.setattr(protocols.Protocol, "folds", leaky)
-    with pytest.raises(api.SerbenchError, match=r"plan, f1/texts1: texts in training and test: 0.*This is a leak"):
+    with pytest.raises(serbench.SerbenchError, match=r"plan, f1/texts1: texts in training and test: 0.*This is a leak"):
         run()
 
 
@@ -141,12 +142,12 @@ def test_texts_told_anew_make_cells_outdated_until_they_are_run_again(toy):
     run(classifiers="knn")
     run(protocol="within")
     run.path.write_text(run.path.read_text().replace("values: {", "values: {text: {'3': '2'}, "))
-    api.load_index("toy", run.place)
+    serbench.load_index("toy", run.place)
     cells = load_outcomes(Store(run.place.results))
     assert all("the corpus has changed since" in cell.reasons["default"] for cell in cells)
     run()
     assert not run(protocol="within").plan.todo  # the same jobs
-    (command,) = api.make_report(run.place).commands
+    (command,) = serbench.make_report(run.place).commands
     asked = "--classifier knn --protocol within-text --emotions anger,happiness,neutral"
     assert command == f"serbench grid toy --features blobs.csv {asked}"
 
@@ -157,14 +158,16 @@ def test_speaker_scaling_uses_what_speakers_say_of_the_texts_held_out(toy):
     job = next(iter(run(scaling="speaker", dry_run=True).plan.plan.jobs.values()))
     assert all(len(utterances) == 12 for utterances in job.json["normalised"].values())
     run(scaling="speaker")
-    notes = " ".join(api.make_report(run.place).of("table2-uar")[0].notes)
+    notes = " ".join(serbench.make_report(run.place).of("table2-uar")[0].notes)
     assert "Transductive" in notes
     assert "speakers are scaled on their utterances of the texts held out too" in notes
 
 
 def test_folds_for_other_tools_tell_speakers_from_texts(toy):
     run = toy()
-    table = api.list_folds("toy", api.GridRequest(protocol="within-text", emotions="anger,neutral"), run.place)
+    table = serbench.list_folds(
+        "toy", serbench.GridRequest(protocol="within-text", emotions="anger,neutral"), run.place
+    )
     assert list(table["fold"]) == list(table["speaker_fold"] + "/" + table["text_fold"])
     assert table["fold"].nunique() == 12
     row = table[table["fold"] == "f1/texts1"].iloc[0]
@@ -176,7 +179,9 @@ def test_folds_for_other_tools_tell_speakers_from_texts(toy):
 def test_training_rows_of_the_folds_table_are_those_of_the_grid(toy):
     run = toy()
     planned = run(dry_run=True).plan.cells[0].request
-    table = api.list_folds("toy", api.GridRequest(protocol="within-text", emotions=",".join(THREE)), run.place)
+    table = serbench.list_folds(
+        "toy", serbench.GridRequest(protocol="within-text", emotions=",".join(THREE)), run.place
+    )
     for fold in planned.folds:
         own = table[table["fold"] == fold.name]
         speaker, text = own["speaker_fold"].iloc[0], own["text_fold"].iloc[0]

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import recall_score
 
-from serbench import api
+import serbench
 from serbench.report.table import signed
 from serbench.scores.outcomes import changed, load_outcomes
 from serbench.store.results import Store
@@ -34,12 +34,14 @@ def grid(make_corpus, make_features, workspace, tmp_path):
             text = path.read_text()
             head, rest = text.split("  labels:\n")
             path.write_text(head + WITH_TEXTS.lstrip("\n") + rest.split("\n", 2)[2])
-        index = api.load_index("toy", workspace(path))
+        index = serbench.load_index("toy", workspace(path))
         make_features(index, noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
         for run in runs:
             given = {"features": (str(tmp_path / "blobs.csv"),), "classifiers": classifiers}
-            api.run_grid(["toy"], api.GridRequest(**{**given, "emotions": ",".join(EMOTIONS), **run}), workspace(path))
-        return api.make_report(workspace(path)), Store(tmp_path / "results"), index
+            serbench.run_grid(
+                ["toy"], serbench.GridRequest(**{**given, "emotions": ",".join(EMOTIONS), **run}), workspace(path)
+            )
+        return serbench.make_report(workspace(path)), Store(tmp_path / "results"), index
 
     return make
 
@@ -167,11 +169,11 @@ def test_folds_that_lack_an_emotion_are_named(make_corpus, make_features, worksp
     path = make_corpus(takes=4, speakers=SPEAKERS)
     for wav in (path.parent / "toy").glob("f2_neutral_*"):
         wav.unlink()
-    index = api.load_index("toy", workspace(path))
+    index = serbench.load_index("toy", workspace(path))
     make_features(index).to_csv(tmp_path / "blobs.csv", index=False)
-    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
-    api.run_grid(["toy"], request, workspace(path))
-    report = api.make_report(workspace(path))
+    request = serbench.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    serbench.run_grid(["toy"], request, workspace(path))
+    report = serbench.make_report(workspace(path))
     assert "toy: emotions that folds lack: f2: neutral." in report.of("rules")[0].notes
     folds = report.long["folds"]
     assert dict(zip(folds["fold"], folds["n_emotions"], strict=True))["f2"] == 2
@@ -204,13 +206,13 @@ def test_recalls_have_intervals_and_units_that_alone_have_an_emotion_are_counted
         wav.unlink()
     for wav in (path.parent / "toy").glob("f2_neutral_*"):
         wav.unlink()
-    index = api.load_index("toy", workspace(path))
+    index = serbench.load_index("toy", workspace(path))
     make_features(index, noise=3.0).to_csv(tmp_path / "blobs.csv", index=False)
-    request = api.GridRequest(
+    request = serbench.GridRequest(
         features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS), inner="none"
     )
-    api.run_grid(["toy"], request, workspace(path))
-    report = api.make_report(workspace(path))
+    serbench.run_grid(["toy"], request, workspace(path))
+    report = serbench.make_report(workspace(path))
     assert set(report.scores["n_incomplete"]) == {1}
     recall = report.long["recall-long"].set_index(["rule", "emotion"]).loc["default"]
     assert recall["low"].isna().to_dict() == {"anger": False, "happiness": False, "neutral": True}
@@ -240,11 +242,11 @@ def test_no_table_calls_a_corpus_without_speakers_speaker_independent(
         entry = entry.replace(old, new)
     path.write_text(f"{entry}  folds: {{by: {field}}}\n")
     place = workspace(path)
-    index = api.load_index("toy", place)
+    index = serbench.load_index("toy", place)
     make_features(index.assign(speaker=index["voice"])).to_csv(tmp_path / "blobs.csv", index=False)
     asked = {"features": str(tmp_path / "blobs.csv"), "classifiers": "knn", "emotions": "anger,happiness,neutral"}
-    assert not api.run_grid("toy", api.GridRequest(**asked), place).refused
-    report = api.make_report(place)
+    assert not serbench.run_grid("toy", serbench.GridRequest(**asked), place).refused
+    report = serbench.make_report(place)
     written = [file.read_text() for file in place.store().report.glob("*.*") if file.suffix in (".md", ".html", ".tex")]
     assert written
     assert not any("speaker-independent" in text for text in written)
@@ -256,9 +258,11 @@ def test_no_table_calls_a_corpus_without_speakers_speaker_independent(
 
 def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(make_corpus, workspace):
     path = make_corpus(extra="  folds: {by: take}\n")
-    asked = api.GridRequest(features="mfcc", classifiers="knn", emotions="anger,happiness,neutral")
-    with pytest.raises(api.SerbenchError, match=r"speakers in training and test: toy/f1, toy/f2, .* This is a leak"):
-        api.run_grid("toy", asked, workspace(path))
+    asked = serbench.GridRequest(features="mfcc", classifiers="knn", emotions="anger,happiness,neutral")
+    with pytest.raises(
+        serbench.SerbenchError, match=r"speakers in training and test: toy/f1, toy/f2, .* This is a leak"
+    ):
+        serbench.run_grid("toy", asked, workspace(path))
 
 
 def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
@@ -276,14 +280,14 @@ def test_corpus_of_voices_is_reported_without_speakers(make_corpus, make_feature
     path = make_corpus(takes=3, speakers=("f1", "f2", "m1", "m2"))
     entry = path.read_text().replace("(?P<speaker>", "(?P<voice>") + "  folds: {by: voice}\n"
     path.write_text(entry)
-    index = api.load_index("toy", workspace(path))
+    index = serbench.load_index("toy", workspace(path))
     assert index["speaker"].isna().all()
     features = make_features(index.assign(speaker=index["voice"]), noise=2.5)
     features.to_csv(tmp_path / "blobs.csv", index=False)
-    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
-    result = api.run_grid(["toy"], request, workspace(path))
+    request = serbench.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    result = serbench.run_grid(["toy"], request, workspace(path))
     assert not result.refused
-    report = api.make_report(workspace(path))
+    report = serbench.make_report(workspace(path))
     assert not report.of("speakers")
     assert set(result.scores()["unit"]) == {"voice"}
     assert "intervals over voices" in " ".join(report.of("table2-uar")[0].notes)
@@ -293,11 +297,11 @@ def test_gap_between_genders_is_over_emotions_that_both_have(make_corpus, make_f
     path = make_corpus(takes=4, speakers=SPEAKERS)
     for wav in (path.parent / "toy").glob("f*_neutral_*"):
         wav.unlink()
-    index = api.load_index("toy", workspace(path))
+    index = serbench.load_index("toy", workspace(path))
     make_features(index, noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
-    request = api.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
-    api.run_grid(["toy"], request, workspace(path))
-    shown = row_of(api.make_report(workspace(path)).of("speakers")[0], "knn")
+    request = serbench.GridRequest(features=str(tmp_path / "blobs.csv"), classifiers="knn", emotions=",".join(EMOTIONS))
+    serbench.run_grid(["toy"], request, workspace(path))
+    shown = row_of(serbench.make_report(workspace(path)).of("speakers")[0], "knn")
     rows = of_utterances(Store(tmp_path / "results"), index, "knn")
     both = [rows[(rows["gender"] == gender) & (rows["emotion"] != "neutral")] for gender in ("female", "male")]
     expected = [recall_score(of["emotion"], of["prediction"], average="macro", labels=EMOTIONS[:2]) for of in both]

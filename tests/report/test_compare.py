@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from serbench import api
+import serbench
 from serbench.errors import StoreError, UnknownNameError
 from serbench.scores.outcomes import load_outcomes
 from serbench.store.files import read_json, write_json
@@ -29,16 +29,18 @@ def stores(once, make_corpus, make_features, workspace, tmp_path):
     """Two stores that are the same, each of knn and logistic on own features of six speakers."""
     if not once.exists():
         path = make_corpus(speakers=SPEAKERS, takes=3)
-        make_features(api.load_index("toy", workspace(path)), noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
+        make_features(serbench.load_index("toy", workspace(path)), noise=2.5).to_csv(
+            tmp_path / "blobs.csv", index=False
+        )
         features = (str(tmp_path / "blobs.csv"),)
-        request = api.GridRequest(features=features, classifiers=("knn", "logistic"), emotions=",".join(EMOTIONS))
-        api.run_grid(["toy"], request, workspace(path))
+        request = serbench.GridRequest(features=features, classifiers=("knn", "logistic"), emotions=",".join(EMOTIONS))
+        serbench.run_grid(["toy"], request, workspace(path))
         shutil.copytree(tmp_path / "results", once)
     return [Store(shutil.copytree(once, tmp_path / name)) for name in ("a", "b")]
 
 
 def compare(stores, **options):
-    return api.compare_results(*(store.root for store in stores), **options)
+    return serbench.compare_results(*(store.root for store in stores), **options)
 
 
 def record_of(store, classifier):
@@ -264,7 +266,7 @@ def test_command_prints_80_columns_writes_files_and_says_by_its_status(stores, c
 
 def test_folder_without_cells_is_an_error(stores, tmp_path):
     with pytest.raises(StoreError, match="no cells"):
-        api.compare_results(stores[0].root, tmp_path / "nosuch")
+        serbench.compare_results(stores[0].root, tmp_path / "nosuch")
 
 
 def test_hostile_names_do_not_steer_the_terminal(stores, cli):

@@ -7,7 +7,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from serbench import __version__, api
+import serbench
+from serbench import __version__
 from serbench.errors import StoreError
 from serbench.grid.cells import read_cell
 from serbench.scores.provenance import settings_key
@@ -31,18 +32,18 @@ def store(once, make_corpus, make_features, workspace, tmp_path):
         shutil.copytree(once, tmp_path, dirs_exist_ok=True)
         return Store(tmp_path / "results")
     path = make_corpus(takes=4)
-    index = api.load_index("toy", workspace(path))
+    index = serbench.load_index("toy", workspace(path))
     for seed, name in enumerate(("one", "two")):
         make_features(index, noise=2.5, seed=seed).to_csv(tmp_path / f"{name}.csv", index=False)
     files = tuple(str(tmp_path / f"{name}.csv") for name in ("one", "two"))
-    request = api.GridRequest(features=files, classifiers=CLASSIFIERS, emotions=EMOTIONS)
-    api.run_grid(["toy"], request, workspace(path))
+    request = serbench.GridRequest(features=files, classifiers=CLASSIFIERS, emotions=EMOTIONS)
+    serbench.run_grid(["toy"], request, workspace(path))
     shutil.copytree(tmp_path, once)
     return Store(tmp_path / "results")
 
 
 def report(store):
-    return api.make_report(api.Workspace(results=store.root))
+    return serbench.make_report(serbench.Workspace(results=store.root))
 
 
 def pretend(store, change, *, features="", classifier=""):
@@ -162,10 +163,10 @@ def test_cells_that_cannot_be_scored_have_no_say(store):
 
 def test_columns_of_different_releases_stand_and_the_summary_says_which(store, make_corpus, make_features, workspace):
     made = make_corpus(name="other", takes=4)
-    index = api.load_index("other", workspace(made))
+    index = serbench.load_index("other", workspace(made))
     make_features(index).to_csv(made.parent / "three.csv", index=False)
-    request = api.GridRequest(features=str(made.parent / "three.csv"), classifiers="knn", emotions=EMOTIONS)
-    api.run_grid(["other"], request, workspace(made))
+    request = serbench.GridRequest(features=str(made.parent / "three.csv"), classifiers="knn", emotions=EMOTIONS)
+    serbench.run_grid(["other"], request, workspace(made))
     pretend(store, with_version("numpy", "1.0"), features="three")
     both = report(store)
     assert not both.missing
@@ -261,7 +262,7 @@ def test_command_counts_on_stderr_what_it_left_out(store, cli):
 
 def test_exported_features_say_what_made_them(make_corpus, workspace, tmp_path):
     place = workspace(make_corpus())
-    api.export_features("mfcc", tmp_path / "mfcc.parquet", ["toy"], place)
+    serbench.export_features("mfcc", tmp_path / "mfcc.parquet", ["toy"], place)
     about = read_metadata(tmp_path / "mfcc.parquet")
     assert about["serbench"] == __version__
     assert about["name"] == "mfcc"
@@ -270,5 +271,5 @@ def test_exported_features_say_what_made_them(make_corpus, workspace, tmp_path):
 
 
 def test_folds_name_the_basis_of_the_cells_they_compare_with(store, workspace, tmp_path):
-    folds = api.list_folds("toy", api.GridRequest(emotions=EMOTIONS), workspace(tmp_path / "corpora.yaml"))
+    folds = serbench.list_folds("toy", serbench.GridRequest(emotions=EMOTIONS), workspace(tmp_path / "corpora.yaml"))
     assert set(folds["basis"]) == {read_json(path)["basis"] for path in store.cells}

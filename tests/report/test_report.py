@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, f1_score, recall_score
 
-from serbench import api
+import serbench
 from serbench.errors import StoreError
 from serbench.grid.run import GridRun
 from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
@@ -25,14 +25,14 @@ def toy_report(make_corpus, make_features, workspace, tmp_path):
 
     def make(*, classifiers=("knn", "logistic"), noise=2.5, runs=({},), names=("blobs",), **options):
         path = make_corpus(takes=4, **options)
-        index = api.load_index("toy", workspace(path))
+        index = serbench.load_index("toy", workspace(path))
         for seed, name in enumerate(names):
             make_features(index, noise=noise, seed=seed).to_csv(tmp_path / f"{name}.csv", index=False)
         files = tuple(str(tmp_path / f"{name}.csv") for name in names)
         for run in runs:
             given = {"features": files, "classifiers": classifiers, "emotions": ",".join(EMOTIONS), **run}
-            api.run_grid(["toy"], api.GridRequest(**given), workspace(path))
-        return api.make_report(workspace(path)), Store(tmp_path / "results")
+            serbench.run_grid(["toy"], serbench.GridRequest(**given), workspace(path))
+        return serbench.make_report(workspace(path)), Store(tmp_path / "results")
 
     return make
 
@@ -157,7 +157,7 @@ def test_what_is_missing_is_shown_with_the_command_that_fills_it(toy_report, wor
     for path in store.cells:
         if "two-logistic" in path.name:
             path.unlink()
-    report = api.make_report(api.Workspace(results=store.root))
+    report = serbench.make_report(serbench.Workspace(results=store.root))
     (table,) = report.of("table2-uar")
     texts = {(row[0].text, row[1].text): row[2].text for row in table.rows}
     assert texts["two", "logistic"] == "–"
@@ -170,7 +170,7 @@ def test_unfinished_cell_is_missing_and_not_scored(toy_report):
     _, store = toy_report(classifiers=("knn",))
     record = read_json(store.cells[0])
     store.job(record["jobs"][0]).unlink()
-    report = api.make_report(api.Workspace(results=store.root))
+    report = serbench.make_report(serbench.Workspace(results=store.root))
     assert report.scores["value"].isna().all()
     assert report.scores["reason"].unique().tolist() == ["1 of 10 jobs are not done yet"]
 
@@ -194,11 +194,11 @@ def test_partial_corpora_say_so_in_every_table(toy_report, tmp_path, workspace, 
     _, store = toy_report(classifiers=("knn",))
     path = tmp_path / "corpora.yaml"
     path.write_text(path.read_text() + "  expect: {utterances: 100}\n")
-    request = api.GridRequest(
+    request = serbench.GridRequest(
         features=(str(tmp_path / "blobs.csv"),), classifiers=("knn",), emotions=",".join(EMOTIONS)
     )
-    api.run_grid(["toy"], request, workspace(path, partial=True))
-    report = api.make_report(workspace(path))
+    serbench.run_grid(["toy"], request, workspace(path, partial=True))
+    report = serbench.make_report(workspace(path))
     assert len(report.tables) >= 6
     assert all(any("partial, 48 of 100" in note for note in table.notes) for table in report.tables)
     assert report.scores["notes"].str.contains("partial, 48 of 100").all()
@@ -206,7 +206,7 @@ def test_partial_corpora_say_so_in_every_table(toy_report, tmp_path, workspace, 
 
 def test_report_of_nothing_says_what_to_do(tmp_path):
     with pytest.raises(StoreError, match=r"no cells to report. Run `serbench grid` first"):
-        api.make_report(api.Workspace(results=tmp_path))
+        serbench.make_report(serbench.Workspace(results=tmp_path))
 
 
 def test_job_of_another_cell_is_refused(toy_report):
@@ -264,7 +264,7 @@ def test_places_of_damaged_files_are_told_relative_to_the_results_folder(toy_rep
     _, store = toy_report(classifiers=("knn",))
     job = store.job(read_json(store.cells[0])["jobs"][0])
     job.write_bytes(job.read_bytes()[:-1])
-    report = api.make_report(workspace(tmp_path / "corpora.yaml"))
+    report = serbench.make_report(workspace(tmp_path / "corpora.yaml"))
     (reason,) = report.missing
     assert reason.startswith(f"jobs/{job.name}: its content is not what was written")
     files = [path for path in store.report.rglob("*") if path.is_file()]

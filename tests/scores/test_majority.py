@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import serbench.api as api
+import serbench
 from serbench.scores.metrics import METRICS, confusion_matrix
 from serbench.scores.outcomes import Outcome, load_outcomes, made_of, without_outcomes
 from serbench.scores.predictions import VOTED as NOTE
@@ -100,8 +100,8 @@ def test_cell_without_result_keeps_its_reason():
 def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspace, rule):
     """From the pieces' predictions of the report, and (for default) from the jobs, to values of whole utterances."""
     place = workspace(make_corpus())
-    request = api.GridRequest("mfcc120", "knn", emotions="anger,happiness,neutral", segment=0.1)
-    scores = api.run_grid(["toy"], request, place).scores()
+    request = serbench.GridRequest("mfcc120", "knn", emotions="anger,happiness,neutral", segment=0.1)
+    scores = serbench.run_grid(["toy"], request, place).scores()
     pieces, _ = load_outcomes(place.store())
     codes = dict(pieces.outcomes[rule].predictions)
     if rule == "default":
@@ -110,7 +110,7 @@ def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspac
             ids, of_settings, _ = read_predictions(place.store().job(evaluation["job"]))
             told = dict(zip(ids, of_settings[pieces.record["default"]], strict=True))
             codes |= {u: int(told[u]) for u in pieces.record["sets"][evaluation["name"]]}
-    index = api.load_index("toy", place, segment=0.1)
+    index = serbench.load_index("toy", place, segment=0.1)
     table = index.assign(code=index["utterance"].map(codes)).sort_values("start_s")
     emotions = sorted(set(index["emotion"]))
     truth, prediction = [], []

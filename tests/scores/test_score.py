@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, confusion_matrix, recall_score
 
-from serbench import api
+import serbench
 from serbench.errors import CorpusError, ScoreError, SerbenchError, UnknownNameError
 from serbench.scores.given import read_prediction_file
 from serbench.scores.outcomes import load_outcomes
@@ -22,7 +22,7 @@ from serbench.store.files import read_json, write_json
 from serbench.store.results import Store
 
 EMOTIONS = ["anger", "happiness", "neutral"]
-REQUEST = api.GridRequest(emotions=",".join(EMOTIONS))
+REQUEST = serbench.GridRequest(emotions=",".join(EMOTIONS))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def place(once, make_corpus, make_features, workspace, tmp_path):
         shutil.copytree(once, tmp_path, dirs_exist_ok=True)
         return workspace(tmp_path / "corpora.yaml")
     path = make_corpus(speakers=("f1", "f2", "f3", "m1", "m2", "m3"), takes=3)
-    make_features(api.load_index("toy", workspace(path)), noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
+    make_features(serbench.load_index("toy", workspace(path)), noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
     run_grid(workspace(path), tmp_path)
     shutil.copytree(tmp_path, once)
     return workspace(path)
@@ -46,13 +46,13 @@ def place(once, make_corpus, make_features, workspace, tmp_path):
 
 def run_grid(place, folder, **options):
     given = {"features": (str(folder / "blobs.csv"),), "classifiers": ("knn",), "emotions": ",".join(EMOTIONS)}
-    return api.run_grid(["toy"], api.GridRequest(**{**given, **options}), place)
+    return serbench.run_grid(["toy"], serbench.GridRequest(**{**given, **options}), place)
 
 
 @pytest.fixture
 def folds(place):
     """Folds with predictions that are right two times out of three."""
-    table = api.list_folds("toy", REQUEST, place)
+    table = serbench.list_folds("toy", REQUEST, place)
     rng = np.random.default_rng(0)
     wrong = rng.random(len(table)) < 1 / 3
     return table.assign(prediction=np.where(wrong, rng.choice(EMOTIONS, len(table)), table["emotion"]))
@@ -65,13 +65,13 @@ def score(place, tmp_path):
     def run(table, name="mine", request=REQUEST, **options):
         path = tmp_path / f"{name}.csv"
         table.to_csv(path, index=False)
-        return api.score_predictions(path, request, place, **options)
+        return serbench.score_predictions(path, request, place, **options)
 
     return run
 
 
 def test_available_is_scored_as_the_emotions_that_the_corpus_has(folds, score):
-    (scored,) = score(folds, request=api.GridRequest(task="available"))
+    (scored,) = score(folds, request=serbench.GridRequest(task="available"))
     assert scored.cell.task == "anger,happiness,neutral"
 
 
@@ -81,7 +81,7 @@ def outside_cells(place):
 
 def test_every_value_agrees_with_scikit_learn_on_the_file(place, folds, score):
     (scored,) = score(folds)
-    scores = api.make_report(place).scores
+    scores = serbench.make_report(place).scores
     mine = scores[scores["classifier"] == "mine"]
     assert set(mine["rule"]) == {"given"}
     value = mine.set_index("metric")["value"]
@@ -100,7 +100,7 @@ def test_every_value_agrees_with_scikit_learn_on_the_file(place, folds, score):
 
 def test_row_of_another_system_is_marked_in_every_table_and_explained(place, folds, score):
     score(folds)
-    report = api.make_report(place)
+    report = serbench.make_report(place)
     for stem in ("table2-uar", "table2-war", "table2-kappa", "recall"):
         (table,) = report.of(stem)
         (row,) = (row for row in table.rows if any(entry.text == "mine†" for entry in row))
@@ -116,7 +116,7 @@ def test_system_that_predicts_what_serbench_does_has_its_value_and_ties(place, f
     (cell,) = load_outcomes(place.store())
     codes = cell.outcomes["nested"].predictions
     score(folds.assign(prediction=[EMOTIONS[codes[u]] for u in folds["utterance"]]))
-    report = api.make_report(place)
+    report = serbench.make_report(place)
     rows = {row[1].text: row[2] for row in report.of("table2-uar")[0].rows}
     assert rows["mine†"].text == rows["knn"].text
     (difference,) = report.long["differences"].query("metric == 'uar'").itertuples()
@@ -128,7 +128,7 @@ def test_system_that_predicts_what_serbench_does_has_its_value_and_ties(place, f
 
 def test_best_of_a_column_may_be_another_system(place, folds, score):
     score(folds.assign(prediction=folds["emotion"]))
-    rows = {row[1].text: row[2] for row in api.make_report(place).of("table2-uar")[0].rows}
+    rows = {row[1].text: row[2] for row in serbench.make_report(place).of("table2-uar")[0].rows}
     assert rows["mine†"].text == "1.000"
     assert rows["mine†"].bold
     assert not rows["knn"].bold
@@ -137,14 +137,14 @@ def test_best_of_a_column_may_be_another_system(place, folds, score):
 def test_every_table_of_a_task_has_the_row(place, folds, score, tmp_path):
     run_grid(place, tmp_path, scaling="none")
     score(folds)
-    tables = api.make_report(place).of("table2-uar")
+    tables = serbench.make_report(place).of("table2-uar")
     assert len(tables) == 2
     assert all(any(row[1].text == "mine†" for row in table.rows) for table in tables)
 
 
 def test_tables_behind_the_values_have_the_row_where_they_know_something_of_it(place, folds, score):
     score(folds)
-    report = api.make_report(place)
+    report = serbench.make_report(place)
     (speakers,) = report.of("speakers")
     (row,) = (row for row in speakers.rows if row[2].text == "mine†")
     by_speaker = folds.groupby("speaker")[["emotion", "prediction"]]
@@ -158,12 +158,12 @@ def test_tables_behind_the_values_have_the_row_where_they_know_something_of_it(p
 def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, workspace, tmp_path):
     path = make_corpus(takes=3, extra="")
     path.write_text(path.read_text().replace("(?P<take>", "(?P<text>"))
-    request = api.GridRequest(emotions=REQUEST.emotions, protocol="within-text")
-    table = api.list_folds("toy", request, workspace(path))
+    request = serbench.GridRequest(emotions=REQUEST.emotions, protocol="within-text")
+    table = serbench.list_folds("toy", request, workspace(path))
     table.assign(prediction=table["emotion"]).to_csv(tmp_path / "deep.csv", index=False)
     with pytest.raises(ScoreError, match="--text-independent"):
-        api.score_predictions(tmp_path / "deep.csv", REQUEST, workspace(path))
-    (scored,) = api.score_predictions(tmp_path / "deep.csv", request, workspace(path))
+        serbench.score_predictions(tmp_path / "deep.csv", REQUEST, workspace(path))
+    (scored,) = serbench.score_predictions(tmp_path / "deep.csv", request, workspace(path))
     assert scored.n_folds == table["fold"].nunique() > 4
     (cell,) = load_outcomes(workspace(path).store())
     assert cell.folds == {name: tuple(rows["utterance"]) for name, rows in table.groupby("fold", sort=False)}
@@ -171,9 +171,9 @@ def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, worksp
 
 
 def test_task_without_a_grid_has_a_table_of_other_systems_alone(place, folds, score):
-    two = api.list_folds("toy", api.GridRequest(emotions="anger,neutral"), place)
-    score(two.assign(prediction=two["emotion"]), request=api.GridRequest(emotions="anger,neutral"))
-    report = api.make_report(place)
+    two = serbench.list_folds("toy", serbench.GridRequest(emotions="anger,neutral"), place)
+    score(two.assign(prediction=two["emotion"]), request=serbench.GridRequest(emotions="anger,neutral"))
+    report = serbench.make_report(place)
     table = report.of("table2-uar")[1]
     assert table.title.endswith("within, anger,neutral")
     assert [row[1].text for row in table.rows] == ["", "mine†"]
@@ -201,14 +201,14 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_file_may_have_any_usual_form(place, folds, tmp_path, form):
     (tmp_path / "mine.csv").write_bytes(FORMS[form](folds))
-    (scored,) = api.score_predictions(tmp_path / "mine.csv", REQUEST, place)
+    (scored,) = serbench.score_predictions(tmp_path / "mine.csv", REQUEST, place)
     assert scored.uar == pytest.approx(balanced_accuracy_score(folds["emotion"], folds["prediction"]))
     assert scored.n_utterances == len(folds)
 
 
 def test_parquet_does_as_well_and_emotions_may_be_categories(place, folds, tmp_path):
     folds.astype({"prediction": "category"}).to_parquet(tmp_path / "mine.parquet")
-    (scored,) = api.score_predictions(tmp_path / "mine.parquet", REQUEST, place)
+    (scored,) = serbench.score_predictions(tmp_path / "mine.parquet", REQUEST, place)
     assert scored.uar == pytest.approx(balanced_accuracy_score(folds["emotion"], folds["prediction"]))
 
 
@@ -261,7 +261,7 @@ def test_other_corpus_task_or_name_is_refused(place, folds, score):
     with pytest.raises(UnknownNameError, match=r"Unknown corpus 'toi'\. Did you mean 'toy'"):
         score(folds.assign(utterance=folds["utterance"].str.replace("toy/", "toi/")))
     with pytest.raises(ScoreError, match=r"that of anger,neutral\. If the folds were of another task, name it as"):
-        score(folds, request=api.GridRequest(emotions="anger,neutral"))
+        score(folds, request=serbench.GridRequest(emotions="anger,neutral"))
     with pytest.raises(ScoreError, match=r"--name: 'svc' is a classifier of serbench or a plug-in.*with --name"):
         score(folds, name="svc")
     for name in ("../up", "", "a b", "x\x1b[31m", "=cmd()", "a" * 101):
@@ -282,11 +282,11 @@ def test_numbers_for_names_of_folds_mean_these_folds(tmp_path):
 
 
 def test_missing_utterances_are_told_and_counted_and_move_no_other_row(place, folds, score):
-    (before,) = api.make_report(place).of("table2-uar")
+    (before,) = serbench.make_report(place).of("table2-uar")
     (scored,) = score(folds[folds["fold"] != "f1"], allow_missing=True)
     assert scored.notes[0].startswith("9 of 54 utterances have no prediction: toy/f1_")
     assert "whole folds are without predictions: f1" in scored.notes
-    report = api.make_report(place)
+    report = serbench.make_report(place)
     (table,) = report.of("table2-uar")
     assert any("not compared with the others: mine has predictions of 45 utterances, of 54" in n for n in table.notes)
     kept = folds[folds["fold"] != "f1"]
@@ -304,8 +304,8 @@ def test_emotion_without_predictions_is_refused_whatever_is_allowed(folds, score
 
 
 def test_predictions_beyond_the_task_are_told_and_ignored(place, folds, score):
-    two = api.GridRequest(emotions="anger,neutral")
-    basis = api.list_folds("toy", two, place)["basis"].iloc[0]
+    two = serbench.GridRequest(emotions="anger,neutral")
+    basis = serbench.list_folds("toy", two, place)["basis"].iloc[0]
     table = folds.assign(basis=basis, prediction=folds["emotion"])
     (scored,) = score(table, request=two)
     assert (scored.n_utterances, scored.uar) == (36, 1)
@@ -319,7 +319,7 @@ def test_file_without_basis_says_what_that_leaves_open(folds, score):
 
 def test_corpora_of_one_file_make_a_cell_each_or_none(place, folds, score, make_corpus, tmp_path):
     make_corpus(name="toy2", speakers=("f1", "m1", "m2"))
-    more = api.list_folds("toy2", REQUEST, place)
+    more = serbench.list_folds("toy2", REQUEST, place)
     both = pd.concat([folds, more.assign(prediction=more["emotion"])])
     first, second = score(both)
     assert (first.corpus, second.corpus, second.uar) == ("toy", "toy2", 1)
@@ -333,30 +333,30 @@ def test_second_file_of_a_name_replaces_the_first_and_says_so(place, folds, scor
     score(folds)
     (scored,) = score(folds.assign(prediction=folds["emotion"]))
     assert "replaces what was scored under this name before" in scored.notes
-    values = api.load_scores(place).query("rule == 'given' and metric == 'uar'")["value"]
+    values = serbench.load_scores(place).query("rule == 'given' and metric == 'uar'")["value"]
     assert values.tolist() == [1]
 
 
 def test_its_file_is_checked_kept_by_cleaning_and_gone_when_deleted(place, folds, score):
     (scored,) = score(folds)
     store = place.store()
-    assert api.check_store(place).counts["cells"] == 2
-    assert not api.find_unused(place).files
+    assert serbench.check_store(place).counts["cells"] == 2
+    assert not serbench.find_unused(place).files
     path = store.cell(scored.cell.name)
     record = read_json(path)
     path.write_bytes(path.read_bytes().replace(b'"anger"', b'"Anger"', 1))
-    assert list(api.check_store(place).damaged) == [path]
+    assert list(serbench.check_store(place).damaged) == [path]
     write_json(path, record)
-    assert not api.check_store(place).damaged
+    assert not serbench.check_store(place).damaged
     path.unlink()
-    assert set(api.load_scores(place)["classifier"]) == {"knn"}
+    assert set(serbench.load_scores(place)["classifier"]) == {"knn"}
 
 
 def test_provenance_names_the_file_and_its_digest_and_no_versions(place, folds, score, tmp_path):
     import hashlib
 
     score(folds)
-    api.make_report(place)
+    serbench.make_report(place)
     digest = hashlib.sha256((tmp_path / "mine.csv").read_bytes()).hexdigest()
     table = pd.read_csv(place.store().report / "provenance.csv").set_index("classifier")
     assert table.loc["mine", "outside_sha256"] == digest
@@ -368,13 +368,13 @@ def test_provenance_names_the_file_and_its_digest_and_no_versions(place, folds, 
 
 
 def test_predictions_from_outside_make_no_cell_of_the_grid_incomparable(place, folds, score):
-    before = api.load_scores(place)
+    before = serbench.load_scores(place)
     score(folds)
     for name in ("two", "three", "four"):
         score(folds, name=name)
     for path in outside_cells(place):
         write_json(path, {**read_json(path), "basis": "other"})
-    scores = api.load_scores(place)
+    scores = serbench.load_scores(place)
     pd.testing.assert_frame_equal(scores[scores["classifier"] == "knn"].reset_index(drop=True), before)
     others = scores[scores["classifier"] != "knn"]
     assert others["value"].isna().all()
@@ -386,8 +386,8 @@ def test_changed_corpus_outdates_what_was_scored(place, folds, score, tmp_path):
     score(folds)
     path = tmp_path / "corpora.yaml"
     path.write_text(path.read_text().replace("neutral: neutral", "neutral: calm"))
-    api.load_index("toy", place)
-    scores = api.load_scores(place)
+    serbench.load_index("toy", place)
+    scores = serbench.load_scores(place)
     reasons = scores[scores["classifier"] == "mine"]["reason"].unique()
     assert reasons.tolist() == ["outdated: the corpus has changed since; score it again"]
 
@@ -460,13 +460,13 @@ def test_recordings_that_cannot_be_read_are_in_no_fold_and_asked_of_nobody(make_
     path = make_corpus(takes=3)
     (path.parent / "toy" / "f1_anger_0.wav").write_bytes(b"")
     place = workspace(path)
-    request = api.GridRequest(emotions="anger,happiness,neutral")
+    request = serbench.GridRequest(emotions="anger,happiness,neutral")
     with pytest.warns(UserWarning, match=r"left out, as they cannot be read: toy/f1_anger_0.wav"):
-        table = api.list_folds("toy", request, place)
+        table = serbench.list_folds("toy", request, place)
     assert len(table) == 35
     table.assign(prediction=table["emotion"]).to_csv(tmp_path / "own.csv", index=False)
-    (scored,) = api.score_predictions(tmp_path / "own.csv", request, place)
-    report = api.make_report(place)
+    (scored,) = serbench.score_predictions(tmp_path / "own.csv", request, place)
+    report = serbench.make_report(place)
     assert report.scores["n_missing"].tolist() == [1] * len(report.scores)
     assert "toy/f1_anger_0.wav" in set(report.long["missing"]["name"])
 

@@ -15,8 +15,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+import serbench
 import serbench.features.table
-from serbench import api
 from serbench.errors import SerbenchError, StoreError
 from serbench.features import find_feature_set
 from serbench.grid.check import check_store, clean_store, find_unused
@@ -34,10 +34,10 @@ def toy(make_corpus, tmp_path):
         os.utime(recording, ns=(0, 0))
 
     def run(results):
-        request = api.GridRequest(("mfcc",), ("knn", "dummy"), emotions="anger,happiness,neutral")
-        place = api.Workspace(tmp_path / results, path, jobs=1)
-        done = api.run_grid("toy", request, place)
-        return done, api.make_report(place).scores
+        request = serbench.GridRequest(("mfcc",), ("knn", "dummy"), emotions="anger,happiness,neutral")
+        place = serbench.Workspace(tmp_path / results, path, jobs=1)
+        done = serbench.run_grid("toy", request, place)
+        return done, serbench.make_report(place).scores
 
     run.path = path
     run.store = lambda results: Store(tmp_path / results)
@@ -72,18 +72,18 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
         shutil.rmtree(tmp_path / "bad", ignore_errors=True)
         shutil.copytree(tmp_path / "sound", tmp_path / "bad")
         what = damage(tmp_path / "bad" / victim, rng)
-        found += list(check_store(api.Workspace(tmp_path / "bad")).damaged) == [tmp_path / "bad" / victim]
+        found += list(check_store(serbench.Workspace(tmp_path / "bad")).damaged) == [tmp_path / "bad" / victim]
         assert found == fault + 1, what
         with contextlib.suppress(SerbenchError), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            assert tables_agree(api.load_scores(api.Workspace(tmp_path / "bad")), sound), what
+            assert tables_agree(serbench.load_scores(serbench.Workspace(tmp_path / "bad")), sound), what
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             _, scores = toy("bad")
         changed += int((~scores["value"].eq(sound["value"]) & sound["value"].notna()).sum())
         assert scores.equals(sound), what
         made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
-        assert set(check_store(api.Workspace(tmp_path / "bad")).damaged) <= made_when_needed, what
+        assert set(check_store(serbench.Workspace(tmp_path / "bad")).damaged) <= made_when_needed, what
     tally("disk: files damaged", n)
     tally("disk: damage found and named", found)
     tally("disk: values that changed", changed)
@@ -124,7 +124,7 @@ def test_file_under_the_name_of_another_is_found(toy, tmp_path):
     toy("results")
     first, second = toy.store("results").jobs[:2]
     shutil.copy(first, second)
-    assert check_store(api.Workspace(tmp_path / "results")).damaged == {
+    assert check_store(serbench.Workspace(tmp_path / "results")).damaged == {
         second: f"it holds what belongs under the name {first.stem}"
     }
 
@@ -132,29 +132,29 @@ def test_file_under_the_name_of_another_is_found(toy, tmp_path):
 def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
     toy("results")
     store = toy.store("results")
-    assert not find_unused(api.Workspace(store.root)).files
-    before = check_store(api.Workspace(store.root)).counts
+    assert not find_unused(serbench.Workspace(store.root)).files
+    before = check_store(serbench.Workspace(store.root)).counts
     record = next(path for path in store.cells if "-dummy-" in path.name)
     record.unlink()
     old = store.features("mfcc-0123456789ab", "toy")
     shutil.copytree(store.features(find_feature_set("mfcc").key, "toy"), old)
     write_json(old.parent / "set.json", {"name": "mfcc"})
     files = [path for path in old.parent.rglob("*") if path.is_file()]  # on a busy machine, more parts
-    unused = find_unused(api.Workspace(store.root))
+    unused = find_unused(serbench.Workspace(store.root))
     assert {kind: len(paths) for kind, paths in unused.files.items()} == {"jobs": 6, "files of features": len(files)}
     assert unused.size > 1000
-    clean_store(unused, api.Workspace(store.root))
+    clean_store(unused, serbench.Workspace(store.root))
     assert not old.parent.exists()
-    after = check_store(api.Workspace(store.root)).counts
+    after = check_store(serbench.Workspace(store.root)).counts
     assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
-    assert not api.run_grid("toy", api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
-                            api.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
+    assert not serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
+                            serbench.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
 
 
 @pytest.fixture
 def crowded(toy, tmp_path):
     """A results folder without cells, with a user's files everywhere, and links to folders of theirs."""
-    api.extract_features("toy", ("mfcc",), api.Workspace(tmp_path / "results", toy.path))
+    serbench.extract_features("toy", ("mfcc",), serbench.Workspace(tmp_path / "results", toy.path))
     store, elsewhere = toy.store("results"), tmp_path / "elsewhere"
     old, key = "features/mfcc-0123456789ab/toy", "0123456789abcdef01234567"
     temporary = ".tmp-0123456789ab-1-0123abcd-x"
@@ -202,7 +202,7 @@ def test_clean_of_no_results_folder_is_refused(tmp_path, cli):
     (tmp_path / "index" / "gone.parquet").symlink_to("nowhere")
     before = every_file(tmp_path)
     with pytest.raises(StoreError, match=r"nowhere: no such folder"):
-        check_store(api.Workspace(tmp_path / "nowhere"))
+        check_store(serbench.Workspace(tmp_path / "nowhere"))
     code, _, err = cli("store", "clean", "--yes", "--results", tmp_path)
     assert code == 1
     assert f"{tmp_path}: no results folder: none of index/ and cells/ holds a sound file" in err
@@ -236,10 +236,10 @@ def test_clean_leaves_a_folder_at_work_and_jobs_of_a_failed_cell_alone(toy, tmp_
     locks = store.locks()
     locks.acquire(JOB)
     with pytest.raises(StoreError, match=r"another process is at work on it"):
-        find_unused(api.Workspace(store.root))
+        find_unused(serbench.Workspace(store.root))
     locks.release(JOB)
     write_json(store.cells[0], {**read_json(store.cells[0]), "state": "refused", "reason": "1 job failed"})
-    assert not find_unused(api.Workspace(store.root)).files
+    assert not find_unused(serbench.Workspace(store.root)).files
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -261,7 +261,7 @@ def test_file_system_without_locks_is_told_once_and_keeps_no_lock_file(tmp_path,
 def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_path, monkeypatch):
     toy("results")
     store = toy.store("results")
-    real, before = type(tmp_path).read_bytes, check_store(api.Workspace(store.root)).counts
+    real, before = type(tmp_path).read_bytes, check_store(serbench.Workspace(store.root)).counts
 
     def refuse(path):
         if "part-" in path.name or path.parent.name == "jobs":
@@ -273,12 +273,12 @@ def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_pat
     with pytest.raises(SerbenchError, match=r"cannot be read \(.*Too many open files"):
         toy("results")
     monkeypatch.undo()
-    assert check_store(api.Workspace(store.root)).counts == before
+    assert check_store(serbench.Workspace(store.root)).counts == before
 
 
 def test_cells_that_can_not_be_carried_out_are_unused(toy, tmp_path):
-    place = api.Workspace(tmp_path / "results", toy.path)
-    api.run_grid("toy", api.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
+    place = serbench.Workspace(tmp_path / "results", toy.path)
+    serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
     assert list(find_unused(place).files) == ["cells that cannot be carried out"]
 
 
@@ -299,7 +299,7 @@ def options(toy, results):
 
 
 def extract(toy, results):
-    api.extract_features("toy", ("mfcc",), api.Workspace(results, toy.path))
+    serbench.extract_features("toy", ("mfcc",), serbench.Workspace(results, toy.path))
 
 
 def jobs_of(results):
@@ -370,8 +370,8 @@ def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, cli, tmp_
 
 def goes_on(toy, tmp_path, results):
     """Run the grid on a disk that takes it again: the bytes are those of a calm run, and nothing is left over."""
-    request = api.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
+    request = serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
     for place in (results, tmp_path / "calm"):
-        assert not api.run_grid("toy", request, api.Workspace(place, toy.path, jobs=2)).refused
+        assert not serbench.run_grid("toy", request, serbench.Workspace(place, toy.path, jobs=2)).refused
     assert jobs_of(results) == jobs_of(tmp_path / "calm")
     assert not [*results.rglob(".tmp-*"), *results.rglob("*.lock")]

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from serbench import api
+import serbench
 
 EMOTIONS = "anger,happiness,neutral"
 EXPERIMENT = """\
@@ -35,16 +35,16 @@ def whole(make_corpus, tmp_path):
     make_corpus(name="far", seed=1000)
     path.write_text(path.read_text() + path.read_text().partition("far:")[0].replace("toy", "gone"))
     (tmp_path / "mine.yaml").write_text(EXPERIMENT)
-    place = api.Workspace(tmp_path / "whole", path, jobs=1)
-    api.run_experiment(str(tmp_path / "mine.yaml"), place)
+    place = serbench.Workspace(tmp_path / "whole", path, jobs=1)
+    serbench.run_experiment(str(tmp_path / "mine.yaml"), place)
     knn = {"features": ("mfcc",), "classifiers": ("knn",), "emotions": EMOTIONS}
-    api.run_grid("toy", api.GridRequest(**knn, seeds=(0, 1), inner="none"), place)
-    api.run_grid(["toy", "far"], api.GridRequest(**knn, protocol="cross"), place)
-    api.run_grid("toy", api.GridRequest(("mfcc",), ("knn",), task="paper5"), place)
-    folds = api.list_folds("toy", api.GridRequest(emotions=EMOTIONS), place)
+    serbench.run_grid("toy", serbench.GridRequest(**knn, seeds=(0, 1), inner="none"), place)
+    serbench.run_grid(["toy", "far"], serbench.GridRequest(**knn, protocol="cross"), place)
+    serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("knn",), task="paper5"), place)
+    folds = serbench.list_folds("toy", serbench.GridRequest(emotions=EMOTIONS), place)
     folds.assign(prediction=np.roll(folds["emotion"], 1)).to_csv(tmp_path / "theirs.csv", index=False)
-    api.score_predictions(tmp_path / "theirs.csv", api.GridRequest(emotions=EMOTIONS), place)
-    api.make_report(place)
+    serbench.score_predictions(tmp_path / "theirs.csv", serbench.GridRequest(emotions=EMOTIONS), place)
+    serbench.make_report(place)
     return place.store()
 
 

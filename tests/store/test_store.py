@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from serbench import api
+import serbench
 from serbench.errors import StoreError
 from serbench.store.files import read_frame, system_id, write_atomically, write_text
 from serbench.store.keys import digest, package_versions
@@ -101,7 +101,7 @@ def test_files_that_another_process_is_still_writing_are_no_cells_and_no_indexes
 )
 def test_results_at_a_url_are_refused_with_what_to_do(cli, url):
     with pytest.raises(StoreError, match=r"a URL. Expected a folder of this machine. Copy the folder before and after"):
-        api.Workspace(results=url).store()
+        serbench.Workspace(results=url).store()
     code, _, err = cli("report", "--results", url)
     assert code == 1
     assert f"{url}: a URL. Expected a folder" in err
@@ -111,11 +111,11 @@ def test_results_at_a_url_are_refused_with_what_to_do(cli, url):
 def test_results_without_a_name_are_refused():
     """An unset variable of the shell must not fill the working directory."""
     with pytest.raises(StoreError, match=r"--results: an empty name\. Expected a folder"):
-        api.Workspace("").store()
+        serbench.Workspace("").store()
 
 
 def test_names_of_folders_are_no_urls(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:").mkdir()
     for name in ("results", "C:/results", "s3:", "s3:results", "s3:/"):
-        api.Workspace(results=name).store()
+        serbench.Workspace(results=name).store()
