@@ -37,10 +37,6 @@ _OTHERWISE = (
 )
 
 
-class MatchError(Exception):
-    """A text is not matched, for the reason in its message."""
-
-
 @functools.lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> Any:
     """Compile a pattern with RE2.
@@ -103,9 +99,9 @@ def hits(pattern: Any, text: str) -> list[dict[str, str]]:
 
     Raises
     ------
-    MatchError : the text is too long.
+    ValueError : the text is too long.
     """
     if len(text) > LONGEST_TEXT:
-        raise MatchError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
+        raise ValueError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
     found = itertools.islice(pattern.finditer(printable(text)), 2)
     return [{name: value or "" for name, value in hit.groupdict().items()} for hit in found]

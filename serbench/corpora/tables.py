@@ -47,28 +47,23 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
     ------
     CorpusError : absent, of another kind, too large, or unreadable.
     """
+    expected = "a readable table"
     try:
         check_regular(path)
         frame = _read_audformat(path, tables) if path.suffix == ".yaml" else _read(path)
-        strings = frame.set_axis([str(name) for name in frame.columns], axis="columns")
-        doubled = strings.columns[strings.columns.duplicated()]
-        if len(doubled):
-            raise ValueError(f"two columns are called '{doubled[0]}'")
-        texts = {name: _texts(column) for name, column in strings.items()}
-        return pd.DataFrame(texts, columns=strings.columns, dtype=object)
-    except FileNotFoundError as error:
-        found = f"'{path.name}' is not in {path.parent}"
-        raise CorpusError([Fault(where, found, "the table of labels")]) from error
+        names = pd.Index([str(name) for name in frame.columns])
+        if names.has_duplicates:
+            raise ValueError(f"two columns are called '{names[names.duplicated()][0]}'")
+        columns = [column.astype(object).where(column.notna(), "") for _, column in frame.items()]
+        texts = ([str(value).strip() for value in column] for column in columns)
+        return pd.DataFrame(dict(zip(names, texts, strict=True)), columns=names, dtype=object)
+    except FileNotFoundError:
+        found, expected = f"'{path.name}' is not in {path.parent}", "the table of labels"
     except OSError as error:
         found = f"'{path.name}' cannot be read ({error.strerror or error})"
-        raise CorpusError([Fault(where, found, "a readable table")]) from error
     except (*_UNREADABLE, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CorpusError([Fault(where, f"'{path.name}' cannot be read ({reason})", "a readable table")]) from error
-
-
-def _texts(column: pd.Series) -> list[str]:
-    return [str(value).strip() for value in column.astype(object).where(column.notna(), "")]
+        found = f"'{path.name}' cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
+    raise CorpusError([Fault(where, found, expected)])
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -115,12 +110,10 @@ def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
             raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
         if n_rows * max(1, len(fields)) > MOST_PARQUET_VALUES:
             raise ValueError(f"{n_rows} rows of {len(fields)} columns, at most {MOST_PARQUET_VALUES} values are read")
-        names, kinds = (
-            [field.name for field in fields],
-            (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()),
-        )
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two columns are called '{doubled[0]}'")
+        names = pd.Index([field.name for field in fields])
+        if names.has_duplicates:
+            raise ValueError(f"two columns are called '{names[names.duplicated()][0]}'")
+        kinds = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
         texts = [field.name for field in fields if field.type in kinds]
         flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
         # A repeated text is small in the file: as a dictionary, and then as one object of Python, it stays small.
@@ -149,7 +142,12 @@ def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
             raise ValueError(f"no table '{name}'. {did_you_mean(name, known)}".strip())
         if {"/", "\\", "\0"} & set(name):
             raise ValueError(f"a table called '{name}', which is no name of a file")
-        frame = _read_audformat_table(path, name)
+        files = [path.with_name(f"{path.stem}.{name}.{ending}") for ending in ("parquet", "csv")]
+        file = next((file for file in files if file.exists()), None)
+        if file is None:
+            why = "; a pickle is not read, for it can run anything"
+            raise ValueError(f"table '{name}' has no {files[1].name} or .parquet{why}")
+        frame = _read(file).rename(columns=str)
         kinds = {column: (of or {}).get("scheme_id") for column, of in (known[name].get("columns") or {}).items()}
         for column in frame.columns.intersection([*_SPAN[1:], *kinds]):
             scheme = (header.get("schemes") or {}).get(kinds.get(column), {})
@@ -164,15 +162,6 @@ def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
             joined = joined.merge(frame, on=keys, how="left")
     assert joined is not None
     return joined
-
-
-def _read_audformat_table(header: Path, name: str) -> pd.DataFrame:
-    for ending in ("parquet", "csv"):
-        path = header.with_name(f"{header.stem}.{name}.{ending}")
-        if path.exists():
-            return _read(path).rename(columns=str)
-    why = "; a pickle is not read, for it can run anything"
-    raise ValueError(f"table '{name}' has no {path.name} or .parquet{why}")
 
 
 def read_traces(
@@ -196,12 +185,10 @@ def read_traces(
         for file in dict.fromkeys(files):
             try:
                 drawn[file] = _read_trace(folder.file(file, key="traces"), trace)
-            except FileNotFoundError:
-                problems.setdefault(f"no such table in {folder.root}", []).append(printable(file))
-            except OSError as error:
-                problems.setdefault(f"cannot be read ({error.strerror or error})", []).append(printable(file))
-            except (ValueError, csv.Error) as error:
-                problems.setdefault(str(error), []).append(printable(file))
+            except (OSError, ValueError, csv.Error) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                reason = f"no such table in {folder.root}" if isinstance(error, FileNotFoundError) else reason
+                problems.setdefault(reason, []).append(printable(file))
         for reason, named in problems.items():  # one fault for all tables of one problem
             faults.append(Fault(where, f"{listed(named)}: {reason}", "a table of numbers for each recording"))
         silent = []
@@ -231,11 +218,10 @@ def _read_trace(path: Path, trace: Trace) -> np.ndarray[Any, Any]:
         if column not in header:
             raise ValueError(f"no column '{column}'. {did_you_mean(column, header) or f'It has {listed(header)}'}")
     if not raters:
-        raise ValueError("no column beside the time")
-    places = [header.index(column) for column in (trace.time, *raters)]
-    texts = frame.iloc[:, places].to_numpy()
-    numbers = np.array([number_of(text) for text in texts.ravel()], dtype=np.float64).reshape(texts.shape)
+        raise ValueError("no column but the time")
+    texts = frame.iloc[:, [header.index(column) for column in (trace.time, *raters)]]
+    numbers = texts.map(number_of).to_numpy(dtype=np.float64)
     for row, column in np.argwhere(~np.isfinite(numbers))[:1]:
-        found = f"line {row + 2} has '{texts[row, column].strip()}' for {header[places[column]]}"
+        found = f"line {row + 2} has '{str(texts.iat[row, column]).strip()}' for {(trace.time, *raters)[column]}"
         raise ValueError(f"{found}, which is no number")
     return numbers
