@@ -23,7 +23,7 @@ from serbench.corpora.audio import DECODER, hash_of_silence, read_header
 from serbench.corpora.entry import FIELDS, Corpus
 from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, DamagedError, Fault, StoreError, listed
-from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_frame
+from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_table
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
@@ -131,7 +131,7 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     with contextlib.suppress(StoreError):  # absent or damaged
         stored = read_metadata(path)
     if stored != about:
-        write_frame(path, build_index(scan, decoded), metadata=about)
+        write_table(path, build_index(scan, decoded), about)
     for part in parts:
         part.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # there is none, or another process writes parts

@@ -45,7 +45,7 @@ from serbench.features import DEFAULT_FEATURES, find_feature_set
 from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
 from serbench.progress import Progress, silent
-from serbench.store.files import frame_to_csv, read_columns, write_columns, write_frame, write_json, write_text
+from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
@@ -117,7 +117,7 @@ class Extraction:
     @property
     def copies(self) -> dict[str, str]:
         """Utterances that take no part, with the reason: silence, and copies of another speaker's recordings."""
-        rows = read_columns(self.store.index(self.name), ["utterance", "duplicate"])
+        rows = read_table(self.store.index(self.name), ["utterance", "duplicate"]).to_pylist()
         return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
 
 
@@ -237,7 +237,7 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
         write_text(target, frame_to_csv(table))
     else:
         partial = {e.corpus: e.partial for e in extracted.done}
-        write_frame(target, table, metadata={"serbench": __version__, "corpora": partial, **about.description})
+        write_table(target, table, {"serbench": __version__, "corpora": partial, **about.description})
     return extracted
 
 
@@ -484,7 +484,7 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     """Write a failures table, sorted by utterance, unless the store has the same one; return its rows."""
     in_order = sorted(failed, key=lambda failure: failure.utterance)
     with contextlib.suppress(StoreError):  # absent or damaged
-        if read_columns(path) == [dataclasses.asdict(failure) for failure in in_order]:
+        if read_table(path).to_pylist() == [dataclasses.asdict(failure) for failure in in_order]:
             return in_order
     names = ("utterance", "features", "reason")
     write_columns(path, {name: [getattr(failure, name) for failure in in_order] for name in names})

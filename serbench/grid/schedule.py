@@ -15,8 +15,7 @@ from typing import Protocol
 from serbench.errors import DiskError, SerbenchError
 from serbench.grid.estimate import PROCESS
 from serbench.grid.plan import Job
-from serbench.store.locks import Locks
-from serbench.store.results import Store
+from serbench.store.results import Locks, Store
 
 POLL_S = 0.2
 """Seconds between two looks at jobs that other processes have in hand."""

@@ -52,8 +52,8 @@ from serbench.store.files import (
     read_json,
     read_metadata,
     staged,
-    write_frame,
     write_json,
+    write_table,
     write_text,
 )
 from serbench.store.results import Store
@@ -263,7 +263,7 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
         if report.commands:
             text += "\n### Missing, and the commands that fill it\n\n" + "".join(f"    {c}\n" for c in report.commands)
         write_text(folder / "report.md", text)
-        write_frame(folder / "scores.parquet", report.scores)
+        write_table(folder / "scores.parquet", report.scores)
         for name, frame in report.long.items():
             write_text(folder / f"{name}.csv", frame_to_csv(frame))
         write_text(folder / FILE, render_page(report))

@@ -31,8 +31,8 @@ from serbench.errors import DamagedError, DiskError, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPORARY = ".tmp-"
-"""How the names of files that are being written begin; then follow the host and the process."""
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-[0-9]+-[0-9a-f]{8}-.+")
+"""Names of files that are being written: system, process, a random number, and the name of the whole file."""
 
 _MARKER, _ZEROS = b"serbench-sha256:", b"0" * 64
 UNSEALED = (_MARKER + _ZEROS).decode()
@@ -53,17 +53,12 @@ def system_id() -> str:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Name a file to fill before it is moved to `path`: whose it is, and that no other process has it."""
-    return path.parent / f"{TEMPORARY}{system_id()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
+    """Name a file to fill before it is moved to `path`: whose it is, and that no other process has it.
 
-
-def is_temporary(name: str) -> bool:
-    """Return whether a name is one of `temporary_beside`, of any host and process.
-
-    >>> is_temporary(temporary_beside(Path("jobs/a.parquet")).name), is_temporary(".tmp-notes.txt")
-    (True, False)
+    >>> TEMPORARY.fullmatch(temporary_beside(Path("jobs/a.parquet")).name) is not None
+    True
     """
-    return re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{12}}-[0-9]+-[0-9a-f]{{8}}-.+", name) is not None
+    return path.parent / f".tmp-{system_id()}-{os.getpid()}-{os.urandom(4).hex()}-{path.name}"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -141,9 +136,11 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     _write_sealed(path, lambda temporary: temporary.write_bytes(text.encode()))
 
 
-def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write an Arrow table as parquet with a checksum, atomically, with JSON metadata."""
-    ready = _with_metadata(table, metadata or {})
+def write_table(path: Path, table: pa.Table | pd.DataFrame, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a table, or a data frame without its index, as parquet with a checksum, atomically, with JSON metadata."""
+    ready = _with_metadata(
+        table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False), metadata
+    )
     _write_sealed(
         path, lambda temporary: pq.write_table(ready, temporary, compression="zstd", write_page_checksum=True)
     )
@@ -151,18 +148,13 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None 
 
 def write_mappable(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
     """Write an Arrow table as it lies in memory, with a checksum, atomically; for `map_table`."""
-    ready = _with_metadata(table, metadata or {})
+    ready = _with_metadata(table, metadata)
 
     def write(temporary: Path) -> None:
         with pa.ipc.new_file(str(temporary), ready.schema) as file:
             file.write_table(ready)
 
     _write_sealed(path, write)
-
-
-def write_frame(path: Path, frame: pd.DataFrame, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a data frame without its index as parquet; see `write_table`."""
-    write_table(path, pa.Table.from_pandas(frame, preserve_index=False), metadata)
 
 
 def write_columns(
@@ -181,23 +173,17 @@ def read_json(path: Path) -> dict[str, Any]:
     StoreError : absent or unreadable.
     DamagedError : not what was written.
     """
-    with _readable(path):
-        record: dict[str, Any] = json.loads(_intact(path))
+    with _intact(path) as content:
+        record: dict[str, Any] = json.loads(content)
         del record["seal"]
         return record
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a parquet file, or some columns; raises as `read_json` does."""
-    with _readable(path), pq.ParquetFile(pa.BufferReader(_intact(path)), pre_buffer=False) as file:
+    with _intact(path) as content, pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
         # Without threads: one of Arrow's may let go of Python's bytes while Python ends, which aborts the process.
         return file.read(None if columns is None else list(columns), use_threads=False)
-
-
-def read_columns(path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Read a parquet file, or some columns, as one dictionary per row; see `read_table`."""
-    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
-    return rows
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -208,8 +194,8 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """Read the JSON metadata of a parquet file; see `read_table`."""
-    with _readable(path):
-        return metadata_of(pq.read_schema(pa.BufferReader(_intact(path))))
+    with _intact(path) as content:
+        return metadata_of(pq.read_schema(pa.BufferReader(content)))
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
@@ -247,14 +233,14 @@ def is_damaged(path: Path) -> bool:
     StoreError : it cannot be read just now, so that nobody knows.
     """
     try:
-        with _readable(path):
-            _intact(path)
+        with _intact(path):
+            return False
     except DamagedError:
         return True
     except StoreError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-    return False
+        return False
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
@@ -291,17 +277,22 @@ def _write_sealed(path: Path, write: Callable[[Path], object]) -> None:
     write_atomically(path, write_and_seal)
 
 
-def _with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
+def _with_metadata(table: pa.Table, metadata: Mapping[str, Any] | None) -> pa.Table:
     """Return a table with JSON metadata and a place for its checksum."""
-    own = {b"serbench": json.dumps(metadata, sort_keys=True, ensure_ascii=False).encode(), b"seal": UNSEALED.encode()}
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+    own = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False).encode()
+    return table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), b"serbench": own, b"seal": UNSEALED.encode()}
+    )
 
 
-def _intact(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not is_intact(content):
-        raise DamagedError(str(path))
-    return content
+@contextlib.contextmanager
+def _intact(path: Path) -> Iterator[bytes]:
+    """Give the content of a file that is what was written; what libraries raise at it becomes a StoreError."""
+    with _readable(path):
+        content = path.read_bytes()
+        if not is_intact(content):
+            raise DamagedError(str(path))
+        yield content
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The results folder: where everything lies, and predictions by job.
+"""The results folder: where everything lies, locks on work in hand, and predictions by job.
 
 Names of content (parts of features, jobs) are digests of what went into them. A file of such a name is never
 rewritten, and writing one twice is harmless, by two processes too.
@@ -7,111 +7,71 @@ rewritten, and writing one twice is harmless, by two processes too.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
+import glob
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
 from serbench.errors import DiskError, StoreError
-from serbench.store.files import TEMPORARY, is_temporary, metadata_of, read_json, read_table, system_id, write_table
-from serbench.store.locks import Locks
+from serbench.store.files import TEMPORARY, metadata_of, read_json, read_table, system_id, write_table
 
 FOLDERS = ("index", "features", "jobs", "cells", "experiments", "audits", "report")
 """Folders of a results folder that serbench writes to."""
 
-OUTDATED = "outdated:"
-"""How the reason of a cell begins that must be run again."""
+_LOCKED = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")  # keys of jobs, and chunks of recordings by corpus and number
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+
+def _place(pattern: str) -> Callable[..., Path]:
+    """Make a method that gives a place: the names it takes fill the pattern below the results folder."""
+    return lambda store, *names: store.root / pattern.format(*names)
+
+
+def _files(pattern: str) -> Callable[..., list[Path]]:
+    """Make a method that gives all files of a kind, by name; the names it takes fill the pattern."""
+    return lambda store, *names: every_file(store.root, pattern.format(*map(glob.escape, names)))
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A results folder and the places in it."""
+    """A results folder and the places in it; `feature_key` is `SET-KEY`."""
 
     root: Path
 
-    def index(self, corpus: str) -> Path:
-        """Place of the index of a corpus."""
-        return self.root / "index" / f"{corpus}.parquet"
-
-    def index_part(self, corpus: str, content: str) -> Path:
-        """Place of a part of the index of a corpus that is being extracted."""
-        return self.root / "index" / corpus / f"part-{content}.parquet"
-
-    def features(self, feature_key: str, corpus: str) -> Path:
-        """Folder of the parts of one feature set (named `SET-KEY`) for one corpus."""
-        return self.root / "features" / feature_key / corpus
-
-    def failures(self, feature_key: str, corpus: str) -> Path:
-        """Place of the failures table of one feature set for one corpus."""
-        return self.features(feature_key, corpus) / "failures.parquet"
-
-    def job(self, key: str) -> Path:
-        """Place of the predictions of one job."""
-        return self.root / "jobs" / f"{key}.parquet"
-
-    def cell(self, name: str) -> Path:
-        """Place of the record of one cell."""
-        return self.root / "cells" / f"{name}.json"
-
-    def experiment(self, name: str) -> Path:
-        """Place of the record of one experiment."""
-        return self.root / "experiments" / f"{name}.json"
-
-    def audit(self, corpus: str) -> Path:
-        """Place of what the audit of a corpus found."""
-        return self.root / "audits" / f"{corpus}.json"
+    index = _place("index/{}.parquet")  # corpus
+    index_part = _place("index/{}/part-{}.parquet")  # corpus, digest of the content: while it is being extracted
+    index_parts = _files("index/{}/part-*.parquet")  # corpus
+    features = _place("features/{}/{}")  # feature_key, corpus: the folder of its parts
+    failures = _place("features/{}/{}/failures.parquet")  # feature_key, corpus
+    job = _place("jobs/{}.parquet")  # key of the job
+    cell = _place("cells/{}.json")  # name of the cell
+    experiment = _place("experiments/{}.json")
+    audit = _place("audits/{}.json")  # corpus
+    timings = property(_place("timings.csv"))  # seconds of past jobs: they inform estimates and no result
+    report = property(_place("report"))
+    provenance = property(_place("report/provenance.json"))  # what made the report, and the list of its files
+    indexes = property(_files("index/*.parquet"))
+    jobs = property(_files("jobs/*.parquet"))
+    cells = property(_files("cells/*.json"))
+    experiments = property(_files("experiments/*.json"))
 
     def has_job(self, key: str) -> bool:
         """Return whether the predictions of a job are there."""
         return self.job(key).is_file()
-
-    @property
-    def timings(self) -> Path:
-        """Place of the seconds that past jobs took; they inform estimates and no result."""
-        return self.root / "timings.csv"
-
-    @property
-    def report(self) -> Path:
-        """Folder of the report."""
-        return self.root / "report"
-
-    @property
-    def indexes(self) -> list[Path]:
-        """Every index, by name."""
-        return every_file(self.root / "index", "*.parquet")
-
-    def index_parts(self, corpus: str) -> list[Path]:
-        """Every part of the index of a corpus that is being extracted, by name."""
-        return every_file(self.root / "index" / corpus, "part-*.parquet")
-
-    @property
-    def jobs(self) -> list[Path]:
-        """The predictions of every job, by name."""
-        return every_file(self.root / "jobs", "*.parquet")
-
-    @property
-    def cells(self) -> list[Path]:
-        """The record of every cell, by name."""
-        return every_file(self.root / "cells", "*.json")
-
-    @property
-    def experiments(self) -> list[Path]:
-        """The record of every experiment, by name."""
-        return every_file(self.root / "experiments", "*.json")
-
-    @property
-    def provenance(self) -> Path:
-        """Place of what made the report, and of the list of its files."""
-        return self.report / "provenance.json"
 
     def report_files(self) -> dict[str, bool]:
         """Return the names below `report/` that the last report wrote, each with whether it is there as written.
@@ -160,10 +120,10 @@ class Store:
     def temporary(self, *, older_than_s: float = 0) -> Iterator[Path]:
         """Yield temporary files and folders of any host that nobody has written to for so many seconds.
 
-        Only what has a name of `temporary_beside`, in folders where serbench writes; no links, nor what lies behind.
+        Only names of `temporary_beside`, in folders where serbench writes; no links, nor what lies behind them.
         """
         for folder, folders, files in os.walk(self.root):
-            for path in (Path(folder, name) for name in (*folders, *files) if is_temporary(name)):
+            for path in (Path(folder, name) for name in (*folders, *files) if TEMPORARY.fullmatch(name)):
                 with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
                     if not path.is_symlink() and time.time() - path.stat().st_mtime >= older_than_s:
                         yield path
@@ -172,22 +132,76 @@ class Store:
 
     def clear_leftovers(self) -> None:
         """Remove the temporary files of processes of this system that are gone, and locks that nobody holds."""
+        import psutil
+
         with contextlib.suppress(OSError):  # another user's, or gone meanwhile
             for path in list(self.temporary()):
-                system, pid, _ = path.name.removeprefix(TEMPORARY).split("-", maxsplit=2)
-                if system == system_id() and not _is_alive(int(pid)):
+                _, system, pid, _ = path.name.split("-", maxsplit=3)
+                if system == system_id() and not psutil.pid_exists(int(pid)):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self.locks().held()
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+class Locks:
+    """Locks that this process holds in a folder.
+
+    A lock is one of the operating system on a file of its own, so it ends with its process, however that ends. It
+    saves work and guards nothing: where a file system has no locks, and in the instant when the file of a lock is
+    removed, two processes may do the same, which is harmless.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, FileLock] = {}
+
+    def acquire(self, name: str) -> bool:
+        """Lock something; return whether no other process holds it."""
+        path = self._folder / f"{name}.lock"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # A lock that is a file's mere being there outlives its process, and everyone would wait for ever.
+            lock = FileLock(path, fallback_to_soft=False)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        except OSError as error:  # no locks here, or not for this user
+            if error.errno in _NO_LOCKS:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)  # nobody can hold it, and it would be taken for a lock
+                _warn_of_no_locks(self._folder)
+            return True
+        self._held[name] = lock
         return True
-    return True
+
+    def release(self, name: str) -> None:
+        """Leave something to others."""
+        lock = self._held.pop(name, None)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for this file
+            lock.release()
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for name in tuple(self._held):
+            self.release(name)
+        with contextlib.suppress(OSError):  # others are at work
+            self._folder.rmdir()
+
+    def held(self) -> list[str]:
+        """Return what any process has locked, and remove the files of locks that nobody holds, left by killed ones."""
+        names = [path.stem for path in self._folder.glob("*.lock") if _LOCKED.fullmatch(path.stem)]
+        for name in [name for name in names if self.acquire(name)]:
+            self.release(name)
+        return [name for name in names if (self._folder / f"{name}.lock").exists()]
+
+
+@functools.cache
+def _warn_of_no_locks(folder: Path) -> None:
+    meaning = "has no locks: run one serbench at a time on it, as several would do the same work twice"
+    warnings.warn(f"the file system of {folder.parent} {meaning}", stacklevel=2)
 
 
 def every_file(folder: Path, pattern: str) -> list[Path]:

@@ -14,7 +14,7 @@ from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 from serbench.features.extract import MEMORY_SHARE, extract_corpus
 from serbench.features.table import read_features
-from serbench.store.files import read_columns, read_frame
+from serbench.store.files import read_frame, read_table
 from serbench.store.results import Store
 
 
@@ -115,7 +115,7 @@ def test_bad_recording_becomes_a_failure_and_the_rest_is_done(run, fake_feature_
     (failure,) = done.failed
     assert failure.utterance == "toy/f1_anger_0.wav"
     assert reason in failure.reason
-    assert read_columns(run.store.failures(fake_feature_set.key, "toy")) == [dataclasses.asdict(failure)]
+    assert read_table(run.store.failures(fake_feature_set.key, "toy")).to_pylist() == [dataclasses.asdict(failure)]
     assert len(rows_in_store(run, fake_feature_set, done.index.dropna(subset="audio_hash")).utterances) == 23
 
 

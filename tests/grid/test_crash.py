@@ -18,7 +18,7 @@ import pytest
 from commands import PATIENCE_S, acting, finish, touching, wait_for_fits, wait_until, workers_of
 
 import serbench
-from serbench.store.files import read_columns
+from serbench.store.files import read_table
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
 
@@ -173,7 +173,9 @@ def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_
         assert not leftovers(results)
         done = {path: place for path, place in before.items() if path.match(PARTS)}
         now = places_of(results, PARTS)
-        rows = Counter((p.parent.parent.name, row["utterance"]) for p in now for row in read_columns(p, ["utterance"]))
+        rows = Counter(
+            (p.parent.parent.name, u) for p in now for u in read_table(p, ["utterance"])["utterance"].to_pylist()
+        )
         assert len(rows) == 720
         in_place += len(done)
         again += sum(now.get(path) != place for path, place in done.items()) + sum(rows.values()) - len(rows)
@@ -359,7 +361,7 @@ def test_stopped_extraction_keeps_what_it_did(extract, tmp_path, tally, number):
 
 def features_in(results):
     """How many rows of features are stored."""
-    return sum(len(read_columns(path, ["utterance"])) for path in results.glob(PARTS))
+    return sum(read_table(path, ["utterance"]).num_rows for path in results.glob(PARTS))
 
 
 def test_workers_end_after_the_program_was_killed(endless, tmp_path):

@@ -209,9 +209,9 @@ def test_other_labels_recordings_and_folds_are_counted(stores):
 def test_corpus_indexed_anew_makes_the_earlier_cells_incomparable(stores):
     frame = pd.read_parquet(stores[1].index("toy"))
     frame.loc[0, "audio_hash"] = "another"
-    from serbench.store.files import read_metadata, write_frame
+    from serbench.store.files import read_metadata, write_table
 
-    write_frame(stores[1].index("toy"), frame, metadata=read_metadata(stores[1].index("toy")))
+    write_table(stores[1].index("toy"), frame, metadata=read_metadata(stores[1].index("toy")))
     found = compare(stores)
     assert {pair.reason for pair in found.pairs} == {"B: outdated: the corpus has changed since; run it again"}
 
