@@ -73,7 +73,7 @@ def _having(index: pd.DataFrame, fields: Mapping[str, Sequence[str]], *, where: 
     """Mark the utterances that have one of the values of each field."""
     chosen = index["utterance"].notna()
     for field, values in fields.items():
-        written, absent = _written(index, field), _absent(index, field, values)
+        written, absent = as_written(index, field), _absent(index, field, values)
         if len(absent) == len(set(values)):
             there = sorted(written.dropna().unique())
             todo = did_you_mean(absent[0], there) or f"There are {listed(there) or 'none'}"
@@ -84,12 +84,12 @@ def _having(index: pd.DataFrame, fields: Mapping[str, Sequence[str]], *, where: 
 
 def _absent(index: pd.DataFrame, field: str, values: Sequence[str]) -> list[str]:
     """Return the values that no utterance has."""
-    there = set(_written(index, field).dropna())
+    there = set(as_written(index, field).dropna())
     return [value for value in dict.fromkeys(values) if value not in there]
 
 
-def _written(index: pd.DataFrame, field: str) -> pd.Series:
-    """Return a column as entries write it: speakers without their corpus."""
+def as_written(index: pd.DataFrame, field: str) -> pd.Series:
+    """Return a column as entries and filters write it: speakers without their corpus."""
     values = index[field].astype("string")
     return values.str.partition("/")[2] if field == "speaker" else values
 

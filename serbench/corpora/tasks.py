@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue
+from serbench.corpora.divisions import as_written
 from serbench.corpora.entry import (
     AVAILABLE,
     DIMENSION_TARGETS,
@@ -99,10 +100,6 @@ class EmotionTask:
 
         Such a task is a preset or is named by its emotions, so that corpora with other emotions are never in one column
         or table as if asked the same.
-
-        Raises
-        ------
-        ConfigError : see `select`.
         """
         if self.name != AVAILABLE:
             return self
@@ -124,8 +121,7 @@ class EmotionTask:
                 todo = did_you_mean(field, map(str, kept.columns))
                 found = f"{corpus.name} has no '{field}'"
                 raise ConfigError([Fault(f"--where {field}", found, "a field of its index", todo)])
-            values = kept[field].astype("string")
-            values = values.str.partition("/")[2] if field == "speaker" else values
+            values = as_written(kept, field)
             if not (values == value).any():
                 there = listed(sorted(values.dropna().unique())) or "none"
                 raise ConfigError([Fault(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")])
@@ -135,8 +131,6 @@ class EmotionTask:
     def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
         """Word how many utterances have no label of a target, and why."""
         n = int(self._labels(index, corpus).isna().sum()) if self.target != "emotion" else 0
-        if not n:
-            return []
         if ranges := corpus.targets.get(self.target, {}):
             why = f"{self.target} in none of {', '.join(f'{label} {text}' for label, text in ranges.items())}"
         elif self.target in DIMENSION_TARGETS:
@@ -145,7 +139,7 @@ class EmotionTask:
             why = f"emotions without a place ({listed(beyond)}) or no emotion" if beyond else "no emotion"
         else:
             why = f"another {self.target} than {', '.join(self.labels)}, or none known"
-        return [f"{n} utterances have no label: {why}"]
+        return [f"{n} utterances have no label: {why}"] if n else []
 
     def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
         """Label each utterance, None where it has no label.
@@ -153,23 +147,15 @@ class EmotionTask:
         Arousal and valence come from the ranges of the entry, or else from `merges`. The language is that of the
         utterance or else of the corpus, without its region.
         """
-        if self.target == "gender":
-            if "gender" not in index:
-                found, todo = (
-                    "nothing gives the speakers' gender",
-                    "Name a group or column gender, or list the speakers",
-                )
+        if self.target in OF_PEOPLE:
+            if self.target not in index and self.target == "gender":
+                todo = "Name a group or column gender, or list the speakers"
+                found = "nothing gives the speakers' gender"
                 raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
-            genders = index["gender"].astype("object")
-            return genders.where(genders.isin(self.labels), None)
-        if self.target == "language":
-            own = index["language"] if "language" in index else index["corpus"].map(lambda _: None)
-            languages = own.fillna(corpus.language).map(primary).astype("object")
-            return languages.where(languages.isin(self.labels), None)
+            values = index[self.target] if self.target in index else index["corpus"].map(lambda _: None)
+            values = values.fillna(corpus.language).map(primary) if self.target == "language" else values
+            return values.astype("object").where(values.isin(self.labels), None)
         if ranges := corpus.targets.get(self.target):
-            if self.target not in index:
-                found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
-                raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
             spans = {label: parse_interval(text) for label, text in ranges.items()}
 
             def label_of(value: float) -> str | None:
@@ -198,11 +184,16 @@ def find_task(
     given = [f"--{name}" for name, of in (("target", target), ("emotions", emotions), ("task", task)) if of is not None]
     if len(given) > 1:
         raise ConfigError([Fault(given[0], f"given together with {given[1]}", "one of the two")])
-    filters = tuple(sorted(_filter(text) for text in where))
+    filters = tuple(sorted((field, value) for field, _, value in (text.partition("=") for text in where)))
+    for field, value in filters:
+        if not value:
+            raise ConfigError([Fault("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")])
+        if field not in FIELDS or field == "emotion":
+            raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
     presets, shipped = _presets(catalogue.tasks), _presets(catalogue.shipped)
     wanted = target or task or DEFAULT_TASK
     if emotions is not None:
-        found = _named(_merges(emotions.split(","), where="--emotions"), tuple(presets.items()), filters)
+        found = _named(_merges(emotions.split(","), where="--emotions"), presets.items(), filters)
     elif target == "speaker":
         reason = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
         raise ConfigError([Fault("--target speaker", reason, f"one of {', '.join(TARGETS)}")])
@@ -263,19 +254,8 @@ def _merges(texts: Sequence[str], *, where: str) -> Merges:
     return tuple(merges)
 
 
-def _named(
-    merges: Merges, presets: tuple[tuple[str, Merges], ...], filters: tuple[tuple[str, str], ...]
-) -> EmotionTask:
+def _named(merges: Merges, presets: Iterable[tuple[str, Merges]], filters: Iterable[tuple[str, str]]) -> EmotionTask:
     """Name a choice of emotions: the preset that it is, or its emotions."""
-    task = EmotionTask(AVAILABLE, merges, filters)
+    task = EmotionTask(AVAILABLE, merges, tuple(filters))
     name = next((name for name, of in presets if of == merges), task.spelt)
     return dataclasses.replace(task, name=name or AVAILABLE)
-
-
-def _filter(text: str) -> tuple[str, str]:
-    field, _, value = text.partition("=")
-    if not value:
-        raise ConfigError([Fault("--where", f"'{text}'", "FIELD=VALUE, e.g. style=improvised")])
-    if field not in FIELDS or field == "emotion":
-        raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
-    return field, value
