@@ -11,6 +11,7 @@ import io
 import itertools
 
 import numpy as np
+import pandas as pd
 import soundfile
 import soxr
 
@@ -81,11 +82,12 @@ def heard(samples: np.ndarray, rate: int = RATE) -> np.ndarray:
     return soxr.resample(samples, rate, copies.RATE)
 
 
-def distinct(n: int, **voice: float) -> list[copies.NearCopy]:
+def distinct(n: int, **voice: float) -> pd.DataFrame:
     """Correlation of all pairs of `n` words that are not one."""
     words = {f"{i:03d}": heard(word(i, **voice)) for i in range(n)}
     pairs = itertools.combinations(sorted(words), 2)
-    return [copies.NearCopy(a, b, copies.correlation(words[a], words[b])) for a, b in pairs]
+    rows = [(a, b, copies.correlation(words[a], words[b])) for a, b in pairs]
+    return pd.DataFrame(rows, columns=["one", "other", "correlation"])
 
 
 def altered(n: int, **voice: float) -> dict[str, float]:
@@ -100,21 +102,22 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for duration_s in (0.5, 1.0, 1.5):
         pairs = distinct(N_WORDS, duration_s=duration_s)
-        above = [pair for pair in pairs if pair.correlation >= EARLIER_BOUND]
+        above = pairs[pairs["correlation"] >= EARLIER_BOUND]
         bound = copies.copy_from(heard(word(0, duration_s=duration_s)), heard(word(1, duration_s=duration_s)))
-        taken = sum(pair.correlation >= bound for pair in pairs)
+        taken = (pairs["correlation"] >= bound).sum()
         of_copies = altered(40, duration_s=duration_s)
         hardest = min(of_copies, key=of_copies.__getitem__)
-        highest = max(pair.correlation for pair in pairs)
+        highest = pairs["correlation"].max()
         found = f"{len(pairs)} | {highest:.2f} | {len(above)} | {longest_chain(above)} | {taken} (bound {bound:g})"
         print(f"| {duration_s:g} | {found} | {of_copies[hardest]:.2f} ({hardest}) |")
 
 
-def longest_chain(pairs: list[copies.NearCopy]) -> int:
+def longest_chain(pairs: pd.DataFrame) -> int:
     """Words that pairs join into one group where a chain of pairs is enough, as an earlier serbench did."""
-    group = {name: {name} for pair in pairs for name in (pair.one, pair.other)}
-    for pair in pairs:
-        joined = group[pair.one] | group[pair.other]
+    joins = list(zip(pairs["one"], pairs["other"], strict=True))
+    group = {name: {name} for pair in joins for name in pair}
+    for one, other in joins:
+        joined = group[one] | group[other]
         group.update(dict.fromkeys(joined, joined))
     return max(map(len, group.values()), default=0)
 

@@ -11,17 +11,15 @@ Both steps work at 4 kHz and from 100 to 1850 Hz, which all codecs and rates kee
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy.fft
 
 RATE = 4000  # Hz at which recordings are compared
-COPY_FROM = 0.9
-"""Correlation from which two recordings are one: altered copies reach 0.98 and more, distinct sentences 0.51."""
+COPY_FROM = 0.9  # correlation of one recording: altered copies reach 0.98 and more, distinct sentences 0.51
 SHORT_COPY_FROM = 0.95  # the same for recordings of less than `SHORT_S`: distinct words of one low voice come near 0.95
 SHORT_S = 1.0  # seconds of speech from which two distinct recordings differ enough
 NEAREST = 5  # number of recordings that each one is compared with, the nearest by fingerprint
@@ -34,22 +32,8 @@ _BLOCK = 1024
 _REFINE_FROM = 0.5  # correlation at whole samples from which the shift is searched at quarters of a sample
 
 
-@dataclass(frozen=True, slots=True)
-class NearCopy:
-    """Two utterances that are one recording, and their correlation in 0..1."""
-
-    one: str
-    other: str
-    correlation: float
-
-
 def fingerprint(voice: np.ndarray) -> np.ndarray:
-    """Spectrum of the loudness contour in six bands: float32 of unit length, zeros for silence.
-
-    Parameters
-    ----------
-    voice : samples at `RATE`, shape (n_frames,).
-    """
+    """Spectrum of the loudness contour of samples at `RATE`: float32 of unit length, zeros for silence."""
     padded = np.pad(np.asarray(voice, dtype=np.float32), (_WINDOW, _WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP] * np.hanning(_WINDOW).astype(np.float32)
     power = np.abs(scipy.fft.rfft(frames, axis=1)) ** 2
@@ -62,32 +46,36 @@ def fingerprint(voice: np.ndarray) -> np.ndarray:
     return np.asarray(spectrum / (np.linalg.norm(spectrum) or 1), dtype=np.float32)
 
 
-def find_near_copies(utterances: pd.DataFrame, *, jobs: int = 1) -> list[NearCopy]:
-    """Find the pairs of recordings that are one, among the nearest by fingerprint; sorted.
+def find_near_copies(utterances: pd.DataFrame, *, jobs: int = 1) -> pd.DataFrame:
+    """Find the pairs of recordings that are one, among the nearest by fingerprint.
 
     Parameters
     ----------
-    utterances : columns `utterance`, `voice` (samples at `RATE`) and `fingerprint`.
+    utterances : columns `utterance`, `voice` (samples at `RATE`, null where damaged) and `fingerprint`.
+
+    Returns
+    -------
+    One row per pair, sorted: `one`, `other` and their `correlation` in 0..1.
     """
-    rows = utterances[[bool(np.any(one)) for one in utterances["fingerprint"]]].sort_values("utterance")
-    if len(rows) < 2:
-        return []
+    rows = utterances[utterances["voice"].notna()].sort_values("utterance")
+    rows = rows[[bool(np.any(one)) for one in rows["fingerprint"]]]
     names, voices = rows["utterance"].tolist(), rows["voice"].tolist()
-    pairs = nearest_pairs(np.stack(rows["fingerprint"].tolist()))
+    pairs = nearest_pairs(np.stack(rows["fingerprint"].tolist())) if len(rows) > 1 else []
     with ThreadPoolExecutor(jobs) as threads:
-        found = threads.map(lambda pair: correlation(voices[pair[0]], voices[pair[1]]), pairs)
-        return [
-            NearCopy(names[i], names[j], r)
-            for (i, j), r in zip(pairs, found, strict=True)
-            if r >= COPY_FROM and r >= copy_from(voices[i], voices[j])
-        ]
+        found = list(threads.map(lambda pair: correlation(voices[pair[0]], voices[pair[1]]), pairs))
+    copies = [
+        (names[i], names[j], r)
+        for (i, j), r in zip(pairs, found, strict=True)
+        if r >= COPY_FROM and r >= copy_from(voices[i], voices[j])
+    ]
+    return pd.DataFrame(copies, columns=["one", "other", "correlation"])
 
 
-def nearest_pairs(prints: np.ndarray, *, n_nearest: int = NEAREST) -> list[tuple[int, int]]:
+def nearest_pairs(prints: np.ndarray) -> list[tuple[int, int]]:
     """Pair each row of fingerprints with its nearest, each pair once and sorted; memory is a block times the corpus."""
     apart = prints - prints.mean(axis=0)  # what all speech has in common is no evidence
     apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    n_nearest = min(n_nearest, len(prints) - 1)
+    n_nearest = min(NEAREST, len(prints) - 1)
     pairs = set()
     for start in range(0, len(apart), _BLOCK):
         alike = apart[start : start + _BLOCK] @ apart.T
@@ -115,25 +103,23 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     return min(best, 1.0)
 
 
-def copy_from(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the correlation from which two recordings are one: higher where either has little speech."""
-    return COPY_FROM if min(_speech_s(one), _speech_s(other)) >= SHORT_S else SHORT_COPY_FROM
+def copy_from(*voices: np.ndarray) -> float:
+    """Return the correlation from which two recordings are one: higher where either has little speech.
+
+    Speech is what lies between the first and the last sample that is at most 30 dB below the peak.
+    """
+    loud = [np.flatnonzero(np.abs(voice) > 0.03 * np.abs(voice).max(initial=0)) for voice in voices]
+    is_long = all(len(at) and at[-1] - at[0] >= SHORT_S * RATE for at in loud)
+    return COPY_FROM if is_long else SHORT_COPY_FROM
 
 
-def _speech_s(voice: np.ndarray) -> float:
-    """Seconds from the first to the last sample that is 30 dB below the peak or louder."""
-    level = np.abs(voice)
-    loud = np.flatnonzero(level > 0.03 * level.max(initial=0))
-    return float(loud[-1] - loud[0]) / RATE if len(loud) else 0.0
-
-
-def groups_of(copies: Sequence[NearCopy]) -> Iterator[list[str]]:
-    """Put pairs into groups of utterances that are one recording, each sorted; every pair is in a group.
+def groups_of(pairs: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
+    """Put pairs of copies into groups of utterances that are one recording, each sorted; every pair is in a group.
 
     All others of a group are copies of one of its members. If A is a copy of B and B of C, but A is not a copy of C,
     there are two groups: words that are a little alike form such chains.
     """
-    left = {(copy.one, copy.other) for copy in copies}
+    left = set(pairs)
     while left:
         partners: dict[str, set[str]] = {}
         for one, other in left:

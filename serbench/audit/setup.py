@@ -19,6 +19,7 @@ import pandas as pd
 
 from serbench.audit.copies import RATE, fingerprint
 from serbench.corpora.audio import Recording, read_header, read_header_text, to_mono
+from serbench.corpora.tasks import EmotionTask
 
 SILENCE_S = 0.01  # shortest run of zeros that counts as digital silence, in seconds
 BESIDE_S = 0.005  # seconds next to a run of zeros in which something must be heard; else it is a quiet room at 16 bit
@@ -27,8 +28,7 @@ CLIPPED_FROM = 3  # samples in a row at a recording's own peak that make it clip
 CUES = ("duration", "mean level", "spread of the level", "highest level")
 
 N_SHUFFLES = 999  # draws of labels, at least: the least p is 1 / 1000
-N_SHUFFLES_OF_FIELD = 200
-"""Draws of labels per tested field, so that the least p times the number of fields stays below `P_AT_MOST`."""
+N_SHUFFLES_OF_FIELD = 200  # draws per tested field: the least p times the number of fields stays below `P_AT_MOST`
 P_AT_MOST = 0.01  # p of a field, times the number of fields (Bonferroni), up to which the field predicts the emotion
 UAR_ABOVE = 0.02  # UAR above that of shuffled labels from which a field that predicts the emotion is an error
 MOST_VALUES = 30  # values of a field that are kept, the most frequent; the others count as one
@@ -49,29 +49,25 @@ def hear(path: Path, recording: Recording) -> dict[str, Any]:
     `setup`: fields of the set-up in words. `offset`: mean of the samples. `is_clipped`. `cues`: shape (4,), see `CUES`.
     `voice`: float16 at 4 kHz, shape (n_frames,), its peak 1. `fingerprint`: see `copies.fingerprint`.
     """
-    voice = to_mono(recording, RATE)
-    peak = float(np.abs(voice).max())
-    return {
-        "setup": setup_of(path, recording),
-        "offset": float(recording.samples.mean(dtype=np.float64)),
-        "is_clipped": is_clipped(recording.samples),
-        "cues": simple_cues(recording),
-        "voice": (voice / peak if peak else voice).astype(np.float16),
-        "fingerprint": fingerprint(voice),
-    }
-
-
-def setup_of(path: Path, recording: Recording) -> dict[str, str]:
-    """Return the set-up of a recording in words: its header, bits in use, digital silence."""
-    header = read_header(path)
-    return {
+    header, samples = read_header(path), recording.samples
+    setup = {
         "sampling rate": f"{header.sampling_rate} Hz",
         "container": header.container,
         "sample format": header.subtype,
-        "bits in use": used_bits(recording.samples),
+        "bits in use": used_bits(samples),
         "channels": str(header.channels),
         **{f"header {name}": text[:_LONGEST_TEXT] for name, text in read_header_text(path).items()},
         **{f"silence {where}": in_steps(s) for where, s in digital_silence_s(recording).items()},
+    }
+    voice = to_mono(recording, RATE)
+    peak = float(np.abs(voice).max())
+    return {
+        "setup": setup,
+        "offset": float(samples.mean(dtype=np.float64)),
+        "is_clipped": is_clipped(samples),
+        "cues": simple_cues(recording),
+        "voice": (voice / peak if peak else voice).astype(np.float16),
+        "fingerprint": fingerprint(voice),
     }
 
 
@@ -127,6 +123,12 @@ def is_clipped(samples: np.ndarray) -> bool:
     return bool((ends - starts >= CLIPPED_FROM).any())
 
 
+def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and ends of the runs of True."""
+    steps = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
+    return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+
+
 def simple_cues(recording: Recording) -> np.ndarray:
     """Duration in seconds; mean, spread and maximum of the level in dB, frames of 25 ms every 10 ms: shape (4,)."""
     power = recording.samples.astype(np.float64).mean(axis=1) ** 2
@@ -136,29 +138,6 @@ def simple_cues(recording: Recording) -> np.ndarray:
     summed = np.concatenate([[0.0], np.cumsum(power)])
     level_db = 10 * np.log10((summed[starts + length] - summed[starts]).clip(0) / length + _FLOOR)
     return np.array([recording.duration_s, level_db.mean(), level_db.std(), level_db.max()])
-
-
-def _runs(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends of the runs of True."""
-    steps = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Codes of the emotion, test group and speaker of each utterance, shape (n_utterances,); the emotions by code."""
-
-    emotions: tuple[str, ...]
-    truth: np.ndarray
-    groups: np.ndarray
-    speakers: np.ndarray
-
-    @staticmethod
-    def of(rows: pd.DataFrame, person: str) -> Labels:
-        """Take the columns `emotion`, `group` and `person` of a table of utterances."""
-        truth, emotions = pd.factorize(rows["emotion"], sort=True)
-        groups, speakers = (pd.factorize(rows[name], sort=True)[0] for name in ("group", person))
-        return Labels(tuple(map(str, emotions)), truth, groups, speakers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,35 +164,39 @@ class Prediction:
         """
         return self.p <= P_AT_MOST and self.uar > self.chance
 
-    @property
-    def is_much(self) -> bool:
-        """Whether the difference is enough to move a table."""
-        return self.uar - self.expected >= UAR_ABOVE
 
-
-def predict(fields: pd.DataFrame, labels: Labels, *, seed: int = 0) -> list[Prediction]:
+def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int = 0) -> list[Prediction]:
     """Test how well each field predicts the emotion, and all fields together as one more field.
 
     Parameters
     ----------
     fields : one row per utterance, one column of words per field. Fields with one value only are left out.
+    rows : the same utterances, with `emotion`, test `group` and the column of their `person`.
     """
-    columns = {str(name): _common(fields[name]) for name in fields}
-    tested = {name: values for name, values in columns.items() if values.nunique() > 1}
+
+    def common(values: pd.Series) -> pd.Series:
+        return values.where(values.isin(values.value_counts().index[:MOST_VALUES]), RARE)
+
+    tested = {str(name): common(values.fillna("none").astype(str)) for name, values in fields.items()}
+    tested = {name: values for name, values in tested.items() if values.nunique() > 1}
     if not tested:
         return []
     if len(tested) > 1:
-        joined = pd.DataFrame(tested).agg(", ".join, axis=1)
-        tested[TOGETHER] = _common(joined)
-    n = max(N_SHUFFLES, N_SHUFFLES_OF_FIELD * len(tested))
-    draws = shuffled(labels.truth, labels.speakers, n=n, seed=seed)
-    return [_predicted(name, values, labels, draws, n_fields=len(tested)) for name, values in tested.items()]
-
-
-def _common(values: pd.Series) -> pd.Series:
-    """Replace the rarer of too many values by one word, and what is missing by another."""
-    values = values.fillna("none").astype(str)
-    return values.where(values.isin(values.value_counts().index[:MOST_VALUES]), RARE)
+        tested[TOGETHER] = common(pd.DataFrame(tested).agg(", ".join, axis=1))
+    truth, groups, people = (pd.factorize(rows[name], sort=True)[0] for name in ("emotion", "group", person))
+    draws = shuffled(truth, people, n=max(N_SHUFFLES, N_SHUFFLES_OF_FIELD * len(tested)), seed=seed)
+    found = []
+    for name, values in tested.items():
+        codes = pd.factorize(values, sort=True)[0]
+        shape = (int(groups.max()) + 1, int(codes.max()) + 1, int(truth.max()) + 1)
+        uar = float(_expected_uars(codes, groups, truth[None], shape)[0])
+        at_once = max(1, _MOST_COUNTS // math.prod(shape))
+        parts = (draws[i : i + at_once] for i in range(0, len(draws), at_once))  # for the memory of a large corpus
+        by_chance = np.concatenate([_expected_uars(codes, groups, part, shape) for part in parts])
+        p = float(1 + np.sum(by_chance >= uar - 1e-12)) / (1 + len(by_chance)) * len(tested)
+        example = _example(values, rows["emotion"])
+        found.append(Prediction(name, uar, float(by_chance.mean()), min(1.0, p), example, 1 / shape[2]))
+    return found
 
 
 def shuffled(truth: np.ndarray, speakers: np.ndarray, *, n: int, seed: int) -> np.ndarray:
@@ -230,47 +213,32 @@ def shuffled(truth: np.ndarray, speakers: np.ndarray, *, n: int, seed: int) -> n
     return draws
 
 
-def _predicted(field: str, values: pd.Series, labels: Labels, draws: np.ndarray, *, n_fields: int) -> Prediction:
-    codes, names = pd.factorize(values, sort=True)
-    found = float(_expected_uars(codes, labels, labels.truth[None])[0])
-    at_once = max(1, _MOST_COUNTS // ((int(labels.groups.max()) + 1) * len(names) * len(labels.emotions)))
-    parts = (draws[i : i + at_once] for i in range(0, len(draws), at_once))  # for the memory of a large corpus
-    by_chance = np.concatenate([_expected_uars(codes, labels, part) for part in parts])
-    p = float(1 + np.sum(by_chance >= found - 1e-12)) / (1 + len(by_chance))
-    example = _example(names, codes, labels)
-    return Prediction(field, found, float(by_chance.mean()), min(1.0, p * n_fields), example, 1 / len(labels.emotions))
-
-
-def _expected_uars(codes: np.ndarray, labels: Labels, draws: np.ndarray) -> np.ndarray:
-    """UAR expected for guesses from a field, for each draw of labels; shape (n_draws,).
+def _expected_uars(codes: np.ndarray, groups: np.ndarray, draws: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """UAR expected for guesses from a field, for each draw of labels; `shape` counts groups, values and emotions.
 
     It follows from how often each value meets each emotion in each test group.
     """
-    shape = len(draws), int(labels.groups.max()) + 1, int(codes.max()) + 1, len(labels.emotions)
-    places = (labels.groups * shape[2] + codes) * shape[3] + draws + np.arange(len(draws))[:, None] * np.prod(shape[1:])
-    counts = np.bincount(places.ravel(), minlength=int(np.prod(shape))).reshape(shape)
+    n = math.prod(shape)
+    places = (groups * shape[1] + codes) * shape[2] + draws + np.arange(len(draws))[:, None] * n
+    counts = np.bincount(places.ravel(), minlength=len(draws) * n).reshape(len(draws), *shape)
     others = counts.sum(axis=1, keepdims=True) - counts
     share = others / np.maximum(others.sum(axis=2, keepdims=True), 1)
     of_value = share.sum(axis=3, keepdims=True)
     # A value that no other group has predicts nothing: each emotion is as likely.
-    guessed = np.where(of_value > 0, share / np.where(of_value > 0, of_value, 1), 1 / shape[3])
+    guessed = np.where(of_value > 0, share / np.where(of_value > 0, of_value, 1), 1 / shape[2])
     hits = (counts * guessed).sum(axis=(1, 2))
     return np.asarray((hits / counts.sum(axis=(1, 2))).mean(axis=1))
 
 
-def _example(names: pd.Index, codes: np.ndarray, labels: Labels) -> str:
+def _example(values: pd.Series, emotions: pd.Series) -> str:
     """Word the value and emotion that go together most."""
-    counts = np.zeros((len(names), len(labels.emotions)))
-    np.add.at(counts, (codes, labels.truth), 1)
-    totals = counts.sum(axis=0)
-    rest = counts.sum(axis=1, keepdims=True) - counts
-    lift = counts / totals - rest / (totals.sum() - totals)
-    value, emotion = map(int, np.unravel_index(int(lift.argmax()), lift.shape))
-    has, all_, others = counts[value, emotion], totals[emotion], rest[value, emotion]
-    return (
-        f"'{names[value]}' in {has:.0f} of {all_:.0f} of {labels.emotions[emotion]} "
-        f"and in {others:.0f} of {totals.sum() - all_:.0f} of the others"
-    )
+    table = pd.crosstab(values.to_numpy(), emotions.to_numpy())
+    counts, totals = table.to_numpy(), table.to_numpy().sum(axis=0)
+    rest, n_rest = counts.sum(axis=1, keepdims=True) - counts, totals.sum() - totals
+    lift = counts / totals - rest / n_rest
+    i, j = divmod(int(lift.argmax()), len(totals))
+    value, emotion, others = table.index[i], table.columns[j], f"{rest[i, j]} of {n_rest[j]} of the others"
+    return f"'{value}' in {counts[i, j]} of {totals[j]} of {emotion} and in {others}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,17 +249,13 @@ class Baseline:
     emotions: tuple[str, ...]
     n_utterances: int
     n_groups: int
-    chance: float
 
 
-def simple_cue_baseline(cues: np.ndarray, labels: Labels) -> Baseline | None:
+def simple_cue_baseline(rows: pd.DataFrame, task: EmotionTask) -> Baseline | None:
     """Test each group on an SVM of the simple cues of all others: rbf, C 1, balanced, cues standardised in training.
 
-    The cues are cues of emotion. A high value is no fault of a corpus; it is what features must be better than.
-
-    Parameters
-    ----------
-    cues : shape (n_utterances, 4), see `CUES`.
+    It is measured on the emotions of `task` where the corpus has them all, else on all of its own. The cues are cues of
+    emotion. A high value is no fault of a corpus; it is what features must be better than.
 
     Returns
     -------
@@ -303,10 +267,13 @@ def simple_cue_baseline(cues: np.ndarray, labels: Labels) -> Baseline | None:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    truth, groups = labels.truth, labels.groups
+    mapped = rows["emotion"].map({source: target for target, sources in task.merges for source in sources})
+    if set(mapped.dropna()) == set(task.emotions):
+        rows = rows.assign(emotion=mapped)[mapped.notna()]
+    truth, groups = rows["emotion"].to_numpy(str), rows["group"].to_numpy(str)
     if any(len(np.unique(truth[groups != group])) < 2 for group in np.unique(groups)):
         return None
     model = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
-    said = cross_val_predict(model, cues, truth, groups=groups, cv=LeaveOneGroupOut())
+    said = cross_val_predict(model, np.stack(rows["cues"].tolist()), truth, groups=groups, cv=LeaveOneGroupOut())
     uar = float(recall_score(truth, said, average="macro"))
-    return Baseline(uar, labels.emotions, len(truth), len(np.unique(groups)), 1 / len(labels.emotions))
+    return Baseline(uar, tuple(map(str, np.unique(truth))), len(truth), len(np.unique(groups)))

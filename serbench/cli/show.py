@@ -227,7 +227,7 @@ def print_audit(audit: CorpusAudit) -> None:
     cues = audit.baseline
     if cues is not None:
         text = (
-            f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {cues.chance:.2f}) over "
+            f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {1 / len(cues.emotions):.2f}) over "
             f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. They are "
             "cues of emotion, so this is no fault; features should do better."
         )
