@@ -159,7 +159,7 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
     n_jobs, n_todo = len(plan.plan.jobs), len(plan.todo)
     if is_dry_run:
         for cell in plan.cells:
-            jobs = cell.record.get("jobs", ())
+            jobs = cell.record.jobs
             todo = len(set(jobs) & {job.key for job in plan.todo})
             state = f"would be refused. {cell.refused}" if cell.refused else f"would run {todo} of its {len(jobs)} jobs"
             print(f"{_named(cell.cell)}: {state}")

@@ -7,11 +7,10 @@ and the jobs that predict them. A cell that cannot be carried out is recorded as
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -145,36 +144,6 @@ class CellRecord:
         """What the copies of the corpora tested miss."""
         return "; ".join(self.partials[name] for name in self.tested if self.partials.get(name))
 
-    # Access by key, for callers that do not yet use attributes.
-    def _old(self) -> dict[str, Any]:
-        old = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        old |= {"cell": dataclasses.asdict(self.cell), "refused": self.reason, "task_emotions": list(self.emotions)}
-        old |= {"partial": self.partial, "settings": list(self.settings), "notes": list(self.notes)}
-        old |= {"sets": {name: list(of) for name, of in self.sets.items()}, "tested": list(self.tested)}
-        del old["folds"], old["outside"]
-        if self.outside:
-            old |= {"outside": {"file": self.outside.file, "sha256": self.outside.sha256}}
-            old |= {"folds": {fold.name: list(self.sets[fold.name]) for fold in self.folds}}
-            old |= {"predictions": list(self.outside.predictions)}
-        named = [(f.name, f.job, [{"name": n, "job": j} for n, j in f.inner]) for f in self.folds]
-        return {**old, "evaluations": [{"name": n, "job": j, "inner": inner} for n, j, inner in named]}
-
-    def __getitem__(self, key: str) -> Any:
-        """Return a field by the key that records had."""
-        return self._old()[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field by the key that records had."""
-        return self._old().get(key, default)
-
-    def keys(self) -> list[str]:
-        """Return the keys that records had."""
-        return list(self._old())
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys that records had."""
-        return iter(self._old())
-
 
 def write_cell(store: Store, record: CellRecord) -> None:
     """Write the record of a cell into the store, atomically.
@@ -196,10 +165,8 @@ def read_cell(path: Path) -> CellRecord:
     """
     written = read_json(path)
     try:
-        record = _adapter().validate_python(_as_now(written))
-        absent = (
-            [] if "refused" in written else [f.name for f in dataclasses.fields(CellRecord) if f.name not in written]
-        )
+        record = _adapter().validate_python(written)
+        absent = [f.name for f in dataclasses.fields(CellRecord) if f.name not in written]
         key = next(iter(absent), "") or _disagreement(record)
         found = f"its key '{key}' is not there" if absent else f"its key '{key}' does not agree with the others"
     except ValidationError as error:
@@ -248,22 +215,3 @@ def _disagreement(record: CellRecord) -> str:
         "outside": is_given == columns["present"] and codes <= set(range(len(record.emotions))),
     }
     return next((key for key, is_right in agrees.items() if not is_right), "")
-
-
-def _as_now(written: dict[str, Any]) -> dict[str, Any]:
-    """Rename keys of records that were written before records were typed."""
-    if "refused" not in written:
-        return written
-    old = dict(written)
-    new = {"reason": old.pop("refused"), "emotions": old.pop("task_emotions"), **old}
-    new["state"] = "refused" if new["reason"] else "planned"
-    if "outside" in old:
-        new["sets"], new["folds"] = old["folds"], [{"name": name} for name in old["folds"]]
-        new["outside"] = {**old["outside"], "predictions": old["predictions"]}
-        new["utterances"] = {"gender": [None] * len(old["utterances"]["id"]), **old["utterances"]}
-    elif "evaluations" in old:
-        new["folds"] = [
-            {"name": e["name"], "job": e["job"], "inner": [(v["name"], v["job"]) for v in e["inner"]]}
-            for e in old["evaluations"]
-        ]
-    return new

@@ -77,9 +77,9 @@ def changed(cell: CellPredictions, /, **fields: Any) -> CellPredictions:
     names = ("unit", "truth", "speakers", "folds", "groups", "outcomes", "reasons")
     known: dict[str, Any] = {name: getattr(cell, name) for name in names}
     record = fields.pop("record", cell.record)
-    cell_fields = fields.pop("cell", record["cell"])
-    outside = {"outside": record["outside"]} if "outside" in record.keys() else {}
-    return made_of({**record, **outside, "cell": cell_fields}, **{**known, **fields})
+    if "cell" in fields:
+        record = dataclasses.replace(record, cell=Cell(**fields.pop("cell")))
+    return made_of(record, **{**known, **fields})
 
 
 __all__ = ["GIVEN", "GROUPED_BY", "REFERENCES", "RULES", "Outcome"]

@@ -227,7 +227,7 @@ def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(to
         "mfcc with centroid: centroid takes frames, and mfcc gives rows. Expected features of frames of each "
         "recording. `serbench features list` and `serbench classifiers list` tell which go together.",
     ]
-    assert {cell.record["cell"]["classifier"] for cell in result.plan.cells if not cell.refused} == {"knn", "centroid"}
+    assert {cell.record.cell.classifier for cell in result.plan.cells if not cell.refused} == {"knn", "centroid"}
 
 
 def test_grid_of_nothing_that_goes_together_is_refused_before_anything_is_extracted(recordings, workspace, tmp_path):

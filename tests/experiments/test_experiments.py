@@ -535,9 +535,9 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
 def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):
     first, *others = book.cells
     partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
-    record = {**first.record, "partials": partials, "transductive": True}
+    record = dataclasses.replace(first.record, partials=partials, transductive=True)
     fields = {**first.cell, "scaling": "speaker"}
-    heard = changed(first, cell=fields, record={**record, "cell": fields})
+    heard = changed(first, cell=fields, record=record)
     recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
     for table in experiment_tables([recorded], [heard, *others]):
         assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)

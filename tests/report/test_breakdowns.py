@@ -267,7 +267,7 @@ def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(m
 
 def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
     def of_takes(cell):
-        return [changed(cell, record={**cell.record, "persons": {"beta": "take"}})]
+        return [changed(cell, record=replace(cell.record, persons={"beta": "take"}))]
 
     change = {(f, c, "beta"): of_takes for f in ("sound", "shape") for c in ("svc", "knn")}
     report, _ = made_up_report(change=change)

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.colors import to_rgb
 
+from serbench.grid.cells import Outside
 from serbench.report import write_report
 from serbench.report.page import N_STEPS, render_page, scale
 from serbench.report.table import make_table
@@ -79,14 +80,15 @@ def test_page_without_any_result_gives_the_reasons_a_place(made_up_report):
 
 
 def outside(cell):
-    record = {**cell.record, "outside": {"file": "theirs.csv", "sha256": "0" * 64}}
+    record = replace(cell.record, outside=Outside("theirs.csv", "0" * 64, ()))
     rows, settings = (of[of["rule"] == "nested"].assign(rule="given") for of in (cell.rows, cell.settings))
     return replace(cell, record=record, rows=rows, settings=settings)
 
 
 def refused(cell):
     reasons = dict.fromkeys(RULES, "<why>")
-    return replace(cell, record={**cell.record, "refused": "<why>"}, rows=cell.rows.iloc[:0], reasons=reasons)
+    record = replace(cell.record, state="refused", reason="<why>")
+    return replace(cell, record=record, rows=cell.rows.iloc[:0], reasons=reasons)
 
 
 def without_nested(cell):

@@ -189,7 +189,7 @@ def everything():
 
 
 def replaced(made, **fields):
-    return changed(made, cell={**made.cell, **fields}, record={**made.record, "cell": {**made.cell, **fields}})
+    return changed(made, cell={**made.cell, **fields})
 
 
 def test_all_tables_across_corpora_compare_cells_on_the_utterances_they_share(everything):
@@ -328,6 +328,6 @@ def test_all_tables_come_in_one_order():
 def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
     copies = "3 utterances are copies of other speakers' recordings and take no part"
     within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
-    within = changed(within, record={**within.record, "notes": [copies]})
-    across = changed(across, record={**across.record, "notes": [f"bb: {copies}", "trained on aa, partial"]})
+    within = changed(within, record=replace(within.record, notes=(copies,)))
+    across = changed(across, record=replace(across.record, notes=(f"bb: {copies}", "trained on aa, partial")))
     assert remarks([within, across]) == [f"bb: {copies}."]

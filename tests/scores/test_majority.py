@@ -73,9 +73,9 @@ def test_most_pieces_win_and_of_equals_the_earliest(given_votes):
     assert voted.outcomes["default"].predictions == expected
     assert voted.truth == {whole: int(whole[1]) % 3 for whole in expected}
     assert voted.folds == {"fold": tuple(sorted(expected))}
-    assert set(voted.record["missing"]) == set(wholes) - set(expected)
-    assert voted.record["utterances"]["id"] == list(wholes)
-    assert voted.record["utterances"]["present"] == [whole in expected for whole in wholes]
+    assert set(voted.record.missing) == set(wholes) - set(expected)
+    assert voted.record.utterances["id"] == list(wholes)
+    assert voted.record.utterances["present"] == [whole in expected for whole in wholes]
     assert set(voted.units) == set(expected)
 
 
@@ -84,9 +84,9 @@ def test_pieces_and_their_record_are_left_as_they_were():
     before = str(cell.record), dict(cell.truth)
     voted = by_majority(cell, {"a": ["a#0", "a#1"]})
     assert (str(cell.record), dict(cell.truth)) == before
-    assert voted.cell["preprocessing"] == voted.record["cell"]["preprocessing"] == "segment 1 s, majority"
-    assert voted.record["notes"] == ["a note", NOTE]
-    assert voted.record["missing"] == {}
+    assert voted.cell["preprocessing"] == voted.record.cell.preprocessing == "segment 1 s, majority"
+    assert voted.record.notes == ("a note", NOTE)
+    assert voted.record.missing == {}
 
 
 def test_cell_without_result_keeps_its_reason():
@@ -106,10 +106,10 @@ def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspac
     codes = dict(pieces.outcomes[rule].predictions)
     if rule == "default":
         codes = {}
-        for evaluation in pieces.record["evaluations"]:
-            ids, of_settings, _ = read_predictions(place.store().job(evaluation["job"]))
-            told = dict(zip(ids, of_settings[pieces.record["default"]], strict=True))
-            codes |= {u: int(told[u]) for u in pieces.record["sets"][evaluation["name"]]}
+        for evaluation in pieces.record.folds:
+            ids, of_settings, _ = read_predictions(place.store().job(evaluation.job))
+            told = dict(zip(ids, of_settings[pieces.record.default], strict=True))
+            codes |= {u: int(told[u]) for u in pieces.record.sets[evaluation.name]}
     index = serbench.load_index("toy", place, segment=0.1)
     table = index.assign(code=index["utterance"].map(codes)).sort_values("start_s")
     emotions = sorted(set(index["emotion"]))
