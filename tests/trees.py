@@ -8,6 +8,7 @@ fewer and shorter than the real recordings, so all but RECOLA need `partial=True
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,95 +52,90 @@ def _write(path: Path, samples: np.ndarray, rate: int) -> None:
     soundfile.write(str(path), samples, rate, subtype="PCM_16", format="WAV")
 
 
-def _clip(
-    path: Path, emotion: str, *, gender: str, voice: int, rng: np.random.Generator, duration_s: float, rate: int
-) -> None:
-    samples = sound(PLACES[emotion], gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=rate)
-    _write(path, samples, rate)
+def _clips(root: Path, clips: Iterable[tuple[str, str, str, int]], *, seed: int, duration_s: float, rate: int) -> Path:
+    """Write clips, each a path below the root, an emotion, a gender and a voice, in their order."""
+    rng = np.random.default_rng(seed)
+    for path, emotion, gender, voice in clips:
+        samples = sound(PLACES[emotion], gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=rate)
+        _write(root / path, samples, rate)
+    return root
 
 
 def write_emodb(root: Path, *, seed: int = 0, texts: int = 2, duration_s: float = 0.4) -> Path:
     """EmoDB: wav/03a01Fa.wav, 10 speakers x 7 emotions x `texts`, 16 kHz."""
-    rng = np.random.default_rng(seed)
     letters = _codes("W L E A F T N", "anger boredom disgust fear happiness sadness neutral")
-    for voice, (speaker, gender) in enumerate(EMODB_SPEAKERS.items()):
-        for letter, emotion in letters.items():
-            for text in range(1, texts + 1):
-                path = root / "wav" / f"{speaker}a{text:02d}{letter}a.wav"
-                _clip(path, emotion, gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=16000)
-    return root
+    clips = [
+        (f"wav/{speaker}a{text:02d}{letter}a.wav", emotion, gender, voice)
+        for voice, (speaker, gender) in enumerate(EMODB_SPEAKERS.items())
+        for letter, emotion in letters.items()
+        for text in range(1, texts + 1)
+    ]
+    return _clips(root, clips, seed=seed, duration_s=duration_s, rate=16000)
 
 
 def write_emovo(root: Path, *, seed: int = 0, texts: int = 3, duration_s: float = 1.2) -> Path:
     """EMOVO: f1/neu-f1-b1.wav, 6 speakers x 7 emotions x `texts` (14 in the real one), 48 kHz."""
-    rng = np.random.default_rng(seed)
     codes = _codes("dis gio pau rab sor tri neu", "disgust happiness fear anger surprise sadness neutral")
     sentences = [f"{kind}{n}" for n in range(1, 5) for kind in "bldn"]
-    for voice, speaker in enumerate(("f1", "f2", "f3", "m1", "m2", "m3")):
-        gender = "female" if speaker[0] == "f" else "male"
-        for code, emotion in codes.items():
-            for sentence in sentences[:texts]:
-                path = root / speaker / f"{code}-{speaker}-{sentence}.wav"
-                _clip(path, emotion, gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=48000)
-    return root
+    clips = [
+        (f"{speaker}/{code}-{speaker}-{sentence}.wav", emotion, {"f": "female", "m": "male"}[speaker[0]], voice)
+        for voice, speaker in enumerate(("f1", "f2", "f3", "m1", "m2", "m3"))
+        for code, emotion in codes.items()
+        for sentence in sentences[:texts]
+    ]
+    return _clips(root, clips, seed=seed, duration_s=duration_s, rate=48000)
 
 
 def write_savee(root: Path, *, seed: int = 0, takes: int = 3, duration_s: float = 0.4) -> Path:
     """SAVEE: DC/a01.wav, 4 men x 7 emotions x `takes` (neutral twice as many), 44.1 kHz."""
-    rng = np.random.default_rng(seed)
     codes = _codes("a d f h sa su n", "anger disgust fear happiness sadness surprise neutral")
-    for voice, speaker in enumerate(("DC", "JE", "JK", "KL")):
-        for code, emotion in codes.items():
-            for take in range(1, (2 if code == "n" else 1) * takes + 1):
-                path = root / speaker / f"{code}{take:02d}.wav"
-                _clip(path, emotion, gender="male", voice=voice, rng=rng, duration_s=duration_s, rate=44100)
-    return root
+    clips = [
+        (f"{speaker}/{code}{take:02d}.wav", emotion, "male", voice)
+        for voice, speaker in enumerate(("DC", "JE", "JK", "KL"))
+        for code, emotion in codes.items()
+        for take in range(1, (2 if code == "n" else 1) * takes + 1)
+    ]
+    return _clips(root, clips, seed=seed, duration_s=duration_s, rate=44100)
 
 
 def write_masc(root: Path, *, seed: int = 0, speakers: int = 8, texts: int = 2, duration_s: float = 0.4) -> Path:
     """MASC: a masc.csv as the catalogue asks for it and the recordings it names; 68 speakers in the real one."""
-    rng = np.random.default_rng(seed)
     codes = _codes("anger elation neutral panic sadness", "anger happiness neutral fear sadness")
-    lines = ["file,speaker,gender,emotion,text"]
-    for voice in range(speakers):
-        speaker, letter = f"{voice + 1:03d}", "FM"[voice % 2]
-        for code, emotion in codes.items():
-            for text in range(1, texts + 1):
-                file = f"{speaker}/{code}/{text:02d}.wav"
-                gender = {"F": "female", "M": "male"}[letter]
-                _clip(root / file, emotion, gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=22050)
-                lines.append(f"{file},{speaker},{letter},{code},{text:02d}")
+    clips, lines = [], ["file,speaker,gender,emotion,text"]
+    for voice, code, text in itertools.product(range(speakers), codes, range(1, texts + 1)):
+        file = f"{voice + 1:03d}/{code}/{text:02d}.wav"
+        clips.append((file, codes[code], ("female", "male")[voice % 2], voice))
+        lines.append(f"{file},{voice + 1:03d},{'FM'[voice % 2]},{code},{text:02d}")
+    _clips(root, clips, seed=seed, duration_s=duration_s, rate=22050)
     (root / "masc.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
 
 def write_ravdess(root: Path, *, seed: int = 0, actors: int = 24, duration_s: float = 1.2) -> Path:
     """RAVDESS (speech): Actor_01/03-01-05-01-02-01-01.wav, 24 actors x 8 emotions x 1 sentence, 48 kHz."""
-    rng = np.random.default_rng(seed)
     names = "neutral calm happiness sadness anger fear disgust surprise".split()
-    for actor in range(1, actors + 1):
-        for code, emotion in enumerate(names, start=1):
-            path = root / f"Actor_{actor:02d}" / f"03-01-{code:02d}-01-{1 + actor % 2:02d}-01-{actor:02d}.wav"
-            gender = "male" if actor % 2 else "female"
-            _clip(path, emotion, gender=gender, voice=actor, rng=rng, duration_s=duration_s, rate=48000)
-    return root
+    clips = [
+        (f"Actor_{n:02d}/03-01-{code:02d}-01-{1 + n % 2:02d}-01-{n:02d}.wav", emotion, ("female", "male")[n % 2], n)
+        for n in range(1, actors + 1)
+        for code, emotion in enumerate(names, start=1)
+    ]
+    return _clips(root, clips, seed=seed, duration_s=duration_s, rate=48000)
 
 
 def write_cremad(
     root: Path, *, seed: int = 0, actors: Iterable[int] = range(1001, 1092), duration_s: float = 0.3
 ) -> Path:
     """CREMA-D: AudioWAV/1001_DFA_ANG_XX.wav and VideoDemographics.csv; all actors x 6 emotions x 1 clip, 16 kHz."""
-    rng = np.random.default_rng(seed)
     codes = _codes("ANG DIS FEA HAP NEU SAD", "anger disgust fear happiness neutral sadness")
-    lines = ["ActorID,Age,Sex,Race,Ethnicity"]
+    clips, lines = [], ["ActorID,Age,Sex,Race,Ethnicity"]
     for actor in actors:
         gender = ("male", "female")[actor % 2]
         lines.append(f"{actor},{20 + actor % 50},{gender.title()},Caucasian,Not Hispanic")
         for i, (code, emotion) in enumerate(codes.items()):
             sentence = CREMAD_SENTENCES[(actor + i) % len(CREMAD_SENTENCES)]
             intensity = ("LO", "MD", "HI")[actor % 3] if sentence == "IEO" else "XX"
-            path = root / "AudioWAV" / f"{actor}_{sentence}_{code}_{intensity}.wav"
-            _clip(path, emotion, gender=gender, voice=actor, rng=rng, duration_s=duration_s, rate=16000)
+            clips.append((f"AudioWAV/{actor}_{sentence}_{code}_{intensity}.wav", emotion, gender, actor))
+    _clips(root, clips, seed=seed, duration_s=duration_s, rate=16000)
     (root / "VideoDemographics.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
@@ -156,7 +152,6 @@ def write_ased(root: Path, *, seed: int = 0, speakers: int = 26, duration_s: flo
 
     The first 25 speakers are women, so that the five misnamed files can be there; the real one has 65 speakers.
     """
-    rng = np.random.default_rng(seed)
     folders = ("01Neutral", "02Fearful", "03Happy", "04Sad", "05Angry")
     emotions = _codes("n f h s a", "neutral fear happiness sadness anger")
     paths = [
@@ -165,28 +160,14 @@ def write_ased(root: Path, *, seed: int = 0, speakers: int = 26, duration_s: flo
         for text in range(1, 8)
         for voice in range(1, speakers + 1)
     ]
+    clips = []
     for path in [*paths, *ASED_MISNAMED]:
-        voice = int(path[-6:-4])
-        gender = "female" if voice <= 25 else "male"
-        capital = path.replace("/s4-04-01-01-01", "/S4-04-01-01-01")  # one name is written so
-        emotion = emotions[path.partition("/")[2][0]]
-        _clip(root / capital, emotion, gender=gender, voice=voice, rng=rng, duration_s=duration_s, rate=16000)
-    return root
+        voice, capital = int(path[-6:-4]), path.replace("/s4-04-01-01-01", "/S4-04-01-01-01")  # one name is written so
+        clips.append((capital, emotions[path.partition("/")[2][0]], "female" if voice <= 25 else "male", voice))
+    return _clips(root, clips, seed=seed, duration_s=duration_s, rate=16000)
 
 
-IEMOCAP_TURNS = {
-    "neu": 4,
-    "ang": 4,
-    "sad": 4,
-    "hap": 3,
-    "exc": 3,
-    "fru": 3,
-    "fea": 1,
-    "sur": 1,
-    "dis": 1,
-    "oth": 1,
-    "xxx": 1,
-}
+IEMOCAP_TURNS = dict(neu=4, ang=4, sad=4, hap=3, exc=3, fru=3, fea=1, sur=1, dis=1, oth=1, xxx=1)
 """Turns of each raw label that each speaker of `write_iemocap` has."""
 
 _IEMOCAP_EMOTIONS = {
@@ -211,9 +192,9 @@ def write_iemocap(
             for i, label in enumerate(labels):
                 dialog = list(lines)[i % 2]
                 turn = f"{dialog}_{letter}{i:03d}"
-                path = root / f"Session{session}" / "sentences" / "wav" / dialog / f"{turn}.wav"
-                emotion = _IEMOCAP_EMOTIONS[label]
-                _clip(path, emotion, gender=gender, voice=session, rng=rng, duration_s=duration_s, rate=16000)
+                place = PLACES[_IEMOCAP_EMOTIONS[label]]
+                said = sound(place, gender=gender, voice=session, rng=rng, duration_s=duration_s, rate=16000)
+                _write(root / f"Session{session}/sentences/wav/{dialog}/{turn}.wav", said, 16000)
                 lines[dialog].append(_turn(turn, label, start_s=2.0 * i, duration_s=duration_s, rng=rng))
         for dialog, written in lines.items():
             path = root / f"Session{session}" / "dialog" / "EmoEvaluation" / f"{dialog}.txt"
@@ -283,13 +264,5 @@ def _codes(codes: str, emotions: str) -> dict[str, str]:
     return dict(zip(codes.split(), emotions.split(), strict=True))
 
 
-WRITERS = {
-    **{
-        "ased": write_ased,
-        "cremad": write_cremad,
-        "emodb": write_emodb,
-        "emovo": write_emovo,
-        "iemocap": write_iemocap,
-    },
-    **{"masc": write_masc, "ravdess": write_ravdess, "recola": write_recola, "savee": write_savee},
-}
+_ALL = (write_ased, write_cremad, write_emodb, write_emovo, write_iemocap, write_masc, write_ravdess, write_recola)
+WRITERS = {writer.__name__.removeprefix("write_"): writer for writer in (*_ALL, write_savee)}

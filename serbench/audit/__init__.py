@@ -20,10 +20,10 @@ from serbench.audit.checks import Finding
 from serbench.audit.setup import Baseline, hear, simple_cue_baseline
 from serbench.corpora.audio import Recording
 from serbench.corpora.catalogue import Names, entries_of
+from serbench.corpora.divisions import with_people
 from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.labels import Scan, scan_corpus
-from serbench.corpora.people import with_people
 from serbench.corpora.tasks import EmotionTask, find_task
 from serbench.errors import CorpusError, ProtocolError
 from serbench.features.extract import extract_corpus

@@ -18,10 +18,9 @@ import pandas as pd
 
 from serbench.audit.copies import find_near_copies, groups_of
 from serbench.audit.setup import TOGETHER, UAR_ABOVE, Prediction, predict
-from serbench.corpora.divisions import sentences
+from serbench.corpora.divisions import confounded, sentences, shared_recordings
 from serbench.corpora.entry import Corpus
 from serbench.corpora.index import cross_speaker_duplicates, identical_recordings, overlapping_segments
-from serbench.corpora.people import confounded, shared_recordings
 from serbench.errors import listed
 
 SHORTEST_S = 0.025  # shorter recordings give no IS09 features, in seconds; other sets need more

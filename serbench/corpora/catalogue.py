@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
 
 
 def build_catalogue(documents: Iterable[Document]) -> Catalogue:
-    """Merge documents, the later over the earlier, and validate every entry.
-
-    Raises
-    ------
-    ConfigError : with every fault of every document.
-    """
+    """Merge documents, the later over the earlier, and validate every entry."""
     fields: dict[Place, dict[str, Any]] = {}
     origin: dict[Place, dict[str, Document]] = {}  # which document gave each field, and the last one under ""
     faults: list[Fault] = []
@@ -112,7 +107,8 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
         of = origin[place]
         return of.get(str(inner[0]) if inner else "", of[""]).where((*place, *inner))
 
-    corpora, tasks = {}, {}
+    corpora: dict[str, Corpus] = {}
+    tasks: dict[str, Task] = {}
     for place, block in fields.items():
         name = str(place[-1])
         if not NAME.fullmatch(name):
@@ -127,8 +123,15 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
         except ValidationError as error:
             faults += faults_of(error, functools.partial(where, place))
     for name, corpus in corpora.items():
-        known = [str(place[0]) for place in fields if len(place) == 1]
-        faults += _sharing_faults(corpus, corpora, known, where((name,), ("shares_speakers_with",)))
+        at = where((name,), ("shares_speakers_with",))
+        others = [str(place[0]) for place in fields if len(place) == 1 and place[0] != name]
+        shares = corpus.shares_speakers_with
+        for other in (other for other in shares if other not in others):
+            todo = did_you_mean(other, others)
+            faults.append(Fault(at, f"'{short(other)}'", "another corpus of the catalogue", todo))
+        for one in [corpora[of] for of in (name, *shares) if shares and of in corpora]:
+            if one.person != "speaker":
+                faults.append(Fault(at, f"{one.name} gives no speaker", "corpora whose speakers have names"))
     if faults:
         raise ConfigError(faults)
     return Catalogue(corpora, tasks)
@@ -144,18 +147,6 @@ def _blocks(document: Document) -> Iterator[tuple[Place, Any]]:
             yield (name,), {**block, "root": str(document.folder / root)}
         else:
             yield (name,), block
-
-
-def _sharing_faults(corpus: Corpus, corpora: Mapping[str, Corpus], known: Sequence[str], where: str) -> Iterator[Fault]:
-    """Faults of `shares_speakers_with`: itself, a corpus that is not known, or one without speakers."""
-    for name in corpus.shares_speakers_with:
-        if name not in known or name == corpus.name:
-            todo = did_you_mean(name, [other for other in known if other != corpus.name])
-            yield Fault(where, f"'{short(name)}'", "another corpus of the catalogue", todo)
-    shares = [corpora[name] for name in corpus.shares_speakers_with if name in corpora]
-    for one in (corpus, *shares) if shares else ():
-        if one.person != "speaker":
-            yield Fault(where, f"{one.name} gives no speaker", "corpora whose speakers have names")
 
 
 def why_absent(corpus: Corpus) -> str | None:
@@ -186,13 +177,7 @@ def as_names(value: Names) -> tuple[str, ...] | None:
 
 
 def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
-    """Return the entries of corpora by name, or of all that are on this disk.
-
-    Raises
-    ------
-    UnknownNameError : there is none of a name.
-    CorpusError : none is on this disk.
-    """
+    """Return the entries of corpora by name, or of all that are on this disk."""
     names = as_names(given) or catalogue.on_disk()
     if not names:
         todo = "Set SERBENCH_DATA to the folder that holds your corpora, or `root` in a corpora.yaml of your own; "

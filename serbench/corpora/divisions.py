@@ -1,7 +1,11 @@
-"""How a corpus divides: into published partitions, and into groups of sentences that are held out together.
+"""What is held apart: the sides of published partitions, groups of sentences, and people, also across corpora.
 
 In acted corpora all speakers say the same few sentences. Groups of texts depend on the index of the whole corpus alone,
 dropped emotions included: never on a task, a seed or the order of rows.
+
+Corpora whose entries name each other under `shares_speakers_with` have one namespace: speakers of one name are one
+person. A byte-identical recording shows the same of two speakers, whatever they are called. Without a declaration it is
+refused, because it is evidence for its own speakers and not for the others.
 """
 
 from __future__ import annotations
@@ -20,21 +24,9 @@ MOST_TEXT_GROUPS = 5
 
 
 def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide a corpus as a published partition does.
+    """Return the sorted ids that a published partition trains on, and those that it tests.
 
-    Parameters
-    ----------
-    index : the whole corpus, dropped emotions too. Utterances of neither side are left out.
-
-    Returns
-    -------
-    Sorted ids to train on, and sorted ids to test.
-
-    Raises
-    ------
-    UnknownNameError : the entry has no partition of this name.
-    CorpusError : a field of which no utterance has one of the values, or a side without utterances.
-    ProtocolError : an utterance or a person is on both sides.
+    `index` has the whole corpus, dropped emotions too. Utterances of neither side are left out.
     """
     partition, where = _partition(corpus, name), f"{corpus.name}.partitions.{name}"
     test = _having(index, partition.test, where=f"{where}.test")
@@ -100,22 +92,10 @@ def sentences(index: pd.DataFrame) -> pd.Series[str]:
 
 
 def text_groups(index: pd.DataFrame, corpus: str) -> dict[str, str]:
-    """Deal the texts of a corpus into groups of much the same number of utterances, the most frequent texts first.
+    """Deal the texts of a whole corpus into groups of about as many utterances, the most frequent texts first.
 
-    Parameters
-    ----------
-    index : the whole corpus.
-
-    Returns
-    -------
-    The name of each utterance's group of texts, `texts1` and so on.
-
-    Raises
-    ------
-    ProtocolError : an utterance has no text, there are fewer than two texts, or each emotion has texts of its own.
+    The groups of utterances are called `texts1` and so on.
     """
-    from serbench.corpora.people import confounded  # brings pandas, which the command line starts without
-
     where, wanted = f"{corpus}, --text-independent", "what each utterance says"
     todo = "Add a `text` group to the pattern in corpora.yaml, or a `text` column where the labels are a table"
     if "text" not in index:
@@ -139,3 +119,73 @@ def text_groups(index: pd.DataFrame, corpus: str) -> dict[str, str]:
         totals[smallest] += int(counts[text])
         group_of[text] = f"texts{smallest + 1}"
     return dict(zip(index["utterance"], texts.map(group_of), strict=True))
+
+
+def shared_recordings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose recording another corpus has too, sorted by recording; digital silence is no evidence."""
+    from serbench.corpora.index import is_silence  # brings soundfile, which the command line starts without
+
+    known = rows[rows["audio_hash"].notna() & rows["audio_hash"].duplicated(keep=False)]
+    known = known[~is_silence(known)]
+    n_corpora = known.groupby("audio_hash")["corpus"].transform("nunique")
+    return known[n_corpora > 1].sort_values(["audio_hash", "corpus", "utterance"], ignore_index=True)
+
+
+def confounded(index: pd.DataFrame, person: str) -> str:
+    """Word that at least half of the people have one emotion only; empty where fewer have."""
+    emotions = index.groupby(person)["emotion"].nunique()
+    single = int((emotions == 1).sum())
+    if single * 2 < len(emotions) or not single:
+        return ""
+    return f"{person} and emotion are confounded ({single} of {len(emotions)} have one emotion only)"
+
+
+def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> pd.DataFrame:
+    """Add who speaks to the utterances of a corpus: the columns `who`, `namespace` and `person`.
+
+    `who` names the speaker (or the voice) with the corpus, as results show them. `person` names them with the
+    `Catalogue.namespace` of the corpus, so that speakers of one name are one person in corpora that share speakers.
+    """
+    names = index[corpus.person].astype(str).str.removeprefix(f"{corpus.name}/")
+    shared = namespace or corpus.name
+    return index.assign(who=f"{corpus.name}/" + names, namespace=shared, person=f"{shared}/" + names)
+
+
+def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
+    """Give each person one name in the column `person`, where a recording shows that two names are one person.
+
+    `utterances` has all corpora of a cell, dropped emotions included.
+    """
+    shared = shared_recordings(utterances)
+    undeclared = shared[shared.groupby("audio_hash")["namespace"].transform("nunique") > 1]
+    if len(undeclared):
+        pairs = sorted(" = ".join(of) for _, of in undeclared.groupby("audio_hash")["utterance"])
+        one, *others = sorted(undeclared["corpus"].unique())
+        found = f"{len(pairs)} recordings are in more than one corpus ({listed(pairs)}), so speakers are shared"
+        todo = f"Add `shares_speakers_with: [{one}]` to the entry of {' and '.join(others)} in corpora.yaml: speakers "
+        todo += "of one name then count as one person, who does not train where she or he is tested. Or leave one "
+        todo += "corpus out"
+        raise ProtocolError(f"{one} and {listed(others)}", found, "speakers of their own, or a declaration", todo)
+    name_of = {person: person for person in utterances["person"].unique()}
+    for _, people in shared.groupby("audio_hash")["person"]:
+        same = {name_of[person] for person in people}
+        name_of = {person: min(same) if name in same else name for person, name in name_of.items()}
+    return utterances.assign(person=utterances["person"].map(name_of))
+
+
+def is_copy_of_earlier(utterances: pd.DataFrame) -> pd.Series[bool]:
+    """Tell, row by row, recordings that an earlier corpus of the table has too, byte by byte.
+
+    Nobody may be tested on what has trained. Corpora that are tested come first, so their recordings stay.
+    """
+    first = utterances.groupby("audio_hash")["corpus"].transform("first")
+    return first.notna() & (first != utterances["corpus"])
+
+
+def check_tested_people(tested: pd.DataFrame) -> None:
+    """Check that nobody is tested under two names, by the columns `who` and `person`."""
+    names = tested.groupby("person")["who"].unique()
+    twins = sorted(" = ".join(sorted(of)) for of in names if len(of) > 1)
+    if twins:
+        todo = "Give the person one name in the entry, or leave a corpus out"
+        raise ProtocolError("speakers tested", f"one person under several names: {listed(twins)}", "one name", todo)

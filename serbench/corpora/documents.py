@@ -43,17 +43,13 @@ MOST_STARS = 3
 
 # Tabs and line ends may be in text; other control characters and halves of characters are in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-
-
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 
 
 def check_regular(path: Path, *, at_most: int | None = None) -> None:
     """Check that a path leads to a regular file of `at_most` bytes, without opening it: opening a pipe waits.
 
-    Raises
-    ------
-    OSError : it does not; `strerror` says what is there.
+    The `strerror` of the OSError says what is there.
     """
     try:
         found = os.stat(path)
@@ -67,12 +63,7 @@ def check_regular(path: Path, *, at_most: int | None = None) -> None:
 
 
 def read_whole(path: Path, *, at_most: int) -> bytes:
-    """Read a regular file of `at_most` bytes.
-
-    Raises
-    ------
-    OSError : no such file, no file, or a larger one.
-    """
+    """Read a regular file of `at_most` bytes, with OSError where there is none."""
     check_regular(path, at_most=at_most)
     with path.open("rb") as file:
         content = file.read(at_most + 1)  # some files of the system claim 0 bytes and go on
@@ -90,23 +81,20 @@ class Document:
     entries: dict[str, Any]
     lines: dict[Place, int]
 
-    def where(self, place: Place) -> str:
-        """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`."""
-        line = next((self.lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self.lines), None)
-        return _at(self.name, place, line)
+    def where(self, place: Place, *, line: int | None = None) -> str:
+        """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`; its line or that of the nearest block."""
+        for n in range(len(place), 0, -1):
+            line = line or self.lines.get(place[:n])
+        if place:
+            return f"{self.name}: {'.'.join(short(str(part)) for part in place)}" + (f" (line {line})" if line else "")
+        return f"{self.name}, line {line}" if line else self.name
 
 
 def parse_document(path: Path, *, holds: str = "corpora", loader: Any = yaml.BaseLoader) -> Document:
-    """Parse a YAML file into nested text with line numbers.
+    """Parse a YAML file into nested text with line numbers, or raise ConfigError with all faults.
 
-    Parameters
-    ----------
-    holds : what the file is about, for messages.
-    loader : with `yaml.BaseLoader`, `01`, `no` and `1e3` stay text; with `yaml.SafeLoader`, values have types.
-
-    Raises
-    ------
-    ConfigError : with all faults; a key given twice is one.
+    With `yaml.BaseLoader`, `01`, `no` and `1e3` stay text; with `yaml.SafeLoader`, values have types. `holds` is for
+    messages: what the file is about.
     """
     try:
         text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
@@ -122,10 +110,11 @@ def parse_text(
     text: str, name: str, folder: Path, *, holds: str = "corpora", loader: Any = yaml.BaseLoader
 ) -> Document:
     """Parse the text of a YAML file, as `parse_document` does; `name` and `folder` are those of the file."""
-    lines: dict[Place, int] = {}
     faults: list[Fault] = []
+    document = Document(name, folder, {}, {})
+    lines, values = document.lines, loader("")
     try:
-        node = yaml.compose(text, Loader=loader)
+        root = yaml.compose(text, Loader=loader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
@@ -134,60 +123,55 @@ def parse_text(
     except RecursionError as error:
         raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
 
-    values = loader("")
+    def is_plain(node: yaml.Node, place: Place, *, is_key: bool = False) -> bool:
+        """Report a tag, a key that is no text, a character that no text has."""
+        where = document.where(place, line=node.start_mark.line + 1)
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
+            faults.append(Fault(where, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it"))
+        elif is_key and not isinstance(node, yaml.ScalarNode):
+            found, wanted = "a key that is a list or a block", "plain text before the colon"
+            faults.append(Fault(where, found, wanted, "Put quotes around it"))
+        elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
+            found = f"the character U+{ord(odd[0]):04X}"
+            faults.append(Fault(where, found, "characters that can be printed", "Remove it"))
+        else:
+            return True
+        return False
 
     def plain(node: yaml.Node, place: Place) -> Any:
-        lines.setdefault(place, node.start_mark.line + 1)
+        line = lines.setdefault(place, node.start_mark.line + 1)
         if len(place) > DEEPEST or len(lines) > MOST_VALUES:
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
             todo = "Write blocks out instead of anchors that contain one another"
-            raise ConfigError([Fault(_at(name, (), lines[place]), found, f"{DEEPEST} levels at most", todo)])
-        faults.extend(_oddities(node, _at(name, place, node.start_mark.line + 1)))
+            raise ConfigError([Fault(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)])
+        is_plain(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [plain(child, (*place, i)) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             try:
                 return values.construct_object(node)
             except (yaml.YAMLError, ValueError, OverflowError):
-                at, wanted = _at(name, place, lines[place]), "a value that YAML can read"
-                faults.append(Fault(at, f"'{short(node.value)}'", wanted, "Put quotes around it"))
+                found, wanted = f"'{short(node.value)}'", "a value that YAML can read"
+                faults.append(Fault(document.where(place), found, wanted, "Put quotes around it"))
                 return ""
         entries: dict[str, Any] = {}
         for key, child in node.value:
             inner, line = (*place, str(key.value)), key.start_mark.line + 1
-            odd = list(_oddities(key, _at(name, place, line), is_key=True))
-            if not odd and key.value in entries:
+            if is_plain(key, place, is_key=True) and key.value in entries:
                 found = f"the key '{short(key.value)}' a second time (first on line {lines[inner]})"
-                odd = [Fault(_at(name, inner, line), found, "each key once", "Remove one of the two")]
-            faults.extend(odd)
-            if not odd:
+                faults.append(Fault(document.where(inner, line=line), found, "each key once", "Remove one of the two"))
+            elif isinstance(key, yaml.ScalarNode):
                 lines[inner] = line
                 entries[key.value] = plain(child, inner)
         return entries
 
-    entries = {} if node is None else plain(node, ())
+    entries = {} if root is None else plain(root, ())
     if not isinstance(entries, dict):
         faults.append(Fault(name, f"no block of {holds}", "`name:` lines with a block of fields each"))
     if faults:
         raise ConfigError(faults)
-    return Document(name, folder, entries, lines)
-
-
-def _oddities(node: yaml.Node, where: str, *, is_key: bool = False) -> Iterator[Fault]:
-    """Faults of one node: a tag, a key that is no text, a character that no text has."""
-    if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-        yield Fault(where, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it")
-    elif is_key and not isinstance(node, yaml.ScalarNode):
-        yield Fault(where, "a key that is a list or a block", "plain text before the colon", "Put quotes around it")
-    elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
-        yield Fault(where, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
-
-
-def _at(name: str, place: Place, line: int | None) -> str:
-    dotted = ".".join(short(str(part)) for part in place)
-    if not dotted:
-        return f"{name}, line {line}" if line else name
-    return f"{name}: {dotted}" + (f" (line {line})" if line else "")
+    document.entries.update(entries)
+    return document
 
 
 def number_of(text: str) -> float:
@@ -217,22 +201,12 @@ class Folder:
     _real: dict[str, str] = field(init=False, default_factory=dict)
 
     def file(self, path: str, *, key: str) -> Path:
-        """Return where a file of the entry lies; `key` is the field that names it.
-
-        Raises
-        ------
-        CorpusError : outside the root, links followed on both sides, and the entry does not allow it.
-        """
+        """Return where a file lies that the entry names under `key`; a CorpusError where that is out of the root."""
         self._refuse_outside([path], key)
         return self.root / path
 
     def files(self, globs: Sequence[str], *, key: str) -> list[str]:
-        """Return the paths that match globs as Python's `glob` means them: below the root, sorted, without folders.
-
-        Raises
-        ------
-        CorpusError : paths lead out of the root, a glob has too many steps, or there are too many files to look at.
-        """
+        """Return the paths that match globs as Python's `glob` means them: below the root, sorted, without folders."""
         found = {path for glob in globs for path in self._matches(glob, f"{self.where}.{key}")}
         # What is no link is inside, as only folders inside are walked; a glob itself is there where it starts outside.
         self._refuse_outside((path for path in found if path in globs or os.path.islink(f"{self.root}/{path}")), key)
@@ -286,17 +260,16 @@ class Folder:
     def _refuse_outside(self, paths: Iterable[str], key: str) -> None:
         """Refuse paths that lead out of the root, unless the entry allows it."""
         out = {path: target for path in sorted(paths) if self.fenced and (target := self._outside(path))}
-        if not out:
-            return
-        first = next(iter(out.values()))
-        annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in first else ""
-        paths = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
-        found = (
-            f"{paths} out of the corpus' folder ({listed(map(printable, out))}), the first to {printable(first)}{annex}"
-        )
-        todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
-        within = f"paths within {printable(os.path.realpath(self.root))}"
-        raise CorpusError([Fault(f"{self.where}.{key}", found + annex, within, todo)])
+        if out:
+            first = printable(next(iter(out.values())))
+            annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in first else ""
+            lead = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
+            found = f"{lead} out of the corpus' folder ({listed(map(printable, out))}), the first to {first}{annex}"
+            todo = (
+                "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
+            )
+            within = f"paths within {printable(os.path.realpath(self.root))}"
+            raise CorpusError([Fault(f"{self.where}.{key}", found, within, todo)])
 
 
 def _fits(path: Sequence[str], glob: Sequence[str]) -> bool:

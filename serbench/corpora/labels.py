@@ -71,13 +71,7 @@ class Scan:
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     """List a corpus' utterances with their labels and compare them with what the entry expects.
 
-    Parameters
-    ----------
-    partial : accept a copy that is not complete; the tables will mark it.
-
-    Raises
-    ------
-    CorpusError : with all faults: no recordings, unlabelled ones, unmapped labels, counts that differ.
+    `partial` accepts a copy that is not complete; the tables will mark it. A CorpusError has all faults.
     """
     folder = Folder(root_of(corpus), corpus.name, fenced=corpus.outside == "refuse")
     files = folder.files(corpus.globs, key="audio")

@@ -39,11 +39,7 @@ _OTHERWISE = (
 
 @functools.lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> Any:
-    """Compile a pattern with RE2.
-
-    Raises
-    ------
-    ValueError : it is no pattern, or RE2 does not know what it needs, or it is too large; the text names the reason.
+    """Compile a pattern with RE2; the ValueError of one that cannot be used names the reason.
 
     >>> compile_pattern("(?P<speaker>[0-9]+)_(?P<take>[a-z])").groupindex["take"]
     2
@@ -95,11 +91,7 @@ def _for_re2(pattern: str) -> str:
 def hits(pattern: Any, text: str) -> list[dict[str, str]]:
     """Return the groups of the first hit of a compiled pattern in a text, and of the second if there is one.
 
-    A group without a part in the hit is empty.
-
-    Raises
-    ------
-    ValueError : the text is too long.
+    A group without a part in the hit is empty. A text that is too long is a ValueError.
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")

@@ -41,12 +41,7 @@ _SPAN = ("file", "start", "end")
 
 
 def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV, TSV or parquet table, or tables of an audformat database, every value a stripped string.
-
-    Raises
-    ------
-    CorpusError : absent, of another kind, too large, or unreadable.
-    """
+    """Read a CSV, TSV or parquet table, or tables of an audformat database, every value a stripped string."""
     expected = "a readable table"
     try:
         check_regular(path)
@@ -92,13 +87,7 @@ def _parsed(content: bytes, delimiter: str) -> pd.DataFrame:
 
 
 def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
-    """Read the flat columns of a parquet file of `most_rows`; columns of lists or blocks are left out.
-
-    Raises
-    ------
-    OSError : no such file, or no file.
-    ValueError : no parquet, damaged, of doubled columns, or larger than the limits.
-    """
+    """Read the flat columns of a parquet file of `most_rows`; columns of lists or blocks are left out."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -171,10 +160,6 @@ def read_traces(
 
     The order is that of Neumann and Vu (ICASSP 2018). Faults are added for tables that are absent or cannot be read,
     and for utterances during which nobody drew.
-
-    Raises
-    ------
-    CorpusError : a table lies outside the corpus' folder.
     """
     added = [dict(row) for row in rows]
     for dimension, trace in corpus.traces.items():

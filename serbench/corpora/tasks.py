@@ -81,12 +81,7 @@ class EmotionTask:
         return self.target in OF_PEOPLE
 
     def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
-        """Return the task with the labels that these corpora give it: the languages, where that is the target.
-
-        Raises
-        ------
-        ProtocolError : corpora of one language only.
-        """
+        """Return the task with the labels that these corpora give it: the languages, where that is the target."""
         if self.target != "language":
             return self
         languages = tuple(sorted({primary(corpus.language) for corpus in corpora}))
@@ -108,13 +103,7 @@ class EmotionTask:
         return _named(merges, self.presets, self.where)
 
     def select(self, index: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-        """Return the utterances of this task, their `emotion` column holding the labels.
-
-        Raises
-        ------
-        CorpusError : the corpus does not have what the labels come from.
-        ConfigError : a filter names a field that the corpus does not have, or a value that no utterance has.
-        """
+        """Return the utterances of this task, their `emotion` column holding the labels."""
         kept = index.assign(emotion=self._labels(index, corpus))
         for field, value in self.where:
             if field not in kept:
@@ -156,6 +145,9 @@ class EmotionTask:
             values = values.fillna(corpus.language).map(primary) if self.target == "language" else values
             return values.astype("object").where(values.isin(self.labels), None)
         if ranges := corpus.targets.get(self.target):
+            if self.target not in index:
+                found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
+                raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
             spans = {label: parse_interval(text) for label, text in ranges.items()}
 
             def label_of(value: float) -> str | None:
@@ -173,14 +165,7 @@ class EmotionTask:
 def find_task(
     catalogue: Catalogue, *, task: str | None, emotions: str | None, where: Sequence[str], target: str | None = None
 ) -> EmotionTask:
-    """Resolve `--task NAME`, `--emotions a,b=c+d` or `--target NAME`, and the `--where field=value` filters.
-
-    Raises
-    ------
-    UnknownNameError : no such task, emotion, target or field.
-    ConfigError : two of task, emotions and target, fewer than two emotions, an emotion used twice, a malformed filter,
-        the speaker as a target.
-    """
+    """Resolve `--task NAME`, `--emotions a,b=c+d` or `--target NAME`, and the `--where field=value` filters."""
     given = [f"--{name}" for name, of in (("target", target), ("emotions", emotions), ("task", task)) if of is not None]
     if len(given) > 1:
         raise ConfigError([Fault(given[0], f"given together with {given[1]}", "one of the two")])
@@ -218,12 +203,7 @@ def find_task(
 
 
 def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, where: Sequence[str]) -> EmotionTask:
-    """Return the task of all emotions that every corpus has, by the name of a preset where it is one.
-
-    Raises
-    ------
-    ConfigError : they have fewer than two in common.
-    """
+    """Return the task of all emotions that every corpus has, by the name of a preset where it is one."""
     there = {name: set(index["emotion"].dropna()) for name, index in indexes.items()}
     shared = sorted(set.intersection(*there.values()))
     if len(shared) < 2:

@@ -15,10 +15,16 @@ from typing import Any
 import pandas as pd
 
 from serbench.classifiers import Classifier, Input
-from serbench.corpora.divisions import partition_of
+from serbench.corpora.divisions import (
+    check_tested_people,
+    confounded,
+    is_copy_of_earlier,
+    one_person_each,
+    partition_of,
+    with_people,
+)
 from serbench.corpora.entry import Corpus
 from serbench.corpora.index import SILENCE
-from serbench.corpora.people import check_tested_people, confounded, is_copy_of_earlier, one_person_each, with_people
 from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import ProtocolError, listed

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from serbench.corpora.divisions import confounded
 from serbench.corpora.entry import EMOTIONS
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.people import confounded
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import (
     LACKING_AT_MOST,

@@ -20,8 +20,8 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.classifiers import has_classifier
+from serbench.corpora.divisions import confounded
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.people import confounded
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import CorpusError, Fault, ScoreError, did_you_mean, listed
 from serbench.features.extract import extract_features, load_index
