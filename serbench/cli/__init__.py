@@ -15,19 +15,8 @@ from typing import Annotated
 
 import typer
 
-from serbench.cli.look import (
-    audit,
-    classifiers_app,
-    compare,
-    corpora_app,
-    experiments_app,
-    features_app,
-    folds,
-    score,
-    store_app,
-)
+from serbench.cli import look, run
 from serbench.cli.options import PROGRESS
-from serbench.cli.run import demo, extract, grid, report, run
 from serbench.cli.show import print, say
 from serbench.cli.signals import say_stopped, stop_on_signals
 from serbench.errors import SerbenchError
@@ -39,16 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (extract, grid, run, report, audit, compare, folds, score, demo):
+for command in (run.extract, run.grid, run.run, run.report, look.audit, look.compare, look.folds, look.score, run.demo):
     app.command()(command)
-for name, group in (
-    ("corpora", corpora_app),
-    ("experiments", experiments_app),
-    ("features", features_app),
-    ("classifiers", classifiers_app),
-    ("store", store_app),
-):
-    app.add_typer(group, name=name)
+for name in ("corpora", "experiments", "features", "classifiers", "store"):
+    app.add_typer(getattr(look, f"{name}_app"), name=name)
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,7 +57,7 @@ def main() -> None:
     # ends, takes time that the user of a short command feels.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    warnings.showwarning = _say_warning
+    warnings.showwarning = lambda message, *where, **more: _say_once(f"serbench: {message}")  # without its place
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without dashes shows a question mark
@@ -88,11 +71,6 @@ def main() -> None:
         if isinstance(stop.code, int) and stop.code > 128:
             say_stopped(PROGRESS)
         raise
-
-
-def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
-    """Show a warning as a message; its place in the code says nothing to the user of a command."""
-    _say_once(f"serbench: {message}")
 
 
 @functools.cache

@@ -11,22 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import serbench
-from serbench.cli.options import (
-    DEFAULT_RESULTS,
-    Corpora,
-    CorporaFile,
-    Jobs,
-    Partial,
-    Results,
-    results_option,
-    takes_request,
-    workspace_of,
-)
+from serbench.cli.options import Corpora, results_option, takes
 from serbench.cli.show import print, print_audit, print_table, prose, say, say_failures
 from serbench.grid.request import GridRequest
+from serbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from serbench.features import FeatureSet
     from serbench.plugins import Known
 
 corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
@@ -35,20 +25,20 @@ features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
 classifiers_app = typer.Typer(help="Classifiers.", no_args_is_help=True)
 store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=True)
 
+_EXIT_CODE = "End with 1 where cells or predictions differ or cannot be compared."
+_COMPARED = "File for all that was compared: .csv, .md or .tex."
+_NAME = "What tables call the system. Default: the name of the file."
+_MISSING = "Accept utterances without a prediction; tables will say so."
 
-def audit(
-    corpora: Corpora = None,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    jobs: Jobs = None,
-    corpora_file: CorporaFile = None,
-) -> None:
+
+@takes("partial", "results", "jobs", "corpora_file")
+def audit(workspace: Workspace, corpora: Corpora = None) -> None:
     """Audit corpora before any number is believed: counts, damage, copies, labels, and what the recordings give away.
 
     Several corpora that are named are also compared with each other, for recordings that they share.
     """
     is_sound = True
-    for one in serbench.audit_corpora(corpora, workspace_of(results, corpora_file, partial=partial, jobs=jobs)):
+    for one in serbench.audit_corpora(corpora, workspace):
         print_audit(one)
         is_sound &= one.is_sound
     if not is_sound:
@@ -59,12 +49,8 @@ def compare(
     results_a: Annotated[str, typer.Argument(help="Results folder, the earlier one.", metavar="RESULTS_A")],
     results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
     metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File for all that was compared: .csv, .md or .tex.")
-    ] = None,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="End with 1 where cells or predictions differ or cannot be compared.")
-    ] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help=_COMPARED)] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=_EXIT_CODE)] = False,
 ) -> None:
     """Report what changed between two results folders, of two runs or two releases, with intervals."""
     found = serbench.compare_results(results_a, results_b, metric=metric)
@@ -79,62 +65,53 @@ def compare(
         raise typer.Exit(1)
 
 
-@takes_request("task", "emotions", "target", "where", "inner")
+@takes("partial", "results", "corpora_file", request=("task", "emotions", "target", "where", "inner"))
 def folds(
+    workspace: Workspace,
     request: GridRequest,
     corpus: Annotated[str, typer.Argument(help="Corpus.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    corpora_file: CorporaFile = None,
 ) -> None:
     """Write the folds of a corpus as CSV, for other tools."""
-    table = serbench.list_folds(corpus, request, workspace_of(results, corpora_file, partial=partial))
+    table = serbench.list_folds(corpus, request, workspace)
 
     from serbench.store.files import frame_to_csv, write_text
 
-    text = frame_to_csv(table)
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(frame_to_csv(table))
     else:
-        write_text(output, text)
+        write_text(output, frame_to_csv(table))
         print(f"{len(table)} utterances in {table['fold'].nunique()} folds written to {output}")
 
 
-@takes_request("task", "emotions", "target", "where")
+@takes("partial", "results", "corpora_file", request=("task", "emotions", "target", "where"))
 def score(
+    workspace: Workspace,
     request: GridRequest,
     predictions: Annotated[
         Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
     ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="What tables call the system. Default: the name of the file.")
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help=_NAME)] = None,
     features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept utterances without a prediction; tables will say so.")
-    ] = False,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    corpora_file: CorporaFile = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=_MISSING)] = False,
 ) -> None:
     """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
-    workspace = workspace_of(results, corpora_file, partial=partial)
     how = {"name": name, "features": features, "allow_missing": allow_missing}
     for one in serbench.score_predictions(predictions, request, workspace, **how):
         task = f"{one.cell.task} ({one.cell.map})" if one.cell.map else one.cell.task
         tested = f"{one.n_utterances} utterances of {task} in {one.n_folds} folds, UAR {one.uar:.3f}"
         print(f"{one.corpus}: {tested}, as {one.cell.classifier} with {one.cell.features} features")
-        print(f"  recorded in {results}/cells/{one.cell.name}.json; delete this file to take it out again")
+        print(f"  recorded in {workspace.results}/cells/{one.cell.name}.json; delete this file to take it out again")
         for note in one.notes:
             say(f"{one.corpus}: {note}")
-    print("Next: serbench report" + results_option(results))
+    print("Next: serbench report" + results_option(workspace))
 
 
 @corpora_app.command("list")
-def corpora_list(corpora_file: CorporaFile = None) -> None:
+@takes("corpora_file")
+def corpora_list(workspace: Workspace) -> None:
     """List the catalogue: which corpora are on this disk, and where to get the others."""
-    corpora = serbench.list_corpora(workspace_of(DEFAULT_RESULTS, corpora_file))
+    corpora = serbench.list_corpora(workspace)
     for here in (True, False):
         chosen = {name: (c, reason) for name, (c, reason) in corpora.items() if (reason is None) == here}
         print(("On this disk:" if here else "Not on this disk:") + ("" if chosen else " none"))
@@ -146,14 +123,10 @@ def corpora_list(corpora_file: CorporaFile = None) -> None:
 
 
 @corpora_app.command("stats")
-def corpora_stats(
-    names: Corpora = None,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    corpora_file: CorporaFile = None,
-) -> None:
+@takes("partial", "results", "corpora_file")
+def corpora_stats(workspace: Workspace, corpora: Corpora = None) -> None:
     """Print Table 1 (data statistics) of corpora on this disk."""
-    table, extracted = serbench.corpus_statistics(names, workspace_of(results, corpora_file, partial=partial))
+    table, extracted = serbench.corpus_statistics(corpora, workspace)
     print_table(table)
     if say_failures(extracted):
         raise typer.Exit(1)
@@ -168,9 +141,10 @@ def corpora_schema() -> None:
 
 
 @experiments_app.command("list")
-def experiments_list(corpora_file: CorporaFile = None) -> None:
+@takes("corpora_file")
+def experiments_list(workspace: Workspace) -> None:
     """List the experiments that come with serbench, and which of their corpora are on this disk."""
-    corpora = serbench.list_corpora(workspace_of(DEFAULT_RESULTS, corpora_file))
+    corpora = serbench.list_corpora(workspace)
     for name, described in serbench.list_experiments().items():
         experiment = described.experiment
         marked = [c if c in corpora and corpora[c][1] is None else f"{c} (not here)" for c in experiment.corpora]
@@ -194,11 +168,10 @@ def features_list() -> None:
     """List the feature sets with their number of features; those of plug-ins with the package that brings them."""
     from serbench.features import known_feature_sets
 
-    def more(one: FeatureSet) -> tuple[int, str]:
-        frames = f", one every {one.hop_s * 1000:g} ms" if one.hop_s else ""
-        return one.n_features, f"{frames} ({one.citation})"
+    def frames(hop_s: float | None) -> str:
+        return f", one every {hop_s * 1000:g} ms" if hop_s else ""
 
-    _list_known(known_feature_sets(), more)
+    _list_known(known_feature_sets(), lambda one: (one.n_features, f"{frames(one.hop_s)} ({one.citation})"))
 
 
 @classifiers_app.command("list")
@@ -220,19 +193,16 @@ def _list_known(known: Known[Any], more: Callable[[Any], tuple[int, str]]) -> No
 
 
 @features_app.command("export")
+@takes("partial", "results", "jobs", "corpora_file")
 def features_export(
+    workspace: Workspace,
     name: Annotated[str, typer.Argument(help="Feature set.")],
     output: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
     corpora: Annotated[
         list[str] | None, typer.Option("--corpus", help="Corpus; may be repeated. Default: all on this disk.")
     ] = None,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    jobs: Jobs = None,
-    corpora_file: CorporaFile = None,
 ) -> None:
     """Write a feature set as one CSV or parquet file, one row per utterance."""
-    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
     done = serbench.export_features(name, output, corpora, workspace)
     print(f"{name} of {', '.join(one.corpus for one in done.done)} written to {output}")
     if say_failures(done):
@@ -240,10 +210,12 @@ def features_export(
 
 
 @store_app.command("check")
-def store_check(results: Results = DEFAULT_RESULTS) -> None:
+@takes("results")
+def store_check(workspace: Workspace) -> None:
     """Read every file of the results folder and report which are not what was written; nothing is changed."""
-    check = serbench.check_store(workspace_of(results))
-    print(f"{results}: " + (", ".join(f"{n} {kind}" for kind, n in check.counts.items()) or "no files of serbench"))
+    check = serbench.check_store(workspace)
+    counts = ", ".join(f"{n} {kind}" for kind, n in check.counts.items())
+    print(f"{workspace.results}: {counts or 'no files of serbench'}")
     for path, reason in check.damaged.items():
         say(f"damaged: {path}: {reason}")
     if check.damaged:
@@ -253,12 +225,11 @@ def store_check(results: Results = DEFAULT_RESULTS) -> None:
 
 
 @store_app.command("clean")
+@takes("results")
 def store_clean(
-    results: Results = DEFAULT_RESULTS,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    workspace: Workspace, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
     """Remove what no cell uses any more, after listing it; names that serbench does not write stay."""
-    workspace = workspace_of(results)
     unused = serbench.find_unused(workspace)
     for kind, paths in unused.files.items():
         names = ", ".join(path.relative_to(workspace.store().root).as_posix() for path in paths[:3])

@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import serbench
-from serbench.cli.options import (
-    DEFAULT_RESULTS,
-    PROGRESS,
-    Corpora,
-    CorporaFile,
-    Jobs,
-    Partial,
-    Results,
-    results_option,
-    takes_request,
-    workspace_of,
-)
+from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, results_option, takes
 from serbench.cli.show import (
     print,
     print_plain,
@@ -35,38 +24,33 @@ from serbench.cli.show import (
     say_missing,
 )
 from serbench.grid.request import GridRequest
+from serbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from serbench import ExperimentResult, GridResult
-    from serbench.workspace import Workspace
+
+_SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
+_FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
+_PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
+
+Experiment = Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")]
 
 
+@takes("rehash", "partial", "results", "jobs", "corpora_file")
 def extract(
+    workspace: Workspace,
     corpora: Corpora = None,
     features: Annotated[
         list[str] | None,
         typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
     ] = None,
-    rehash: Annotated[
-        bool, typer.Option("--rehash", help="Read every recording again, also where its file is as it was.")
-    ] = False,
-    segment: Annotated[
-        float | None,
-        typer.Option(
-            "--segment",
-            help="Cut every utterance into segments of so many seconds; the remainder is dropped.",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    jobs: Jobs = None,
-    corpora_file: CorporaFile = None,
+    segment: Annotated[float | None, typer.Option("--segment", help=_SEGMENT, metavar="SECONDS")] = None,
 ) -> None:
     """Index corpora and extract features into the store; what is there is not done again."""
-    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs, rehash=rehash)
-    wanted = tuple(features or serbench.DEFAULT_FEATURES)
-    extracted = serbench.extract_features(corpora, wanted, workspace, segment=segment)
+    extracted = serbench.extract_features(
+        corpora, tuple(features or serbench.DEFAULT_FEATURES), workspace, segment=segment
+    )
     for done in extracted.done:
         for name, n in done.computed.items():
             failed = sum(failure.features == name for failure in done.failed)
@@ -79,38 +63,9 @@ def extract(
         raise typer.Exit(1)
 
 
-@takes_request()
-def grid(
-    request: GridRequest,
-    corpora: Corpora = None,
-    job_timeout: Annotated[
-        float | None,
-        typer.Option(
-            "--job-timeout",
-            min=1,
-            help="Seconds after which a job is stopped and fails; the start of its worker, a second or two, counts.",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            "--scheduler",
-            help="Address of a dask scheduler whose workers run the jobs, or 'local'.",
-            metavar="tcp://HOST:PORT",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")
-    ] = False,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    jobs: Jobs = None,
-    corpora_file: CorporaFile = None,
-) -> None:
+@takes("job_timeout_s", "scheduler", "partial", "results", "jobs", "corpora_file", request=ALL_AXES)
+def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dry_run: DryRun = False) -> None:
     """Run corpora x feature sets x classifiers, people left out in turn, with nested tuning; resumes where stopped."""
-    how = {"partial": partial, "jobs": jobs, "job_timeout_s": job_timeout, "scheduler": scheduler}
-    workspace = workspace_of(results, corpora_file, **how)
     result = serbench.plan_grid(corpora, request, workspace, dry_run=dry_run)
     for done in result.extracted.done:
         if done.note:
@@ -120,24 +75,19 @@ def grid(
         result = serbench.run_planned_grid(result)
     failed = say_grid(result)
     if result.run is not None:
-        print("Next: serbench report" + results_option(results))
+        print("Next: serbench report" + results_option(workspace))
     if failed:
         raise typer.Exit(1)
 
 
-def run(
-    experiment: Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Plan only: grids, cells, jobs, what is there, expected time.")
-    ] = False,
-    partial: Partial = False,
-    results: Results = DEFAULT_RESULTS,
-    jobs: Jobs = None,
-    corpora_file: CorporaFile = None,
-) -> None:
+@takes("partial", "results", "jobs", "corpora_file")
+def run(workspace: Workspace, experiment: Experiment, dry_run: DryRun = False) -> None:
     """Run a table of a paper on those of its corpora that are here; print it with the paper's, and its claims."""
-    _check_is_file(corpora_file)
-    workspace = workspace_of(results, corpora_file, partial=partial, jobs=jobs)
+    file = str(workspace.corpora_file or "")
+    if re.fullmatch(r"[\w-]+([, ]+[\w-]+)*", file) and not Path(file).is_file():
+        told = f"takes a catalogue file (YAML), not names of corpora: '{file}'"
+        todo = "An experiment runs on those of its corpora that are on this disk; leave the option out"
+        raise typer.BadParameter(f"{told}. {todo}", param_hint="--corpora")
     numbers = itertools.count(1)
 
     def show(planned: GridResult) -> None:
@@ -151,28 +101,19 @@ def run(
         print()
     _say_left_out(result, workspace)
     if result.report is not None:
-        print(f"Open {results}/report/index.html; more tables: serbench report{results_option(results)}")
+        print(f"Open {workspace.results}/report/index.html; more tables: serbench report{results_option(workspace)}")
     if has_failed or result.failed:
         raise typer.Exit(1)
 
 
-def _check_is_file(corpora_file: Path | None) -> None:
-    """Refuse names of corpora where a catalogue is asked for."""
-    given = str(corpora_file or "")
-    if re.fullmatch(r"[\w-]+([, ]+[\w-]+)*", given) and not Path(given).is_file():
-        told = f"takes a catalogue file (YAML), not names of corpora: '{given}'"
-        todo = "An experiment runs on those of its corpora that are on this disk; leave the option out"
-        raise typer.BadParameter(f"{told}. {todo}", param_hint="--corpora")
-
-
 def _say_left_out(result: ExperimentResult, workspace: Workspace) -> None:
     """Say what is missing on this disk, which grids that leaves out, and whether the description has changed."""
-    known = serbench.list_corpora(workspace)
     name, digest = result.described.name, result.described.digest
     if result.absent:
+        known = serbench.list_corpora(workspace)
         say(f"{len(result.absent)} of {len(result.absent) + len(result.present)} corpora of {name} took no part:")
-    for corpus, reason in result.absent.items():
-        say(f"  {corpus}: {reason}; get it: {known[corpus][0].homepage or known[corpus][0].licence}")
+        for corpus, reason in result.absent.items():
+            say(f"  {corpus}: {reason}; get it: {known[corpus][0].homepage or known[corpus][0].licence}")
     for word, reasons in (("Left out", result.skipped), ("Failed", result.failed)):
         for title, reason in reasons.items():
             say(prose(f"{word}, {title}: {reason}"))
@@ -180,23 +121,17 @@ def _say_left_out(result: ExperimentResult, workspace: Workspace) -> None:
         say(f"{name} has changed: it was run as {result.earlier} before, and is {digest} now")
 
 
+@takes("results")
 def report(
+    workspace: Workspace,
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Print provenance.json, what made every cell, in place of Table 2.")
     ] = False,
-    figures: Annotated[
-        bool,
-        typer.Option(
-            "--figures", help="Draw every figure as SVG and PDF, too; without it, where the last report has some."
-        ),
-    ] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Print Table 2 for other programs: parted by tabs, without colour or notes.")
-    ] = False,
-    results: Results = DEFAULT_RESULTS,
+    figures: Annotated[bool, typer.Option("--figures", help=_FIGURES)] = False,
+    plain: Annotated[bool, typer.Option("--plain", help=_PLAIN)] = False,
 ) -> None:
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2 and its kin."""
-    made = serbench.make_report(workspace_of(results), figures=figures)
+    made = serbench.make_report(workspace, figures=figures)
     if provenance:
         print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
     else:
@@ -205,19 +140,19 @@ def report(
             (print_plain if plain else print_table)(table)
     say_missing(made)
     for command in made.commands:
-        say(f"Missing; to fill: {command}{results_option(results)}")
+        say(f"Missing; to fill: {command}{results_option(workspace)}")
     if plain:
         return
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     drawn = sum(name.startswith("figures/") for name in made.provenance["files"])
-    files = f", {drawn} files of figures" if drawn else ""
-    print(f"Open {results}/report/index.html; with it tables as Markdown, CSV and LaTeX, scores and provenance{files}")
+    written = f"{workspace.results}/report/index.html; with it tables as Markdown, CSV and LaTeX, scores and provenance"
+    print(f"Open {written}{f', {drawn} files of figures' if drawn else ''}")
 
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.", metavar="[DIR]")] = Path("serbench-demo"),
-    jobs: Jobs = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Workers; default: one per core.")] = None,
 ) -> None:
     """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
     made = serbench.run_demo(folder, jobs=jobs, progress=PROGRESS)

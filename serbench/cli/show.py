@@ -7,20 +7,18 @@ import re
 import sys
 import textwrap
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from serbench.errors import LISTED_AT_MOST
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from serbench import Extracted, GridResult, Workspace
     from serbench.audit import CorpusAudit
     from serbench.grid.cells import Cell
     from serbench.grid.run import GridPlan
     from serbench.report import Report
-    from serbench.report.table import Entry, Table
+    from serbench.report.table import Table
 
 A_DAY_S = 86400
 GAP = 2  # blanks between two columns of a table
@@ -73,23 +71,56 @@ class ProgressLine:
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes."""
+    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes.
+
+    Long words are shortened in their middle, so that numbers are never cut.
+    """
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
+    def short(text: str, limit: int = 24) -> str:
+        half, text = limit // 2 - 1, visible(text)
+        return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+    def styled(text: str, aside: str, *, bold: bool) -> Text:
+        """Show the best value in bold, and another by the mark behind it."""
+        colours = {"≈": "green", "?": "yellow", "↑": "yellow"}
+        shown = Text(text, style="bold green" if bold else colours.get(aside[-1:], ""))
+        return shown.append(f" {visible(aside)}", style="dim") if aside else shown
+
+    n = table.n_labels
+    columns = [
+        [styled((short if i < n else visible)(e.text), e.aside, bold=e.bold) for e in column]
+        for i, column in enumerate(zip(*table.rows, strict=True))
+    ] or [[] for _ in table.header]
+    header = [short(name) for name in table.header]
     console = Console(highlight=False, soft_wrap=False)
-    table, rows = _visible(table), _visible(table).rows
-    console.print(table.title, style="bold", markup=False)
-    for columns in _blocks(table, console.width):
-        grid_ = RichTable(box=None, header_style="bold", pad_edge=False)
-        for i in columns:
-            grid_.add_column(table.header[i], justify="left" if i < table.n_labels else "right", no_wrap=True)
-        for row in rows:
-            grid_.add_row(*(_styled(row[i]) for i in columns))
-        console.print(grid_)
+    console.print(visible(table.title), style="bold", markup=False)
+    widths = [max(len(name), *map(len, of), 0) + GAP for name, of in zip(header, columns, strict=True)]
+    for block in _blocks(widths, n, console.width):
+        shown = RichTable(box=None, header_style="bold", pad_edge=False)
+        for i in block:
+            shown.add_column(header[i], justify="left" if i < n else "right", no_wrap=True)
+        for row in zip(*(columns[i] for i in block), strict=True):
+            shown.add_row(*row)
+        console.print(shown)
         console.print()
     for note in table.notes:
-        console.print(note, markup=False)
+        console.print(visible(note), markup=False)
+
+
+def _blocks(widths: Sequence[int], n_labels: int, width: int) -> list[list[int]]:
+    """Columns that fit side by side, the labels repeated in each block."""
+    blocks: list[list[int]] = []
+    room = 0
+    for i in range(n_labels, len(widths)):
+        if not blocks or widths[i] > room:
+            blocks.append([*range(n_labels)])
+            room = width + GAP - sum(widths[:n_labels])
+        blocks[-1].append(i)
+        room -= widths[i]
+    return blocks
 
 
 def print_plain(table: Table) -> None:
@@ -97,45 +128,6 @@ def print_plain(table: Table) -> None:
     rows = [[f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows]
     lines = ["\t".join(_CONTROL.sub(" ", text) for text in row) for row in ([table.title], table.header, *rows)]
     print("# " + "\n".join(lines))
-
-
-def _styled(entry: Entry) -> Text:
-    """Show the best value in bold, and another by the mark behind it."""
-    from rich.text import Text
-
-    colours = {"≈": "green", "?": "yellow", "↑": "yellow"}
-    text = Text(entry.text, style="bold green" if entry.bold else colours.get(entry.aside[-1:], ""))
-    return text.append(f" {entry.aside}", style="dim") if entry.aside else text
-
-
-def _visible(table: Table) -> Table:
-    """Escape what would steer the terminal, and shorten long words in their middle, so that numbers are never cut."""
-
-    def short(text: str, limit: int = 24) -> str:
-        half = limit // 2 - 1
-        return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
-
-    body = table.body.map(visible).rename(columns=lambda name: short(visible(name)))
-    for i in range(table.n_labels):
-        body.isetitem(i, body.iloc[:, i].map(short).to_numpy())
-    asides = None if table.asides is None else table.asides.map(visible)
-    return replace(table, title=visible(table.title), body=body, asides=asides, notes=tuple(map(visible, table.notes)))
-
-
-def _blocks(table: Table, width: int) -> list[list[int]]:
-    """Columns that fit side by side, the labels repeated in each block."""
-    rows = [[f"{entry.text} {entry.aside}".strip() for entry in row] for row in table.rows]
-    widths = [max(map(len, column)) + GAP for column in zip(table.header, *rows, strict=True)]
-    labels = list(range(table.n_labels))
-    blocks: list[list[int]] = []
-    room = 0
-    for i in range(table.n_labels, len(table.header)):
-        if not blocks or widths[i] > room:
-            blocks.append([*labels])
-            room = width + GAP - sum(widths[: table.n_labels])
-        blocks[-1].append(i)
-        room -= widths[i]
-    return blocks
 
 
 def duration(seconds: float) -> str:
@@ -154,15 +146,20 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def prose(text: str, *, indent: str = "") -> str:
+    """Wrap a sentence to the width of a terminal."""
+    return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
 def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
     """Print what a grid is going to do, or in a dry run what it would do, cell by cell."""
     n_jobs, n_todo = len(plan.plan.jobs), len(plan.todo)
     if is_dry_run:
-        for cell in plan.cells:
-            jobs = cell.record.jobs
-            todo = len(set(jobs) & {job.key for job in plan.todo})
-            state = f"would be refused. {cell.refused}" if cell.refused else f"would run {todo} of its {len(jobs)} jobs"
-            print(f"{_named(cell.cell)}: {state}")
+        todo = {job.key for job in plan.todo}
+        for one in plan.cells:
+            jobs = one.record.jobs
+            state = f"would run {len(todo & set(jobs))} of its {len(jobs)} jobs"
+            print(f"{_named(one.cell)}: {f'would be refused. {one.refused}' if one.refused else state}")
         print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
@@ -178,8 +175,8 @@ def _named(cell: Cell) -> str:
     """Name a cell of a plan: what distinguishes it from the others, where that is not the usual."""
     usual = {"protocol": "within", "options": "", "map": "", "scaling": "train", "preprocessing": "none"}
     unusual = [str(getattr(cell, name)) for name in usual if getattr(cell, name) != usual[name]]
-    trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
     words = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
+    trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
     return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({words})"
 
 
@@ -201,43 +198,33 @@ def print_expectation(plan: GridPlan, *, workers: int) -> None:
 
 
 def say_grid(result: GridResult) -> bool:
-    """Print which cells have no result, and why; say whether anything failed."""
+    """Print which cells have no result, and why; return whether anything failed."""
     failed = say_failures(result.extracted)
     if result.run is not None and result.run.elsewhere:
         say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
+    n_cells = len(result.plan.cells)
     if result.run is None and cells:  # the plan has said which and why
-        say(f"{len(cells)} of {len(result.plan.cells)} cells would be refused")
-        return True
-    for name, reason in cells.items():
-        say(f"{name}: no result. {reason}")
-    if cells:
-        stored = len(result.plan.cells) - len(cells)
-        say(f"{len(cells)} of {len(result.plan.cells)} cells have no result; {stored} are stored")
+        say(f"{len(cells)} of {n_cells} cells would be refused")
+    elif cells:
+        for name, reason in cells.items():
+            say(f"{name}: no result. {reason}")
+        say(f"{len(cells)} of {n_cells} cells have no result; {n_cells - len(cells)} are stored")
     return failed or bool(cells)
 
 
-def print_audit(audit: CorpusAudit) -> None:
-    """Print the verdict on a corpus, facts of the copy, the findings, and the simple-cue baseline."""
-    print(prose(f"{audit.corpus}: {audit.verdict}."))
-    for fact, text in audit.facts.items():
-        print(f"  {fact:14} {text}")
-    for finding in audit.findings:
-        print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
-    cues = audit.baseline
-    if cues is not None:
-        text = (
-            f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {1 / len(cues.emotions):.2f}) over "
-            f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. They are "
-            "cues of emotion, so this is no fault; features should do better."
-        )
-        print(prose(text, indent="  "))
-    print(flush=True)
-
-
-def prose(text: str, *, indent: str = "") -> str:
-    """Wrap a sentence to the width of a terminal."""
-    return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+def say_failures(extracted: Extracted) -> bool:
+    """Print the failures table; return whether anything failed."""
+    failed = [f"{one.utterance} ({one.features}): {one.reason}" for one in extracted.failed]
+    for text in failed[:LISTED_AT_MOST]:
+        say(f"failed: {text}")
+    if len(failed) > LISTED_AT_MOST:
+        say(f"... {len(failed)} failures in all")
+    if failed:
+        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
+    for name, reason in extracted.refused.items():
+        say(f"{name}: left out. {reason}")
+    return bool(failed or extracted.refused)
 
 
 def say_missing(report: Report) -> None:
@@ -251,15 +238,16 @@ def say_missing(report: Report) -> None:
         say(f"  ... {len(missing)} reasons in all; missing.csv has them")
 
 
-def say_failures(extracted: Extracted) -> bool:
-    """Print the failures table; say whether anything failed."""
-    failed = extracted.failed
-    for failure in failed[:LISTED_AT_MOST]:
-        say(f"failed: {failure.utterance} ({failure.features}): {failure.reason}")
-    if len(failed) > LISTED_AT_MOST:
-        say(f"... {len(failed)} failures in all")
-    if failed:
-        say("They count as missing; all are listed in failures.parquet below features/ in the results folder")
-    for name, reason in extracted.refused.items():
-        say(f"{name}: left out. {reason}")
-    return bool(failed or extracted.refused)
+def print_audit(audit: CorpusAudit) -> None:
+    """Print the verdict on a corpus, facts of the copy, the findings, and the simple-cue baseline."""
+    print(prose(f"{audit.corpus}: {audit.verdict}."))
+    for fact, text in audit.facts.items():
+        print(f"  {fact:14} {text}")
+    for finding in audit.findings:
+        print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
+    if cues := audit.baseline:
+        text = f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {1 / len(cues.emotions):.2f}) over "
+        text += f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. They are "
+        text += "cues of emotion, so this is no fault; features should do better."
+        print(prose(text, indent="  "))
+    print(flush=True)

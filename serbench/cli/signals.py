@@ -44,12 +44,12 @@ def say_stopped(progress: ProgressLine) -> None:
 
 def _end_soon(code: int, progress: ProgressLine) -> None:
     """End the process even where something takes long: a thread in a long recording, a cluster, a network."""
-    timer = threading.Timer(PATIENCE_S, _end_now, [code, progress])
+
+    def end() -> None:
+        say_stopped(progress)
+        sys.stdout.flush()
+        os._exit(code)
+
+    timer = threading.Timer(PATIENCE_S, end)
     timer.daemon = True
     timer.start()
-
-
-def _end_now(code: int, progress: ProgressLine) -> None:
-    say_stopped(progress)
-    sys.stdout.flush()
-    os._exit(code)
