@@ -214,21 +214,6 @@ def read_table(path, **options):
     return table
 
 
-TABLES = {"x.csv": CSV, "x.tsv": CSV.replace(b",", b"\t"), "x.parquet": parquet_bytes()}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_mutated_tables(tmp_path, survives, name):
-    path = tmp_path / name
-
-    @given(mutated(TABLES[name]) | st.binary())
-    def mutate(data):
-        path.write_bytes(data)
-        survives(read_table, path)
-
-    mutate()
-
-
 FEATURES = pd.DataFrame({"utterance": ["x/a", "x/b"], "f1": [1.0, 2.5], "f2": [3, 4]})
 
 
@@ -238,9 +223,6 @@ def features_parquet():
     return file.getvalue()
 
 
-OWN = {"mine.csv": FEATURES.to_csv(index=False).encode(), "mine.parquet": features_parquet()}
-
-
 def read_features(path):
     own = read_own_features(path)
     assert own.matrix.dtype == np.float32
@@ -248,17 +230,21 @@ def read_features(path):
     return own.key
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_mutated_features(tmp_path, survives, name):
-    path = tmp_path / name
+OWN = {"mine.csv": FEATURES.to_csv(index=False).encode(), "mine.parquet": features_parquet()}
+TABLES = {"x.csv": CSV, "x.tsv": CSV.replace(b",", b"\t"), "x.parquet": parquet_bytes()}
 
-    @given(mutated(OWN[name]) | st.binary())
+
+@pytest.mark.parametrize("name", [*TABLES, *OWN])
+def test_mutated_tables(tmp_path, survives, name):
+    path, whole = tmp_path / name, {**TABLES, **OWN}[name]
+
+    @given(mutated(whole) | st.binary())
     @example(b"utterance,x\na," + b"9" * 400 + b"\n")
     @example(b"utterance,x,x\na,1,2\n")
     @example(b"utterance,utterance\na,1\n")
     def mutate(data):
         path.write_bytes(data)
-        survives(read_features, path)
+        survives(read_features if name in OWN else read_table, path)
 
     mutate()
 

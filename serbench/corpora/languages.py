@@ -8,39 +8,16 @@ alone is whole (Japonic, Basque).
 from __future__ import annotations
 
 _FAMILIES = """
-Germanic: en de nl sv da no nb nn is af
-Romance: it fr es pt ro ca gl
-Slavic: pl ru uk cs sk sl hr sr bs bg mk be
-Baltic: lt lv
-Celtic: ga cy
-Greek: el
-Albanian: sq
-Armenic: hy
-Indo-Aryan: ur hi bn pa mr gu as or ne si
-Iranian: fa ps ku
-Semitic: am ar he ti mt
-Chadic: ha
-Cushitic: so om
-Sinitic: zh cmn yue wuu nan
-Burmo-Qiangic: my
-Tai: th lo
-Vietic: vi
-Khmeric: km
+Germanic: en de nl sv da no nb nn is af; Romance: it fr es pt ro ca gl; Slavic: pl ru uk cs sk sl hr sr bs bg mk be;
+Baltic: lt lv; Celtic: ga cy; Greek: el; Albanian: sq; Armenic: hy; Basque: eu; Kartvelian: ka; Uralic: fi et hu;
+Indo-Aryan: ur hi bn pa mr gu as or ne si; Iranian: fa ps ku; Dravidian: ta te kn ml; Turkic: tr az kk uz ug;
+Semitic: am ar he ti mt; Chadic: ha; Cushitic: so om; Atlantic-Congo: sw yo ig zu xh wo; Mongolic: mn;
+Sinitic: zh cmn yue wuu nan; Burmo-Qiangic: my; Tai: th lo; Vietic: vi; Khmeric: km; Japonic: ja; Koreanic: ko;
 Austronesian: id ms tl fil jv
-Japonic: ja
-Koreanic: ko
-Mongolic: mn
-Turkic: tr az kk uz ug
-Uralic: fi et hu
-Basque: eu
-Kartvelian: ka
-Dravidian: ta te kn ml
-Atlantic-Congo: sw yo ig zu xh wo
 """
-
 _FAMILY_OF = {
     language: family
-    for family, languages in (line.split(": ") for line in _FAMILIES.strip().splitlines())
+    for family, languages in (of.split(": ") for of in _FAMILIES.replace("\n", " ").strip().split("; "))
     for language in languages.split()
 }
 

@@ -46,15 +46,6 @@ def test_where_keeps_only_matching_utterances(catalogue, make_index):
     assert task.title == "anger,neutral where gender=female, speaker=f1"
 
 
-def test_wrong_names_are_suggested(catalogue):
-    with pytest.raises(UnknownNameError, match=r"Unknown task 'paper'. Did you mean 'paper5'"):
-        find_task(catalogue, task="paper", emotions=None, where=())
-    with pytest.raises(UnknownNameError, match=r"Unknown emotion 'angre'. Did you mean 'anger'"):
-        find_task(catalogue, task=None, emotions="angre,fear", where=())
-    with pytest.raises(UnknownNameError, match=r"Unknown field 'styl'. Did you mean 'style'"):
-        find_task(catalogue, task=None, emotions=None, where=("styl=improvised",))
-
-
 @pytest.mark.parametrize(
     ("emotions", "name"),
     [
@@ -78,17 +69,6 @@ def test_available_counts_no_emotion_that_only_copies_of_other_speakers_have(cat
     assert task.for_index(index, toy(catalogue)).title == "anger,happiness"
 
 
-@pytest.mark.parametrize("emotions", ["anger", "anger,anger", "anger,fear=anger"])
-def test_fewer_than_two_emotions_or_one_twice_is_an_error(catalogue, emotions):
-    with pytest.raises(ConfigError, match=r"at least two emotions, each used once"):
-        find_task(catalogue, task=None, emotions=emotions, where=())
-
-
-def test_malformed_filter_is_an_error(catalogue):
-    with pytest.raises(ConfigError, match=r"Expected FIELD=VALUE"):
-        find_task(catalogue, task=None, emotions=None, where=("style",))
-
-
 def test_field_that_the_corpus_lacks_is_an_error(catalogue, make_index):
     task = find_task(catalogue, task=None, emotions="anger,neutral", where=("style=improvised",))
     with pytest.raises(ConfigError, match=r"toy has no 'style'"):
@@ -105,10 +85,6 @@ def test_labels_of_a_target_are_known_without_an_index(catalogue, target):
     assert task.emotions == TARGET_LABELS[target]
     assert task.target == target
     assert task.title == f"{target} where gender=female"
-
-
-def test_a_task_of_emotions_says_so(catalogue):
-    assert find_task(catalogue, task="big6", emotions=None, where=()).target == "emotion"
 
 
 # Table 1 of Schuller et al. (2010) for EmoDB and eNTERFACE, joy being happiness; then what Russell's circumplex adds.
@@ -201,20 +177,29 @@ def test_filters_narrow_a_target_too(catalogue, make_index):
     assert set(selected["speaker"]) == {"toy/f1"}
 
 
-def test_a_target_is_not_given_with_emotions_and_is_no_task(catalogue):
-    with pytest.raises(ConfigError, match=r"--target: given together with --emotions"):
-        find_task(catalogue, task=None, emotions="anger,fear", where=(), target="arousal")
-    with pytest.raises(ConfigError, match=r"--target: given together with --task"):
-        find_task(catalogue, task="big6", emotions=None, where=(), target="arousal")
-    with pytest.raises(ConfigError, match=r"--task arousal: a target.*Use --target arousal"):
-        find_task(catalogue, task="arousal", emotions=None, where=())
+REFUSED = {
+    "an unknown task": ({"task": "paper"}, r"Unknown task 'paper'. Did you mean 'paper5'"),
+    "an unknown emotion": ({"emotions": "angre,fear"}, r"Unknown emotion 'angre'. Did you mean 'anger'"),
+    "an unknown field": ({"where": ("styl=improvised",)}, r"Unknown field 'styl'. Did you mean 'style'"),
+    "an unknown target": ({"target": "arousel"}, r"Unknown target 'arousel'. Did you mean 'arousal'"),
+    "no value": ({"where": ("style",)}, r"--where: 'style'. Expected FIELD=VALUE"),
+    "one emotion": ({"emotions": "anger"}, r"at least two emotions, each used once"),
+    "an emotion twice": ({"emotions": "anger,anger"}, r"at least two emotions, each used once"),
+    "an emotion in two labels": ({"emotions": "anger,fear=anger"}, r"at least two emotions, each used once"),
+    "target and emotions": (
+        {"emotions": "anger,fear", "target": "arousal"},
+        r"--target: given together with --emotions",
+    ),
+    "target and task": ({"task": "big6", "target": "arousal"}, r"--target: given together with --task"),
+    "a target as a task": ({"task": "arousal"}, r"--task arousal: a target.*Use --target arousal"),
+    "the speaker": ({"target": "speaker"}, r"--target speaker: folds that share no speaker cannot test it"),
+}
 
 
-def test_wrong_targets_are_suggested_and_the_speaker_is_refused_with_the_reason(catalogue):
-    with pytest.raises(UnknownNameError, match=r"Unknown target 'arousel'. Did you mean 'arousal'"):
-        target_task(catalogue, "arousel")
-    with pytest.raises(ConfigError, match=r"--target speaker: folds that share no speaker cannot test it"):
-        target_task(catalogue, "speaker")
+@pytest.mark.parametrize(("asked", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_task_is_refused_with_the_reason(catalogue, asked, message):
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        find_task(catalogue, **{"task": None, "emotions": None, "where": (), **asked})
 
 
 def test_emotions_spelt_as_a_target_are_not_called_by_its_name(catalogue):
@@ -227,9 +212,7 @@ OWN = "tasks: {mine: [anger, happiness=happiness+fear, neutral]}\n"
 OTHER = "tasks: {mine: [anger=anger+fear, happiness, neutral]}\n"
 
 
-@pytest.fixture
-def two_definitions(make_corpus, make_features, workspace, tmp_path):
-    """Two corpora, each run with another definition of the task `mine`."""
+def test_two_definitions_of_one_task_are_two_tasks(make_corpus, make_features, workspace, tmp_path):
     for name in ("aa", "bb"):
         path = make_corpus(name=name, emotions=("anger", "fear", "happiness", "neutral"), seed=10_000 * int(name, 16))
     corpora, place = path.read_text(), workspace(path)
@@ -239,11 +222,8 @@ def two_definitions(make_corpus, make_features, workspace, tmp_path):
     for name, tasks in (("aa", OWN), ("bb", OTHER)):
         path.write_text(corpora + tasks)
         assert not serbench.run_grid([name], asked, place).refused
-    return place, asked
 
-
-def test_two_definitions_of_one_task_stand_in_two_tables(two_definitions):
-    report = serbench.make_report(two_definitions[0])
+    report = serbench.make_report(place)
     titles = {table.title.partition(": within, ")[2]: table.header[2:] for table in report.of("table2-uar")}
     assert titles == {
         "mine (anger, happiness=fear+happiness, neutral), scaling train, inner auto, seed 0": ("aa",),
@@ -253,10 +233,7 @@ def test_two_definitions_of_one_task_stand_in_two_tables(two_definitions):
     maps = {"anger,happiness=fear+happiness,neutral", "anger=anger+fear,happiness,neutral"}
     assert {cell["task_map"] for cell in made} == maps
 
-
-def test_a_task_redefined_does_not_replace_or_outdate_the_cells_of_the_earlier_one(two_definitions):
-    place, asked = two_definitions
-    assert not serbench.run_grid(["aa"], asked, place).refused  # by the second definition
+    assert not serbench.run_grid(["aa"], asked, place).refused  # by the second definition; both of its cells are kept
     cells = load_outcomes(place.store())
     assert sorted((c.cell["corpus"], c.cell["map"], bool(c.outcomes)) for c in cells) == [
         ("aa", "anger,happiness=fear+happiness,neutral", True),
