@@ -1,1 +1,141 @@
-"""Experiments: whole tables of papers as data, with the paper's values and sentences to compare ours with."""
+"""Experiments: the tables of papers, run on the corpora at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from serbench import __version__
+from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
+from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
+from serbench.experiments.load import Described, built_in_names, check_names, find_experiment
+from serbench.grid.request import GridRequest
+from serbench.grid.stage import GridResult, plan_grid, run_planned_grid
+from serbench.protocols import find_protocol
+from serbench.report import Report, make_report
+from serbench.report.table import Table
+from serbench.store.files import read_json, write_json
+from serbench.store.results import Store
+from serbench.workspace import HERE, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentResult:
+    """An experiment as run: `absent` corpora, grids `skipped` and `failed`, each with the reason.
+
+    `grids` are those that were planned or run, `report` is None where it was only planned. `earlier` is the digest of
+    the description that this results folder was run with before, where that was another one.
+    """
+
+    described: Described = field(repr=False)
+    present: tuple[str, ...]
+    absent: Mapping[str, str]
+    skipped: Mapping[str, str]
+    failed: Mapping[str, str]
+    earlier: str
+    grids: tuple[GridResult, ...] = field(repr=False)
+    report: Report | None = field(repr=False)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables of this experiment: the paper's values and ours, and the verdicts on its sentences."""
+        found = self.report.tables if self.report else ()
+        return [table for table in found if table.facets.get("experiment") == self.described.name]
+
+
+def list_experiments() -> dict[str, Described]:
+    """Return the experiments that come with serbench, by name."""
+    return {name: find_experiment(name) for name in built_in_names()}
+
+
+def run_experiment(
+    experiment: str,
+    workspace: Workspace = HERE,
+    corpora: Names = None,
+    *,
+    dry_run: bool = False,
+    on_plan: Callable[[GridResult], None] = lambda planned: None,
+) -> ExperimentResult:
+    """Run the grids of an experiment one after the other, on those of its corpora that are on this disk, and report.
+
+    What was planned is recorded before it is run, so that a report of a stopped run has what is there.
+
+    Parameters
+    ----------
+    experiment : a name of `list_experiments`, or a file whose name ends in .yaml.
+    corpora : some of the experiment's; None for all.
+    dry_run : plan only; nothing is recorded.
+    on_plan : called with every grid before it is run.
+
+    Raises
+    ------
+    ConfigError : with every fault of the experiment.
+    CorpusError : not one of its corpora is on this disk.
+    """
+    described = find_experiment(experiment)
+    catalogue, store = workspace.catalogue(), workspace.store()
+    check_names(described, catalogue)
+    absent = _absent(described, catalogue, as_names(corpora))
+    present = [name for name in described.experiment.corpora if name not in absent]
+    path, grids = store.experiment(described.name), described.experiment.grids
+    before = str(read_json(path)["digest"]) if path.is_file() else ""
+    earlier = before if before != described.digest else ""
+    result = ExperimentResult(described, tuple(present), absent, {}, {}, earlier, (), None)
+    for i, grid in enumerate(grids, start=1):
+        names = [name for name in grid.corpora or described.experiment.corpora if name in present]
+        fewest = 2 if find_protocol(grid.protocol).is_across else 1
+        if len(names) < fewest:
+            why = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+            result = replace(result, skipped={**result.skipped, grid.title: why})
+            continue
+        try:
+            planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
+        except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
+            result = replace(result, failed={**result.failed, grid.title: str(error)})
+            continue
+        on_plan(planned)
+        done = result.grids
+        result = replace(result, grids=(*done, planned))
+        if not dry_run:
+            _record(result, store, waiting=[other.title for other in grids[i:]])
+            result = replace(result, grids=(*done, run_planned_grid(planned)))
+    if dry_run or not result.grids:
+        return result
+    _record(result, store, waiting=())
+    return replace(result, report=make_report(workspace))
+
+
+def _absent(described: Described, catalogue: Catalogue, wanted: Sequence[str] | None) -> dict[str, str]:
+    """Return why corpora of an experiment take no part; it is an error where not one is left."""
+    corpora = described.experiment.corpora
+    if unknown := [name for name in wanted or () if name not in corpora]:
+        raise UnknownNameError(f"corpus of {described.name}", unknown[0], corpora)
+    absent: dict[str, str] = {}
+    for name in corpora:
+        if wanted is not None and name not in wanted:
+            absent[name] = "not asked for"
+        elif reason := why_absent(catalogue.corpus(name)):
+            absent[name] = f"not on this disk: {reason}"
+    if len(absent) == len(corpora):
+        expected = "at least one corpus of the experiment"
+        raise CorpusError([Fault(name, why, expected, WHERE_TO_GET) for name, why in absent.items()])
+    return absent
+
+
+def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -> None:
+    """Write down what is run, on what, and which cells come from it; `waiting` names grids that are not yet planned."""
+    described = result.described
+    refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
+    failed = {title: store.worded(why) for title, why in result.failed.items()}
+    stopped = dict.fromkeys(waiting, "the run was stopped before this grid; run it again")
+    record = {
+        "name": described.name,
+        "digest": described.digest,
+        "is_built_in": described.name in built_in_names(),
+        "serbench": __version__,
+        "absent": {**result.absent, **refused},
+        "skipped": {**result.skipped, **failed, **stopped},
+        "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
+        "text": described.text,
+    }
+    write_json(store.experiment(described.name), record)

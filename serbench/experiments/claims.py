@@ -1,4 +1,4 @@
-"""Sentences of a paper against our numbers: supported, contradicted, or cannot tell; always with what led there.
+"""Our numbers of an experiment, and verdicts on the paper's sentences: supported, contradicted, or cannot tell.
 
 A test looks at one or more groups of cells (a corpus each, mostly). A comparison *holds* where the sign-flip test of
 Table 2 finds the difference (or the value) on the named side of the number that the sentence names: zero, a margin,
@@ -14,40 +14,55 @@ Biometrics 2008, the partial conjunction by Bonferroni's rule). Groups without c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-from serbench.experiments.load import Claim, ClaimTest
+import numpy as np
+import pandas as pd
+
+from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Experiment, Grid
 from serbench.grid.cells import CELL_COLUMNS
-from serbench.scores.statistics import ALPHA, Interval
+from serbench.protocols import PROTOCOLS
+from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
+from serbench.scores.predictions import CellPredictions, has_all_emotions
+from serbench.scores.statistics import (
+    ALPHA,
+    Interval,
+    Statistic,
+    flip_p,
+    gap_interval,
+    gap_p,
+    jackknife_interval,
+    shares_of,
+)
 
 SUPPORTED, CONTRADICTED, CANNOT_TELL, NOT_TESTED = "supported", "contradicted", "cannot tell", "not tested here"
+GONE = "its cell is not in the results folder; run it again"
+AXES = [column for column in CELL_COLUMNS if column != "inner"]
+"""Columns that tell the cells of a comparison apart; the rule of inner validation may always differ."""
 Where = Mapping[str, Sequence[str]]
 """Column -> the values that it may have: a selection of cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One of our numbers: the fields of its cell, its interval over units, and what chance would give."""
+    """One of our numbers: the fields of its cell, its interval over units, what chance would give, and its cell."""
 
     fields: Mapping[str, str]
     metric: str
     number: float
     interval: Interval | None
-    chance: float | None = None
+    chance: float | None
+    cell: CellPredictions = field(repr=False)
 
     def __str__(self) -> str:
-        return " ".join(self.fields.get(column, "") for column in ("corpus", "features", "classifier"))
-
-
-Pair = tuple[Value, Value | None]
-"""A value, and what is taken off it: another one, or nothing."""
+        return " ".join(self.fields[column] for column in ("corpus", "features", "classifier"))
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """One of our numbers less another, or less nothing, against bounds.
+    """One of our numbers less another, or less nothing.
 
     `tests` has for each bound the side that the difference is on (1 above, -1 below), and p after correction for all
     contrasts and bounds that were asked for together; p is None where nothing can be tested.
@@ -57,30 +72,11 @@ class Contrast:
     b: Value | None
     difference: float
     interval: Interval | None
-    tests: tuple[tuple[int, float | None], ...]
-
-    def is_on(self, side: int, bound: int, level: float) -> bool:
-        """Whether the difference is on a side of the bound of a number, at a level."""
-        found, p = self.tests[bound]
-        return found == side and p is not None and p <= level
+    tests: tuple[tuple[int, float | None], ...] = ()
 
 
-class Numbers(Protocol):
-    """Our numbers, as a judge looks them up."""
-
-    def values(self, where: Where, metric: str) -> list[Value]:
-        """Return the values of the cells that a selection matches, by its own metrics if it names any."""
-
-    def lacking(self, where: Where, metric: str) -> list[str]:
-        """Return the reasons why values of a selection are missing."""
-
-    def contrasts(self, pairs: Sequence[Pair], bounds: Sequence[Sequence[float]]) -> list[Contrast]:
-        """Test each pair against its bounds, on what both test; all of them are one family of tests."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a group says: `holds`, `fails`, `undecided` or `missing`, in words with the numbers."""
+class Ruling(NamedTuple):
+    """The state of a group, `holds`, `fails`, `undecided` or `missing`, and the words for it."""
 
     group: str
     state: str
@@ -89,145 +85,291 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a claim, and of each group what led to it."""
+    """The verdict on a claim, the ruling on each group, and the numbers behind them in words."""
 
     verdict: str
+    why: str
     rulings: tuple[Ruling, ...] = ()
     at_least: int = 0
 
     def count(self, state: str) -> int:
-        """How many groups have a state."""
+        """Count the groups of a state."""
         return sum(ruling.state == state for ruling in self.rulings)
 
-    @property
-    def why(self) -> str:
-        """The numbers behind the verdict, group by group; groups without numbers together."""
-        parts = [f"{r.group}: {r.words} ({r.state})".removeprefix(": ") for r in self.rulings if r.state != "missing"]
-        missing: dict[str, list[str]] = {}
-        for ruling in self.rulings:
-            if ruling.state == "missing":
-                missing.setdefault(ruling.words, []).append(ruling.group)
-        parts += [f"{', '.join(of)}: no value, {why}".removeprefix(": ") for why, of in missing.items()]
-        n = len(self.rulings)
-        needed = "all" if self.at_least == n else f"at least {self.at_least}"
-        counted = f"must hold on {needed} of {n}, holds on {self.count('holds')}: " if n > 1 else ""
-        return counted + "; ".join(parts)
+
+# --- our numbers ---------------------------------------------------------------------------------------------------
 
 
-def judge(claim: Claim, numbers: Numbers, *, metric: str) -> Judgement:
+@dataclass(frozen=True)
+class Book:
+    """An experiment as it was run, with its cells.
+
+    `absent` corpora and `skipped` grids have the reason. `gone` are the fields of cells that were recorded and are no
+    more in the results folder, or not yet. `is_changed` where serbench brings another description under this name.
+    """
+
+    described: Described
+    cells: Sequence[CellPredictions]
+    absent: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    gone: Sequence[Mapping[str, Any]] = ()
+    is_changed: bool = False
+
+    def values(self, where: Where, metric: str) -> list[Value]:
+        """Return the values of the cells that a selection matches, by its own metrics if it names any."""
+        cells = [cell for cell in self.cells if cell.rule and _is_match(cell.cell, where)]
+        found = [_value(cell, name) for name in where.get("metric", (metric,)) for cell in cells]
+        return [value for value in found if not np.isnan(value.number)]
+
+    def lacking(self, where: Where, metric: str) -> list[str]:
+        """Return why values of a selection are missing: of its cells, and of its corpora or its grids."""
+        cells = [cell for cell in self.cells if _is_match(cell.cell, where)]
+        reasons = [(cell.cell, cell.reason) for cell in cells if not cell.rule]
+        reasons += [(dict(fields), GONE) for fields in self.gone if _is_match(fields, where)]
+        found = [f"{of['corpus']} {of['features']} {of['classifier']}: {why}" for of, why in reasons]
+        # A selection needs the corpora that it names, or all where it crosses any of them.
+        named = {name for column in ("corpus", "train") for value in where.get(column, ()) for name in value.split("+")}
+        is_any = "train" not in where and any(PROTOCOLS[name].is_across for name in where.get("protocol", ()))
+        here = {name for cell in cells for column in ("corpus", "train") for name in cell.cell[column].split("+")}
+        needed = {name: why for name, why in self.absent.items() if is_any or name in named}
+        absent = sorted(f"{name}: {why}" for name, why in needed.items() if name not in here)
+        experiment = self.described.experiment
+        asked = dict.fromkeys(grid.title for grid in experiment.grids if _may_give(grid, experiment, where))
+        found += absent or [self.skipped[title] for title in asked if title in self.skipped]
+        return found or [f"{m}: no value" for m in where.get("metric", (metric,)) if not self.values(where, m)]
+
+    def contrasts(
+        self, pairs: Sequence[tuple[Value, Value | None]], bounds: Sequence[Sequence[float]]
+    ) -> list[Contrast]:
+        """Test each pair against its bounds, all in one family of tests.
+
+        What tests the same units is corrected together, but for references such as the dummy: each is a family of its
+        own, as in Table 2.
+        """
+        compared = [_compare(a, b) for a, b in pairs]
+        families: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[int, float]]] = {}
+        for i, ((contrast, units, _), pair) in enumerate(zip(compared, pairs, strict=True)):
+            if contrast.interval is not None:  # an interval without width, or none, can test nothing
+                references = tuple(str(v.fields) for v in pair if v is not None and v.cell.is_reference)
+                families.setdefault((units, references), []).extend((i, bound) for bound in bounds[i])
+        p: dict[tuple[int, float], float] = {}
+        for (units, _), places in families.items():
+            found = [compared[i][2](bound) for i, bound in places]
+            corrected = flip_p(np.stack(found, axis=1)).tolist() if units else [min(1.0, len(found) * p) for p in found]
+            p |= zip(places, corrected, strict=True)
+        tested = []
+        for i, (contrast, _, _) in enumerate(compared):
+            tests = [(1 if contrast.difference > bound else -1, p.get((i, bound))) for bound in bounds[i]]
+            tested.append(replace(contrast, tests=tuple(tests)))
+        return tested
+
+
+def _is_match(fields: Mapping[str, Any], where: Where) -> bool:
+    return all(str(fields.get(name, "")) in values for name, values in where.items() if name != "metric")
+
+
+def _may_give(grid: Grid, experiment: Experiment, where: Where) -> bool:
+    """Whether a selection asks for cells of a grid, by the columns that its description names."""
+    named: dict[str, Iterable[str]] = {
+        "protocol": [grid.protocol],
+        "corpus": grid.corpora or experiment.corpora,
+        "features": grid.features,
+        "classifier": grid.classifiers,
+        "scaling": [grid.scaling],
+        "seed": map(str, grid.seeds),
+    }
+    task = grid.target or grid.task
+    if task and not grid.where:  # filters are part of what a cell calls its task
+        named["task"] = [task]
+    parts = {column: {part for value in values for part in value.split("+")} for column, values in where.items()}
+    return all(parts[column] & set(named[column]) for column in parts if column in named)
+
+
+def _value(cell: CellPredictions, metric: str) -> Value:
+    """One number of a cell; NaN where it has no such emotion, or never predicts it."""
+    fields = {name: str(cell.cell[name]) for name in CELL_COLUMNS}
+    if metric.startswith(OF_EMOTION) and metric.partition(" ")[2] not in cell.emotions:
+        return Value(fields, metric, float("nan"), None, None, cell)
+    stack, statistic = _stack(cell.of(), cell)[1], _statistic(cell, metric)
+    total = stack.sum(axis=0)
+    interval = _sound(jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1))))
+    n_of = total.sum(axis=1)
+    # One emotion at random (UAR), always the most frequent one (WAR), no agreement (kappa); else not defined.
+    chance = {"uar": 1 / len(n_of), "war": float(n_of.max() / n_of.sum()), "kappa": 0.0}.get(metric)
+    return Value(fields, metric, float(statistic(total[np.newaxis])[0]), interval, chance, cell)
+
+
+def _stack(rows: pd.DataFrame, cell: CellPredictions) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of units, and their confusion matrices, shape (n_units, n_emotions, n_emotions)."""
+    return tuple(names(rows, "unit")), confusions(rows, "unit", n_emotions=len(cell.emotions))
+
+
+def _statistic(cell: CellPredictions, metric: str) -> Statistic:
+    """Return a metric; that of an emotion is the share of hits in its row (recall) or its column (precision)."""
+    kind, _, emotion = metric.partition(" ")
+    if not emotion:
+        return METRICS[metric]
+    code = cell.emotions.index(emotion)
+
+    def share(totals: np.ndarray) -> np.ndarray:
+        of_emotion = totals.sum(axis=-1 if kind == "recall" else -2)[..., code]
+        undefined = np.full(of_emotion.shape, np.nan)
+        found: np.ndarray = np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0)
+        return found
+
+    return share
+
+
+def _sound(interval: Interval | None) -> Interval | None:
+    """Leave out an interval that is undefined without some unit."""
+    return interval if interval is not None and all(map(np.isfinite, interval.ends)) else None
+
+
+def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Callable[[float], Any]]:
+    """Take another value, or nothing, off a value; return also who is independent, and a test against a bound.
+
+    Cells of one corpus are compared unit by unit, on the utterances that both have: the test gives what each unit adds.
+    Cells of two corpora are compared by Welch's test, which gives p; no unit is named.
+    """
+    statistic = _statistic(a.cell, a.metric)
+    if b is None:
+        units, stack = _stack(a.cell.of(), a.cell)
+        shares, weights = shares_of(stack, a.metric, statistic)
+        return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
+    low, high = BOUNDS.get(a.metric, (0, 1))
+    bounds = low - high, high - low
+    if a.fields["corpus"] != b.fields["corpus"]:
+        first, second = (_stack(of.cell.of(), of.cell)[1] for of in (a, b))
+        interval = None
+        if not a.metric.startswith(OF_EMOTION) or (a.metric, a.cell.emotions) == (b.metric, b.cell.emotions):
+            interval = _sound(gap_interval(first, second, statistic, bounds=bounds))
+        return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, statistic, bound)
+    common = set(a.cell.of()["utterance"]) & set(b.cell.of()["utterance"])
+    rows = [of.cell.of()[of.cell.of()["utterance"].isin(common)] for of in (a, b)]
+    if not common or not all(map(has_all_emotions, rows, (a.cell, b.cell))):
+        return Contrast(a, b, float("nan"), None), (), lambda bound: float("nan")
+    (units, first), (_, second) = map(_stack, rows, (a.cell, b.cell))
+    of_b = _statistic(b.cell, b.metric)
+
+    def difference(totals: np.ndarray) -> np.ndarray:
+        one, two = np.split(totals, [first[0].size], axis=1)
+        found: np.ndarray = statistic(one.reshape(-1, *first.shape[1:])) - of_b(two.reshape(-1, *second.shape[1:]))
+        return found
+
+    both = np.concatenate([first.reshape(len(first), -1), second.reshape(len(second), -1)], axis=1)
+    interval = _sound(jackknife_interval(both, difference, bounds=bounds))
+    shares, weights = shares_of(first, a.metric, statistic)
+    gaps = shares - shares_of(second, b.metric, of_b)[0]
+    value = float(difference(both.sum(axis=0, keepdims=True))[0])
+    return Contrast(a, b, value, interval), units, lambda bound: gaps - bound * weights
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------
+
+
+def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
     """Decide a claim; `metric` is that of the experiment."""
     test = claim.test
     if test is None:
-        return Judgement(NOT_TESTED)
+        return Judgement(NOT_TESTED, f"it needs a {claim.needs}")
     n_groups = len(test.groups)
     least = test.at_least or n_groups
     levels = ALPHA / (n_groups - least + 1), ALPHA / least
-    rulings = tuple(_rulings(test, numbers, test.metric or metric, levels))
-    n_holding, n_failing = (sum(r.state == state for r in rulings) for state in ("holds", "fails"))
-    if n_holding >= least:
-        return Judgement(SUPPORTED, rulings, least)
-    return Judgement(CONTRADICTED if n_failing > n_groups - least else CANNOT_TELL, rulings, least)
+    rulings = tuple(_ruling(test, book, group, test.metric or metric, levels) for group in test.groups)
+    n_holding, n_failing = (sum(ruling.state == state for ruling in rulings) for state in ("holds", "fails"))
+    verdict = SUPPORTED if n_holding >= least else CONTRADICTED if n_failing > n_groups - least else CANNOT_TELL
+    needed = "all" if least == n_groups else f"at least {least}"
+    counted = f"must hold on {needed} of {n_groups}, holds on {n_holding}: " if n_groups > 1 else ""
+    parts = [f"{group}: {words} ({state})" for group, state, words in rulings if state != "missing"]
+    missing: dict[str, list[str]] = {}
+    for group, state, words in rulings:
+        if state == "missing":
+            missing.setdefault(words, []).append(group)
+    parts += [f"{', '.join(groups)}: no value, {why}" for why, groups in missing.items()]
+    return Judgement(verdict, counted + "; ".join(part.removeprefix(": ") for part in parts), rulings, least)
 
 
-def _rulings(test: ClaimTest, numbers: Numbers, metric: str, levels: tuple[float, float]) -> Iterator[Ruling]:
-    """Decide every group; `levels` are those at which a group holds, and at which it fails."""
-    for group in test.groups:
-        where = {**test.where, **{name: (value,) for name, value in group.items()}}
-        selected = {**where, **test.cells}
-        here, lacking = numbers.values(selected, metric), numbers.lacking(selected, metric)
-        contrasts: list[Contrast] = []
-        if here:
-            compare = _against_number if isinstance(test.target, float) or test.target == "chance" else _against_cells
-            contrasts, more = compare(test, numbers, where, here, metric)
-            lacking += more
-        name = " ".join(group.values())
-        if not contrasts:
-            own = [why.partition(": ")[2] if why.partition(": ")[0] in group.values() else why for why in lacking]
-            words = "; ".join(dict.fromkeys(own)) or ("nothing to compare it with" if here else "not run")
-            yield Ruling(name, "missing", words)
-        else:
-            yield Ruling(name, *_decided(test, contrasts, lacking, levels))
+def _ruling(test: ClaimTest, book: Book, group: Mapping[str, str], metric: str, levels: tuple[float, float]) -> Ruling:
+    """Decide a group; `levels` are those at which it holds, and at which it fails."""
+    where = {**test.where, **{name: (value,) for name, value in group.items()}}
+    selected = {**where, **test.cells}
+    here, lacking = book.values(selected, metric), book.lacking(selected, metric)
+    contrasts: list[Contrast] = []
+    if here:
+        is_number = isinstance(test.target, float) or test.target == "chance"
+        contrasts, more = (_against_number if is_number else _against_cells)(test, book, where, here, metric)
+        lacking += more
+    name = " ".join(group.values())
+    if contrasts:
+        return Ruling(name, *_decided(test, contrasts, list(dict.fromkeys(lacking)), levels))
+    own = [why.partition(": ")[2] if why.partition(": ")[0] in group.values() else why for why in lacking]
+    return Ruling(
+        name, "missing", "; ".join(dict.fromkeys(own)) or ("nothing to compare it with" if here else "not run")
+    )
 
 
 def _against_cells(
-    test: ClaimTest, numbers: Numbers, where: Where, here: Sequence[Value], metric: str
+    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
 ) -> tuple[list[Contrast], list[str]]:
-    """Compare cells of a group with all cells that the test names; say what is missing among these."""
+    """Compare cells of a group with all cells that the test names; return also what is missing among these."""
     target = test.target if isinstance(test.target, tuple) else None  # else all others of the group
     against = [{**where, **of} for of in target] if target else [where]
-    rivals = [rival for other in against for rival in numbers.values(other, metric) if rival not in here]
-    lacking = [why for other in against for why in numbers.lacking(other, metric)]
-    named = {*test.ignoring, "inner", *test.cells, *(column for of in target or () for column in of)}
-    kept = [column for column in CELL_COLUMNS if column not in named]
-    pairs = [
-        (a, b) for a in here for b in rivals if not target or all(a.fields.get(c) == b.fields.get(c) for c in kept)
-    ]
+    rivals = [rival for other in against for rival in book.values(other, metric) if rival not in here]
+    lacking = [why for other in against for why in book.lacking(other, metric)]
+    named = {*test.ignoring, *test.cells, *(column for of in target or () for column in of)}
+    kept = [column for column in AXES if column not in named]
+    pairs = [(a, b) for a in here for b in rivals if not target or all(a.fields[c] == b.fields[c] for c in kept)]
     lacking += [f"{a}: nothing to compare it with" for a in here if pairs and all(a is not of for of, _ in pairs)]
-    family: list[Pair] = [*pairs, *([] if target else itertools.combinations(rivals, 2))]  # as in Table 2
-    bounds = [bound for bound, _ in _bounds(test, 0.0)]
-    return numbers.contrasts(family, [bounds] * len(family))[: len(pairs)], lacking
+    family = [*pairs, *([] if target else itertools.combinations(rivals, 2))]  # as in Table 2
+    return book.contrasts(family, [test.bounds(0.0)] * len(family))[: len(pairs)], lacking
 
 
 def _against_number(
-    test: ClaimTest, numbers: Numbers, where: Where, here: Sequence[Value], metric: str
+    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
 ) -> tuple[list[Contrast], list[str]]:
     """Compare cells of a group with a number, or with chance."""
     known = [(a, a.chance if test.target == "chance" else float(str(test.target))) for a in here]
     lacking = [f"{a}: chance is not defined" for a, number in known if number is None]
-    pairs = [(a, number) for a, number in known if number is not None]
-    bounds = [[bound for bound, _ in _bounds(test, number)] for _, number in pairs]
-    return numbers.contrasts([(a, None) for a, _ in pairs], bounds), lacking
-
-
-def _bounds(test: ClaimTest, number: float) -> list[tuple[float, int]]:
-    """Every bound of a difference or value, and the side of it that the test names."""
-    above, below = (number - test.margin, 1), (number + test.margin, -1)
-    return [above, below] if test.near is not None else [above if test.above is not None else below]
+    bounds = {i: test.bounds(number) for i, (_, number) in enumerate(known) if number is not None}
+    return book.contrasts([(here[i], None) for i in bounds], list(bounds.values())), lacking
 
 
 def _decided(
     test: ClaimTest, contrasts: Sequence[Contrast], lacking: Sequence[str], levels: tuple[float, float]
 ) -> tuple[str, str]:
     """Return the state of a group and its words; where some comparison cannot be made, it cannot hold."""
-    sides = [side for _, side in _bounds(test, 0.0)]
-    states = []
+    by_state: dict[str, list[Contrast]] = {}
     for contrast in contrasts:
-        holds = all(contrast.is_on(side, i, levels[0]) for i, side in enumerate(sides))
-        fails = any(contrast.is_on(-side, i, levels[1]) for i, side in enumerate(sides))
-        states.append("holds" if holds else "fails" if fails else "undecided")
-    whole = not lacking and set(states) == {"holds"}
-    state = "fails" if "fails" in states else "holds" if whole else "undecided"
-    of_state = [c for c, own in zip(contrasts, states, strict=True) if own == state] or list(contrasts)
-    favour = (lambda c: -abs(c.difference)) if len(sides) == 2 else (lambda c: sides[0] * c.difference)
-    deciding = min(of_state, key=favour)
-    a, b = deciding.a.fields, deciding.b.fields if deciding.b else deciding.a.fields
-    varying = [c for c in CELL_COLUMNS if c != "inner" and len({other.a.fields.get(c) for other in contrasts}) > 1]
-    which = "".join(f"{c} {a.get(c) or '(none)'}, " for c in varying if a.get(c) == b.get(c))
-    words = which + _words(test, deciding)
+        tests = [(side * found, p) for side, (found, p) in zip(test.sides, contrast.tests, strict=True)]
+        holds = all(towards == 1 and p is not None and p <= levels[0] for towards, p in tests)
+        fails = any(towards == -1 and p is not None and p <= levels[1] for towards, p in tests)
+        by_state.setdefault("holds" if holds else "fails" if fails else "undecided", []).append(contrast)
+    holds = not lacking and set(by_state) == {"holds"}
+    state = "fails" if "fails" in by_state else "holds" if holds else "undecided"
+    favour = (lambda c: -abs(c.difference)) if len(test.sides) == 2 else (lambda c: test.sides[0] * c.difference)
+    deciding = min(by_state.get(state, contrasts), key=favour)
+    a, b = deciding.a.fields, (deciding.b or deciding.a).fields
+    varying = [column for column in AXES if len({contrast.a.fields[column] for contrast in contrasts}) > 1]
+    which = "".join(f"{column} {a[column] or '(none)'}, " for column in varying if a[column] == b[column])
     more = f", which decides among {len(contrasts)} comparisons" if len(contrasts) > 1 else ""
-    lost = f"; others have no value: {'; '.join(dict.fromkeys(lacking))}" if lacking else ""
-    return state, f"{words}{more}{lost}"
+    lost = f"; others have no value: {'; '.join(lacking)}" if lacking else ""
+    return state, f"{which}{_words(test, deciding)}{more}{lost}"
 
 
 def _words(test: ClaimTest, contrast: Contrast) -> str:
     """Word a comparison: the values, the difference with its interval, and p."""
-    a, b = contrast.a, contrast.b
+    a, b, interval = contrast.a, contrast.b, contrast.interval
     tested = [p for _, p in contrast.tests if p is not None]
     p = f", p {max(tested):.2g}" if tested else ""
+    sign = "+" if b else ""
+    ends = f" [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]" if interval else " without an interval"
     if b is None:
         number = f"chance {a.chance:.3f}" if test.target == "chance" else f"{test.target:g}"
-        return f"{a.number:.3f}{_ends(contrast.interval)} against {number}{p}"
-    differing = [c for c in CELL_COLUMNS if c != "inner" and a.fields.get(c) != b.fields.get(c)]
+        return f"{a.number:.3f}{ends} against {number}{p}"
+    differing = [column for column in AXES if a.fields[column] != b.fields[column]]
     names = []
     for value in (a, b):  # without the corpus that trains where it is the one that is tested
-        is_own = len(differing) > 1 and value.fields.get("train") == value.fields.get("corpus")
-        parts = [value.fields.get(c) for c in differing if not (is_own and c == "train")]
+        is_own = len(differing) > 1 and value.fields["train"] == value.fields["corpus"]
+        parts = [value.fields[column] for column in differing if not (is_own and column == "train")]
         names.append(" ".join(filter(None, [*parts, value.metric if a.metric != b.metric else ""])))
-    gap = f"{contrast.difference:+.3f}{_ends(contrast.interval, sign='+')}{p}"
-    return f"{names[0]} {a.number:.3f}, {names[1]} {b.number:.3f}: {gap}"
-
-
-def _ends(interval: Interval | None, sign: str = "") -> str:
-    if interval is None:
-        return " without an interval"
-    return f" [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+    return f"{names[0]} {a.number:.3f}, {names[1]} {b.number:.3f}: {contrast.difference:+.3f}{ends}{p}"

@@ -7,7 +7,7 @@ Every scalar arrives as text and becomes a number only where a field below says 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -15,48 +15,47 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 
+from serbench.classifiers import find_classifier
 from serbench.corpora import catalogue
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.documents import Document, Place, parse_text, read_whole
 from serbench.corpora.entry import EMOTIONS, Strict, faults_of
-from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
+from serbench.corpora.tasks import find_task
+from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError
+from serbench.features import find_feature_set
+from serbench.features.own import is_file_name
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.grid.request import GridRequest
+from serbench.protocols import find_protocol
+from serbench.scores.metrics import METRICS
 from serbench.store.keys import digest
 
-_ENDINGS = (".yaml", ".yml")
-_MOST_BYTES = 2**20
 COLUMNS = (*CELL_COLUMNS, "metric")
 """Columns that a selection may name."""
 OF_EMOTION = ("recall ", "precision ")
 """How the metrics of one emotion begin. Precision is the share of hits among the predictions of an emotion."""
 
 
-def _as_tuple(value: Any) -> Any:
-    """Let a single name stand for a list of one."""
-    return (value,) if isinstance(value, str | dict) else value
-
-
 def _names_columns(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    unknown = [name for name in where if name not in COLUMNS]
-    if unknown:
+    if unknown := [name for name in where if name not in COLUMNS]:
         raise ValueError(f"no selection: '{unknown[0]}' is no column of the scores; known: {', '.join(COLUMNS)}")
     return where
 
 
 def _as_target(value: Any) -> Any:
-    """Tell selections from words and numbers, so that a fault is that of the right one."""
-    if isinstance(value, dict | list | tuple):
-        return _as_tuple(value)
-    if isinstance(value, str) and value not in ("others", "chance"):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError(f"no selection, 'others', 'chance' or number: '{value}'") from None
-    return value
+    """Part selections from words and numbers, so that a fault is that of the right one."""
+    if isinstance(value, dict):
+        return (value,)
+    if not isinstance(value, str) or value in ("others", "chance"):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"no selection, 'others', 'chance' or number: '{value}'") from None
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
+"""A list of names; a single name stands for a list of one."""
 Where = Annotated[dict[str, Names], AfterValidator(_names_columns)]
 """Column of the scores -> the values that it may have: a selection of cells."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -65,15 +64,13 @@ Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, Bef
 Needs = Literal["neural network"]
 
 
-def _axes() -> dict[str, Any]:
-    """Fields of `GridRequest` as those of a model: an axis of the grid is one of experiments, too."""
-    hints = get_type_hints(GridRequest)
-    kinds = {name: Names if hint == catalogue.Names else hint for name, hint in hints.items()}
-    needed = {name: (kinds[name], ...) for name in ("features", "classifiers")}
-    return {field.name: (kinds[field.name], field.default) for field in fields(GridRequest)} | needed
+_HINTS = get_type_hints(GridRequest)
+_KINDS: dict[str, Any] = {name: Names if hint == catalogue.Names else hint for name, hint in _HINTS.items()}
+_AXES: dict[str, Any] = {field.name: (_KINDS[field.name], field.default) for field in fields(GridRequest)}
+_AXES |= {name: (_KINDS[name], ...) for name in ("features", "classifiers")}  # which every experiment names
 
 
-class Grid(create_model("Axes", __base__=Strict, **_axes())):  # type: ignore[misc]  # a class that is made here
+class Grid(create_model("Axes", __base__=Strict, **_AXES)):  # type: ignore[misc]  # a class that is made here
     """One `serbench grid`: fields named as its options; `corpora` are those of the experiment unless given."""
 
     corpora: Names | None = None
@@ -142,6 +139,15 @@ class ClaimTest(Strict):
     def target(self) -> tuple[Mapping[str, tuple[str, ...]], ...] | str | float:
         """B, whichever side it is on."""
         return next(target for target in (self.above, self.below, self.near) if target is not None)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Sides of B that A must be on: 1 above, -1 below; near, each side of one end of the margin."""
+        return (1, -1) if self.near is not None else (1,) if self.above is not None else (-1,)
+
+    def bounds(self, number: float) -> list[float]:
+        """Return what A must be above or below, side by side, where B is a number."""
+        return [number - side * self.margin for side in self.sides]
 
     @property
     def groups(self) -> list[dict[str, str]]:
@@ -219,15 +225,16 @@ class Described:
         return digest(self.text)[:12]
 
 
+def _built_in() -> dict[str, Path]:
+    """Files of the built-in experiments: beside this one in a wheel; in a checkout outside the package."""
+    here = Path(__file__).resolve().parent
+    found = sorted(here.glob("*.yaml")) or sorted((here.parent.parent / "experiments").glob("*.yaml"))
+    return {path.stem: path for path in found}
+
+
 def built_in_names() -> list[str]:
     """Names of the experiments that come with serbench."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
-
-
-def _folder() -> Path:
-    """Return the folder of the built-in experiments: this one in a wheel; in a checkout one outside the package."""
-    here = Path(__file__).resolve().parent
-    return here if any(here.glob("*.yaml")) else here.parent.parent / "experiments"
+    return list(_built_in())
 
 
 def find_experiment(name_or_path: str) -> Described:
@@ -238,12 +245,12 @@ def find_experiment(name_or_path: str) -> Described:
     UnknownNameError : no experiment of this name comes with serbench.
     ConfigError : with every fault of the file.
     """
-    is_file = name_or_path.endswith(_ENDINGS)
-    if not is_file and name_or_path not in built_in_names():
-        raise UnknownNameError("experiment", name_or_path, built_in_names())
-    path = Path(name_or_path) if is_file else _folder() / f"{name_or_path}.yaml"
+    known = _built_in()
+    path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else known.get(name_or_path)
+    if path is None:
+        raise UnknownNameError("experiment", name_or_path, known)
     try:
-        text = read_whole(path, at_most=_MOST_BYTES).decode("utf-8-sig")
+        text = read_whole(path, at_most=2**20).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file")]) from error
     except ValueError as error:
@@ -273,53 +280,43 @@ def check_names(described: Described, known: Catalogue) -> None:
     ------
     ConfigError : with every unknown corpus, feature set, classifier, protocol, emotion and metric.
     """
-    faults = [*_grid_faults(described, known), *_metric_faults(described)]
-    if faults:
-        raise ConfigError(faults)
-
-
-def _grid_faults(described: Described, known: Catalogue) -> Iterator[Fault]:
-    from serbench.classifiers import find_classifier
-    from serbench.corpora.tasks import find_task
-    from serbench.features import find_feature_set
-    from serbench.features.own import is_file_name
-    from serbench.protocols import find_protocol
-
     experiment = described.experiment
     checks: list[tuple[Place, Callable[[], object]]] = []
     checks += [(("corpora", i), partial(known.corpus, name)) for i, name in enumerate(experiment.corpora)]
     for i, grid in enumerate(experiment.grids):
+        kind, sets = f"corpus of {described.name}", [name for name in grid.features if not is_file_name(name)]
+        place: Place = ("grids", i)
         for name in grid.corpora or ():
-            if name not in experiment.corpora:
-                todo = did_you_mean(name, experiment.corpora)
-                where = described.document.where(("grids", i, "corpora"))
-                yield Fault(where, f"'{name}'", "a corpus of the experiment", todo)
-        sets = [name for name in grid.features if not is_file_name(name)]
-        checks += [(("grids", i, "features"), partial(find_feature_set, name)) for name in sets]
-        checks += [(("grids", i, "classifiers"), partial(find_classifier, name)) for name in grid.classifiers]
-        checks.append((("grids", i, "protocol"), partial(find_protocol, grid.protocol)))
+            checks.append(((*place, "corpora"), partial(_check_known, kind, name, experiment.corpora)))
+        checks += [((*place, "features"), partial(find_feature_set, name)) for name in sets]
+        checks += [((*place, "classifiers"), partial(find_classifier, name)) for name in grid.classifiers]
+        checks.append(((*place, "protocol"), partial(find_protocol, grid.protocol)))
         task = partial(find_task, known, task=grid.task, emotions=grid.emotions, where=grid.where or ())
-        checks.append((("grids", i), task))
-    for place, check in checks:
+        checks.append((place, task))
+    metrics = [*METRICS, *(f"{kind}{emotion}" for kind in OF_EMOTION for emotion in EMOTIONS)]
+    checks += [(at, partial(_check_known, "metric", name, metrics)) for at, name in _metrics(experiment)]
+    faults = []
+    for at, check in checks:
         try:
             check()
         except SerbenchError as error:
-            yield Fault(described.document.where(place), str(error))
+            faults.append(Fault(described.document.where(at), str(error)))
+    if faults:
+        raise ConfigError(faults)
 
 
-def _metric_faults(described: Described) -> Iterator[Fault]:
-    from serbench.scores.metrics import METRICS
+def _check_known(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
 
-    experiment = described.experiment
-    named: list[tuple[Place, str]] = [(("metric",), experiment.metric)]
-    named += [(("values", i, "metric"), value.metric) for i, value in enumerate(experiment.values)]
+
+def _metrics(experiment: Experiment) -> Iterator[tuple[Place, str]]:
+    """Yield every metric that an experiment names, with its place."""
+    yield ("metric",), experiment.metric
+    for i, value in enumerate(experiment.values):
+        yield from [(("values", i, "metric"), value.metric)] if value.metric else []
     for i, claim in enumerate(experiment.claims):
         if test := claim.test:
             selections = [test.where, test.cells, *(test.target if isinstance(test.target, tuple) else ())]
-            metrics = [test.metric, *(metric for where in selections for metric in where.get("metric", ()))]
-            named += [(("claims", i, "test"), metric) for metric in metrics]
-    known = [*METRICS, *(f"{kind}{emotion}" for kind in OF_EMOTION for emotion in EMOTIONS)]
-    for place, metric in named:
-        if metric and metric not in known:
-            todo = did_you_mean(metric, known) or f"Known: {', '.join(METRICS)}, recall EMOTION and precision EMOTION"
-            yield Fault(described.document.where(place), f"the metric '{metric}'", "one that serbench has", todo)
+            named = [test.metric, *(metric for where in selections for metric in where.get("metric", ()))]
+            yield from ((("claims", i, "test"), metric) for metric in named if metric)

@@ -130,7 +130,7 @@ def score_store(store: Store) -> Report:
     StoreError : no cells, or a cell's record or an index is damaged.
     """
     # Here, as tables of experiments import `report.table`, and with it this module.
-    from serbench.experiments.tables import claims_frame, experiment_tables, read_recorded
+    from serbench.experiments.tables import claims_frame, experiment_tables, read_books
 
     indexes = read_indexes(store)
     cells = against_chance(with_audits(keep_comparable(load_predictions(store)), indexes, store))
@@ -154,8 +154,9 @@ def score_store(store: Store) -> Report:
     across, curves = across_tables(cells, languages, order)
     tables += across
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
-    recorded = list(read_recorded(store))
-    tables += experiment_tables(recorded, cells)
+    books = list(read_books(store, cells))
+    claims = claims_frame(books)
+    tables += experiment_tables(books, claims)
     where: dict[str, list[str]] = {}
     for table in tables:
         for key in table.cells if table.stem == "table2-uar" else ():
@@ -170,8 +171,8 @@ def score_store(store: Store) -> Report:
         "missing": missing_table(cells),
         "provenance": provenance_table(cells, where),
     }
-    if recorded:
-        long["claims-long"] = claims_frame(recorded, cells)
+    if books:
+        long["claims-long"] = claims
     commands = dict.fromkeys([*(command for matrix in found for command in fill_commands(matrix)), *fill_pairs(cells)])
     provenance = _provenance(tables, cells, store)
     return Report(

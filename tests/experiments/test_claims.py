@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from serbench.experiments.claims import Contrast, Judgement, Value, judge
 from serbench.experiments.load import Claim, ClaimTest
+from serbench.grid.cells import CELL_COLUMNS
 from serbench.scores.statistics import Interval
 
 CORPORA = ["emodb", "emovo", "iemocap", "masc", "savee"]
@@ -23,10 +24,11 @@ class GivenBook:
     def values(self, where, metric):
         found = []
         for (corpus, features, classifier), value in self.cells.items():
-            fields = {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
+            fields = dict.fromkeys(CELL_COLUMNS, "")
+            fields |= {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
             if all(fields.get(name) in values for name, values in where.items()):
                 interval = Interval(value - self.reach, value + self.reach, 8)
-                found.append(Value(fields, metric, value, interval, self.chance))
+                found.append(Value(fields, metric, value, interval, self.chance, None))
         return found
 
     def lacking(self, where, metric):
@@ -226,7 +228,7 @@ def test_cells_are_held_against_those_that_agree_in_all_else():
 
 def test_what_needs_a_network_is_listed_and_not_judged():
     listed = Claim(name="a claim", says="A sentence.", source="here", needs="neural network")
-    assert judge(listed, GivenBook({}), metric="uar") == Judgement("not tested here")
+    assert judge(listed, GivenBook({}), metric="uar") == Judgement("not tested here", "it needs a neural network")
 
 
 def test_a_claim_without_a_cell_cannot_be_told():

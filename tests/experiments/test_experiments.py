@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import WRITERS
 
-from serbench import GridRequest, Workspace, list_experiments, make_report, run_experiment, run_grid
+from serbench import GridRequest, Workspace, experiments, list_experiments, make_report, run_experiment, run_grid
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, UnknownNameError
-from serbench.experiments import run as experiments_run
-from serbench.experiments.claims import judge
+from serbench.experiments.claims import Book, judge
 from serbench.experiments.load import Grid, built_in_names, check_names, find_experiment, read_experiment
-from serbench.experiments.tables import Book, Recorded, claim_table, experiment_tables
+from serbench.experiments.tables import claims_frame, experiment_tables
 from serbench.protocols import Draw
 from serbench.report.table import bracketed
 from serbench.scores.metrics import confusions
@@ -225,9 +224,10 @@ def test_a_record_that_cannot_be_used_stops_no_report_and_a_lost_one_has_no_tabl
 
 
 def test_a_newer_description_that_comes_with_serbench_is_told_in_the_report(book):
-    assert "run it again" not in book.recorded.note
-    changed = dataclasses.replace(book.recorded, is_changed=True)
-    assert "serbench brings another description under this name now, run it again" in changed.note
+    told = "serbench brings another description under this name now, run it again"
+    for is_changed in (False, True):
+        for table in tables_of(dataclasses.replace(book, is_changed=is_changed)):
+            assert (told in table.notes[0]) == is_changed
 
 
 def _values(report):
@@ -288,7 +288,7 @@ def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experi
     file, corpora = experiment
     file.write_text(ACROSS)
     place = workspace(corpora)
-    run, done = experiments_run.run_planned_grid, []
+    run, done = experiments.run_planned_grid, []
 
     def stop_at_the_second(planned):
         if done:
@@ -296,7 +296,7 @@ def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(experi
         done.append(planned)
         return run(planned)
 
-    monkeypatch.setattr(experiments_run, "run_planned_grid", stop_at_the_second)
+    monkeypatch.setattr(experiments, "run_planned_grid", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(str(file), place)
     long = make_report(place).long["claims-long"].set_index("claim")
@@ -401,20 +401,23 @@ def book(made_up_report):
     report, _ = made_up_report()
     cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("knn", "svc"), "mine")
-    recorded = Recorded(described, {"gone": "no such folder"}, {}, tuple(dict(c.cell) for c in cells), False)
-    return Book(recorded, cells)
+    return Book(described, cells, {"gone": "no such folder"})
+
+
+def tables_of(book):
+    return experiment_tables([book], claims_frame([book]))
 
 
 def judgements(book):
     """Return the verdict on every claim, by its name."""
-    experiment = book.recorded.experiment
+    experiment = book.described.experiment
     return {claim.name: judge(claim, book, metric=experiment.metric) for claim in experiment.claims}
 
 
 def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_the_best(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",)}
     both = {m.fields["features"]: m for m in book.values(where, "uar")}
-    cells = {name: book.cell(m) for name, m in both.items()}
+    cells = {name: m.cell for name, m in both.items()}
     stacks = {n: confusions(c.of(), "unit", n_emotions=len(c.emotions)) for n, c in cells.items()}
     best, others = against_best(stacks, "uar")
     (other,) = others
@@ -435,7 +438,8 @@ def test_a_recorded_cell_that_the_results_folder_has_no_more_is_lacking(book, wh
     lost, *others = [cell for cell in book.cells if cell.cell["corpus"] == "alpha" and cell.cell["classifier"] == "svc"]
     assert others
     assert book.lacking(where, "uar") == []
-    cut = Book(book.recorded, [cell for cell in book.cells if cell is not lost])
+    cells = [cell for cell in book.cells if cell is not lost]
+    cut = dataclasses.replace(book, cells=cells, gone=[lost.cell])
     told = f"alpha {lost.cell['features']} svc: its cell is not in the results folder; run it again"
     assert cut.lacking(where, "uar") == [told]
 
@@ -455,15 +459,15 @@ def test_an_absent_corpus_is_lacking_beside_those_that_are_here(book):
     ],
 )
 def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book, where, is_asked):
-    grid = next(grid for grid in book.recorded.experiment.grids if "svc" in grid.classifiers)
-    stopped = Book(dataclasses.replace(book.recorded, skipped={grid.title: "it was stopped"}), book.cells)
+    grid = next(grid for grid in book.described.experiment.grids if "svc" in grid.classifiers)
+    stopped = dataclasses.replace(book, skipped={grid.title: "it was stopped"})
     assert ("it was stopped" in stopped.lacking(where, "uar")) == is_asked
 
 
 def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
     (measured,) = book.values(where, "precision anger")
-    cell = book.cell(measured)
+    cell = measured.cell
     called = [u for u, code in cell.headline.predictions.items() if code == cell.emotions.index("anger")]
     hits = [u for u in called if cell.truth[u] == cell.emotions.index("anger")]
     assert measured.number == pytest.approx(len(hits) / len(called))
@@ -472,10 +476,10 @@ def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book
 
 def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
-    cell = book.cell(book.values(where, "uar")[0])
+    cell = book.values(where, "uar")[0].cell
     never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
     outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
-    cut = Book(book.recorded, [changed(cell, outcomes=outcomes)])
+    cut = dataclasses.replace(book, cells=[changed(cell, outcomes=outcomes)])
     assert cut.values(where, "precision anger") == []
     assert cut.values(where, "recall anger")[0].number == 0
 
@@ -484,8 +488,7 @@ def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
     described = find_experiment("goel2020-table2")
     cells = list(made_up_cells(described.experiment, make_index))
     of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
-    recorded = Recorded(described, {"savee": "no such folder"}, {}, tuple(dict(c.cell) for c in of_four), False)
-    verdicts = judgements(Book(recorded, of_four))
+    verdicts = judgements(Book(described, of_four, {"savee": "no such folder"}))
     assert verdicts["language is known"].count("missing") == 1
     assert "savee: no such folder" in verdicts["language is known"].why
 
@@ -522,7 +525,7 @@ def test_cells_of_two_corpora_are_compared_over_both_their_speakers(book):
 def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
     (a,), (b,) = (book.values(where, f"recall {emotion}") for emotion in ("anger", "neutral"))
-    cell = book.cell(a)
+    cell = a.cell
     stack = confusions(cell.of(), "unit", n_emotions=len(cell.emotions))
     shares = [stack[:, i, i] / stack[:, i].sum(axis=1) for i in (0, 2)]  # every speaker has as many of each
     gaps = shares[0] - shares[1]
@@ -538,14 +541,13 @@ def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(boo
     record = dataclasses.replace(first.record, partials=partials, transductive=True)
     fields = {**first.cell, "scaling": "speaker"}
     heard = changed(first, cell=fields, record=record)
-    recorded = dataclasses.replace(book.recorded, cells=(*book.recorded.cells, fields))
-    for table in experiment_tables([recorded], [heard, *others]):
+    for table in tables_of(dataclasses.replace(book, cells=[heard, *others])):
         assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
         assert [note for note in table.notes if note.startswith("Transductive: ")]
 
 
 def test_claims_say_the_numbers_and_what_is_not_here(book):
-    table = claim_table(book)
+    *_, table = tables_of(book)
     note = next(note for note in table.notes if note.startswith("svc is best"))
     assert "gone: no value, no such folder" in note
     assert re.search(r"alpha: .*[+-]0\.\d{3} \[", note)
@@ -592,7 +594,7 @@ def _made_up(fields, index, grid, rng):
 def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name, make_index):
     described = find_experiment(name)
     cells = list(made_up_cells(described.experiment, make_index))
-    book = Book(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    book = Book(described, cells)
     found = judgements(book)
     for claim in described.experiment.claims:
         judgement = found[claim.name]
@@ -620,7 +622,7 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
     report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
     cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]"), "mine")
-    book = Book(Recorded(described, {}, {}, tuple(dict(c.cell) for c in cells), False), cells)
+    book = Book(described, cells)
     of = {m.fields["classifier"]: m for m in book.values({"corpus": ("alpha",)}, "uar")}
     pairs = [(of["svc"], of["knn"]), (of["svc"], of["dummy"]), (of["knn"], of["dummy"])]
     ((_, p),) = book.contrasts(pairs, [(0.0,)] * 3)[0].tests
