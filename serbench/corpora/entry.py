@@ -328,11 +328,6 @@ class Corpus(Strict):
     expect: Expect = Expect()
 
     @property
-    def globs(self) -> tuple[str, ...]:
-        """Globs of the recordings."""
-        return (self.audio,) if isinstance(self.audio, str) else self.audio
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Names that labels and joined tables provide."""
         labels = self.labels
@@ -375,24 +370,19 @@ class Corpus(Strict):
             fields = [field for field in self.fields if field not in DIMENSIONS]
             for side, chosen in (("test", partition.test), ("train", partition.train)):
                 place = ("partitions", name, side)
-                yield from _unknown_keys(chosen, fields, "a field that this entry provides", *place)
+                yield from _unknown(chosen, fields, "a field that this entry provides", *place, keys=True)
                 for field in (field for field, values in chosen.items() if not values):
                     yield (*place, field), "no value", "the values of this side", ""
 
 
-def _unknown(names: Iterable[str], known: Collection[str], expected: str, *place: str | int) -> Iterator[Contradiction]:
-    """Yield a fault of the block or value at `place` for each name that is not a known one."""
+def _unknown(
+    names: Iterable[str], known: Collection[str], expected: str, *place: str | int, keys: bool = False
+) -> Iterator[Contradiction]:
+    """Yield a fault for each unknown name: a part of the value at `place`, or one of the `keys` there."""
     for name in names:
         if name not in known:
             todo = did_you_mean(name, known) or f"Known: {', '.join(known) or 'none'}"
-            yield place, f"'{short(name)}'", expected, todo
-
-
-def _unknown_keys(
-    keys: Iterable[str], known: Collection[str], expected: str, *place: str | int
-) -> Iterator[Contradiction]:
-    for key in keys:
-        yield from _unknown([key], known, expected, *place, key)
+            yield (*place, name) if keys else place, f"'{short(name)}'", expected, todo
 
 
 def _source_faults(corpus: Corpus) -> Iterator[Contradiction]:
@@ -419,17 +409,17 @@ def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
         templates["labels", "path"] = corpus.labels.path
     for place, text in templates.items():
         yield from _unknown(names_in(text), known, given, *place)
-    yield from _unknown_keys(corpus.compose, FIELDS, of_index, "compose")
+    yield from _unknown(corpus.compose, FIELDS, of_index, "compose", keys=True)
     for i, join in enumerate(corpus.join):
-        yield from _unknown_keys(join.match, (*known, *corpus.compose), given, "join", i, "match")
-        yield from _unknown_keys(join.columns, FIELDS, of_index, "join", i, "columns")
-    yield from _unknown_keys(corpus.traces, DIMENSIONS, "a dimension", "traces")
+        yield from _unknown(join.match, (*known, *corpus.compose), given, "join", i, "match", keys=True)
+        yield from _unknown(join.columns, FIELDS, of_index, "join", i, "columns", keys=True)
+    yield from _unknown(corpus.traces, DIMENSIONS, "a dimension", "traces", keys=True)
     for dimension, trace in corpus.traces.items():
         if dimension in (*known, *corpus.compose):
             yield ("traces", dimension), f"'{dimension}', which a group or column gives already", "one of the two", ""
         names = (*known, *corpus.compose, "file", "stem")
         yield from _unknown(names_in(trace.files), names, given, "traces", dimension, "files")
-    yield from _unknown_keys(corpus.values, corpus.provided, "a name that the entry provides", "values")
+    yield from _unknown(corpus.values, corpus.provided, "a name that the entry provides", "values", keys=True)
     texts = [*templates.values(), *(trace.files for trace in corpus.traces.values())]
     used = {name for text in texts for name in names_in(text)} | {name for join in corpus.join for name in join.match}
     for name in known:
@@ -440,7 +430,7 @@ def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
 
 def _target_faults(corpus: Corpus) -> Iterator[Contradiction]:
     """Faults of the ranges of targets: another target or label, a dimension that nothing gives, ranges that overlap."""
-    yield from _unknown_keys(corpus.targets, DIMENSION_TARGETS, "a target with ranges", "targets")
+    yield from _unknown(corpus.targets, DIMENSION_TARGETS, "a target with ranges", "targets", keys=True)
     for target in [target for target in DIMENSION_TARGETS if target in corpus.targets]:
         place, labels, ranges = ("targets", target), TARGET_LABELS[target], corpus.targets[target]
         if target not in corpus.provided:

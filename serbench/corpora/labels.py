@@ -74,10 +74,11 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     `partial` accepts a copy that is not complete; the tables will mark it. A CorpusError has all faults.
     """
     folder = Folder(root_of(corpus), corpus.name, fenced=corpus.outside == "refuse")
-    files = folder.files(corpus.globs, key="audio")
+    globs = (corpus.audio,) if isinstance(corpus.audio, str) else corpus.audio
+    files = folder.files(globs, key="audio")
     labels = _Labels(corpus, folder, files)
     if not files:
-        quoted = ", ".join(f"'{pattern}'" for pattern in corpus.globs)
+        quoted = ", ".join(f"'{pattern}'" for pattern in globs)
         found = f"no recording matches {quoted} below {folder.root}"
         labels.fault("audio", found, "recordings", "Correct `audio` or `root`; case matters")
         labels.stop()

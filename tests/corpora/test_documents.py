@@ -142,6 +142,11 @@ READ = {
 }
 
 
+def scan(tmp_path, text):
+    (tmp_path / "corpora.yaml").write_text(text)
+    return scan_corpus(build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy"))
+
+
 @pytest.mark.parametrize(("labels", "more", "key", "content"), READ.values(), ids=READ)
 @pytest.mark.parametrize("is_linked", [True, False])
 def test_labels_are_read_from_outside_only_where_the_entry_says_so(tmp_path, labels, more, key, content, is_linked):
@@ -151,40 +156,31 @@ def test_labels_are_read_from_outside_only_where_the_entry_says_so(tmp_path, lab
         (tmp_path / "in" / "labels.csv").symlink_to(tmp_path / "labels.csv")
     name = "labels.csv" if is_linked else "../labels.csv"
     text = ENTRY.format(labels=labels, more=more).replace("FILE", name)
-
-    def scan(text):
-        (tmp_path / "corpora.yaml").write_text(text)
-        return scan_corpus(build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy"))
-
     with pytest.raises(CorpusError, match=rf"toy.{key}: 1 path leads out .*labels.csv"):
-        scan(text)
-    assert [row["speaker"] for row in scan(text + "  outside: allow\n").rows] == ["toy/x", "toy/y"]
+        scan(tmp_path, text)
+    assert [row["speaker"] for row in scan(tmp_path, text + "  outside: allow\n").rows] == ["toy/x", "toy/y"]
 
 
 def test_path_template_reaches_recordings_of_the_glob_only(tmp_path):
     fill(tmp_path / "in", ["a1.wav", "labels.csv"])
     fill(tmp_path, ["n2.wav"])
     (tmp_path / "in" / "labels.csv").write_text("file,who,what\na1.wav,x,a\n../n2.wav,y,n\n")
-    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=TABLE.replace("FILE", "labels.csv"), more=""))
-    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
     with pytest.raises(CorpusError, match=r"1 of 2 labelled recordings are not on disk \(../n2.wav\)"):
-        scan_corpus(corpus)
+        scan(tmp_path, ENTRY.format(labels=TABLE.replace("FILE", "labels.csv"), more=""))
+
+
+BACKTRACKING = "'^(?P<speaker>(?P<emotion>a|aa))+$'"
 
 
 def test_pattern_that_would_backtrack_for_ever_is_answered(tmp_path):
     fill(tmp_path / "in", ["a" * 60 + "!.wav"])
-    labels = "{from: path, pattern: '^(?P<speaker>(?P<emotion>a|aa))+$'}"
-    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=labels, more=""))
-    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
     with pytest.raises(CorpusError, match=r"1 of 1 paths do not match exactly once \(a+!.wav\)"):
-        scan_corpus(corpus)
+        scan(tmp_path, ENTRY.format(labels=f"{{from: path, pattern: {BACKTRACKING}}}", more=""))
 
 
 def test_line_that_is_too_long_is_named_by_its_number(tmp_path):
     fill(tmp_path / "in", ["a1.wav"])
     (tmp_path / "in" / "labels.txt").write_text("fine\n" + "a" * 20_000 + "!\n")
-    labels = "{from: lines, files: '*.txt', pattern: '^(?P<speaker>(?P<emotion>a|aa))+$', path: '{speaker}'}"
-    (tmp_path / "corpora.yaml").write_text(ENTRY.format(labels=labels, more=""))
-    corpus = build_catalogue([parse_document(tmp_path / "corpora.yaml")]).corpus("toy")
+    labels = f"{{from: lines, files: '*.txt', pattern: {BACKTRACKING}, path: '{{speaker}}'}}"
     with pytest.raises(CorpusError, match=r"toy.labels.pattern: on line 2 of labels.txt: 20001 characters, at most"):
-        scan_corpus(corpus)
+        scan(tmp_path, ENTRY.format(labels=labels, more=""))

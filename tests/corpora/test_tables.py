@@ -31,7 +31,7 @@ class RunsWhenRead:
 
 @pytest.fixture
 def database(tmp_path):
-    """Save an audformat database of two recordings."""
+    """Save an audformat database of two recordings, with a pickle that runs in the place of its table's."""
 
     def save(storage_format):
         made = audformat.Database("toy", source="none", usage="unrestricted")
@@ -40,9 +40,11 @@ def database(tmp_path):
         made["files"]["emotion"] = audformat.Column(scheme_id="emotion")
         made["files"]["emotion"].set(["anger", "fear"])
         made.save(str(tmp_path), storage_format=storage_format)
+        (tmp_path / "db.files.pkl").write_bytes(pickle.dumps(RunsWhenRead(tmp_path / "trace")))
         return tmp_path / "db.yaml"
 
-    return save
+    yield save
+    assert not (tmp_path / "trace").exists()
 
 
 @pytest.mark.parametrize("storage_format", ["csv", "parquet"])
@@ -65,19 +67,13 @@ def test_audformat_segments_are_those_that_audformat_reads(tmp_path, storage_for
 
 
 @pytest.mark.parametrize("storage_format", ["csv", "parquet"])
-def test_pickle_beside_an_audformat_header_is_passed_over(tmp_path, database, storage_format):
-    header = database(storage_format)
-    (tmp_path / "db.files.pkl").write_bytes(pickle.dumps(RunsWhenRead(tmp_path / "trace")))
-    assert read(header)["emotion"].tolist() == ["anger", "fear"]
-    assert not (tmp_path / "trace").exists()
+def test_pickle_beside_an_audformat_header_is_passed_over(database, storage_format):
+    assert read(database(storage_format))["emotion"].tolist() == ["anger", "fear"]
 
 
-def test_table_that_is_only_a_pickle_is_refused(tmp_path, database):
-    header = database("pkl")
-    (tmp_path / "db.files.pkl").write_bytes(pickle.dumps(RunsWhenRead(tmp_path / "trace")))
+def test_table_that_is_only_a_pickle_is_refused(database):
     with pytest.raises(CorpusError, match=r"table 'files' has no db.files.csv .* a pickle is not read"):
-        read(header)
-    assert not (tmp_path / "trace").exists()
+        read(database("pkl"))
 
 
 def test_code_in_an_audformat_header_does_not_run(tmp_path, database):
@@ -85,7 +81,6 @@ def test_code_in_an_audformat_header_does_not_run(tmp_path, database):
     with header.open("a") as file:
         file.write(f"\nmeta: !!python/object/apply:os.mkdir ['{tmp_path / 'trace'}']\n")
     assert read(header)["emotion"].tolist() == ["anger", "fear"]
-    assert not (tmp_path / "trace").exists()
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -171,16 +166,11 @@ def test_nested_columns_are_left_out_and_the_others_as_they_are(tmp_path):
 
 
 def test_parquet_reads_as_pandas_wrote_it(tmp_path):
-    frame = pd.DataFrame(
-        {"file": ["a", "b"], "kind": pd.Categorical(["x", None]), "n": pd.array([1, None], "Int64"), "t": [1.5, 2.0]}
-    )
+    n = pd.array([1, None], "Int64")
+    frame = pd.DataFrame({"file": ["a", "b"], "kind": pd.Categorical(["x", None]), "n": n, "t": [1.5, 2.0]})
     frame.to_parquet(tmp_path / "x.parquet")
-    assert read(tmp_path / "x.parquet").to_dict("list") == {
-        "file": ["a", "b"],
-        "kind": ["x", ""],
-        "n": ["1", ""],
-        "t": ["1.5", "2.0"],
-    }
+    read_back = {"file": ["a", "b"], "kind": ["x", ""], "n": ["1", ""], "t": ["1.5", "2.0"]}
+    assert read(tmp_path / "x.parquet").to_dict("list") == read_back
 
 
 def test_parquet_whose_text_is_not_utf_8_is_refused(tmp_path):

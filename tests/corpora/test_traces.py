@@ -105,19 +105,16 @@ def test_utterances_during_which_nobody_drew_are_named(recola):
         scan()
 
 
-def test_columns_that_lack_are_named(recola):
-    entry = load_catalogue().corpus("recola")
-    traces = {"arousal": entry.traces["arousal"].model_copy(update={"raters": ("FM4",)})}
-    with pytest.raises(CorpusError, match=r"P16.csv, .*P19.csv: no column 'FM4'. Did you mean 'FM3'") as caught:
-        scan(traces=traces)
+COLUMNS = {
+    "a rater": ({"raters": ("FM4",)}, r"P16.csv, .*P19.csv: no column 'FM4'. Did you mean 'FM3'"),
+    "the time": ({"separator": ","}, r"no column 'time'"),
+    "a table outside the corpus": ({"files": "../{stem}.csv"}, r"out of the corpus' folder"),
+}
+
+
+@pytest.mark.parametrize(("changed", "message"), COLUMNS.values(), ids=COLUMNS)
+def test_what_is_not_there_is_one_fault(recola, changed, message):
+    trace = load_catalogue().corpus("recola").traces["arousal"].model_copy(update=changed)
+    with pytest.raises(CorpusError, match=message) as caught:
+        scan(traces={"arousal": trace})
     assert len(caught.value.faults) == 1
-    traces = {"arousal": entry.traces["arousal"].model_copy(update={"separator": ","})}
-    with pytest.raises(CorpusError, match=r"no column 'time'"):
-        scan(traces=traces)
-
-
-def test_tables_outside_the_corpus_are_not_read(recola, tmp_path):
-    entry = load_catalogue().corpus("recola")
-    outside = entry.traces["arousal"].model_copy(update={"files": "../{stem}.csv"})
-    with pytest.raises(CorpusError, match=r"out of the corpus' folder"):
-        scan(traces={"arousal": outside})
