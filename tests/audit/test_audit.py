@@ -103,28 +103,23 @@ def test_a_partial_copy_is_a_note_where_that_was_said(audit):
     assert "partial, 48 of 60" in texts(found, "note", "counts")
 
 
-def copied(source, target):
-    return lambda root: shutil.copy(root / source, root / target)
-
-
-def written(name, samples, rate=RATE, **options):
-    return lambda root: write(root / name, samples, rate, **options)
-
-
-def removed(glob):
-    return lambda root: [path.unlink() for path in root.glob(glob)]
-
-
-def one_emotion_each(root):
-    for speaker, emotion in (("f1", "anger"), ("f2", "happiness"), ("m1", "neutral"), ("m2", "anger")):
-        for path in root.glob(f"{speaker}_*"):
-            if emotion not in path.name:
-                path.unlink()
-
-
-def pointers(root):
-    for path in root.glob("f1_anger*"):
+def many_faults(root):
+    for source, target in (
+        ("f1_anger_0", "m1_anger_0"),
+        ("f1_anger_1", "m1_neutral_1"),
+        ("f2_happiness_0", "f2_happiness_1"),
+        ("f2_happiness_2", "f2_neutral_2"),
+    ):
+        shutil.copy(root / f"{source}.wav", root / f"{target}.wav")
+    for path in root.glob("m1_happiness*"):
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    for path in root.glob("m2_anger*"):
+        path.unlink()
+    write(root / "f2_anger_1.wav", np.zeros(RATE))
+    write(root / "f2_neutral_3.wav", speech(1)[8000:8160])
+    write(root / "f1_happiness_0.wav", speech(701), 48000)
+    write(root / "f1_happiness_1.wav", np.stack([speech(702)] * 2, axis=1))
+    write(root / "f1_happiness_2.wav", speech(703), format="AIFF")
 
 
 def all_of_one_length(root):
@@ -132,10 +127,11 @@ def all_of_one_length(root):
         write(path, np.resize(soundfile.read(path)[0], RATE))
 
 
-def other_formats(root):
-    write(root / F1, speech(701), 48000)
-    write(root / "f1_anger_1.wav", np.stack([speech(702)] * 2, axis=1))
-    write(root / "f2_anger_0.wav", speech(703), format="AIFF")
+def one_emotion_each(root):
+    for speaker, emotion in (("f1", "anger"), ("f2", "happiness"), ("m1", "neutral"), ("m2", "anger")):
+        for path in root.glob(f"{speaker}_*"):
+            if emotion not in path.name:
+                path.unlink()
 
 
 def neutral_at_24_bit_by_two_speakers(root):
@@ -148,35 +144,37 @@ def neutral_at_24_bit_by_two_speakers(root):
 
 
 ONE_SPEAKER = "byte-identical recordings of one speaker"
-FAULTS = [
-    (copied(F1, "m1_anger_0.wav"), "error", "copies", "m1_anger_0.wav: same audio as toy/f1_anger_0.wav"),
-    (copied(F1, "m1_neutral_0.wav"), "error", "copies", "same audio with different emotions"),
-    (copied(F1, "f1_anger_1.wav"), "warning", "copies", f"{ONE_SPEAKER}: toy/f1_anger_0.wav"),
-    (copied(F1, "f1_neutral_0.wav"), "error", "copies", f"{ONE_SPEAKER} with different emotions: toy/f1"),
-    (pointers, "error", "damage", "4 files: a git-lfs pointer, not audio. Fetch the recordings with `git lfs pull`"),
-    (written(F1, np.zeros(RATE)), "warning", "digital silence", "1 recordings are digital silence: toy/f1_anger"),
-    (written(F1, speech(1)[8000:8160]), "error", "duration", "1 recordings are shorter than 25 ms: toy/f1"),
-    (all_of_one_length, "warning", "duration", "all 48 recordings last exactly 1 s: cut or padded copies"),
-    (other_formats, "note", "format", "sampling rate: 47 have 16000 Hz; 48000 Hz: f1_anger_0.wav"),
-    (other_formats, "note", "format", "channels: 47 have 1 channel; 2 channels: f1_anger_1.wav"),
-    (other_formats, "note", "format", "1 files named .wav are something else inside, but readable: f2_anger_0"),
-    (one_emotion_each, "error", "confounded", "speaker and emotion are confounded (4 of 4 have one"),
-    (one_emotion_each, "error", "emotions", "happiness is in test group f2 only"),
-    (
-        neutral_at_24_bit_by_two_speakers,
-        "warning",
-        "confounded",
-        "speakers differ in sample format and in their emotions",
-    ),
-    (removed("m2_anger*"), "warning", "emotions", "1 of 4 speakers miss an emotion: m2 misses anger"),
-    (written("nobody.wav", speech(3)), "error", "labels", "nobody.wav"),
-]
+FAULTS = {
+    many_faults: [
+        ("error", "copies", "m1_anger_0.wav: same audio as toy/f1_anger_0.wav"),
+        ("error", "copies", "m1_neutral_1.wav: same audio with different emotions"),
+        ("warning", "copies", f"{ONE_SPEAKER}: toy/f2_happiness_0.wav"),
+        ("error", "copies", f"{ONE_SPEAKER} with different emotions: toy/f2_happiness_2.wav"),
+        ("error", "damage", "4 files: a git-lfs pointer, not audio. Fetch the recordings with `git lfs pull`"),
+        ("warning", "digital silence", "1 recordings are digital silence: toy/f2_anger_1"),
+        ("error", "duration", "1 recordings are shorter than 25 ms: toy/f2_neutral_3"),
+        ("note", "format", "sampling rate: 39 have 16000 Hz; 48000 Hz: f1_happiness_0.wav"),
+        ("note", "format", "channels: 39 have 1 channel; 2 channels: f1_happiness_1.wav"),
+        ("note", "format", "1 files named .wav are something else inside, but readable: f1_happiness_2"),
+        ("warning", "emotions", "1 of 4 speakers miss an emotion: m2 misses anger"),
+    ],
+    all_of_one_length: [("warning", "duration", "all 48 recordings last exactly 1 s: cut or padded copies")],
+    one_emotion_each: [
+        ("error", "confounded", "speaker and emotion are confounded (4 of 4 have one"),
+        ("error", "emotions", "happiness is in test group f2 only"),
+    ],
+    neutral_at_24_bit_by_two_speakers: [
+        ("warning", "confounded", "speakers differ in sample format and in their emotions")
+    ],
+    lambda root: write(root / "nobody.wav", speech(3)): [("error", "labels", "nobody.wav")],
+}
 
 
-@pytest.mark.parametrize(("change", "level", "kind", "text"), FAULTS)
-def test_faults_of_a_copy_are_findings_of_their_level(audit, change, level, kind, text):
+@pytest.mark.parametrize("change", FAULTS)
+def test_faults_of_a_copy_are_findings_of_their_level(audit, change):
     found = audit(change)
-    assert text in texts(found, level, kind)
+    for level, kind, text in FAULTS[change]:
+        assert text in texts(found, level, kind)
     assert found.is_sound == (not found.of("error"))
 
 
@@ -238,12 +236,15 @@ def resampled(source, target):
     write(target, 0.7 * soxr.resample(soundfile.read(source)[0], RATE, 11025), 11025)
 
 
-@pytest.mark.parametrize(("copy", "how"), [(resampled, r"altered, correlation (0\.9|1)"), (shutil.copyfile, "f1_")])
-def test_copies_of_another_corpus_are_found_when_both_are_audited(audit_two, copy, how):
+def test_copies_of_another_corpus_are_found_when_both_are_audited(audit_two):
+    def copy(source, target):
+        (shutil.copyfile if "_0" in source.name else resampled)(source, target)
+
     (found,) = audit_two(copy).of("error")
-    start = "toy and other have 12 recordings in common: other/f1_anger_0.wav = toy/f1_anger_0.wav"
-    assert found.text.startswith(start) or found.text.startswith(start.replace("other/f1_anger_0.wav = ", ""))
-    assert re.search(how, found.text)
+    assert found.text.startswith(
+        "toy and other have 12 recordings in common: other/f1_anger_0.wav = toy/f1_anger_0.wav, "
+    )
+    assert re.search(r"other/f1_anger_1.wav = toy/f1_anger_1.wav \(altered, correlation (0\.9|1)", found.text)
     assert "add `shares_speakers_with: [toy]` to the entry of other" in found.text
 
 
@@ -373,43 +374,39 @@ def test_a_report_shows_altered_copies_that_an_audit_found_while_the_corpus_is_a
         assert audit_notes(place) == []
 
 
-def rewritten(glob="*_anger_*", alter=lambda samples: samples, rate=RATE, **options):
-    """Write recordings again, their samples altered, or with other options."""
+def rewritten(alter):
+    """Write the recordings of anger again, their samples altered."""
 
     def change(root):
-        for path in sorted(root.glob(glob)):
-            write(path, alter(soundfile.read(path)[0]), rate, **options)
+        for path in sorted(root.glob("*_anger_*")):
+            write(path, alter(soundfile.read(path)[0]))
 
     return change
 
 
-def say_what_wrote_it(root):
+to_stereo = rewritten(lambda x: np.stack([x] * 2, axis=1))
+FIELDS = ["sampling rate", "sample format", "bits in use", "channels", "container", "header software"]
+FIELDS += ["silence before", "silence after", "silence within"]
+
+
+def recorded_elsewhere(root):
     for path in sorted(root.glob("*.wav")):
-        samples, _ = soundfile.read(path)
-        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
-            file.software = "Recorder 2" if "anger" in path.name else "Recorder 1"
+        samples, is_anger = soundfile.read(path)[0], "anger" in path.name
+        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16", format="WAV") as file:
+            file.software = "Recorder 1"
             file.write(samples)
+        if is_anger:
+            parts = [np.zeros(3200), samples[:5000], np.zeros(1600), samples[5000:], np.zeros(800)]
+            samples = np.round(np.concatenate(parts) * 2**13) / 2**13
+            with soundfile.SoundFile(path, "w", 22050, 2, "PCM_24", format="WAVEX") as file:
+                file.software = "Recorder 2"
+                file.write(np.stack([samples] * 2, axis=1))
 
 
-to_stereo = rewritten(alter=lambda x: np.stack([x] * 2, axis=1))
-GIVEN_AWAY = {
-    "sampling rate": rewritten(alter=lambda x: soxr.resample(x, RATE, 44100), rate=44100),
-    "sample format": rewritten(subtype="PCM_24"),
-    "bits in use": rewritten(alter=lambda x: np.round(x * 2**11) / 2**11),
-    "channels": to_stereo,
-    "container": rewritten(format="AIFF"),
-    "silence before": rewritten(alter=lambda x: np.concatenate([np.zeros(3200), x])),
-    "silence after": rewritten(alter=lambda x: np.concatenate([x, np.zeros(800)])),
-    "silence within": rewritten(alter=lambda x: np.concatenate([x[:5000], np.zeros(1600), x[5000:]])),
-    "header software": say_what_wrote_it,
-}
-
-
-@pytest.mark.parametrize("field", GIVEN_AWAY)
-def test_a_set_up_that_gives_an_emotion_away_is_an_error_that_names_the_field(audit, field):
-    errors = texts(audit(GIVEN_AWAY[field]), "error", "set-up")
-    assert f"from the {field} alone UAR is 0.67" in errors
-    assert "in 16 of 16 of anger and in 0 of 32 of the others" in errors or field == "container"
+def test_a_set_up_that_gives_an_emotion_away_is_an_error_that_names_each_field(audit):
+    errors = texts(audit(recorded_elsewhere), "error", "set-up")
+    assert [field for field in FIELDS if f"from the {field} alone UAR is 0.67" not in errors] == []
+    assert errors.count("in 16 of 16 of anger and in 0 of 32 of the others") >= len(FIELDS) - 2
 
 
 def test_a_set_up_that_differs_at_random_is_no_error(audit):
@@ -423,7 +420,7 @@ def test_a_set_up_that_differs_at_random_is_no_error(audit):
 
 
 def test_offsets_that_predict_emotions_are_a_warning_for_they_go_with_level(audit):
-    found = audit(rewritten(alter=lambda x: x + 0.2))
+    found = audit(rewritten(lambda x: x + 0.2))
     assert found.is_sound
     assert "offset of the samples predicts the emotion" in texts(found, "warning", "level")
 
@@ -474,17 +471,10 @@ def test_a_field_below_chance_predicts_nothing_though_shuffled_labels_reach_less
     assert Prediction("offset", uar, 0.14, 0.005, "", chance=0.2).is_certain == is_told
 
 
-@given(st.integers(0, 10**6))
-def test_a_field_without_meaning_hardly_ever_gives_an_emotion_away(seed):
-    values = np.random.default_rng([3, seed]).integers(0, 3, 64)
-    (found,) = predictions({"field": values}, balanced(8), seed=seed)
-    assert 0.35 < found.expected < 0.65
-    assert 0.001 <= found.p <= 1
-
-
 def test_about_one_in_a_hundred_fields_without_meaning_is_called_certain():
     rng = np.random.default_rng(1)
     found = [predictions({"field": rng.integers(0, 3, 64)}, balanced(8))[0] for _ in range(100)]
+    assert all(0.35 < one.expected < 0.65 and 0.001 <= one.p <= 1 for one in found)
     assert sum(one.is_certain for one in found) <= 4  # 1 on average; 5 and more in four of a thousand such tests
 
 
@@ -556,11 +546,6 @@ def test_the_command_prints_facts_and_verdict_and_fails_by_it(cli, make_speech, 
     code, out, err = cli("audit", "toi", *given)
     assert (code, out) == (1, "")
     assert "Unknown corpus 'toi'. Did you mean 'toy'?" in err
-
-
-def test_a_notebook_learns_of_a_wrong_name_at_once(workspace, make_corpus):
-    with pytest.raises(serbench.UnknownNameError, match="Did you mean 'toy'"):
-        serbench.audit_corpora(["toi"], workspace(make_corpus()))
 
 
 @pytest.mark.corpus
