@@ -99,11 +99,11 @@ def score(
     how = {"name": name, "features": features, "allow_missing": allow_missing}
     for one in serbench.score_predictions(predictions, request, workspace, **how):
         task = f"{one.cell.task} ({one.cell.map})" if one.cell.map else one.cell.task
-        tested = f"{one.n_utterances} utterances of {task} in {one.n_folds} folds, UAR {one.uar:.3f}"
-        print(f"{one.corpus}: {tested}, as {one.cell.classifier} with {one.cell.features} features")
+        tested = f"{one.n_utterances} utterances of {task} in {len(one.record.folds)} folds, UAR {one.uar:.3f}"
+        print(f"{one.cell.corpus}: {tested}, as {one.cell.classifier} with {one.cell.features} features")
         print(f"  recorded in {workspace.results}/cells/{one.cell.name}.json; delete this file to take it out again")
         for note in one.notes:
-            say(f"{one.corpus}: {note}")
+            say(f"{one.cell.corpus}: {note}")
     print("Next: serbench report" + results_option(workspace))
 
 

@@ -63,26 +63,36 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix in (".csv", ".tsv"):
-        return _parsed(read_whole(path, at_most=MOST_BYTES), "\t" if path.suffix == ".tsv" else ",")
+        return parse_csv(read_whole(path, at_most=MOST_BYTES), "\t" if path.suffix == ".tsv" else ",")
     if path.suffix == ".parquet":
         return read_parquet(path)
     raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
 
 
-def _parsed(content: bytes, delimiter: str) -> pd.DataFrame:
-    """Parse a table of strings; a line longer (but for empty fields) or shorter than the header is an error."""
+def parse_csv(content: bytes, delimiter: str, *, most_rows: int = MOST_ROWS) -> pd.DataFrame:
+    """Parse a table of strings without its blank lines.
+
+    Raises
+    ------
+    ValueError : not UTF-8, too large, or a line longer (but for empty fields) or shorter than the header.
+    csv.Error : quotes that do not end.
+    """
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise ValueError("it has NUL characters; is it UTF-16?")
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header = next(lines, [])
+    if len(header) > MOST_COLUMNS:
+        raise ValueError(f"more than {MOST_COLUMNS} columns")
     rows = []
     for row in lines:
-        if row and (len(row) < len(header) or any(row[len(header) :])):
+        if not any(field.strip() for field in row):
+            continue
+        if len(row) < len(header) or any(row[len(header) :]):
             raise ValueError(f"line {lines.line_num} has {len(row)} fields, the header {len(header)}")
-        rows += [row[: len(header)]] if row else []
-        if len(header) > MOST_COLUMNS or len(rows) > MOST_ROWS:
-            raise ValueError(f"more than {MOST_COLUMNS} columns or {MOST_ROWS} rows")
+        rows.append(row[: len(header)])
+        if len(rows) > most_rows:
+            raise ValueError(f"more than {most_rows} rows")
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
@@ -196,7 +206,7 @@ def read_traces(
 
 def _read_trace(path: Path, trace: Trace) -> np.ndarray[Any, Any]:
     """Read one recording's moments, in seconds, and what each rater drew: shape (n_moments, 1 + n_raters)."""
-    frame = _parsed(read_whole(path, at_most=MOST_TRACE_BYTES), trace.separator)
+    frame = parse_csv(read_whole(path, at_most=MOST_TRACE_BYTES), trace.separator)
     header = [str(name).strip() for name in frame.columns]
     raters = trace.raters or tuple(name for name in header if name and name != trace.time)
     for column in (trace.time, *raters):

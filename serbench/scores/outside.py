@@ -1,311 +1,72 @@
-"""Score predictions of another system: hold them against the folds of a corpus and record them as a cell.
+"""The folds of a corpus for other systems, and what these predict, recorded as a cell beside those of the grid.
 
-Such a cell stands in tables and tests beside those of the grid, under the rule `given`: how its settings were chosen
-is not known. Its record holds the predictions themselves, so that there is one file to check, copy or delete.
+A file of predictions is CSV (UTF-8, separated by commas, semicolons or tabs) or parquet. It has the columns `utterance`
+and `prediction`; `basis` and `fold`, where it has them, must be those of the present folds. Its cell has the rule
+`given`, as nobody knows how its settings were chosen. The cell's record holds the predictions themselves, so that there
+is one file to check, copy or delete.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import hashlib
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from serbench import __version__
 from serbench.classifiers import has_classifier
-from serbench.corpora.divisions import confounded
+from serbench.corpora.documents import read_whole
 from serbench.corpora.index import index_fingerprint
+from serbench.corpora.people import confounded
+from serbench.corpora.tables import parse_csv, read_parquet
 from serbench.corpora.tasks import EmotionTask
-from serbench.errors import CorpusError, Fault, ScoreError, did_you_mean, listed
+from serbench.errors import CorpusError, Fault, ProtocolError, ScoreError, did_you_mean, listed, printable
 from serbench.features.extract import extract_features, load_index
 from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
 from serbench.grid.request import DEFAULTS, GridRequest
 from serbench.grid.stage import asked_task, check_whole
-from serbench.grid.utterances import CorpusData, basis, divisible, grouped, of_task, task_index
-from serbench.protocols import InnerRule, Protocol, find_protocol
-from serbench.scores.folds import alone, check_has_folds, fold_table
-from serbench.scores.given import Prediction, PredictionFile, read_prediction_file
+from serbench.grid.utterances import CorpusData, basis, check_has_emotions, divisible, grouped, of_task, task_index
+from serbench.protocols import Protocol, find_protocol
 from serbench.scores.metrics import confusion_matrix, uar
 from serbench.scores.predictions import UNKNOWN
-from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
-OWN_FEATURES = "own"
-"""What stands for the feature set of a system that names none."""
+MOST_BYTES = 2**28
+"""Bytes of a file of predictions."""
+MOST_ROWS = 500_000
+"""Rows of a file of predictions: more than any corpus has utterances."""
 
+_COLUMNS = ("utterance", "prediction", "basis", "fold")
 _NAME = re.compile(r"[^\W_][\w.-]{0,99}")
+_START = "Start from the table that `serbench folds` writes"
 _FOLDS_AGAIN = "Run `serbench folds` again, and train and predict on what it says"
 _OPTIONS = "--task, --emotions, --where, --text-independent"
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """What tables call another system: in the column of classifiers, and in that of feature sets."""
-
-    name: str
-    features: str = OWN_FEATURES
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """What is asked of predictions: the task, the protocol, and whether utterances may lack one."""
-
-    task: EmotionTask
-    protocol: str = "within"
-    allow_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Predictions of one corpus as they were recorded; `notes` say what a reader of their value must know."""
 
-    corpus: str
-    cell: Cell
+    record: CellRecord = dataclasses.field(repr=False)
     uar: float
     n_utterances: int
-    n_folds: int
     notes: tuple[str, ...]
-    record: CellRecord = dataclasses.field(repr=False)
-
-
-def check_system(system: System) -> None:
-    """Check what a system is to be called.
-
-    Raises
-    ------
-    ScoreError : no plain name, as it names a file and a row, or the name of a classifier of serbench or a plug-in.
-    """
-    for option, name in (("--name", system.name), ("--features", system.features)):
-        if not _NAME.fullmatch(name) or unicodedata.normalize("NFC", name) != name:
-            raise ScoreError(
-                option, f"{name!r}, no plain name", "letters, digits, - _ and ., 100 at most", f"Give one with {option}"
-            )
-    if has_classifier(system.name):
-        found = f"'{system.name}' is a classifier of serbench or a plug-in"
-        raise ScoreError("--name", found, "a name of its own", "Give one with --name")
-
-
-def plan_scores(
-    file: PredictionFile, corpora: Sequence[CorpusData], system: System, options: ScoreOptions
-) -> list[Scored]:
-    """Hold a file of predictions against the folds of its corpora; nothing is written.
-
-    Raises
-    ------
-    ProtocolError : the protocol cannot be carried out on a corpus.
-    ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
-    """
-    return [_scored(file, data, system, options) for data in corpora]
-
-
-def record_scores(scored: Sequence[Scored], store: Store) -> list[Scored]:
-    """Write the cells into the store; one of the same name is replaced, which is noted."""
-    recorded = []
-    for one in scored:
-        path = store.cell(one.cell.name)
-        replaced = ("replaces what was scored under this name before",) if path.exists() else ()
-        write_cell(store, one.record)
-        recorded.append(dataclasses.replace(one, notes=(*one.notes, *replaced)))
-    return recorded
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """The utterances of a task in one corpus: emotions, people, folds, their basis, and which cannot be read."""
-
-    emotions: Mapping[str, str]
-    people: Mapping[str, str]
-    folds: Mapping[str, tuple[str, ...]]
-    basis: str
-    title: str
-    unreadable: Mapping[str, str]
 
     @property
-    def fold_of(self) -> dict[str, str]:
-        return {u: name for name, utterances in self.folds.items() for u in utterances}
-
-
-def _scored(file: PredictionFile, data: CorpusData, system: System, options: ScoreOptions) -> Scored:
-    corpus = data.corpus.name
-    where = f"{file.name}, {corpus}"
-    options = dataclasses.replace(options, task=options.task.for_index(data.index, data.corpus))
-    rows = file.by_corpus[corpus]
-    protocol = find_protocol(options.protocol)
-    check_has_folds(protocol)
-    task = _task(data, options.task, protocol, where)
-    _check_known(rows, data, where)
-    of_task = {u: rows[u] for u in task.emotions if u in rows}
-    _check_same_state(of_task, task, where)
-    given = {u: row.emotion for u, row in of_task.items() if row.emotion}
-    _check_emotions(given, options.task, where)
-    missing = _check_complete(given, task, where, allowed=options.allow_missing)
-    cell = _cell(corpus, system, options)
-    record = CellRecord(
-        cell=cell,
-        **_of_corpus(data, options.task, protocol),
-        serbench=__version__,
-        **_predictions(file, given, task, options.task),
-    )
-    notes = tuple(_notes(rows, task, missing))
-    n_folds = len(record.folds)
-    return Scored(corpus, cell, _uar(given, task, options.task), len(given), n_folds, notes, record)
-
-
-def _cell(corpus: str, system: System, options: ScoreOptions) -> Cell:
-    return Cell(
-        protocol=options.protocol,
-        task=options.task.title,
-        train=corpus,
-        corpus=corpus,
-        features=system.features,
-        classifier=system.name,
-        space=UNKNOWN,
-        scaling=UNKNOWN,
-        inner=UNKNOWN,
-        preprocessing=UNKNOWN,
-        seed=0,  # a number is needed, and it says nothing: systems with several seeds have a name for each
-        map=options.task.map,
-    )
-
-
-def _of_corpus(data: CorpusData, task: EmotionTask, protocol: Protocol) -> dict[str, Any]:
-    """Say which state of a corpus a cell is of, and what every table must tell of it."""
-    person = data.corpus.person
-    notes = [data.note, confounded(task_index(data, task), person)]
-    notes += [protocol.independence_of(person)] if person != "speaker" else []
-    return {
-        "inner_title": UNKNOWN,
-        "emotions": task.emotions,
-        "task_map": task.spelt,
-        "indexes": {data.corpus.name: index_fingerprint(data.index)},
-        "tested": (data.corpus.name,),
-        "partials": {data.corpus.name: data.partial} if data.partial else {},
-        "notes": tuple(note for note in notes if note),
-        "persons": {data.corpus.name: person},
-    }
-
-
-def _predictions(file: PredictionFile, given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> dict[str, Any]:
-    """Set down truth and predictions, these as codes in the order of the utterances; None where there is none."""
-    code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
-    folds = {name: tuple(u for u in utterances if u in given) for name, utterances in task.folds.items()}
-    codes = tuple(code[given[u]] if u in given else None for u in task.emotions)
-    return {
-        "basis": task.basis,
-        "utterances": {
-            "id": list(task.emotions),
-            "emotion": list(task.emotions.values()),
-            "speaker": [task.people[u] for u in task.emotions],
-            "gender": [None] * len(task.emotions),
-            "present": [u in given for u in task.emotions],
-        },
-        "missing": {u: task.unreadable.get(u, "no prediction") for u in task.emotions if u not in given},
-        "folds": tuple(FoldJobs(name) for name, utterances in folds.items() if utterances),
-        "sets": {name: utterances for name, utterances in folds.items() if utterances},
-        "outside": Outside(file.name, file.sha256, codes),
-    }
-
-
-def _uar(given: Mapping[str, str], task: _Task, emotions: EmotionTask) -> float:
-    code = {emotion: i for i, emotion in enumerate(emotions.emotions)}
-    truth = np.array([code[task.emotions[u]] for u in given])
-    prediction = np.array([code[emotion] for emotion in given.values()])
-    return float(uar(confusion_matrix(truth, prediction, n_labels=len(code))))
-
-
-def _task(data: CorpusData, task: EmotionTask, protocol: Protocol, where: str) -> _Task:
-    whole = grouped(data, protocol)
-    selected = of_task(data, whole, task)
-    if selected.empty:
-        raise ScoreError(where, f"no utterance of {task.title}", "some", "Choose emotions with --emotions")
-    emotions = dict(zip(selected["utterance"], selected["emotion"], strict=True))
-    people = dict(zip(selected["utterance"], selected[data.corpus.person], strict=True))
-    folds = {f.name: f.test for f in protocol.folds(divisible(alone(selected)), InnerRule("none"))}
-    problems = selected[selected["problem"].notna()]
-    unreadable = {str(u): str(why) for u, why in zip(problems["utterance"], problems["problem"], strict=True)}
-    return _Task(emotions, people, folds, basis(selected, whole, task), task.title, unreadable)
-
-
-def _check_known(rows: Mapping[str, Prediction], data: CorpusData, where: str) -> None:
-    known = set(data.index["utterance"])
-    unknown = sorted(set(rows) - known)
-    if unknown:
-        found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
-        todo = did_you_mean(unknown[0], sorted(known)) or "Take them from `serbench folds`"
-        raise ScoreError(where, found, f"ids such as {min(known)}", todo)
-
-
-def _check_same_state(rows: Mapping[str, Prediction], task: _Task, where: str) -> None:
-    """Check that basis and folds, where the file has them, are the present ones."""
-    other = sorted({row.basis for row in rows.values()} - {"", task.basis})
-    if other:
-        found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
-        todo = f"If the folds were of another task, name it as for `serbench folds`: {_OPTIONS}. {_FOLDS_AGAIN}"
-        raise ScoreError(where, found, f"{task.basis}, that of {task.title}", todo)
-    own = task.fold_of
-    moved = [f"{u} in fold {row.fold}, not {own[u]}" for u, row in rows.items() if not _is_fold(row.fold, own[u])]
-    if moved:
-        raise ScoreError(where, f"other folds than the present ones: {listed(moved)}", "those", _FOLDS_AGAIN)
-
-
-def _is_fold(written: str, fold: str) -> bool:
-    """Whether a file means this fold; tools that take names for numbers write 3 or 3.0 for 03."""
-    return not written or _as_number(written) == _as_number(fold)
-
-
-def _as_number(name: str) -> str:
-    number = re.fullmatch(r"'?0*([0-9]+)(?:\.0)?", name)
-    return number[1] if number else name.removeprefix("'")  # a quote keeps a spreadsheet from running a name
-
-
-def _check_emotions(given: Mapping[str, str], task: EmotionTask, where: str) -> None:
-    unknown = Counter(emotion for emotion in given.values() if emotion not in task.emotions)
-    if unknown:
-        found = [f"{emotion!r} ({n} utterances)" for emotion, n in unknown.most_common()]
-        todo = did_you_mean(next(iter(unknown)), task.emotions) or "Choose the task with --task or --emotions"
-        expected = f"those of {task.title}: {', '.join(task.emotions)}"
-        raise ScoreError(where, f"emotions that the task does not have: {listed(found)}", expected, todo)
-
-
-def _check_complete(given: Mapping[str, str], task: _Task, where: str, *, allowed: bool) -> list[str]:
-    """Return the utterances without a prediction: few chosen well would raise every value, so they must be asked for.
-
-    An emotion without any prediction gives no value and is refused always.
-    """
-    missing = [u for u in task.emotions if u not in given and u not in task.unreadable]
-    bare = sorted(set(task.emotions.values()) - {task.emotions[u] for u in given})
-    if bare:
-        raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
-    if missing and not allowed:
-        found = f"no prediction for {len(missing)} of {len(task.emotions)} utterances: {listed(missing)}"
-        todo = "With --allow-missing they count as missing, and tables use the utterances that all cells have"
-        raise ScoreError(where, found, "one for each", todo)
-    return missing
-
-
-def _notes(rows: Mapping[str, Prediction], task: _Task, missing: Sequence[str]) -> Iterator[str]:
-    if missing:
-        yield f"{len(missing)} of {len(task.emotions)} utterances have no prediction: {listed(missing)}"
-        yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
-    untested = [name for name, utterances in task.folds.items() if set(utterances) <= set(missing)]
-    if untested:
-        yield f"whole folds are without predictions: {listed(untested)}"
-    beyond = len(set(rows) - set(task.emotions))
-    if beyond:
-        yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
-    if not any(row.basis for row in rows.values()):
-        yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"
+    def cell(self) -> Cell:
+        """The cell that they are."""
+        return self.record.cell
 
 
 def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspace = HERE) -> pd.DataFrame:
-    """Return the folds of a corpus, for other tools: one row per utterance of the task.
+    """Return the folds of a corpus, for other tools: one row per utterance of the task that can be read.
 
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
     held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
@@ -314,13 +75,42 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     With the protocol `within-text` a fold is a group of speakers (`speaker_fold`) with a group of texts (`text_fold`):
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
     seen neither these folds' speakers nor its own speakers and texts.
+
+    Raises
+    ------
+    CorpusError, ProtocolError : the corpus cannot be read or divided so, or an emotion of the task is absent from it.
     """
     check_whole(request)
     catalogue = workspace.catalogue()
-    task = asked_task(catalogue, request)
+    task, protocol = asked_task(catalogue, request), find_protocol(request.protocol)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
-    task = task.for_corpora([data.corpus]).for_index(data.index, data.corpus)
-    return fold_table(data, task, find_protocol(request.protocol), inner=str(request.inner))
+    table = _with_folds(data, task.for_corpora([data.corpus]).for_index(data.index, data.corpus), protocol, request)
+    damaged = table["problem"].notna()
+    if damaged.any():
+        named = listed(f"{row.utterance} ({row.problem})" for row in table[damaged].itertuples())
+        warnings.warn(f"left out, as they cannot be read: {named}", stacklevel=2)
+    table = table[~damaged].assign(fold=table["fold"].astype(str))
+    if protocol.holds_out_texts:
+        table = table.assign(speaker_fold=table["group"].astype(str), text_fold=table["text_group"].astype(str))
+    of_folds = [name for name in ("fold", "speaker_fold", "text_fold", "tuning_folds", "basis") if name in table]
+    return table[["utterance", "file", "start_s", "end_s", "speaker", "emotion", *of_folds]]
+
+
+def _with_folds(data: CorpusData, task: EmotionTask, protocol: Protocol, request: GridRequest) -> pd.DataFrame:
+    """Return the utterances of a task with the columns `fold`, `tuning_folds` and `basis`."""
+    if protocol.is_across or protocol.needs:
+        found = f"{protocol.name}, which has no table of folds"
+        todo = "Across corpora, train on whole corpora; what is tested is in the index (serbench.load_index)"
+        raise ProtocolError("--protocol", found, "within or within-text", todo)
+    whole = grouped(data, protocol)
+    selected = of_task(data, whole, task)
+    check_has_emotions(data.name, selected, task)
+    rows = divisible(selected.drop(columns="person").assign(tested=True))
+    folds = protocol.folds(rows, protocol.rule(str(request.inner), rows))
+    fold_of = {utterance: fold.name for fold in folds for utterance in fold.test}
+    tuning = {f.name: " ".join(n for v in f.inner for n in sorted({fold_of[u] for u in v.test})) for f in folds}
+    fold = pd.Categorical(selected["utterance"].map(fold_of), categories=list(tuning))
+    return selected.assign(fold=fold, tuning_folds=fold.map(tuning).astype(str), basis=basis(selected, whole, task))
 
 
 def score_predictions(
@@ -345,17 +135,203 @@ def score_predictions(
     ------
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
-    system = System(Path(path).stem if name is None else name, features)
-    check_system(system)
+    name = Path(path).stem if name is None else name
+    for option, of in (("--name", name), ("--features", features)):
+        if not _NAME.fullmatch(of) or unicodedata.normalize("NFC", of) != of:
+            expected = "letters, digits, - _ and ., 100 at most"
+            raise ScoreError(option, f"{of!r}, no plain name", expected, f"Give one with {option}")
+    if has_classifier(name):
+        found = f"'{name}' is a classifier of serbench or a plug-in"
+        raise ScoreError("--name", found, "a name of its own", "Give one with --name")
     check_whole(request)
     find_protocol(request.protocol)
     catalogue = workspace.catalogue()
     task = asked_task(catalogue, request)
-    file = read_prediction_file(Path(path))
-    extracted = extract_features([catalogue.corpus(corpus).name for corpus in file.by_corpus], (), workspace)
+    file, rows = read_prediction_file(Path(path))
+    by_corpus = dict(list(rows.groupby(rows["utterance"].str.partition("/")[0], sort=False)))
+    extracted = extract_features([catalogue.corpus(str(corpus)).name for corpus in by_corpus], (), workspace)
     if extracted.refused:
         raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
-    data = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
-    task = task.for_corpora([d.corpus for d in data])
-    scored = plan_scores(file, data, system, ScoreOptions(task, request.protocol, allow_missing))
-    return record_scores(scored, workspace.store())
+    every = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
+    task = task.for_corpora([data.corpus for data in every])
+    made = dataclasses.replace(request, inner="none")
+    scored = [
+        _score(file, by_corpus[data.name], data, task, made, (name, features), allow_missing=allow_missing)
+        for data in every
+    ]
+    store = workspace.store()
+    for i, one in enumerate(scored):
+        if store.cell(one.cell.name).exists():
+            notes = (*one.notes, "replaces what was scored under this name before")
+            scored[i] = dataclasses.replace(one, notes=notes)
+        write_cell(store, one.record)
+    return scored
+
+
+def read_prediction_file(path: Path) -> tuple[Outside, pd.DataFrame]:
+    """Read the name and digest of a file of predictions, and its rows: strings, of which only the ids are never empty.
+
+    Raises
+    ------
+    ScoreError : absent, unreadable, too large, without the columns needed, or with an utterance twice.
+    """
+    where = printable(path.name)
+    try:
+        content = read_whole(path, at_most=MOST_BYTES)
+        if path.suffix.lower() == ".parquet":
+            table = read_parquet(path, most_rows=MOST_ROWS)
+            table = table.reset_index() if table.index.name == "utterance" else table
+        else:
+            head = content.partition(b"\n")[0].decode("utf-8-sig")
+            known = {d: len({name.strip(' "\r') for name in head.split(d)} & set(_COLUMNS)) for d in ",;\t"}
+            table = parse_csv(content, max(known, key=lambda d: known[d]), most_rows=MOST_ROWS)
+        table = table.set_axis([str(name).strip() for name in table.columns], axis="columns")
+        for column in ("utterance", "prediction"):
+            if column not in table:
+                found = f"no column '{column}', but {listed(map(repr, table.columns))}"
+                raise ValueError(f"{found}. {did_you_mean(column, table.columns)}".rstrip(" ."))
+        table = table[[name for name in table if name in _COLUMNS]]
+        if table.columns.has_duplicates:
+            raise ValueError(f"two columns are called '{table.columns[table.columns.duplicated()][0]}'")
+    except FileNotFoundError as error:
+        raise ScoreError(printable(str(path)), "no such file", "a CSV or parquet file of predictions") from error
+    except OSError as error:
+        raise ScoreError(where, f"cannot be read ({error.strerror or error})", "a CSV or parquet file") from error
+    except (ValueError, csv.Error) as error:
+        raise ScoreError(where, f"cannot be read ({error})", "a CSV file in UTF-8, or parquet", _START) from error
+    if table.empty:
+        raise ScoreError(where, "no predictions", "a row for each utterance", _START)
+    table = table.astype("string").fillna("").astype(object).reset_index(drop=True)
+    table["utterance"] = table["utterance"].map(lambda text: unicodedata.normalize("NFC", text))
+    others = table.columns.drop("utterance")
+    table[others] = table[others].apply(lambda column: column.str.strip())
+    if (bare := table.index[table["utterance"].str.strip() == ""]).size:
+        raise ScoreError(f"{where}, row {bare[0] + 1}", "a row without an utterance", "its id", _START)
+    if table["utterance"].duplicated().any():
+        doubled = table["utterance"][table["utterance"].duplicated()].unique()
+        found = f"utterances that occur twice: {listed(doubled)}"
+        raise ScoreError(where, found, "one row per utterance", "Keep one of each")
+    return Outside(where, hashlib.sha256(content).hexdigest(), ()), table
+
+
+def _score(
+    file: Outside,
+    rows: pd.DataFrame,
+    data: CorpusData,
+    task: EmotionTask,
+    request: GridRequest,
+    system: tuple[str, str],
+    *,
+    allow_missing: bool,
+) -> Scored:
+    """Hold the predictions of a corpus against its folds, and make the record of their cell; nothing is written."""
+    where, person = f"{file.file}, {data.name}", data.corpus.person
+    task, protocol = task.for_index(data.index, data.corpus), find_protocol(request.protocol)
+    selected = _with_folds(data, task, protocol, request)
+    unknown = sorted(set(rows["utterance"]) - set(data.index["utterance"]))
+    if unknown:
+        found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
+        todo = did_you_mean(unknown[0], sorted(data.index["utterance"])) or "Take them from `serbench folds`"
+        raise ScoreError(where, found, f"ids such as {data.index['utterance'].min()}", todo)
+    read = rows.rename(columns={"basis": "read_basis", "fold": "read_fold"}).set_index("utterance")
+    table = selected.join(read.reindex(selected["utterance"], fill_value=""), on="utterance")
+    _check_state(table, task, where)
+    _check_predictions(table, task, where, allow_missing=allow_missing)
+    is_given = table["prediction"] != ""
+    given, absent, code = table[is_given], table[~is_given], {emotion: i for i, emotion in enumerate(task.emotions)}
+    truth, prediction = (given[name].map(code).to_numpy() for name in ("emotion", "prediction"))
+    folds = {str(name): tuple(of) for name, of in given.groupby("fold", observed=True)["utterance"]}
+    notes = [data.note, confounded(task_index(data, task), person)]
+    notes += [protocol.independence_of(person)] if person != "speaker" else []
+    classifier, features = system
+    axes = dict.fromkeys(("space", "scaling", "inner", "preprocessing"), UNKNOWN)
+    axes |= {"protocol": protocol.name, "task": task.title, "map": task.map, "train": data.name, "corpus": data.name}
+    record = CellRecord(
+        cell=Cell(**axes, features=features, classifier=classifier, seed=0),  # systems of several seeds have names
+        serbench=__version__,
+        inner_title=UNKNOWN,
+        emotions=task.emotions,
+        task_map=task.spelt,
+        indexes={data.name: index_fingerprint(data.index)},
+        tested=(data.name,),
+        partials={data.name: data.partial} if data.partial else {},
+        notes=tuple(note for note in notes if note),
+        persons={data.name: person},
+        basis=table["basis"].iloc[0],
+        utterances={
+            "id": table["utterance"].tolist(),
+            "emotion": table["emotion"].tolist(),
+            "speaker": table[person].tolist(),
+            "gender": [None] * len(table),
+            "present": list(is_given),
+        },
+        missing=dict(zip(absent["utterance"], absent["problem"].fillna("no prediction"), strict=True)),
+        folds=tuple(map(FoldJobs, folds)),
+        sets=folds,
+        outside=dataclasses.replace(file, predictions=tuple(map(code.get, table["prediction"]))),
+    )
+    value = float(uar(confusion_matrix(truth, prediction, n_labels=len(code))))
+    return Scored(record, value, len(given), tuple(_notes(table, rows, task)))
+
+
+def _check_state(table: pd.DataFrame, task: EmotionTask, where: str) -> None:
+    """Check that basis and folds, where the file has them, are the present ones."""
+    basis = table["basis"].iloc[0]
+    other = sorted(set(table.get("read_basis", ())) - {"", basis})
+    if other:
+        found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
+        todo = f"If the folds were of another task, name it as for `serbench folds`: {_OPTIONS}. {_FOLDS_AGAIN}"
+        raise ScoreError(where, found, f"{basis}, that of {task.title}", todo)
+    places = zip(table["utterance"], table.get("read_fold", table["fold"]), table["fold"], strict=True)
+    moved = [f"{u} in fold {read}, not {own}" for u, read, own in places if read and _plain(read) != _plain(own)]
+    if moved:
+        raise ScoreError(where, f"other folds than the present ones: {listed(moved)}", "those", _FOLDS_AGAIN)
+
+
+def _plain(fold: str) -> str:
+    """Undo what tools make of a fold's name: 3 or 3.0 of 03, and a quote that keeps a spreadsheet from running it."""
+    number = re.fullmatch(r"'?0*([0-9]+)(?:\.0)?", fold)
+    return number[1] if number else fold.removeprefix("'")
+
+
+def _check_predictions(table: pd.DataFrame, task: EmotionTask, where: str, *, allow_missing: bool) -> None:
+    """Check that predictions are emotions of the task, and that there is one for each utterance that can be read.
+
+    Few predictions chosen well would raise every value, so missing ones must be asked for. An emotion without any
+    prediction gives no value and is refused always.
+    """
+    given, missing = table[table["prediction"] != ""], _missing(table)
+    unknown = given["prediction"][~given["prediction"].isin(task.emotions)].value_counts()
+    if len(unknown):
+        found = listed(f"{emotion!r} ({n} utterances)" for emotion, n in unknown.items())
+        todo = did_you_mean(unknown.index[0], task.emotions) or "Choose the task with --task or --emotions"
+        expected = f"those of {task.title}: {', '.join(task.emotions)}"
+        raise ScoreError(where, f"emotions that the task does not have: {found}", expected, todo)
+    bare = sorted(set(task.emotions) - set(given["emotion"]))
+    if bare:
+        raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
+    if len(missing) and not allow_missing:
+        found = f"no prediction for {len(missing)} of {len(table)} utterances: {listed(missing['utterance'])}"
+        todo = "With --allow-missing they count as missing, and tables use the utterances that all cells have"
+        raise ScoreError(where, found, "one for each", todo)
+
+
+def _missing(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the utterances that can be read and have no prediction."""
+    return table[(table["prediction"] == "") & table["problem"].isna()]
+
+
+def _notes(table: pd.DataFrame, rows: pd.DataFrame, task: EmotionTask) -> Iterator[str]:
+    """Word what a reader of the value must know."""
+    missing = _missing(table)
+    if len(missing):
+        yield f"{len(missing)} of {len(table)} utterances have no prediction: {listed(missing['utterance'])}"
+        yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
+    untested = [str(name) for name, of in table.groupby("fold", observed=True) if len(_missing(of)) == len(of)]
+    if untested:
+        yield f"whole folds are without predictions: {listed(untested)}"
+    beyond = (~rows["utterance"].isin(table["utterance"])).sum()
+    if beyond:
+        yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
+    if "basis" not in rows or not rows["basis"].any():
+        yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"

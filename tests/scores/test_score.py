@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, confusion_matrix, recall_score
 
 import serbench
-from serbench.errors import CorpusError, ScoreError, SerbenchError, UnknownNameError
-from serbench.scores.given import read_prediction_file
+from serbench.errors import CorpusError, ScoreError, UnknownNameError
 from serbench.scores.outcomes import load_outcomes
+from serbench.scores.outside import _plain, read_prediction_file
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store
 
@@ -164,7 +164,7 @@ def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, worksp
     with pytest.raises(ScoreError, match="--text-independent"):
         serbench.score_predictions(tmp_path / "deep.csv", REQUEST, workspace(path))
     (scored,) = serbench.score_predictions(tmp_path / "deep.csv", request, workspace(path))
-    assert scored.n_folds == table["fold"].nunique() > 4
+    assert len(scored.record.folds) == table["fold"].nunique() > 4
     (cell,) = load_outcomes(workspace(path).store())
     assert cell.folds == {name: tuple(rows["utterance"]) for name, rows in table.groupby("fold", sort=False)}
     assert cell.reason == ""
@@ -215,7 +215,7 @@ def test_parquet_does_as_well_and_emotions_may_be_categories(place, folds, tmp_p
 def test_ids_are_brought_to_nfc(tmp_path):
     id_ = unicodedata.normalize("NFC", "toy/jeté.wav")
     (tmp_path / "p.csv").write_text(f"utterance,prediction\n{unicodedata.normalize('NFD', id_)},anger\n", "utf-8")
-    assert read_prediction_file(tmp_path / "p.csv").rows[0].utterance == id_
+    assert read_prediction_file(tmp_path / "p.csv")[1]["utterance"].tolist() == [id_]
 
 
 REFUSED = {
@@ -244,7 +244,7 @@ REFUSED = {
         r"no column 'prediction', but .*'Prediction'. Did you mean 'Prediction'\?",
     ),
     "no rows": (lambda t: t[:0], "no predictions. Expected a row for each utterance"),
-    "row without id": (lambda t: t.assign(utterance=["", *t["utterance"][1:]]), "line 2: a row without an utterance"),
+    "row without id": (lambda t: t.assign(utterance=["", *t["utterance"][1:]]), "row 1: a row without an utterance"),
     "no corpus": (lambda t: t.assign(utterance="f1.wav"), "utterances that occur twice"),
 }
 
@@ -270,15 +270,12 @@ def test_other_corpus_task_or_name_is_refused(place, folds, score):
     assert outside_cells(place) == []
 
 
-def test_numbers_for_names_of_folds_mean_these_folds(tmp_path):
-    from serbench.scores.outside import _is_fold
-
-    assert _is_fold("3", "03")
-    assert _is_fold("3.0", "03")
-    assert _is_fold("", "03")
-    assert _is_fold("'-x", "-x")
-    assert not _is_fold("8", "03")
-    assert not _is_fold("30", "03")
+@pytest.mark.parametrize(
+    ("written", "is_same"), [("3", True), ("3.0", True), ("'03", True), ("8", False), ("30", False)]
+)
+def test_numbers_for_names_of_folds_mean_these_folds(written, is_same):
+    assert (_plain(written) == _plain("03")) == is_same
+    assert _plain("'-x") == _plain("-x")
 
 
 def test_missing_utterances_are_told_and_counted_and_move_no_other_row(place, folds, score):
@@ -322,7 +319,7 @@ def test_corpora_of_one_file_make_a_cell_each_or_none(place, folds, score, make_
     more = serbench.list_folds("toy2", REQUEST, place)
     both = pd.concat([folds, more.assign(prediction=more["emotion"])])
     first, second = score(both)
-    assert (first.corpus, second.corpus, second.uar) == ("toy", "toy2", 1)
+    assert (first.cell.corpus, second.cell.corpus, second.uar) == ("toy", "toy2", 1)
     shutil.rmtree(tmp_path / "toy2")
     with pytest.raises(CorpusError, match="toy2"):
         score(both, name="other")
@@ -431,8 +428,8 @@ def test_whatever_is_written_is_read(tmp_path, rows, delimiter, quoting, end, ma
     writer.writerow(["note", "prediction", "utterance"])
     writer.writerows([note, prediction, utterance] for utterance, (prediction, note) in rows.items())
     (tmp_path / "p.csv").write_bytes((mark + out.getvalue()).encode())
-    read = read_prediction_file(tmp_path / "p.csv").rows
-    assert {row.utterance: row.emotion for row in read} == {u: p.strip() for u, (p, _) in rows.items()}
+    _, read = read_prediction_file(tmp_path / "p.csv")
+    assert dict(zip(read["utterance"], read["prediction"], strict=True)) == {u: p.strip() for u, (p, _) in rows.items()}
 
 
 @given(
@@ -445,15 +442,13 @@ def test_whatever_is_written_is_read(tmp_path, rows, delimiter, quoting, end, ma
 def test_any_bytes_are_read_or_refused_in_words(tmp_path, content, ending):
     path = tmp_path / f"p.{ending}"
     path.write_bytes(content)
-    rows, told = rows_or_message(path)
-    assert told.startswith(f"p.{ending}") if rows is None else len({row.utterance for row in rows}) == len(rows) > 0
-
-
-def rows_or_message(path):
     try:
-        return read_prediction_file(path).rows, ""
-    except SerbenchError as error:
-        return None, str(error)
+        _, rows = read_prediction_file(path)
+    except ScoreError as error:
+        told = str(error)
+    else:
+        told = f"p.{ending}" if rows["utterance"].nunique() == len(rows) > 0 else "no rows, or some twice"
+    assert told.startswith(f"p.{ending}")
 
 
 def test_recordings_that_cannot_be_read_are_in_no_fold_and_asked_of_nobody(make_corpus, workspace, tmp_path):
@@ -484,7 +479,7 @@ def test_small_parquet_of_many_rows_is_refused_before_it_fills_the_memory(tmp_pa
 
 
 def test_csv_of_many_rows_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("serbench.scores.given.MOST_ROWS", 2)
+    monkeypatch.setattr("serbench.scores.outside.MOST_ROWS", 2)
     (tmp_path / "mine.csv").write_text("utterance,prediction\n" + "a/1,anger\n" * 3)
     with pytest.raises(ScoreError, match="more than 2 rows"):
         read_prediction_file(tmp_path / "mine.csv")
