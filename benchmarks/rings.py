@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serbench.scores.metrics import exact_uar
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.metrics import confusions, uar
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 
 
@@ -39,9 +39,5 @@ def _uar(store, record, order, neighbours):
         (changed.root / "cells").mkdir()
         text = json.dumps({**record, "folds": evaluations})
         (changed.root / "cells" / "ring.json").write_text(text, encoding="utf-8")
-        cell = load_outcomes(changed)[0]
-    truth = np.array(list(cell.truth.values()))
-    found = np.array([cell.outcomes["nested"].predictions[u] for u in cell.truth])
-    n_emotions = len(cell.emotions)
-    hits = np.bincount(truth[truth == found], minlength=n_emotions)
-    return float(exact_uar(hits, np.bincount(truth, minlength=n_emotions)))
+        cell = load_predictions(changed)[0]
+    return float(uar(confusions(cell.of("nested"), n_emotions=len(cell.emotions))))

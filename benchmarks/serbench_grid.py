@@ -14,7 +14,7 @@ import serbench
 import serbench.grid.processes
 from serbench import plan_grid, run_planned_grid
 from serbench.grid.processes import attempt
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 
 CLOCKS = Path(sys.argv[-1]).parent / "clocks"
 
@@ -76,10 +76,11 @@ def main():
     done = run(classifier)
     seconds = time.perf_counter() - started
     assert not done.refused, done.refused
-    cell = next(c for c in load_outcomes(workspace.store()) if c.cell["classifier"] == classifier)
-    nested = cell.outcomes["nested"]
-    labels = {u: cell.emotions[code] for u, code in nested.predictions.items()}
-    told = {"seconds": seconds, "labels": labels, "selected": dict(nested.settings), "bare_seconds": bare_seconds()}
+    cell = next(c for c in load_predictions(workspace.store()) if c.cell["classifier"] == classifier)
+    nested, settings = cell.of("nested"), cell.settings[cell.settings["rule"] == "nested"]
+    labels = {u: cell.emotions[code] for u, code in zip(nested["utterance"], nested["prediction"], strict=True)}
+    selected = dict(zip(settings["fold"], settings["setting"].tolist(), strict=True))
+    told = {"seconds": seconds, "labels": labels, "selected": selected, "bare_seconds": bare_seconds()}
     Path(output).write_text(json.dumps({**told, "jobs": len(done.plan.todo)}))
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
+from tables import made_cell
 
 from serbench import Workspace
 from serbench.cli import main
@@ -22,7 +23,7 @@ from serbench.features.record import FeatureSet
 from serbench.grid.cells import Cell, CellRecord
 from serbench.report import Report, score_store
 from serbench.report.tables import Indexed
-from serbench.scores.outcomes import CellOutcomes, Outcome, made_of
+from serbench.scores.predictions import CellPredictions
 from serbench.store.results import Store
 
 # Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
@@ -201,7 +202,7 @@ def made_up_report(
         classifiers: Sequence[str] = ("svc", "knn"),
         speakers: Sequence[str] = ("f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4"),
         scalings: Sequence[str] = ("train",),
-        change: Mapping[tuple[str, str, str], Callable[[CellOutcomes], list[CellOutcomes]]] | None = None,
+        change: Mapping[tuple[str, str, str], Callable[[CellPredictions], list[CellPredictions]]] | None = None,
     ) -> tuple[Report, Store]:
         indexes = {c: make_index(corpus=c, speakers=speakers, takes=3).assign(sampling_rate=16000) for c in corpora}
         places = itertools.product(scalings, corpora, features, classifiers)
@@ -218,19 +219,14 @@ def made_up_report(
     return make
 
 
-def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: int) -> CellOutcomes:
+def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: int) -> CellPredictions:
     """Make a cell of half guesses; the default is mostly wrong, the oracle always right."""
     rng = np.random.default_rng(seed)
     emotions = sorted(index["emotion"].unique())
-    truth = {u: emotions.index(e) for u, e in zip(index["utterance"], index["emotion"], strict=True)}
+    table = index[["utterance", "speaker"]].assign(truth=index["emotion"].map(emotions.index), person=index["speaker"])
+    truth = dict(zip(table["utterance"], table["truth"].tolist(), strict=True))
     guesses = {u: int(rng.integers(len(emotions))) if rng.random() < 0.5 else code for u, code in truth.items()}
-    folds = {speaker: tuple(of["utterance"]) for speaker, of in index.groupby("speaker")}
     of_rule = {"nested": guesses, "default": {u: (code + 1) % 3 for u, code in guesses.items()}, "oracle": truth}
-    chosen = {fold: i % 2 for i, fold in enumerate(folds)}
-    outcomes = {
-        rule: Outcome(rule, codes, chosen, (next(iter(folds)),) if rule == "nested" else ())
-        for rule, codes in of_rule.items()
-    }
     f, c, corpus, scaling = place
     columns = {"id": index["utterance"], "emotion": index["emotion"], "speaker": index["speaker"]}
     record = CellRecord(
@@ -249,9 +245,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         settings=({"C": 1}, {"C": 10.0}),
         utterances={**columns, "gender": index["gender"], "present": [True] * len(index)},
     )
-    people = dict(zip(index["utterance"], index["speaker"], strict=True))
-    groups = {"unit": people, "speaker": people}
-    return made_of(record, "speaker", truth, people, folds, groups, outcomes, {})
+    return made_cell(record, table, of_rule)
 
 
 class MeanAndSpread:

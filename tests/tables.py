@@ -1,8 +1,12 @@
-"""Tables of utterances as protocols divide them, made up for tests."""
+"""Tables of utterances as protocols divide them, and cells of predictions, made up for tests."""
+
+from dataclasses import replace
 
 import pandas as pd
 
+from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
 from serbench.protocols import PROTOCOLS, inner_rule
+from serbench.scores.predictions import CellPredictions
 
 
 def table(*rows, **columns):
@@ -29,3 +33,62 @@ def groups_of(n, *, sexes=("female",), texts="", ids="u{i}{t}", name="g{i:02d}")
 def within(rows, inner="all", protocol="within"):
     """Return the folds of one corpus alone."""
     return PROTOCOLS[protocol].folds(rows, inner_rule(inner, rows["group"].nunique()))
+
+
+def codes_of(cell, rule=""):
+    """Return the predictions of a cell by a rule, as codes by utterance."""
+    rows = cell.of(rule)
+    return dict(zip(rows["utterance"], rows["prediction"].tolist(), strict=True))
+
+
+def truth_of(cell):
+    """Return the emotions of a cell, as codes by utterance."""
+    rows = cell.of()
+    return dict(zip(rows["utterance"], rows["truth"].tolist(), strict=True))
+
+
+def settings_of(cell, rule="nested"):
+    """Return the setting of each fold of a cell by a rule."""
+    rows = cell.settings[cell.settings["rule"] == rule]
+    return dict(zip(rows["fold"], rows["setting"].tolist(), strict=True))
+
+
+def made_record(fields, emotions=(), **known):
+    """Return the record of a cell of which a test knows some fields."""
+    axes = {**dict.fromkeys(CELL_COLUMNS, ""), "seed": 0, **fields}
+    usual = {"inner_title": "auto", "task_map": "", "indexes": {}, "tested": (), "serbench": "0"}
+    return CellRecord(cell=Cell(**axes), emotions=tuple(emotions), **{**usual, **known})
+
+
+def made_cell(record, utterances, predictions):
+    """Return a cell of made-up predictions.
+
+    `utterances` has the columns utterance, truth, and person; `predictions` are codes by rule and utterance. The person
+    is the unit, the speaker and the fold where there is no such column; the settings of folds take turns.
+    """
+    base = utterances.sort_values("utterance")
+    base = base.assign(**{name: base.get(name, base["person"]) for name in ("unit", "speaker", "fold")})
+    base = base.astype(dict.fromkeys(("person", "unit", "speaker", "fold"), "category"))
+    parts = [base.assign(rule=rule, prediction=base["utterance"].map(of)) for rule, of in predictions.items()]
+    settings = [
+        {"rule": rule, "fold": fold, "setting": i % len(record.settings), "converged": bool(i or rule != "nested")}
+        for rule in predictions
+        for i, fold in enumerate(base["fold"].cat.categories)
+    ]
+    return CellPredictions(record, pd.concat(parts, ignore_index=True), settings=pd.DataFrame(settings))
+
+
+def with_fields(cell, **fields):
+    """Return a cell of other axes."""
+    return replace(cell, record=replace(cell.record, cell=replace(cell.record.cell, **fields)))
+
+
+def with_record(cell, **fields):
+    """Return a cell with other fields in its record."""
+    return replace(cell, record=replace(cell.record, **fields))
+
+
+def saying(cell, change, rule="nested"):
+    """Return a cell with the predictions of a rule alone that a function makes of its rows."""
+    rows = cell.of(rule)
+    return replace(cell, rows=rows.assign(prediction=change(rows)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from tables import codes_of, settings_of
 
 import serbench
 from serbench.corpora.audio import decode, to_mono
@@ -16,7 +17,7 @@ from serbench.corpora.divisions import partition_notes, partition_of, text_group
 from serbench.corpora.labels import scan_corpus
 from serbench.grid.utterances import CorpusData
 from serbench.protocols import add_groups
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 
 pytestmark = pytest.mark.corpus
@@ -129,11 +130,11 @@ def compare_with_script(family, place, *, inner="auto", rules=("nested", "defaul
     request = serbench.GridRequest(features=("IS09",), classifiers=(family,), inner=inner)
     result = serbench.run_grid(["emodb"], request, place)
     assert not result.refused
-    cells = load_outcomes(Store(Path(place.results)))
+    cells = load_predictions(Store(Path(place.results)))
     cell = next(
         c
         for c in cells
-        if c.cell["classifier"] == family and c.cell["corpus"] == "emodb" and c.outcomes.keys() >= set(rules)
+        if c.cell["classifier"] == family and c.cell["corpus"] == "emodb" and set(c.with_values) >= set(rules)
     )
     x, y, speakers, names = nested_loso.emodb(root_of(load_catalogue().corpus("emodb")) / "wav")
     if rules == ("default",):
@@ -141,13 +142,13 @@ def compare_with_script(family, place, *, inner="auto", rules=("nested", "defaul
     else:
         tuned, default, selected = nested_loso.nested(family, x, y, speakers, outers)
         script = {"nested": tuned, "default": default}
-        settings = cell.outcomes["nested"].settings
+        settings = settings_of(cell)
         assert {speaker: settings[speaker] for speaker in selected} == selected
         assert outers or len(settings) == len(selected)
     tested = np.isin(speakers, outers or speakers)
     found = {}
     for rule in rules:
-        codes = cell.outcomes[rule].predictions
+        codes = codes_of(cell, rule)
         predicted = np.array([cell.emotions[codes[f"emodb/wav/{name}"]] for name in names])
         assert list(predicted[tested]) == list(script[rule][tested])
         found[rule] = float(nested_loso.pooled_uar(y, predicted))

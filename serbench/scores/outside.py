@@ -22,9 +22,9 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.classifiers import has_classifier
+from serbench.corpora.divisions import confounded
 from serbench.corpora.documents import read_whole
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.people import confounded
 from serbench.corpora.tables import parse_csv, read_parquet
 from serbench.corpora.tasks import EmotionTask
 from serbench.errors import CorpusError, Fault, ProtocolError, ScoreError, did_you_mean, listed, printable

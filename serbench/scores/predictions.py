@@ -48,16 +48,6 @@ _OWN_TO_CORPUS = ("unit", "session", "text", "voice", "take")
 """Columns whose values two corpora may share by chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Predictions of one rule over a cell: codes by utterance, settings by fold, and folds that did not converge."""
-
-    rule: str
-    predictions: Mapping[str, int]
-    settings: Mapping[str, int]
-    not_converged: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class CellPredictions:
     """A cell with its predictions, as the report meets it.
@@ -195,65 +185,6 @@ class CellPredictions:
     def on(self, utterances: Iterable[str]) -> CellPredictions:
         """Leave some utterances of the cell only."""
         return replace(self, rows=self.rows[self.rows["utterance"].isin(set(utterances))])
-
-    # What follows goes when report and experiments read `rows`.
-
-    @functools.cached_property
-    def truth(self) -> dict[str, int]:
-        """Codes of emotions by utterance."""
-        return _mapped(self.of(), "truth")
-
-    @functools.cached_property
-    def speakers(self) -> dict[str, str]:
-        """Persons by utterance."""
-        return _mapped(self.of(), "person")
-
-    @functools.cached_property
-    def folds(self) -> dict[str, tuple[str, ...]]:
-        """Utterances by fold."""
-        grouped = self.of().groupby("fold", observed=True, sort=True)["utterance"]
-        return {str(name): tuple(of) for name, of in grouped}
-
-    @functools.cached_property
-    def groups(self) -> dict[str, dict[str, str]]:
-        """Groups by what tells utterances apart, and utterance."""
-        known = [name for name in ("unit", *GROUPED_BY) if name in self.rows]
-        return {name: _mapped(self.of()[self.of()[name].notna()], name) for name in known}
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """Units by utterance."""
-        return self.groups["unit"]
-
-    @functools.cached_property
-    def outcomes(self) -> dict[str, Outcome]:
-        """Predictions by rule."""
-        found = {}
-        for rule in self.with_values:
-            of = self.settings[self.settings["rule"] == rule]
-            settings = dict(zip(of["fold"], of["setting"].tolist(), strict=True))
-            stopped = tuple(of["fold"][~of["converged"].astype(bool)])
-            found[rule] = Outcome(rule, _mapped(self.of(rule), "prediction"), settings, stopped)
-        return found
-
-    @property
-    def chosen(self) -> Outcome | None:
-        """Predictions by a rule that is no default."""
-        return self.outcomes[self.rule] if self.is_chosen else None
-
-    @property
-    def contender(self) -> Outcome | None:
-        """Predictions that are compared with other cells."""
-        return None if self.is_short else self.chosen
-
-    @property
-    def headline(self) -> Outcome | None:
-        """Predictions that tables show."""
-        return self.outcomes.get(self.rule)
-
-
-def _mapped(rows: pd.DataFrame, name: str) -> dict[str, Any]:
-    return dict(zip(rows["utterance"].tolist(), rows[name].tolist(), strict=True))
 
 
 def load_predictions(store: Store) -> list[CellPredictions]:

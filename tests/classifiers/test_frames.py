@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from tables import codes_of
 
 import serbench
 from serbench.classifiers import find_classifier
@@ -21,7 +22,7 @@ from serbench.grid import processes as pool
 from serbench.grid.check import check_store, find_unused
 from serbench.grid.utterances import CorpusData, FeatureSource, auxiliary_labels
 from serbench.plugins import forget_plugins
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 from serbench.testing import check_classifier
 
@@ -138,8 +139,8 @@ def test_frames_go_from_recordings_to_scores_through_worker_processes(
     )
     assert not result.refused
     frames, index = serbench.load_features("toy", features, place), serbench.load_index("toy", place)
-    (cell,) = load_outcomes(Store(tmp_path / "results"))
-    found = {u: EMOTIONS[code] for u, code in cell.outcomes["default"].predictions.items()}
+    (cell,) = load_predictions(Store(tmp_path / "results"))
+    found = {u: EMOTIONS[code] for u, code in codes_of(cell, "default").items()}
     assert found == plain_loop(index, frames, scaling)
     scores = result.scores().query("rule == 'default' and metric == 'war'")
     truth = index.set_index("utterance")["emotion"]

@@ -17,7 +17,7 @@ from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.labels import scan_corpus
 from serbench.corpora.segments import segmented
 from serbench.errors import ConfigError, CorpusError, FeatureError
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 
 TABLE = """\
 turns:
@@ -185,9 +185,9 @@ def test_unreadable_recordings_stay_whole_and_are_told_in_both_tables(make_corpu
     told = missing[missing["what"] == "utterance"]
     assert list(told["name"]) == ["toy/f1_anger_0.wav"] * 2
     assert told["reason"].str.contains("0 bytes").all()
-    by = {cell.cell["preprocessing"]: cell for cell in load_outcomes(place.store())}
-    assert len(by["segment 0.2 s"].truth) == 46
-    assert len(by["segment 0.2 s, majority"].truth) == 23
+    by = {cell.cell["preprocessing"]: cell for cell in load_predictions(place.store())}
+    assert by["segment 0.2 s"].n_utterances == 46
+    assert by["segment 0.2 s, majority"].n_utterances == 23
 
 
 def test_a_result_folder_of_pieces_compares_with_itself(toy):

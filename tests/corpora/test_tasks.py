@@ -8,7 +8,7 @@ from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +234,8 @@ def test_two_definitions_of_one_task_are_two_tasks(make_corpus, make_features, w
     assert {cell["task_map"] for cell in made} == maps
 
     assert not serbench.run_grid(["aa"], asked, place).refused  # by the second definition; both of its cells are kept
-    cells = load_outcomes(place.store())
-    assert sorted((c.cell["corpus"], c.cell["map"], bool(c.outcomes)) for c in cells) == [
+    cells = load_predictions(place.store())
+    assert sorted((c.cell["corpus"], c.cell["map"], bool(c.with_values)) for c in cells) == [
         ("aa", "anger,happiness=fear+happiness,neutral", True),
         ("aa", "anger=anger+fear,happiness,neutral", True),
         ("bb", "anger=anger+fear,happiness,neutral", True),

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import codes_of, made_cell, made_record, saying, truth_of, with_fields, with_record
 from trees import WRITERS
 
 from serbench import GridRequest, Workspace, experiments, list_experiments, make_report, run_experiment, run_grid
@@ -22,7 +23,6 @@ from serbench.experiments.tables import claims_frame, experiment_tables
 from serbench.protocols import Draw
 from serbench.report.table import bracketed
 from serbench.scores.metrics import confusions
-from serbench.scores.outcomes import Outcome, changed, made_of
 from serbench.scores.statistics import Interval, against_best
 from serbench.store.files import read_json, write_json
 
@@ -468,8 +468,8 @@ def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
     (measured,) = book.values(where, "precision anger")
     cell = measured.cell
-    called = [u for u, code in cell.headline.predictions.items() if code == cell.emotions.index("anger")]
-    hits = [u for u in called if cell.truth[u] == cell.emotions.index("anger")]
+    called = [u for u, code in codes_of(cell).items() if code == cell.emotions.index("anger")]
+    hits = [u for u in called if truth_of(cell)[u] == cell.emotions.index("anger")]
     assert measured.number == pytest.approx(len(hits) / len(called))
     assert measured.interval.low < measured.number < measured.interval.high
 
@@ -477,9 +477,7 @@ def test_precision_is_the_share_of_hits_among_the_predictions_of_an_emotion(book
 def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
     cell = book.values(where, "uar")[0].cell
-    never = dict.fromkeys(cell.truth, cell.emotions.index("neutral"))
-    outcomes = {"nested": dataclasses.replace(cell.headline, predictions=never)}
-    cut = dataclasses.replace(book, cells=[changed(cell, outcomes=outcomes)])
+    cut = dataclasses.replace(book, cells=[saying(cell, lambda rows: cell.emotions.index("neutral"))])
     assert cut.values(where, "precision anger") == []
     assert cut.values(where, "recall anger")[0].number == 0
 
@@ -491,11 +489,6 @@ def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
     verdicts = judgements(Book(described, of_four, {"savee": "no such folder"}))
     assert verdicts["language is known"].count("missing") == 1
     assert "savee: no such folder" in verdicts["language is known"].why
-
-
-def with_fields(cell, **fields):
-    """Return a cell with other fields, in its record too."""
-    return changed(cell, cell={**cell.cell, **fields})
 
 
 @pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
@@ -538,9 +531,7 @@ def test_the_gap_between_recalls_of_one_cell_is_jackknifed_over_its_speakers(boo
 def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(book):
     first, *others = book.cells
     partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
-    record = dataclasses.replace(first.record, partials=partials, transductive=True)
-    fields = {**first.cell, "scaling": "speaker"}
-    heard = changed(first, cell=fields, record=record)
+    heard = with_record(with_fields(first, scaling="speaker"), partials=partials, transductive=True)
     for table in tables_of(dataclasses.replace(book, cells=[heard, *others])):
         assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
         assert [note for note in table.notes if note.startswith("Transductive: ")]
@@ -583,11 +574,9 @@ def _made_up(fields, index, grid, rng):
     utterances = [f"{u} {i}" for u in index["utterance"] for i in range(10)]
     truth = {u: i % len(emotions) for i, u in enumerate(utterances)}
     predictions = {u: code if rng.random() < 0.5 else int(rng.integers(len(emotions))) for u, code in truth.items()}
-    people = {u: u.partition("_")[0] for u in utterances}
-    record = {"cell": fields, "refused": "", "task_emotions": list(emotions)}
-    outcome = {"nested": Outcome("nested", predictions, {}, ())}
-    record["cell"] = {**fields, "seed": 0}
-    return made_of(record, "speaker", truth, people, {}, {"unit": people}, outcome)
+    people = [u.partition("_")[0] for u in utterances]
+    table = pd.DataFrame({"utterance": utterances, "truth": truth.values(), "person": people})
+    return made_cell(made_record(fields, emotions), table, {"nested": predictions})
 
 
 @pytest.mark.parametrize("name", built_in_names())
@@ -610,10 +599,9 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
 
     def said(rights):
         def change(cell):
-            right = {u for n, of in zip(rights, cell.folds.values(), strict=True) for u in sorted(of)[:n]}
-            nested = {u: code if u in right else (code + 1) % 3 for u, code in cell.truth.items()}
-            outcome = dataclasses.replace(cell.outcomes["nested"], predictions=nested)
-            return [changed(cell, outcomes={**cell.outcomes, "nested": outcome})]
+            folds = cell.of().groupby("fold", observed=True)["utterance"]
+            right = {u for n, (_, of) in zip(rights, folds, strict=True) for u in of[:n]}
+            return [saying(cell, lambda of: of["truth"].where(of["utterance"].isin(right), (of["truth"] + 1) % 3))]
 
         return change
 

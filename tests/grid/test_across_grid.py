@@ -4,6 +4,7 @@ import across
 import numpy as np
 import pandas as pd
 import pytest
+from tables import codes_of
 
 import serbench
 from serbench.corpora.catalogue import load_catalogue
@@ -11,8 +12,7 @@ from serbench.corpora.entry import FIELDS, Partition
 from serbench.corpora.index import index_fingerprint
 from serbench.grid.utterances import CorpusData, grouped
 from serbench.protocols import PROTOCOLS, Draw, drawn
-from serbench.scores.outcomes import load_outcomes
-from serbench.scores.predictions import _Index, _utterances
+from serbench.scores.predictions import _Index, _utterances, load_predictions
 
 SPEAKERS = {"aa": ("f1", "m1", "m2"), "bb": ("f1", "f2", "m1", "m2"), "cc": ("f1", "m1", "f2")}
 LANGUAGE = {"aa": "de", "bb": "en-US", "cc": "en-GB"}
@@ -60,12 +60,12 @@ def three(make_corpus, make_features, workspace, tmp_path):
 
 def predicted(run, protocol, corpus, train=None):
     """Predictions of a cell by rule, as emotions in the order of the table; "" where it has none."""
-    cells = load_outcomes(run.place.store())
+    cells = load_predictions(run.place.store())
     wanted = [c for c in cells if (c.cell["protocol"], c.cell["corpus"]) == (protocol, corpus)]
     (cell,) = [c for c in wanted if train in (None, c.cell["train"])]
     names = np.array([*cell.emotions, ""])
     return {
-        rule: [str(names[cell.outcomes[rule].predictions.get(u, -1)]) for u in run.table["utterance"]]
+        rule: [str(names[codes_of(cell, rule).get(u, -1)]) for u in run.table["utterance"]]
         for rule in ("nested", "default")
     }
 
@@ -156,7 +156,7 @@ def test_emotions_are_those_that_all_corpora_have_and_the_report_names_the_other
     both.to_csv(run.path.parent / "blobs.csv", index=False)
     result = run("aa", "dd", protocol="cross", inner="none")
     assert not result.refused
-    (cell, _) = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "cross"]
+    (cell, _) = [c for c in load_predictions(run.place.store()) if c.cell["protocol"] == "cross"]
     assert cell.emotions == ("anger", "neutral")
     assert {"aa dropped happiness (12)", "dd dropped fear (4)"} <= set(cell.notes)
 
@@ -327,11 +327,11 @@ def test_recording_that_two_corpora_share_does_not_train_where_it_is_tested(thre
     ) in refused
     declare(run, "bb", "aa")
     run("aa", "bb", protocol="pooled", classifiers="knn", inner="none")
-    cells = [c for c in load_outcomes(run.place.store()) if c.cell["protocol"] == "pooled" and c.outcomes]
+    cells = [c for c in load_predictions(run.place.store()) if c.cell["protocol"] == "pooled" and c.with_values]
     notes = {c.cell["corpus"]: " ".join(c.notes) for c in cells}
     assert "1 recordings of aa are another corpus' too and take no part" in notes["bb"]
     assert "1 recordings of bb are another corpus' too and take no part" in notes["aa"]
-    assert all(len(c.truth) == 12 * len(SPEAKERS[c.cell["corpus"]]) for c in cells)
+    assert all(c.n_utterances == 12 * len(SPEAKERS[c.cell["corpus"]]) for c in cells)
 
 
 def test_cells_made_by_another_partition_are_outdated_once_the_corpus_is_indexed_again(three):

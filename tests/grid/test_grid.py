@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from tables import codes_of, made_cell, made_record, settings_of
 
 import serbench
 from serbench.features.table import map_features
 from serbench.report.comparisons import pool_of
-from serbench.scores.outcomes import Outcome, load_outcomes, made_of
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store, read_predictions
 
 THREE = ("anger", "happiness", "neutral")
@@ -46,7 +47,7 @@ def toy(make_corpus, make_features, workspace, tmp_path):
 
 
 def outcomes(run, results="results"):
-    return {cell.cell["classifier"]: cell for cell in load_outcomes(run.store(results))}
+    return {cell.cell["classifier"]: cell for cell in load_predictions(run.store(results))}
 
 
 @pytest.mark.parametrize("family", ["svc", "linear-svc", "rf", "mlp", "logistic", "knn", "dummy"])
@@ -67,9 +68,9 @@ def test_every_classifier_predicts_what_the_independent_script_predicts(toy, mon
     )
     emotions = np.array(cell.emotions)
     for rule, expected in (("nested", tuned), ("default", default)):
-        predicted = cell.outcomes[rule].predictions
+        predicted = codes_of(cell, rule)
         assert [str(emotions[predicted[u]]) for u in table["utterance"]] == list(expected)
-    assert {f"toy/{fold}": s for fold, s in cell.outcomes["nested"].settings.items()} == selected
+    assert {f"toy/{fold}": s for fold, s in settings_of(cell).items()} == selected
 
 
 def tables_of(job, store):
@@ -171,7 +172,7 @@ def test_two_speakers_report_default_and_say_why_nested_is_missing(toy):
     run = toy(speakers=("f1", "m1"))
     run(classifiers=("logistic",))
     cell = outcomes(run)["logistic"]
-    assert set(cell.outcomes) == {"default", "oracle"}
+    assert set(cell.with_values) == {"default", "oracle"}
     assert cell.reasons == {"nested": "2 test groups; choosing settings needs 3"}
 
 
@@ -227,8 +228,8 @@ def test_one_refused_cell_does_not_stop_the_others(toy):
     result = run(classifiers=("knn", "dummy"), scaling="none", space=None)
     assert next(iter(result.refused.values())).endswith("knn with --scaling none. Expected --scaling train or speaker.")
     assert set(outcomes(run)) == {"knn", "dummy"}
-    assert outcomes(run)["dummy"].outcomes
-    assert not outcomes(run)["knn"].outcomes
+    assert outcomes(run)["dummy"].with_values
+    assert not outcomes(run)["knn"].with_values
 
 
 def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_path):
@@ -300,8 +301,8 @@ def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_p
 
 def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
     def cell(n, first=0):
-        codes = {str(i): 0 for i in range(first, first + n)}
-        return made_of({"cell": {}}, truth=codes, outcomes={"default": Outcome("default", codes, {}, ())})
+        rows = pd.DataFrame({"utterance": [str(i) for i in range(first, first + n)], "truth": 0, "person": "one"})
+        return made_cell(made_record({}), rows, {"default": dict.fromkeys(rows["utterance"], 0)})
 
     pool = pool_of([cell(60), cell(50, first=50)])
     assert (len(pool.utterances), pool.n_utterances) == (60, 100)
@@ -317,8 +318,8 @@ def test_features_that_lack_a_speaker_are_tuned_on_those_there_are(toy, tmp_path
     result = run(classifiers=("knn",), features=(str(tmp_path / "short.csv"),), inner="2")
     assert not result.refused
     cell = outcomes(run)["knn"]
-    assert set(cell.folds) == set(kept)
-    assert len(cell.outcomes) == rules
+    assert set(cell.of()["fold"]) == set(kept)
+    assert len(cell.with_values) == rules
     assert rules == 3 or cell.reasons["nested"] == "2 test groups; choosing settings needs 3"
 
 
@@ -349,14 +350,14 @@ def test_names_are_checked_before_any_work(toy):
 def test_seeds_are_cells_of_their_own(toy):
     run = toy()
     run(classifiers=("dummy",), seeds=(0, 1))
-    assert sorted(cell.cell["seed"] for cell in load_outcomes(run.store())) == [0, 1]
+    assert sorted(cell.cell["seed"] for cell in load_predictions(run.store())) == [0, 1]
 
 
 def test_where_keeps_to_part_of_the_corpus(toy):
     run = toy()
     run(classifiers=("knn",), where=("gender=female",))
     cell = outcomes(run)["knn"]
-    assert set(cell.speakers.values()) == {"toy/f1", "toy/f2"}
+    assert set(cell.of()["person"]) == {"toy/f1", "toy/f2"}
     assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
 
 
@@ -364,7 +365,7 @@ def test_copies_across_speakers_take_no_part_and_table_2_says_so(toy):
     run = toy()
     (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
     run(classifiers=("knn",))
-    assert "toy/m1_anger_1.wav" not in outcomes(run)["knn"].truth
+    assert "toy/m1_anger_1.wav" not in set(outcomes(run)["knn"].of()["utterance"])
     (table,) = serbench.make_report(serbench.Workspace(results=run.store().root)).of("table2-uar")
     (note,) = (note for note in table.notes if note.startswith("toy: "))
     assert "1 utterances are copies of other speakers' recordings and take no part" in note
@@ -386,7 +387,7 @@ def test_unreadable_recording_counts_as_missing(toy):
     run(classifiers=("knn",))
     cell = outcomes(run)["knn"]
     assert cell.n_missing == 1
-    assert len(cell.truth) == 47
+    assert cell.n_utterances == 47
     report = serbench.make_report(serbench.Workspace(results=run.store().root))
     assert report.long["missing"]["name"].tolist() == ["toy/f1_anger_0.wav"]
     assert "47 of 48 utterances" in "".join(report.of("table2-uar")[0].notes)
@@ -417,7 +418,7 @@ def test_cells_of_earlier_labels_or_folds_do_not_stand_beside_new_ones(toy, chan
     assert len(report.commands) == 1
     assert "--classifier knn" in report.commands[0]
     run(classifiers=("knn",))
-    assert outcomes(run)["knn"].outcomes
+    assert outcomes(run)["knn"].with_values
 
 
 def test_rerun_after_speakers_were_added_replaces_cells_of_another_inner_rule(toy, tmp_path):
@@ -426,12 +427,12 @@ def test_rerun_after_speakers_were_added_replaces_cells_of_another_inner_rule(to
     away.mkdir()
     later = [path.rename(away / path.name) for path in (run.root / "toy").glob("?2_*")]
     run(classifiers=("knn", "logistic"))
-    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"none"}
+    assert {cell.cell["inner"] for cell in load_predictions(run.store())} == {"none"}
     for path in later:
         path.rename(run.root / "toy" / path.name)
     run(classifiers=("knn", "logistic"))
-    assert {cell.cell["inner"] for cell in load_outcomes(run.store())} == {"all"}
-    assert all(cell.outcomes for cell in load_outcomes(run.store()))
+    assert {cell.cell["inner"] for cell in load_predictions(run.store())} == {"all"}
+    assert all(cell.with_values for cell in load_predictions(run.store()))
 
 
 def test_cells_of_a_corpus_indexed_anew_are_outdated(toy):
@@ -471,7 +472,7 @@ def test_speakers_whose_names_hold_a_slash_stay_apart(toy):
     text = path.read_text().replace("(?P<speaker>(?P<gender>[fm])\\d+)_", "(?P<session>(?P<gender>[fm])\\d+)_")
     path.write_text(text + "  compose: {speaker: '{session}/{gender}'}\n")
     run(classifiers=("knn",))
-    assert set(outcomes(run)["knn"].folds) == {"f1/f", "f2/f", "m1/m", "m2/m"}
+    assert set(outcomes(run)["knn"].of()["fold"]) == {"f1/f", "f2/f", "m1/m", "m2/m"}
 
 
 def test_two_files_of_features_of_one_name_are_refused(toy, tmp_path):
@@ -511,7 +512,7 @@ def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     assert len(done.refused) == 1
     reason = next(iter(done.refused.values()))
     assert "1 of its jobs failed: store: no features of" in reason
-    assert outcomes(run)["dummy"].outcomes
+    assert outcomes(run)["dummy"].with_values
     assert outcomes(run)["knn"].reasons["nested"] == reason
 
 

@@ -7,10 +7,11 @@ import nested_loso
 import numpy as np
 import pandas as pd
 import pytest
+from tables import codes_of, settings_of
 
 import serbench
 from serbench import protocols
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 
 THREE = ("anger", "happiness", "neutral")
@@ -40,7 +41,7 @@ def toy(make_corpus, make_features, workspace, tmp_path):
 
 
 def outcome_of(run):
-    (cell,) = load_outcomes(Store(run.place.results))
+    (cell,) = load_predictions(Store(run.place.results))
     return cell
 
 
@@ -54,9 +55,9 @@ def test_predictions_are_those_of_the_independent_script(toy, family):
     tuned, default, selected = nested_loso.nested_texts(family, x, y, speakers, texts)
     emotions = np.array(cell.emotions)
     for rule, expected in (("nested", tuned), ("default", default)):
-        predicted = cell.outcomes[rule].predictions
+        predicted = codes_of(cell, rule)
         assert [str(emotions[predicted[u]]) for u in table["utterance"]] == list(expected)
-    settings = {(f"toy/{who}", what): s for (who, what), s in by_fold(cell.outcomes["nested"].settings).items()}
+    settings = {(f"toy/{who}", what): s for (who, what), s in by_fold(settings_of(cell)).items()}
     assert settings == {(who, f"texts{int(text) + 1}"): s for (who, text), s in selected.items()}
 
 
@@ -143,7 +144,7 @@ def test_texts_told_anew_make_cells_outdated_until_they_are_run_again(toy):
     run(protocol="within")
     run.path.write_text(run.path.read_text().replace("values: {", "values: {text: {'3': '2'}, "))
     serbench.load_index("toy", run.place)
-    cells = load_outcomes(Store(run.place.results))
+    cells = load_predictions(Store(run.place.results))
     assert all("the corpus has changed since" in cell.reasons["default"] for cell in cells)
     run()
     assert not run(protocol="within").plan.todo  # the same jobs

@@ -1,16 +1,15 @@
 """What lies behind pooled values, against plain computations from scores.csv's neighbours and the index."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import recall_score
+from tables import codes_of, saying, with_record
 
 import serbench
 from serbench.report.table import signed
-from serbench.scores.outcomes import changed, load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 
 EMOTIONS = ("anger", "happiness", "neutral")
@@ -49,9 +48,9 @@ def grid(make_corpus, make_features, workspace, tmp_path):
 def of_utterances(store, index, classifier, rule="nested", **cell_fields):
     """Truth and prediction of each utterance, joined to the index."""
     cell = next(
-        c for c in load_outcomes(store) if {**cell_fields, "classifier": classifier}.items() <= dict(c.cell).items()
+        c for c in load_predictions(store) if {**cell_fields, "classifier": classifier}.items() <= dict(c.cell).items()
     )
-    predicted = {u: cell.emotions[code] for u, code in cell.outcomes[rule].predictions.items()}
+    predicted = {u: cell.emotions[code] for u, code in codes_of(cell, rule).items()}
     return index[index["utterance"].isin(predicted)].assign(prediction=lambda rows: rows["utterance"].map(predicted))
 
 
@@ -267,7 +266,7 @@ def test_corpus_with_speakers_cannot_be_tested_by_what_keeps_no_speakers_apart(m
 
 def test_table_of_corpora_with_and_without_speakers_says_which_is_which(made_up_report):
     def of_takes(cell):
-        return [changed(cell, record=replace(cell.record, persons={"beta": "take"}))]
+        return [with_record(cell, persons={"beta": "take"})]
 
     change = {(f, c, "beta"): of_takes for f in ("sound", "shape") for c in ("svc", "knn")}
     report, _ = made_up_report(change=change)
@@ -312,9 +311,7 @@ def test_gap_between_genders_is_over_emotions_that_both_have(make_corpus, make_f
 def as_dummy(cell):
     """Make a cell say the first emotion always, or, given a cell of a classifier, the wrong one always."""
     is_dummy = cell.cell["classifier"] == "dummy"
-    codes = {u: 0 if is_dummy else (code + 1) % 3 for u, code in cell.truth.items()}
-    nested = replace(cell.outcomes["nested"], predictions=codes)
-    return [changed(cell, outcomes={**cell.outcomes, "nested": nested})]
+    return [saying(cell, lambda rows: 0 if is_dummy else (rows["truth"] + 1) % 3)]
 
 
 def test_dummy_above_the_best_is_not_said_to_be_no_different_from_it(made_up_report):
@@ -344,14 +341,8 @@ def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
     """A value with ‡ is not compared, so only values without a mark are below the best."""
 
     def lacking(cell):
-        kept = set(sorted(cell.truth)[: len(cell.truth) * 3 // 4])
-        outcomes = {
-            rule: replace(of, predictions={u: code for u, code in of.predictions.items() if u in kept})
-            for rule, of in cell.outcomes.items()
-        }
-        folds = {name: tuple(u for u in of if u in kept) for name, of in cell.folds.items()}
-        truth = {u: code for u, code in cell.truth.items() if u in kept}
-        return [changed(cell, truth=truth, folds={name: of for name, of in folds.items() if of}, outcomes=outcomes)]
+        utterances = cell.of()["utterance"]
+        return [cell.on(utterances[: len(utterances) * 3 // 4])]
 
     change = {("shape", "knn", "alpha"): lacking, ("sound", "svc", "alpha"): as_dummy}
     report, _ = made_up_report(corpora=("alpha",), change=change)

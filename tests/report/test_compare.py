@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import serbench
 from serbench.errors import StoreError, UnknownNameError
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store, read_predictions, write_predictions
 
@@ -217,8 +217,8 @@ def test_corpus_indexed_anew_makes_the_earlier_cells_incomparable(stores):
 
 
 def test_other_systems_are_compared_too(stores):
-    (cell, *_) = load_outcomes(stores[0])
-    table = pd.DataFrame({"utterance": list(cell.truth), "prediction": [EMOTIONS[c] for c in cell.truth.values()]})
+    (cell, *_) = load_predictions(stores[0])
+    table = pd.DataFrame({"utterance": cell.of()["utterance"], "prediction": [EMOTIONS[c] for c in cell.of()["truth"]]})
     record = outside_record(record_of(stores[0], "knn")[1])
     for store, n_wrong in zip(stores, (0, 20), strict=True):
         codes = [EMOTIONS.index(e) for e in table["prediction"]]

@@ -12,7 +12,7 @@ import serbench
 from serbench.errors import StoreError
 from serbench.grid.run import GridRun
 from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
-from serbench.scores.outcomes import load_outcomes
+from serbench.scores.predictions import load_predictions
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store, read_predictions
 
@@ -213,9 +213,9 @@ def test_job_of_another_cell_is_refused(toy_report):
     _, store = toy_report(classifiers=("knn",))
     keys = read_json(store.cells[0])["jobs"]
     store.job(keys[0]).write_bytes(store.job(keys[1]).read_bytes())
-    (cell,) = load_outcomes(store)
+    (cell,) = load_predictions(store)
     assert "does not belong to the cell that names it" in cell.reasons["nested"]
-    assert not cell.outcomes
+    assert not cell.with_values
 
 
 HOSTILE = make_table(
@@ -257,7 +257,7 @@ def test_folder_of_damaged_records_alone_is_refused_in_words(tmp_path):
         pytest.warns(UserWarning, match=r"its content is not what was written.* its cell is left out"),
         pytest.raises(StoreError, match=r"every record of a cell is damaged. Run `serbench grid` again"),
     ):
-        load_outcomes(store)
+        load_predictions(store)
 
 
 def test_places_of_damaged_files_are_told_relative_to_the_results_folder(toy_report, workspace, tmp_path):

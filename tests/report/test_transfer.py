@@ -4,8 +4,10 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import recall_score
+from tables import made_cell, made_record, saying, with_fields, with_record
 
 from serbench.report.across import (
     across_tables,
@@ -21,7 +23,6 @@ from serbench.report.across import (
     values_of,
 )
 from serbench.report.figures import drawing, figures
-from serbench.scores.outcomes import Outcome, changed, made_of
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
@@ -39,27 +40,17 @@ def cell(protocol, train, corpus, *, scaling="train", options="", classifier="sv
             guesses[u] = truth[u] if rng.random() < hit else other
     fields = {"protocol": protocol, "task": "three", "train": train, "corpus": corpus, "features": "IS09"}
     fields |= {"classifier": classifier, "space": "standard", "scaling": scaling, "inner": "all"}
-    fields |= {"preprocessing": "none", "seed": 0, "options": options, "map": ""}
+    fields |= {"preprocessing": "none", "options": options}
     pool = {"within": "", "pooled": "aa+bb+cc"}.get(protocol, train)
-    record = {"cell": fields, "refused": "", "inner_title": "auto", "task_emotions": list(EMOTIONS), "pool": pool}
-    record["task_map"] = ",".join(EMOTIONS)
-    record |= {"indexes": {corpus: "x"}, "tested": [corpus], "partial": "", "partials": {}, "notes": [], "basis": "b"}
-    record |= {"serbench": "0.1.0", "versions": {}, "feature_key": "k", "revision": 1, "settings": [{}], "default": 0}
-    record |= {
-        "transductive": protocol == "cross" and scaling != "train",
-        "jobs": [],
-        "utterances": {"id": list(truth)},
-    }
-    folds = {s: tuple(u for u in truth if speakers[u] == s) for s in set(speakers.values())}
-    outcome = Outcome("nested", guesses, dict.fromkeys(folds, 0), ())
-    groups = {"unit": speakers, "speaker": speakers}
-    return made_of(record, "speaker", truth, speakers, folds, groups, {"nested": outcome}, {})
+    made = {"pool": pool, "task_map": ",".join(EMOTIONS), "indexes": {corpus: "x"}, "tested": (corpus,), "basis": "b"}
+    made["transductive"] = protocol == "cross" and scaling != "train"
+    table = pd.DataFrame({"utterance": list(truth), "truth": truth.values(), "person": speakers.values()})
+    return made_cell(made_record(fields, EMOTIONS, **made), table, {"nested": guesses})
 
 
-def uar_by_scikit_learn(made):
-    predicted = made.outcomes["nested"].predictions
-    ids = sorted(predicted)
-    return recall_score([made.truth[u] for u in ids], [predicted[u] for u in ids], average="macro")
+def uar_by_scikit_learn(made, utterances=None):
+    rows = made.of() if utterances is None else made.on(utterances).of()
+    return recall_score(rows["truth"], rows["prediction"], average="macro")
 
 
 def every_pair(**given_to):
@@ -102,8 +93,7 @@ def test_scalings_and_tasks_are_not_mixed():
 
 def test_value_below_chance_is_marked_and_says_what_its_model_did():
     below = cell("cross", "aa", "bb", hit=0.0, wrong=0)
-    predicted = {u: (code + 1) % 3 for u, code in below.truth.items()}
-    below = changed(below, outcomes={"nested": replace(below.outcomes["nested"], predictions=predicted)})
+    below = saying(below, lambda rows: (rows["truth"] + 1) % 3)
     (crossing,) = crossed(against_chance([below]))
     table = transfer_table(crossing)
     assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
@@ -115,7 +105,7 @@ def test_value_that_cannot_be_told_from_chance_is_marked():
     near, far = against_chance([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)])
     assert [value.mark for value in values_of([near, far]).values()] == ["c", ""]
     assert near.p_chance > 0.05
-    assert far.p_chance == 2 / 2 ** len(set(far.units.values()))
+    assert far.p_chance == 2 / 2 ** far.of()["unit"].nunique()
 
 
 def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus():
@@ -130,7 +120,7 @@ def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus()
 
 def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
     of_one = cell("cross", "aa", "bb", hit=0.9)
-    single = changed(of_one, groups={**of_one.groups, "unit": dict.fromkeys(of_one.truth, "bb/only")})
+    single = replace(of_one, rows=of_one.rows.assign(unit="bb/only"))
     (crossing,) = crossed(against_chance([single]))
     table = transfer_table(crossing)
     assert table.rows[0][4].aside.endswith("?")
@@ -162,18 +152,7 @@ def test_scalings_are_compared_pair_by_pair_and_on_average():
 
 def lacking(made, n):
     """The same cell without the predictions of its last utterances."""
-    kept = sorted(made.truth)[: len(made.truth) - n]
-    outcomes = {
-        rule: replace(outcome, predictions={u: outcome.predictions[u] for u in kept})
-        for rule, outcome in made.outcomes.items()
-    }
-    folds = {name: tuple(u for u in fold if u in set(kept)) for name, fold in made.folds.items()}
-    return changed(made, truth={u: made.truth[u] for u in kept}, outcomes=outcomes, folds=folds)
-
-
-def on(made, utterances):
-    predicted = made.outcomes["nested"].predictions
-    return recall_score([made.truth[u] for u in utterances], [predicted[u] for u in utterances], average="macro")
+    return made.on(made.of()["utterance"][:-n])
 
 
 def every_table(cells):
@@ -185,25 +164,21 @@ def everything():
     """Cells of every table across corpora; those of another feature set, which may lack something, first."""
     plain = [*every_pair(), *every_pair(scaling="speaker"), *(cell("loco", "x+y", a) for a in sorted(LANGUAGES))]
     plain += [cell("adapt", "aa", "bb", options="k=20", hit=0.5)]
-    return [*(replaced(c, features="own") for c in plain), *plain]
-
-
-def replaced(made, **fields):
-    return changed(made, cell={**made.cell, **fields})
+    return [*(with_fields(c, features="own") for c in plain), *plain]
 
 
 def test_all_tables_across_corpora_compare_cells_on_the_utterances_they_share(everything):
     n_own = len(everything) // 2
     cells = [*(lacking(c, 2) if c.cell["corpus"] == "bb" else c for c in everything[:n_own]), *everything[n_own:]]
     crossed = next(c for c in cells[n_own:] if (c.cell["train"], c.cell["corpus"]) == ("aa", "bb"))
-    shared = sorted(crossed.truth)[:-2]
+    shared = crossed.of()["utterance"][:-2]
     tables = every_table(cells)
     assert {table.stem for table in tables} == {"transfer", "scalings", "languages", "curves", "protocols"}
     for table in tables:
         assert "bb: 70 of 72 utterances, those that all cells have." in table.notes
     (whole,) = [t for t in tables if t.stem == "transfer" and "scaling train" in t.title]
     row = next(row for row in whole.rows if [entry.text for entry in row[:3]] == ["IS09", "svc", "aa"])
-    assert row[3 + sorted(LANGUAGES).index("bb")].text == f"{on(crossed, shared):.3f}"
+    assert row[3 + sorted(LANGUAGES).index("bb")].text == f"{uar_by_scikit_learn(crossed, shared):.3f}"
 
 
 def test_cells_across_corpora_that_lack_too_many_utterances_move_no_other_and_are_marked(everything):
@@ -241,7 +216,9 @@ def test_languages_of_one_relation_have_no_table():
 
 
 def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
-    gone = [changed(c, outcomes={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
+    gone = [
+        replace(c, rows=c.rows.iloc[:0]) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()
+    ]
     (crossing,) = crossed([*gone, cell("cross", "aa", "dd")])
     known = {"aa": "de", "bb": "en", "dd": "pl"}
     assert language_table(crossing, known).header[2:] == ("same corpus", "same family", "other family")
@@ -328,6 +305,6 @@ def test_all_tables_come_in_one_order():
 def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
     copies = "3 utterances are copies of other speakers' recordings and take no part"
     within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
-    within = changed(within, record=replace(within.record, notes=(copies,)))
-    across = changed(across, record=replace(across.record, notes=(f"bb: {copies}", "trained on aa, partial")))
+    within = with_record(within, notes=(copies,))
+    across = with_record(across, notes=(f"bb: {copies}", "trained on aa, partial"))
     assert remarks([within, across]) == [f"bb: {copies}."]

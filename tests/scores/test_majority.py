@@ -5,38 +5,26 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tables import codes_of, made_cell, made_record, truth_of
 
 import serbench
 from serbench.scores.metrics import METRICS, confusion_matrix
-from serbench.scores.outcomes import Outcome, load_outcomes, made_of, without_outcomes
 from serbench.scores.predictions import VOTED as NOTE
-from serbench.scores.predictions import majority
+from serbench.scores.predictions import load_predictions, majority, without_predictions
 from serbench.store.results import read_predictions
 
 
-def cell_of(codes, truth, fold="fold"):
+def cell_of(codes, truth):
     """A cell of pieces with these codes by rule and piece; None where a piece has no features."""
     pieces = list(truth)
     here = [p for p in pieces if all(of[p] is not None for of in codes.values())]
+    columns = {"id": pieces, "emotion": list(truth.values()), "speaker": [p[0] for p in pieces]}
+    columns |= {"gender": [None for _ in pieces], "present": [p in here for p in pieces]}
+    missing = {p: f"no features of {p}" for p in pieces if p not in here}
     fields = {"preprocessing": "segment 1 s", "corpus": "toy"}
-    record = {
-        "cell": fields,
-        "task_emotions": ["a", "b", "c"],
-        "refused": "",
-        "notes": ["a note"],
-        "missing": {p: f"no features of {p}" for p in pieces if p not in here},
-        "utterances": {
-            "id": pieces,
-            "emotion": [truth[p] for p in pieces],
-            "speaker": [p[0] for p in pieces],
-            "gender": [None for _ in pieces],
-            "present": [p in here for p in pieces],
-        },
-    }
-    people = {p: p[0] for p in pieces}
-    outcomes = {rule: Outcome(rule, {p: of[p] for p in here}, {fold: 0}, ()) for rule, of in codes.items()}
-    in_cell = {p: truth[p] for p in here}
-    return made_of(record, "speaker", in_cell, people, {fold: tuple(here)}, {"unit": people}, outcomes)
+    record = made_record(fields, ("a", "b", "c"), notes=("a note",), missing=missing, utterances=columns)
+    table = pd.DataFrame({"utterance": here, "truth": [truth[p] for p in here], "person": [p[0] for p in here]})
+    return made_cell(record, table, codes)
 
 
 def by_majority(cell, wholes):
@@ -70,28 +58,27 @@ def test_most_pieces_win_and_of_equals_the_earliest(given_votes):
                 best = n, i, codes[piece]
         if best is not None:
             expected[whole] = best[2]
-    assert voted.outcomes["default"].predictions == expected
-    assert voted.truth == {whole: int(whole[1]) % 3 for whole in expected}
-    assert voted.folds == {"fold": tuple(sorted(expected))}
+    assert codes_of(voted) == expected
+    assert truth_of(voted) == {whole: int(whole[1]) % 3 for whole in expected}
+    assert voted.of()["utterance"].tolist() == sorted(expected)
     assert set(voted.record.missing) == set(wholes) - set(expected)
     assert voted.record.utterances["id"] == list(wholes)
     assert voted.record.utterances["present"] == [whole in expected for whole in wholes]
-    assert set(voted.units) == set(expected)
 
 
 def test_pieces_and_their_record_are_left_as_they_were():
     cell = cell_of({"default": {"a#0": 1, "a#1": None}}, {"a#0": 0, "a#1": 0})
-    before = str(cell.record), dict(cell.truth)
+    before = str(cell.record), truth_of(cell)
     voted = by_majority(cell, {"a": ["a#0", "a#1"]})
-    assert (str(cell.record), dict(cell.truth)) == before
+    assert (str(cell.record), truth_of(cell)) == before
     assert voted.cell["preprocessing"] == voted.record.cell.preprocessing == "segment 1 s, majority"
     assert voted.record.notes == ("a note", NOTE)
     assert voted.record.missing == {}
 
 
 def test_cell_without_result_keeps_its_reason():
-    refused = made_of({"cell": {"preprocessing": "segment 1 s"}, "refused": "why"}).record
-    voted = by_majority(without_outcomes(refused, "why", state="refused"), {})
+    refused = made_record({"preprocessing": "segment 1 s"}, state="refused", reason="why")
+    voted = by_majority(without_predictions(refused, "why", state="refused"), {})
     assert voted.reason == "why"
     assert voted.cell["preprocessing"] == "segment 1 s, majority"
 
@@ -102,14 +89,14 @@ def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspac
     place = workspace(make_corpus())
     request = serbench.GridRequest("mfcc120", "knn", emotions="anger,happiness,neutral", segment=0.1)
     scores = serbench.run_grid(["toy"], request, place).scores()
-    pieces, _ = load_outcomes(place.store())
-    codes = dict(pieces.outcomes[rule].predictions)
+    pieces, _ = load_predictions(place.store())
+    codes = codes_of(pieces, rule)
     if rule == "default":
         codes = {}
-        for evaluation in pieces.record.folds:
-            ids, of_settings, _ = read_predictions(place.store().job(evaluation.job))
+        for fold in pieces.record.folds:
+            ids, of_settings, _ = read_predictions(place.store().job(fold.job))
             told = dict(zip(ids, of_settings[pieces.record.default], strict=True))
-            codes |= {u: int(told[u]) for u in pieces.record.sets[evaluation.name]}
+            codes |= {u: int(told[u]) for u in pieces.record.sets[fold.name]}
     index = serbench.load_index("toy", place, segment=0.1)
     table = index.assign(code=index["utterance"].map(codes)).sort_values("start_s")
     emotions = sorted(set(index["emotion"]))

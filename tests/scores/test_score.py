@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score, confusion_matrix, recall_score
+from tables import codes_of
 
 import serbench
 from serbench.errors import CorpusError, ScoreError, UnknownNameError
-from serbench.scores.outcomes import load_outcomes
 from serbench.scores.outside import _plain, read_prediction_file
+from serbench.scores.predictions import load_predictions
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store
 
@@ -113,8 +114,8 @@ def test_row_of_another_system_is_marked_in_every_table_and_explained(place, fol
 
 
 def test_system_that_predicts_what_serbench_does_has_its_value_and_ties(place, folds, score):
-    (cell,) = load_outcomes(place.store())
-    codes = cell.outcomes["nested"].predictions
+    (cell,) = load_predictions(place.store())
+    codes = codes_of(cell)
     score(folds.assign(prediction=[EMOTIONS[codes[u]] for u in folds["utterance"]]))
     report = serbench.make_report(place)
     rows = {row[1].text: row[2] for row in report.of("table2-uar")[0].rows}
@@ -165,8 +166,9 @@ def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, worksp
         serbench.score_predictions(tmp_path / "deep.csv", REQUEST, workspace(path))
     (scored,) = serbench.score_predictions(tmp_path / "deep.csv", request, workspace(path))
     assert len(scored.record.folds) == table["fold"].nunique() > 4
-    (cell,) = load_outcomes(workspace(path).store())
-    assert cell.folds == {name: tuple(rows["utterance"]) for name, rows in table.groupby("fold", sort=False)}
+    (cell,) = load_predictions(workspace(path).store())
+    rows = cell.of()[["utterance", "fold"]].astype(str)
+    assert rows.to_dict("list") == table[["utterance", "fold"]].to_dict("list")
     assert cell.reason == ""
 
 
