@@ -1,1 +1,1 @@
-"""Corpora: the catalogue (`catalogue`, `schema`), labels on disk (`labels`), tasks (`tasks`), checks (`check`)."""
+"""Corpora: the catalogue (`catalogue`, `entry`), labels on disk (`labels`), tasks (`tasks`), indexes (`index`)."""

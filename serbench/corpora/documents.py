@@ -260,16 +260,15 @@ class Folder:
     def _refuse_outside(self, paths: Iterable[str], key: str) -> None:
         """Refuse paths that lead out of the root, unless the entry allows it."""
         out = {path: target for path in sorted(paths) if self.fenced and (target := self._outside(path))}
-        if out:
-            first = printable(next(iter(out.values())))
-            annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in first else ""
-            lead = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
-            found = f"{lead} out of the corpus' folder ({listed(map(printable, out))}), the first to {first}{annex}"
-            todo = (
-                "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
-            )
-            within = f"paths within {printable(os.path.realpath(self.root))}"
-            raise CorpusError([Fault(f"{self.where}.{key}", found, within, todo)])
+        if not out:
+            return
+        first = printable(next(iter(out.values())))
+        annex = " (git-annex keeps contents there)" if f"{os.sep}annex{os.sep}" in first else ""
+        lead = "1 path leads" if len(out) == 1 else f"{len(out)} paths lead"
+        found = f"{lead} out of the corpus' folder ({listed(map(printable, out))}), the first to {first}{annex}"
+        todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
+        within = f"paths within {printable(os.path.realpath(self.root))}"
+        raise CorpusError([Fault(f"{self.where}.{key}", found, within, todo)])
 
 
 def _fits(path: Sequence[str], glob: Sequence[str]) -> bool:

@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from serbench.corpora.catalogue import root_of
 from serbench.corpora.documents import Folder, number_of, read_whole
 from serbench.corpora.entry import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.corpora.patterns import compile_pattern, hits
+from serbench.corpora.tables import read_table_of_strings, read_traces
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_ANNOTATION_BYTES = 2**24
 """Bytes of one annotation file."""
@@ -55,8 +55,6 @@ class Scan:
     @property
     def table(self) -> pd.DataFrame:
         """The rows as a table."""
-        import pandas as pd
-
         return pd.DataFrame.from_records(list(self.rows)).astype({"start_s": "float64", "end_s": "float64"})
 
     def path(self, file: str) -> Path:
@@ -91,8 +89,6 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     labels.stop()
     rows, note = _with_one_gender_each(rows)
     if corpus.traces:
-        from serbench.corpora.tables import read_traces  # brings pandas, which most labels do without
-
         rows = read_traces(corpus, folder, rows, labels.faults)
         labels.stop()
     records = labels.records(rows)
@@ -177,8 +173,6 @@ class _Labels:
 
     def _table(self, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()) -> list[Names]:
         """Read the rows of a table that an entry names under `key`; none where a column of the entry is not there."""
-        from serbench.corpora.tables import read_table_of_strings  # brings pandas, which most corpora do without
-
         where = f"{self.corpus.name}.{key}"
         table = read_table_of_strings(self.folder.file(file, key=key), where=where, tables=tables)
         absent = [column for column in columns if column not in table.columns]
