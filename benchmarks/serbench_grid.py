@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import serbench
-import serbench.grid.processes
+import serbench.grid.workers
 from serbench import plan_grid, run_planned_grid
-from serbench.grid.processes import attempt
+from serbench.grid.workers import attempt
 from serbench.scores.predictions import load_predictions
 
 CLOCKS = Path(sys.argv[-1]).parent / "clocks"
@@ -63,7 +63,7 @@ def main():
     """Time planning and running a grid once the libraries are imported and the workers are up."""
     classifier, results, output = sys.argv[1:]
     CLOCKS.mkdir(exist_ok=True)
-    serbench.grid.processes.attempt = clocked_job
+    serbench.grid.workers.attempt = clocked_job
     workspace = serbench.Workspace(results=results, jobs=2)
 
     def run(name):

@@ -99,10 +99,14 @@ def check_versions(job: Mapping[str, Any]) -> None:
     ------
     PluginError : another revision, or other versions of packages, than the job was planned with.
     """
-    here, planned = made_with(job["classifier"]), (job["revision"], job["versions"])
-    if here != planned:
+    (revision, versions), planned = made_with(job["classifier"]), job["versions"]
+    other = [f"revision {revision}, not {job['revision']} as planned"] if revision != job["revision"] else []
+    for name in sorted({*versions, *planned}):
+        if versions.get(name) != planned.get(name):
+            other.append(f"{name} {versions.get(name, 'none')}, not {planned.get(name, 'none')} as planned")
+    if other:
         todo = "Start the program and its workers anew, with the same packages"
-        raise PluginError([Fault(job["classifier"], f"revision and versions {here}", f"{planned}, as planned", todo)])
+        raise PluginError([Fault(job["classifier"], "; ".join(other), todo=todo)])
 
 
 @functools.cache

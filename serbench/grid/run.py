@@ -21,9 +21,8 @@ from serbench.features.table import map_features
 from serbench.grid.cells import Cell, CellRecord, read_cell, write_cell
 from serbench.grid.estimate import Estimate, note_seconds
 from serbench.grid.plan import Choice, GridOptions, Job, Plan, PlannedCell, make_plan, plan_cell, with_jobs
-from serbench.grid.processes import LocalCrew
-from serbench.grid.schedule import Crew, Elsewhere, Failed, Room, run_jobs
 from serbench.grid.utterances import CorpusData, FeatureSource
+from serbench.grid.workers import Crew, Elsewhere, Failed, LocalCrew, Room, run_jobs
 from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.store.files import is_damaged
@@ -197,11 +196,9 @@ def _run_all(plan: GridPlan, store: Store, workers: Workers, progress: Progress)
 
     from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
 
-    distant = ClusterCrew(
-        store, plan.todo, scheduler=workers.scheduler, workers=workers.jobs, timeout_s=workers.timeout_s
-    )
+    distant = ClusterCrew(store, scheduler=workers.scheduler, workers=workers.jobs, timeout_s=workers.timeout_s)
     with contextlib.closing(distant):  # memory is what each worker's machine says
-        return _run_by(distant, plan, store, Room(distant.size, sys.float_info.max, memory), progress)
+        return _run_by(distant, plan, store, Room(distant.n_free, sys.float_info.max, memory), progress)
 
 
 def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Progress) -> GridRun:

@@ -135,7 +135,7 @@ def test_answer_that_dies_with_its_worker_is_waited_for_nowhere(make_corpus, wor
     plan = serbench.plan_grid(["toy"], request, place).plan
     address, add = cluster
     workers = [add(), add()]
-    crew = ClusterCrew(Store(place.results), plan.todo, scheduler=address, workers=1, timeout_s=None)
+    crew = ClusterCrew(Store(place.results), scheduler=address, workers=1, timeout_s=None)
     try:
         crew.start(plan.todo[0])
         (future,) = crew._running
@@ -218,7 +218,7 @@ def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, her
     process = grid("there", "--scheduler", address, check=False)
     out, err = finish(process)
     assert process.returncode == 1
-    assert re.search(r"worker tcp://127.0.0.1:\d+ \(old\) gets no job: scikit-learn 0.1, here \d", err), err
+    assert re.search(r"worker tcp://127.0.0.1:\d+ \(old\) gets no job: \w+: scikit-learn 0.1, not \d", err), err
     assert "no worker that may be used" in err
     (tmp_path / "bare.py").write_text(WITHOUT_SERBENCH)
     add("--preload", str(tmp_path / "bare.py"), "--name", "bare")

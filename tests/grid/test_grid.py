@@ -539,19 +539,19 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
 
 
 def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
-    import serbench.grid.processes
     import serbench.grid.run
+    import serbench.grid.workers
 
     run = toy()
     plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
-    deadly, attempt = plan.todo[2].key, serbench.grid.processes.attempt
+    deadly, attempt = plan.todo[2].key, serbench.grid.workers.attempt
 
     def die_or_run(key, job, root):
         if key == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         return attempt(key, job, root)
 
-    monkeypatch.setattr(serbench.grid.processes, "attempt", die_or_run)
+    monkeypatch.setattr(serbench.grid.workers, "attempt", die_or_run)
     done = serbench.grid.run.run_grid(plan, run.store(), serbench.grid.run.Workers(2))
     assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
@@ -577,13 +577,13 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     run = toy()
     job = next(iter(run(classifiers=("knn",), dry_run=True).plan.plan.jobs.values()))
     planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
-    with pytest.raises(serbench.SerbenchError, match=r"knn: revision and versions .* Expected .*'scikit-learn': '0.1'"):
+    with pytest.raises(serbench.SerbenchError, match=r"knn: scikit-learn \S+, not 0.1 as planned"):
         run_job(job.key, planned, str(run.store().root))
     assert not run.store().has_job(job.key)
 
 
 def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, monkeypatch):
-    import serbench.grid.processes
+    import serbench.grid.workers
     from serbench.errors import ClusterError
     from serbench.grid.run import Workers, run_grid
 
@@ -592,8 +592,8 @@ def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, mo
 
     run = toy()
     plan = run(classifiers=("knn",), dry_run=True).plan
-    monkeypatch.setattr(serbench.grid.processes, "_idle", [])
-    monkeypatch.setattr(serbench.grid.processes, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(serbench.grid.workers, "_idle", [])
+    monkeypatch.setattr(serbench.grid.workers, "ProcessPoolExecutor", refuse)
     for workers in (Workers(2), Workers(1, timeout_s=60.0)):
         with pytest.raises(ClusterError, match=r"no worker process can be started \(Read-only .* use --jobs 1 without"):
             run_grid(plan, run.store(), workers)
@@ -603,7 +603,7 @@ def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, mo
 
 
 def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
-    import serbench.grid.processes
+    import serbench.grid.workers
     from serbench.grid.run import Workers, run_grid
 
     class Crowded:
@@ -615,7 +615,7 @@ def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, m
 
     run = toy()
     plan = run(classifiers=("dummy",), dry_run=True).plan
-    monkeypatch.setattr(serbench.grid.processes, "_idle", [Crowded()])
+    monkeypatch.setattr(serbench.grid.workers, "_idle", [Crowded()])
     with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
         assert not run_grid(plan, run.store(), Workers(1)).failed
 
@@ -628,30 +628,30 @@ class TwoWordsError(Exception):
 
 
 def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
-    import serbench.grid.processes
+    import serbench.grid.workers
     from serbench.grid.run import Workers, run_grid
 
     run = toy()
     plan = run(classifiers=("dummy",), dry_run=True).plan
-    broken, real = plan.todo[0].key, serbench.grid.processes.attempt
+    broken, real = plan.todo[0].key, serbench.grid.workers.attempt
 
     def fail_or_run(key, job, root):
         if key == broken:
-            from serbench.grid.schedule import failure_of
+            from serbench.grid.workers import failure_of
 
             return failure_of(TwoWordsError("one", "two"))
         return real(key, job, root)
 
-    monkeypatch.setattr(serbench.grid.processes, "attempt", fail_or_run)
+    monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
     assert run_grid(plan, run.store(), Workers(2)).failed == {broken: "TwoWordsError: one two"}
 
 
 def test_worker_that_died_idle_is_replaced(toy):
-    import serbench.grid.processes
+    import serbench.grid.workers
 
     run = toy()
     run(classifiers=("dummy",))
-    assert serbench.grid.processes._idle
+    assert serbench.grid.workers._idle
     workers = [p for p in psutil.Process().children() if "popen_loky_posix" in " ".join(p.cmdline())]
     assert workers
     for worker in workers:
@@ -679,13 +679,13 @@ def test_error_of_the_caller_leaves_no_claim_behind(toy):
 def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch):
     import shutil
 
-    import serbench.grid.processes
+    import serbench.grid.workers
     from serbench.grid.run import Workers, run_grid
 
     run = toy()
     run(classifiers=("dummy",), results="other")
     plan = run(classifiers=("dummy",), dry_run=True).plan
-    broken, real = plan.todo[0].key, serbench.grid.processes.attempt
+    broken, real = plan.todo[0].key, serbench.grid.workers.attempt
     theirs, ours = run.store("other").job(broken), run.store().job(broken)
 
     def fail_or_run(key, job, root):
@@ -695,7 +695,7 @@ def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch
         shutil.copy(theirs, ours)
         raise MemoryError
 
-    monkeypatch.setattr(serbench.grid.processes, "attempt", fail_or_run)
+    monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
     done = run_grid(plan, run.store(), Workers(1))
     assert not done.failed
     assert not done.refused

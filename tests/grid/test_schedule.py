@@ -7,7 +7,7 @@ import pytest
 from serbench.errors import DiskError
 from serbench.grid.estimate import PROCESS
 from serbench.grid.plan import Job, Recipe, Rows
-from serbench.grid.schedule import Elsewhere, Failed, Room, failure_of, run_jobs
+from serbench.grid.workers import Elsewhere, Failed, Room, failure_of, run_jobs
 from serbench.protocols import TrainingSet
 from serbench.store.files import write_text
 from serbench.store.results import Store
