@@ -12,7 +12,7 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from serbench.report import Report
-
-Draw = Callable[[], "Figure"]
 
 FOLDER = "figures"
 """Where in the report they are."""
@@ -54,24 +52,10 @@ _LINES = ((_ACCENT, "-"), ("#9a4a00", "--"), ("#2f6b3a", ":"), ("#6d3a8c", "-.")
 _METADATA = {"svg": {"Date": None, "Creator": "serbench"}, "pdf": {"CreationDate": None, "Creator": "serbench"}}
 
 
-def write_figures(
-    report: Report, folder: Path, *, only: Collection[str] | None = None, progress: Progress = silent
-) -> list[Path]:
-    """Write figures of a report as SVG and PDF, all or some.
-
-    Parameters
-    ----------
-    folder : the folder of the report.
-    only : names of those to draw; None for all. Names that this report does not have are passed over.
-
-    Returns
-    -------
-    the files that were written.
-    """
+def write_figures(report: Report, folder: Path, *, progress: Progress = silent) -> list[Path]:
+    """Draw the figures of a report as SVG and PDF below its folder, and return the files."""
     written: list[Path] = []
-    if only == set():
-        return written
-    drawn = {name: draw for name, draw in figures(report).items() if only is None or name in only}
+    drawn = figures(report)
     for done, (name, draw) in enumerate(drawn.items(), 1):
         with drawing():
             contents = to_files(draw())
@@ -104,14 +88,13 @@ def to_files(figure: Figure, endings: Sequence[str] = ("svg", "pdf")) -> dict[st
     return files
 
 
-def figures(report: Report) -> dict[str, Draw]:
+def figures(report: Report) -> dict[str, Callable[[], Figure]]:
     """Return every figure of a report by the name of its files: a function that draws it."""
-    wanted: list[tuple[str, Draw]] = []
+    wanted: list[tuple[str, Callable[[], Figure]]] = []
     for table in report.tables:
         if table.values is not None and table.stem != "confusion":
-            wanted.append(
-                (f"heatmap-{table.stem}-{table.title.partition(': ')[2]}", functools.partial(heat_map, table))
-            )
+            name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
+            wanted.append((name, functools.partial(heat_map, table)))
     for title, of in curves_by_title(report).items():
         wanted.append((f"curves-{title}", functools.partial(curve_figure, of)))
     for (matrix, _), metric in itertools.product(report.compared, SHARES):
@@ -140,10 +123,11 @@ def file_names(wanted: Sequence[str]) -> list[str]:
 def heat_map(table: Table) -> Figure:
     """Draw a table whose places have values: text with its aside, the best in bold, colours from low to high."""
     rows = [row[table.n_labels :] for row in table.rows]
-    axes = _axes(1.05 * max(len(rows[0]), 2), 0.32 * len(rows))
+    figure, axes = _canvas(1.05 * max(len(rows[0]), 2), 0.32 * len(rows), table.title, pad=18)
     values = np.array([[entry.value for entry in row] for row in rows], dtype=float)
     axes.pcolormesh(np.ma.masked_invalid(values), cmap="cividis_r", alpha=0.5, edgecolors="white", linewidth=1.5)
-    for (y, x), entry in ((place, rows[place[0]][place[1]]) for place in np.ndindex(values.shape)):
+    for y, x in np.ndindex(values.shape):
+        entry = rows[y][x]
         how: dict[str, Any] = {"ha": "center", "va": "center", "color": _MUTED if np.isnan(values[y, x]) else _INK}
         weight = "bold" if entry.bold else "normal"
         axes.text(x + 0.5, y + (0.36 if entry.aside else 0.5), _plain(entry.text), fontweight=weight, **how)
@@ -155,8 +139,7 @@ def heat_map(table: Table) -> Figure:
     axes.set_xticks(np.arange(len(rows[0])) + 0.5, [_plain(name) for name in table.body.columns[table.n_labels :]])
     labels = [_plain(" ".join(entry.text for entry in row[: table.n_labels])) for row in table.rows]
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
-    axes.set_title(_plain(table.title), pad=18)
-    return _figure(axes)
+    return figure
 
 
 def curves_by_title(report: Report) -> dict[str, list[Curve]]:
@@ -169,7 +152,6 @@ def curves_by_title(report: Report) -> dict[str, list[Curve]]:
 
 def curve_figure(curves: Sequence[Curve]) -> Figure:
     """Draw learning curves: a plot per pair of corpora, a line per classifier with its interval, chance dotted."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     pairs = list(dict.fromkeys(curve.pair for curve in curves))
@@ -177,7 +159,6 @@ def curve_figure(curves: Sequence[Curve]) -> Figure:
     n_columns = min(3, len(pairs))
     n_rows = -(-len(pairs) // n_columns)
     figure = Figure(figsize=(2.2 * n_columns, 1.7 * n_rows), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
     for axes, pair in itertools.zip_longest(grid.flat, pairs):
         if pair is None:
@@ -190,9 +171,8 @@ def curve_figure(curves: Sequence[Curve]) -> Figure:
             ends = [value.interval.ends if value.interval else (value.uar, value.uar) for value in values]
             axes.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.12, linewidth=0)
             how: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2}
-            axes.plot(
-                x, [value.uar for value in values], dashes, label=_plain(f"{' '.join(curve.row)}{curve.weight}"), **how
-            )
+            how["label"] = _plain(f"{' '.join(curve.row)}{curve.weight}")
+            axes.plot(x, [value.uar for value in values], dashes, **how)
         axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
         axes.set_title(_plain(f"{pair[0]} → {pair[1]}"))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
@@ -205,7 +185,7 @@ def rank_diagram(ranks: Ranking, title: str) -> Figure:
     """Draw mean ranks; a bar joins methods that Nemenyi's test cannot tell apart (Demsar, 2006)."""
     order = sorted(ranks.mean_ranks.items(), key=lambda item: (item[1], item[0]))
     values = [rank for _, rank in order]
-    axes = _axes(3.4, 0.19 * len(order))
+    figure, axes = _canvas(3.4, 0.19 * len(order), f"Ranks by {title}")
     axes.hlines(range(len(order)), 1, values, color="#dcdfe3", linewidth=0.5)
     axes.plot(values, range(len(order)), "o", color=_INK, markersize=4)
     for i, (first, last) in enumerate(alike(values, ranks.critical_difference)):
@@ -214,8 +194,7 @@ def rank_diagram(ranks: Ranking, title: str) -> Figure:
     axes.set_yticks(range(len(order)), [_plain(name) for name, _ in order])
     label = f"mean rank over {ranks.n_corpora} corpora; critical difference {ranks.critical_difference:.2f}"
     axes.set(xlim=(1, len(order)), ylim=(len(order) - 0.5, -0.5), xlabel=label)
-    axes.set_title(_plain(f"Ranks by {title}"))
-    return _figure(axes)
+    return figure
 
 
 def alike(values: Sequence[float], difference: float) -> list[tuple[int, int]]:
@@ -232,25 +211,15 @@ def alike(values: Sequence[float], difference: float) -> list[tuple[int, int]]:
     return runs
 
 
-def _axes(width: float, height: float) -> Axes:
-    """Axes of a size in inches, whatever is around them."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _canvas(width: float, height: float, title: str, pad: float | None = None) -> tuple[Figure, Axes]:
+    """Return axes of a size in inches, whatever is around them, with their figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.tick_params(length=0)
-    return axes
-
-
-def _figure(axes: Axes) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = axes.get_figure()
-    if not isinstance(figure, Figure):
-        raise TypeError(f"{figure} is part of another figure")
-    return figure
+    axes.set_title(_plain(title), pad=pad)
+    return figure, axes
 
 
 def _plain(text: str) -> str:

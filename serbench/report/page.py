@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.report.figures import curve_figure, curves_by_title, drawing, to_files
-from serbench.report.table import Entry, Table
+from serbench.report.table import Table
 from serbench.report.tables import page_tables
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ NAMES = {
 """Metrics and rules in words."""
 HEADLINE = ("nested", "given", "default", "oracle")
 """Rules in the order in which the sheet of a cell prefers them."""
+_LISTS = (("groups", ["by", "group"], "UAR by speaker"), ("folds", ["fold", "setting"], "Folds and their settings"))
+"""Long tables of a report that a sheet lists, their columns that are words, and what the sheet calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +78,16 @@ def render_page(report: Report) -> str:
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
     tables = [*page_tables(report.compared, report.scores), *others]
     blocks, ends = blocks_of(tables), colour_ends(tables)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(str(files("serbench.report") / "templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _read("page.js")
-    text = environment.get_template("page.html.j2").render(
+    folder = files("serbench.report") / "templates"
+    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    text = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
         blocks=blocks,
         loose=[table for table in others if "protocol" not in table.facets],
         choices=choices_of(blocks),
         names=NAMES,
-        rows=lambda table: rows_of(table, ends.get(range_of(table), (0.0, 1.0))),
+        legends=CHOICES,
+        step_of=lambda entry, table: step_of(entry.value, *ends.get(range_of(table), (0.0, 1.0))),
         ends_of=lambda table: ends.get(range_of(table)),
         sheets=list(sheets_of(report.long, {entry.key for t in tables for row in t.rows for entry in row} - {""})),
         curves=curve_drawings(report),
@@ -96,15 +95,11 @@ def render_page(report: Report) -> str:
         commands=report.commands,
         made_with=report.made_with,
         colours=list(zip(scale("light"), scale("dark"), strict=True)),
-        style=_read("style.css"),
+        style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
-
-
-def _read(name: str) -> str:
-    return (files("serbench.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def scale(theme: str) -> list[str]:
@@ -173,20 +168,14 @@ def choices_of(blocks: Sequence[Block]) -> dict[str, list[str]]:
     return {name: of for name, of in values.items() if len(of) > 1}
 
 
-def rows_of(table: Table, ends: tuple[float, float]) -> list[list[tuple[Entry, int | None]]]:
-    """Rows of a table: every place with the step of its colour."""
-    return [[(entry, step_of(entry.value, *ends)) for entry in row] for row in table.rows]
-
-
 def curve_drawings(report: Report) -> dict[str, str]:
     """Draw the learning curves of each setup as SVG for a page: in the colours of its text, without a header."""
     drawings = {}
     for title, curves in curves_by_title(report).items():
         with drawing():
             text = to_files(curve_figure(curves), ["svg"])["svg"].decode()
-        drawings[title] = (
-            text[text.index("<svg") :].replace("#000000", "currentColor").replace("<style", "<style hidden")
-        )
+        svg = text[text.index("<svg") :].replace("#000000", "currentColor")
+        drawings[title] = svg.replace("<style", "<style hidden")
     return drawings
 
 
@@ -210,31 +199,34 @@ def sheets_of(long: Mapping[str, pd.DataFrame], keys: set[str]) -> Iterator[Shee
         if of_cell["n_missing"].gt(0).any():
             about.append(f"{of_cell['n_missing'].max()} utterances have no features and take no part.")
         title = ", ".join(str(first[name]) for name in ("corpus", "features", "classifier"))
-        tables = [_score_sheet(of_cell)]
         rule = NAMES.get(headline[key], headline[key]).lower()
-        tables += [_SHEETS[name](parts[name][key], rule) for name in parts if key in parts[name]]
+        tables = [_score_sheet(of_cell)]
+        if key in parts["confusion"]:
+            tables.append(_confusion_sheet(parts["confusion"][key], rule))
+        for name, columns, title_of in _LISTS:
+            if key in parts[name]:
+                body = parts[name][key].assign(UAR=parts[name][key]["uar"].map("{:.3f}".format))
+                body = body.rename(columns={"n_utterances": "utterances"})[[*columns, "UAR", "utterances"]]
+                tables.append(Table(name, f"{title_of}: {rule}", body.astype(str), len(columns)))
         yield Sheet(str(key), title, [text for text in about if text], tables)
 
 
 def _score_sheet(scores: pd.DataFrame) -> Table:
     """Every metric by every rule, with intervals."""
-    rules = list(dict.fromkeys(scores["rule"]))
-    rows: dict[str, dict[str, tuple[str, str]]] = {}
-    for rule, metric, value, low, high in scores[["rule", "metric", "value", "low", "high"]].itertuples(index=False):
-        interval = "" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]"
-        rows.setdefault(metric, {})[rule] = ("", "") if math.isnan(value) else (f"{value:.3f}", interval)
-    labels = [NAMES.get(metric, metric) for metric in rows]
+    scores = scores.drop_duplicates(["metric", "rule"], keep="last")
+    pairs = zip(scores["low"], scores["high"], strict=True)
+    intervals = ["" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]" for low, high in pairs]
+    values = ["" if math.isnan(value) else f"{value:.3f}" for value in scores["value"]]
     body, asides = (
-        pd.DataFrame(
-            [
-                [name, *(of.get(rule, ("", ""))[part] for rule in rules)]
-                for name, of in zip(labels, rows.values(), strict=True)
-            ],
-            columns=["metric", *rules],
-        )
-        for part in (0, 1)
+        scores.assign(shown=shown)
+        .pivot(index="metric", columns="rule", values="shown")
+        .reindex(index=scores["metric"].unique(), columns=scores["rule"].unique(), fill_value="")
+        .fillna("")
+        .reset_index()
+        for shown in (values, intervals)
     )
-    return Table("scores", "Scores by rule, with 95 % intervals", body, 1, asides=asides)
+    body["metric"] = body["metric"].map(lambda metric: NAMES.get(metric, metric))
+    return Table("scores", "Scores by rule, with 95 % intervals", body, 1, asides=asides.assign(metric=""))
 
 
 def _confusion_sheet(rows: pd.DataFrame, rule: str) -> Table:
@@ -247,31 +239,6 @@ def _confusion_sheet(rows: pd.DataFrame, rule: str) -> Table:
     body.insert(0, "truth \\ prediction", emotions)
     values = pd.DataFrame(np.column_stack([np.full(len(emotions), np.nan), shares]))
     return Table("confusion", f"Confusion matrix: {rule}. Colours are shares of a row", body, 1, values=values)
-
-
-def _group_sheet(rows: pd.DataFrame, rule: str) -> Table:
-    """UAR of every speaker, and of other groups."""
-    body = {
-        "by": rows["by"],
-        "group": rows["group"],
-        "UAR": rows["uar"].map("{:.3f}".format),
-        "utterances": rows["n_utterances"],
-    }
-    return Table("groups", f"UAR by speaker: {rule}", pd.DataFrame(body).astype(str), 2)
-
-
-def _fold_sheet(rows: pd.DataFrame, rule: str) -> Table:
-    """The setting and the UAR of every fold."""
-    body = {
-        "fold": rows["fold"],
-        "setting": rows["setting"],
-        "UAR": rows["uar"].map("{:.3f}".format),
-        "utterances": rows["n_utterances"],
-    }
-    return Table("folds", f"Folds and their settings: {rule}", pd.DataFrame(body).astype(str), 2)
-
-
-_SHEETS = {"confusion": _confusion_sheet, "groups": _group_sheet, "folds": _fold_sheet}
 
 
 def sentence(scores: pd.DataFrame) -> str:
