@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from serbench import __version__
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
-from serbench.experiments.load import Described, built_in_names, check_names, find_experiment
+from serbench.experiments.load import Described, built_in, check_names, find_experiment
 from serbench.grid.request import GridRequest
 from serbench.grid.stage import GridResult, plan_grid, run_planned_grid
 from serbench.protocols import find_protocol
@@ -45,7 +45,7 @@ class ExperimentResult:
 
 def list_experiments() -> dict[str, Described]:
     """Return the experiments that come with serbench, by name."""
-    return {name: find_experiment(name) for name in built_in_names()}
+    return {name: find_experiment(name) for name in built_in()}
 
 
 def run_experiment(
@@ -131,7 +131,7 @@ def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -
     record = {
         "name": described.name,
         "digest": described.digest,
-        "is_built_in": described.name in built_in_names(),
+        "is_built_in": described.name in built_in(),
         "serbench": __version__,
         "absent": {**result.absent, **refused},
         "skipped": {**result.skipped, **failed, **stopped},

@@ -225,16 +225,11 @@ class Described:
         return digest(self.text)[:12]
 
 
-def _built_in() -> dict[str, Path]:
-    """Files of the built-in experiments: beside this one in a wheel; in a checkout outside the package."""
+def built_in() -> dict[str, Path]:
+    """Return the files of the experiments that come with serbench: in a wheel beside this one, in a checkout not."""
     here = Path(__file__).resolve().parent
     found = sorted(here.glob("*.yaml")) or sorted((here.parent.parent / "experiments").glob("*.yaml"))
     return {path.stem: path for path in found}
-
-
-def built_in_names() -> list[str]:
-    """Names of the experiments that come with serbench."""
-    return list(_built_in())
 
 
 def find_experiment(name_or_path: str) -> Described:
@@ -245,7 +240,7 @@ def find_experiment(name_or_path: str) -> Described:
     UnknownNameError : no experiment of this name comes with serbench.
     ConfigError : with every fault of the file.
     """
-    known = _built_in()
+    known = built_in()
     path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else known.get(name_or_path)
     if path is None:
         raise UnknownNameError("experiment", name_or_path, known)
