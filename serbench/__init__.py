@@ -13,7 +13,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = {
+_MODULES = {  # public name -> the module that has it
     "Corpus": "serbench.corpora.entry",
     "DEFAULT_CLASSIFIERS": "serbench.classifiers",
     "DEFAULT_FEATURES": "serbench.features",
@@ -49,7 +49,6 @@ _MODULES = {
     "score_predictions": "serbench.scores.outside",
     "write_comparison": "serbench.report.compare",
 }
-"""Public name -> the module that has it."""
 
 
 def __getattr__(name: str) -> Any:

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 class Workspace:
     """Where results go and how to run.
 
-    `results`: the results folder. `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete
-    copies. `jobs`: workers, None for one per core. `rehash`: read every recording again, also where its file is as it
-    was. `job_timeout_s`: seconds after which a job of the grid is stopped and has failed, None for never. `scheduler`:
-    the address of a dask scheduler whose workers run the grid, or "local" to start one; None for processes of this
-    machine.
+    `corpora_file`: YAML over the built-in catalogue. `partial`: accept incomplete copies. `jobs`: workers, None for one
+    per core. `rehash`: read every recording again, also where its file is as it was. `job_timeout_s`: seconds after
+    which a job is stopped and has failed. `scheduler`: the address of a dask scheduler, or "local" to start one.
     """
 
     results: Path | str = "results"
@@ -42,12 +40,7 @@ class Workspace:
         return load_catalogue(None if self.corpora_file is None else Path(self.corpora_file))
 
     def store(self) -> Store:
-        """Return the store of the results folder.
-
-        Raises
-        ------
-        StoreError : the place is a URL, or has no name.
-        """
+        """Return the store of the results folder; a URL or an empty name is a StoreError."""
         from serbench.store.results import Store
 
         if not str(self.results):
@@ -66,8 +59,7 @@ class Workspace:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-HERE = Workspace()
-"""Results in the working directory, one worker per core."""
+HERE = Workspace()  # results in the working directory, one worker per core
 
 
 def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:

@@ -566,7 +566,14 @@ def test_altered_copies_of_real_recordings_are_found_and_no_others():
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize(("name", "uar", "n_pairs"), [("emodb", 0.50, 0), ("ravdess", 0.39, 1), ("nemo", 0.16, 0)])
+@pytest.mark.parametrize(
+    ("name", "uar", "n_pairs"),
+    [
+        pytest.param("emodb", 0.50, 0, marks=pytest.mark.slow),
+        pytest.param("ravdess", 0.39, 1, marks=pytest.mark.slow),
+        ("nemo", 0.16, 0),
+    ],
+)
 def test_real_corpora_pass_and_only_the_pair_of_actor_07_is_reported(name, uar, n_pairs, tmp_path):
     if name not in serbench.load_catalogue().on_disk():
         pytest.skip(f"{name} is not in SERBENCH_DATA")
