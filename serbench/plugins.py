@@ -2,9 +2,8 @@
 
 A package joins with a line such as `loudness = "serbench_example:LOUDNESS"` under the entry-point group
 `serbench.features` or `serbench.classifiers`. The object is the record itself and has the name of its entry point.
-Packages are looked through when a name is asked for that is not built in, and a plug-in is imported when it is asked
-for by its own name or when all are listed; each once per process. One that cannot be used is a `PluginError` that
-names the plug-in and its package, and does not stop anything else.
+A plug-in is imported once, when it is asked for by its name or when all are listed. One that cannot be used is a
+`PluginError` that names the plug-in and its package, and does not stop anything else.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from typing import Any, Generic, TypeVar
 
 from serbench.errors import STOPS, Fault, PluginError, UnknownNameError, listed
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-"""Names are parts of file names, options and tables."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names are parts of file names, options and tables
 
+R = TypeVar("R")
 Problem = tuple[str, str]
 """What was found in a record, and what was expected."""
 
@@ -37,7 +36,12 @@ class Package:
         return f"{self.name} {self.version}"
 
 
-R = TypeVar("R")
+@dataclass(frozen=True, slots=True)
+class Known(Generic[R]):
+    """Records by name, serbench's own first; and what is wrong with the plug-ins that are not among them."""
+
+    records: Mapping[str, R]
+    faults: tuple[PluginError, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,60 +57,38 @@ class Group(Generic[R]):
     builtin: Mapping[str, R]
     problems: Callable[[R], Iterable[Problem]]
 
+    def find(self, name: str) -> R:
+        """Return a record by name; an `UnknownNameError` if there is none, a `PluginError` if it cannot be used."""
+        if name in self.builtin:
+            return self.builtin[name]
+        if not self.has(name):
+            raise UnknownNameError(self.kind, name, {*self.builtin, *_entry_points(self.name)})
+        found: R | PluginError = _load(self, name)
+        if isinstance(found, PluginError):
+            raise found.with_traceback(None)
+        return found
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[R]):
-    """Records by name, serbench's own first; and what is wrong with the plug-ins that are not among them."""
+    def has(self, name: str) -> bool:
+        """Return whether a name is registered. Plug-ins are not imported, so theirs may turn out not to be usable."""
+        return name in self.builtin or name in _entry_points(self.name)
 
-    records: Mapping[str, R]
-    faults: tuple[PluginError, ...]
+    def known(self) -> Known[R]:
+        """Import every plug-in, and return all records, with what is wrong with plug-ins that cannot be used."""
+        loaded = {name: _load(self, name) for name in sorted(_entry_points(self.name))}
+        usable = {name: found for name, found in loaded.items() if not isinstance(found, PluginError)}
+        faults = tuple(found for found in loaded.values() if isinstance(found, PluginError))
+        return Known({**self.builtin, **usable}, faults)
 
-
-def plugin_names(group: Group[R]) -> list[str]:
-    """Return the names that installed packages bring. Nothing is imported, so some may turn out not to be usable."""
-    return sorted(_entry_points(group.name))
-
-
-def find_record(group: Group[R], name: str) -> R:
-    """Return a record by name, serbench's own or a plug-in's.
-
-    Raises
-    ------
-    UnknownNameError : there is none; suggests the nearest.
-    PluginError : a plug-in brings it and cannot be used.
-    """
-    if name in group.builtin:
-        return group.builtin[name]
-    if name not in _entry_points(group.name):
-        raise UnknownNameError(group.kind, name, {*group.builtin, *plugin_names(group)})
-    found: R | PluginError = _load(group, name)
-    if isinstance(found, PluginError):
-        raise found.with_traceback(None)
-    return found
-
-
-def know_all(group: Group[R]) -> Known[R]:
-    """Import every plug-in of a group and return all that can be used, with what is wrong with the others."""
-    loaded = {name: _load(group, name) for name in plugin_names(group)}
-    usable = {name: found for name, found in loaded.items() if not isinstance(found, PluginError)}
-    return Known({**group.builtin, **usable}, tuple(one for one in loaded.values() if isinstance(one, PluginError)))
-
-
-def check_record(group: Group[R], record: object, *, name: str) -> R:
-    """Check that an object is a sound record of this name, and return it.
-
-    Raises
-    ------
-    PluginError : with all that is wrong.
-    """
-    where = f"{group.kind} '{name}'"
-    if not isinstance(record, group.record):
-        found, expected = f"an object of type {type(record).__name__}", f"a {group.record.__name__}"
-        raise PluginError([Fault(where, found, expected)])
-    faults = [Fault(where, found, expected) for found, expected in _problems(group, record, name)]
-    if faults:
-        raise PluginError(faults)
-    return record
+    def check(self, record: object, *, name: str) -> R:
+        """Return an object that is a sound record of this name, or raise a `PluginError` with all that is wrong."""
+        where = f"{self.kind} '{name}'"
+        if not isinstance(record, self.record):
+            found, expected = f"an object of type {type(record).__name__}", f"a {self.record.__name__}"
+            raise PluginError([Fault(where, found, expected)])
+        faults = [Fault(where, found, expected) for found, expected in _problems(self, record, name)]
+        if faults:
+            raise PluginError(faults)
+        return record
 
 
 def _problems(group: Group[Any], record: Any, name: str) -> Iterator[Problem]:
@@ -138,18 +120,18 @@ def _entry_points(group: str) -> Mapping[str, tuple[importlib.metadata.EntryPoin
 
 @functools.cache
 def _load(group: Group[R], name: str) -> R | PluginError:
-    """Import a plug-in, once; what is wrong with it is kept, so that it is reported alike when asked for again."""
+    """Import a plug-in, once; what is wrong with it is kept for the next time it is asked for."""
     points = _entry_points(group.name)[name]
     packages = [Package(point.dist.name, point.dist.version) for point in points if point.dist is not None]
     where = f"{group.kind} '{name}' of {listed(map(str, packages))}"
     if name in group.builtin:
-        found, todo = f"serbench has a {group.kind} of this name", f"Uninstall {packages[0].name}"
-        return PluginError([Fault(where, found, "another name", todo)])
+        found = f"serbench has a {group.kind} of this name"
+        return PluginError([Fault(where, found, "another name", f"Uninstall {packages[0].name}")])
     if len(points) > 1:  # the order of folders must not decide a number
         return PluginError([Fault(where, f"{len(points)} plug-ins of one name", "one", "Uninstall all but one")])
     todo = f"Upgrade or uninstall {packages[0].name}; all else works without it"
     try:
-        record: Any = check_record(group, points[0].load(), name=name)
+        record: Any = group.check(points[0].load(), name=name)
         brought: R = dataclasses.replace(record, package=packages[0])
         return brought
     except STOPS:

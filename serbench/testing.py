@@ -15,56 +15,40 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from serbench.classifiers import GROUP as CLASSIFIER_GROUP
-from serbench.classifiers import Classifier, Setting, Training, loop_sweep
+from serbench.classifiers import Classifier, Training, loop_sweep
 from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
 from serbench.features.table import Ragged, Rows, flat
-from serbench.plugins import check_record
-
-if TYPE_CHECKING:
-    import numpy as np
 
 STEP_S = 0.01
 """How exactly `shortest_s` is held: 10 ms less give no numbers."""
 
 
 def check_feature_set(feature_set: FeatureSet) -> None:
-    """Run all of `FEATURE_CHECKS` on a feature set.
-
-    Raises
-    ------
-    PluginError : what it does not keep.
-    """
+    """Run all of `FEATURE_CHECKS` on a feature set; a `PluginError` is what it does not keep."""
     for check in FEATURE_CHECKS:
         check(feature_set)
 
 
 def check_classifier(classifier: Classifier) -> None:
-    """Run all of `CLASSIFIER_CHECKS` on a classifier.
-
-    Raises
-    ------
-    PluginError : what it does not keep.
-    """
+    """Run all of `CLASSIFIER_CHECKS` on a classifier; a `PluginError` is what it does not keep."""
     for check in CLASSIFIER_CHECKS:
         check(classifier)
 
 
 def check_fields_of_feature_set(feature_set: FeatureSet) -> None:
     """Its fields are what loading asks for: name, revision, packages that are there, options for a key."""
-    check_record(FEATURE_GROUP, feature_set, name=getattr(feature_set, "name", ""))
+    FEATURE_GROUP.check(feature_set, name=getattr(feature_set, "name", ""))
 
 
 def check_row(feature_set: FeatureSet) -> None:
     """A second of noise gives finite float32 of the promised shape, with distinct names, and stays as it was."""
-    import numpy as np
-
-    extractor = feature_set.open()
-    mono = noise(feature_set.sampling_rate)
+    extractor, mono = feature_set.open(), noise(feature_set.sampling_rate)
     row = extractor(mono)
     n = feature_set.n_features
     n_frames = len(row) if feature_set.is_framewise and np.ndim(row) == 2 else 0
@@ -85,7 +69,6 @@ def check_row(feature_set: FeatureSet) -> None:
 
 def check_shortest_duration(feature_set: FeatureSet) -> None:
     """`shortest_s` gives numbers, and 10 ms less give NaN rather than an exception."""
-    import numpy as np
 
     def has_numbers(n: int) -> bool:
         row = feature_set.open()(noise(n))
@@ -101,8 +84,6 @@ def check_shortest_duration(feature_set: FeatureSet) -> None:
 
 def check_order_and_threads(feature_set: FeatureSet) -> None:
     """Rows depend on their recording alone, whatever came before and however many threads extract at a time."""
-    import numpy as np
-
     lengths_s = (0.5, 1.9, 0.19, 1.0)
     signals = [noise(round(s * feature_set.sampling_rate), seed=i) for i, s in enumerate(lengths_s)]
 
@@ -127,54 +108,49 @@ def check_order_and_threads(feature_set: FeatureSet) -> None:
 
 def check_fields_of_classifier(classifier: Classifier) -> None:
     """Its fields are what loading asks for: name, revision, packages that are there, a space that holds the default."""
-    check_record(CLASSIFIER_GROUP, classifier, name=getattr(classifier, "name", ""))
+    CLASSIFIER_GROUP.check(classifier, name=getattr(classifier, "name", ""))
 
 
 def check_sweep(classifier: Classifier) -> None:
     """A sweep of the whole space predicts, label for label, what single fits by scikit-learn's calls predict."""
     training, evaluation = as_taken(classifier, *blobs())
     swept = classifier.sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
-    _hold_shape(classifier, swept, (len(classifier.space), len(evaluation)))
     if classifier.auxiliary:  # which single fits are not given
-        return
-    single = single_fits(classifier, classifier.space, training, evaluation, seed=3)
+        found, wanted = f"predictions of shape {swept.shape}", (len(classifier.space), len(evaluation))
+        return _hold(swept.shape == wanted, classifier, found, f"one per setting and held-out row: shape {wanted}")
+    weights = classifier.fit_weights(training)
+    given = {} if weights is None else {"sample_weight": weights}
+    single = []
+    for setting in classifier.space:
+        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            single.append(estimator.fit(training.X, training.labels, **given).predict(evaluation))
     looped = loop_sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
-    for others in (single, looped):
+    for others in (np.array(single), looped):
         _hold_same(classifier, swept, others, "three emotions of 6 features, seed 3")
 
 
 def check_sweep_of_real_size(classifier: Classifier) -> None:
     """The same of features as wide as IS09 and five emotions that overlap; of two settings where they share nothing."""
-    import numpy as np
-
-    if classifier.auxiliary:
-        return
     rng = np.random.default_rng(11)
     labels = np.sort(rng.integers(0, 5, 150))
     x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
     training = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {})
-    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:2]
-    _hold_as_looped(classifier, settings, training, x[150:].copy(), "five emotions of 384 features")
+    _hold_as_looped(classifier, 2, training, x[150:].copy(), "five emotions of 384 features")
 
 
 def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
     """The same of rows with weights, where they are taken. Weights of 0 too: libsvm leaves such rows out."""
-    import numpy as np
-
-    if not classifier.takes_weights or classifier.auxiliary:
-        return
     training, evaluation = blobs(n=90)
-    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:1]
-    for least in (0.0, 0.1):
+    for least in (0.0, 0.1) if classifier.takes_weights else ():
         weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
         weighted = dataclasses.replace(training, weights=weights)
-        _hold_as_looped(classifier, settings, weighted, evaluation, f"weights from {least} to 2")
+        _hold_as_looped(classifier, 1, weighted, evaluation, f"weights from {least} to 2")
 
 
 def check_weights_matter(classifier: Classifier) -> None:
     """Weights of the rows change predictions, unless the record says `takes_weights=False`."""
-    import numpy as np
-
     if not classifier.takes_weights:
         return
     training, evaluation = blobs(n=60, seed=2)
@@ -190,8 +166,6 @@ def check_weights_matter(classifier: Classifier) -> None:
 
 def check_sweep_alters_nothing(classifier: Classifier) -> None:
     """A sweep leaves what it is given as it was, and predicts the same a second time."""
-    import numpy as np
-
     training, evaluation = as_taken(classifier, *blobs())
     before = flat(training.X).copy(), training.labels.copy(), flat(evaluation).copy()
     first = classifier.sweep(classifier, classifier.space[:1], training, evaluation, seed=0).predictions
@@ -220,27 +194,21 @@ CLASSIFIER_CHECKS: tuple[Callable[[Classifier], None], ...] = (
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
     """Make `n` samples of soft noise: float32 in [-1, 1)."""
-    import numpy as np
-
     return (0.1 * np.random.default_rng(seed).normal(size=n)).astype(np.float32)
 
 
 def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Rows]:
     """Make `n` training rows and 30 held-out rows of three emotions in `d` features, some of them hard to tell."""
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     centres = rng.normal(0, 1.5, (3, d))
     x = centres[labels] + rng.normal(size=(n, d))
-    speakers = np.array([f"s{i % 5}" for i in range(n)])
-    training = Training(np.ascontiguousarray(x), labels, None, speakers, {})
+    training = Training(np.ascontiguousarray(x), labels, None, np.array([f"s{i % 5}" for i in range(n)]), {})
     return training, centres[np.arange(30) % 3] + rng.normal(size=(30, d))
 
 
 def as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tuple[Training, Rows]:
     """Put rows as a classifier takes them: as one to three frames each, and with the labels that it declares."""
-    import numpy as np
 
     def frames(rows: Rows) -> Rows:
         own = [np.repeat(row[np.newaxis], 1 + i % 3, axis=0) for i, row in enumerate(flat(rows))]
@@ -252,44 +220,22 @@ def as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tu
     return dataclasses.replace(training, auxiliary=dict.fromkeys(classifier.auxiliary, words)), evaluation
 
 
-def single_fits(
-    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, *, seed: int
-) -> np.ndarray:
-    """Fit and predict one setting after the other by scikit-learn's public calls alone."""
-    import numpy as np
-
-    predictions = []
-    weights = classifier.fit_weights(training)
-    for setting in settings:
-        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if weights is None:
-                estimator.fit(training.X, training.labels)
-            else:
-                estimator.fit(training.X, training.labels, sample_weight=weights)
-        predictions.append(estimator.predict(evaluation))
-    return np.array(predictions)
-
-
-def _hold_as_looped(
-    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, data: str
-) -> None:
+def _hold_as_looped(classifier: Classifier, n_alone: int, training: Training, evaluation: Rows, data: str) -> None:
+    """Hold a sweep against `loop_sweep`; of `n_alone` settings where it is `loop_sweep` itself."""
+    if classifier.auxiliary:  # which `loop_sweep` does not pass on
+        return
+    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:n_alone]
     taken = as_taken(classifier, training, evaluation)
     swept = classifier.sweep(classifier, settings, *taken, seed=0).predictions
     _hold_same(classifier, swept, loop_sweep(classifier, settings, *taken, seed=0).predictions, data)
 
 
 def _hold_same(classifier: Classifier, swept: np.ndarray, others: np.ndarray, data: str) -> None:
-    _hold_shape(classifier, swept, others.shape)
+    found = f"predictions of shape {swept.shape}"
+    _hold(swept.shape == others.shape, classifier, found, f"one per setting and held-out row: shape {others.shape}")
     n = int((swept != others).sum())
     found = f"{n} of {swept.size} predictions unlike those of single fits ({data})"
     _hold(n == 0, classifier, found, "the same labels: a faster sweep may not change one")
-
-
-def _hold_shape(classifier: Classifier, swept: np.ndarray, shape: tuple[int, ...]) -> None:
-    found = f"predictions of shape {swept.shape}"
-    _hold(swept.shape == shape, classifier, found, f"one per setting and held-out row: shape {shape}")
 
 
 def _hold(is_kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:
