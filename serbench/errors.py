@@ -14,11 +14,17 @@ from dataclasses import dataclass
 LISTED_AT_MOST = 10
 
 
+class Stopped(SystemExit):
+    """A signal that stops the command; a plug-in's own SystemExit is a fault of the plug-in."""
+
+
+STOPS = (KeyboardInterrupt, Stopped)
+"""What ends a command wherever it is; whatever else a plug-in raises fails what the plug-in was asked for."""
+
+
 def listed(names: Iterable[str]) -> str:
     """Join names for a message; after ten the total stands for the rest.
 
-    >>> listed(["a", "b"])
-    'a, b'
     >>> listed(str(n) for n in range(12))
     '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (12 in all)'
     """
@@ -37,11 +43,7 @@ def printable(name: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name that is nearest to a misspelt one, compared without case; empty if none is near.
-
-    >>> did_you_mean("egemaps", ["IS09", "eGeMAPSv02"])
-    "Did you mean 'eGeMAPSv02'?"
-    """
+    """Suggest the known name that is nearest to a misspelt one, compared without case; empty if none is near."""
     if len(name) > 100:  # comparing takes the product of the lengths: no suggestion is worth a minute
         return ""
     folded = {k.casefold(): k for k in itertools.islice(known, 500) if len(k) <= 100}
@@ -49,21 +51,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean '{folded[hits[0]]}'?" if hits else ""
 
 
-class Stopped(SystemExit):
-    """A signal that stops the command; a plug-in's own SystemExit is a fault of the plug-in."""
-
-
-STOPS = (KeyboardInterrupt, Stopped)
-"""What ends a command wherever it is; whatever else a plug-in raises fails what the plug-in was asked for."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: its place (file, field, corpus or option), what was found, what was expected, what to do.
-
-    >>> print(Fault("my.csv", "no column 'utterance'", "a column of ids", "Name it so"))
-    my.csv: no column 'utterance'. Expected a column of ids. Name it so.
-    """
+    """One fault: its place (file, field, corpus or option), what was found, what was expected, what to do."""
 
     where: str
     found: str
@@ -94,9 +84,8 @@ class FaultsError(SerbenchError):
         self.faults = tuple(faults)
 
     def __str__(self) -> str:
-        if len(self.faults) == 1:
-            return str(self.faults[0])
-        return "\n".join([f"{len(self.faults)} faults:", *(f"  {fault}" for fault in self.faults)])
+        lines = [f"{len(self.faults)} faults:", *(f"  {fault}" for fault in self.faults)]
+        return str(self.faults[0]) if len(self.faults) == 1 else "\n".join(lines)
 
 
 class ConfigError(FaultsError):
@@ -112,19 +101,15 @@ class PluginError(FaultsError):
 
 
 class UnknownNameError(SerbenchError):
-    """A corpus, feature set, classifier, task or field that nothing is registered under.
-
-    >>> print(UnknownNameError("feature set", "egemaps", ["IS09", "eGeMAPSv02"]))
-    Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'? Known: IS09, eGeMAPSv02.
-    """
+    """A corpus, feature set, classifier, task or field that nothing is registered under."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         Exception.__init__(self, kind, name, tuple(sorted(known)))
 
     def __str__(self) -> str:
         kind, name, known = self.args
-        words = [f"Unknown {kind} '{name}'.", did_you_mean(name, known), f"Known: {', '.join(known) or 'none'}."]
-        return " ".join(word for word in words if word)
+        sentences = f"Unknown {kind} '{name}'.", did_you_mean(name, known), f"Known: {', '.join(known) or 'none'}."
+        return " ".join(filter(None, sentences))
 
 
 class AudioError(SerbenchError):
@@ -161,11 +146,7 @@ class DamagedError(StoreError):
 
 
 class DiskError(StoreError):
-    """The disk refuses to write or to remove. What is stored already is intact, and more cannot be.
-
-    >>> print(DiskError("results/jobs/a.parquet", "written", OSError(28, "No space left on device"), "Make room"))
-    results/jobs/a.parquet: cannot be written (No space left on device). Make room.
-    """
+    """The disk refuses to write or to remove. What is stored already is intact, and more cannot be."""
 
     def __init__(
         self,
