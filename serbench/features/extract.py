@@ -55,26 +55,13 @@ if TYPE_CHECKING:
 
     from serbench.features.own import OwnFeatures
 
-FLUSH_S = 5.0
-"""Seconds between two parts: what a killed run loses at most."""
-
-CHUNK = 256
-"""Utterances that one process takes at a time, where several processes share a corpus."""
-
-POLL_S = 0.2
-"""Seconds between two looks at chunks that other processes compute."""
-
-MEMORY_SHARE = 0.8
-"""Share of the free memory that recordings in hand may take together; the rest is for results that wait."""
-
-DECODED_BYTES = 4
-"""Bytes per sample, over all channels, of a decoded recording; twice that while its blocks are put together."""
-
-COMPUTING_BYTES = {"emobase": 300}
-"""Bytes per sample, at the rate of a feature set, while it is computed; measured: 26 (IS09) to 51 (schiavone)."""
-
-USUAL_COMPUTING_BYTES = 56
-"""The same for all other feature sets."""
+FLUSH_S = 5.0  # between two parts: what a killed run loses at most
+CHUNK = 256  # utterances that one process takes at a time, where several processes share a corpus
+POLL_S = 0.2  # between two looks at chunks that other processes compute
+MEMORY_SHARE = 0.8  # of the free memory, for recordings in hand together; the rest is for results that wait
+DECODED_BYTES = 4  # per sample and channel of a decoded recording; twice that while its blocks are put together
+COMPUTING_BYTES = {"emobase": 300}  # per sample, while features are computed
+USUAL_COMPUTING_BYTES = 56  # the same for all other sets; measured: 26 (IS09) to 51 (schiavone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +75,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one corpus gave: rows computed and already stored by feature set, and what failed.
+    """What one corpus, called `name` in the store, gave: rows computed and already stored by set, and what failed.
 
-    `name` is the name of the corpus in the store. `partial` is what the copy misses of a complete one, `note` what
-    else tables must report; both may be empty. The index is read when it is asked for.
+    `partial` is what the copy misses of a complete one, `note` what else tables must report; both may be empty.
     """
 
     corpus: str
@@ -106,12 +92,7 @@ class Extraction:
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
-        """One row per utterance, columns as DESIGN section 3 promises.
-
-        Raises
-        ------
-        StoreError : another process has written another index since.
-        """
+        """One row per utterance, columns as DESIGN section 3 promises; read when it is first asked for."""
         return read_index(self.store, self.name, made_of=self.made_of)
 
     @property
@@ -254,22 +235,15 @@ def extract_corpus(
 ) -> Extraction:
     """Index a corpus and compute what the store misses of the feature sets.
 
-    Parameters
-    ----------
-    rehash : decode every recording again, also where its file is as it was.
-    listen : receives each utterance with its file and recording, in a thread; all recordings are decoded for it.
-
-    Raises
-    ------
-    CorpusError : the sampling rate is not the expected one and `partial` is not given.
-    StoreError : the store cannot be written.
+    With `rehash` every recording is decoded again, also where its file is as it was; so it is for `listen`, which
+    receives each utterance with its file and recording, in a thread. A sampling rate that is not the expected one is a
+    `CorpusError` unless `partial` is given.
     """
-    folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
+    run = _Pass(scan, feature_sets, store, rehash=rehash, listen=listen)
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
-        for part in remove_damaged_parts(folders[feature_set.name]):
+        for part in remove_damaged_parts(run.folders[feature_set.name]):
             warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
-    run = _Pass(scan, feature_sets, store, folders, rehash=rehash, listen=listen)
     results, todo = run.split(scan.rows)
     if not partial and not results:
         check_first_rates(scan, todo)
@@ -286,20 +260,16 @@ def extract_corpus(
         own = [Failure(r.decoded.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
         failed += write_failures(own, store.failures(s.key, scan.stored))
     if not feature_sets:
-        problems = [(one.utterance, one.problem) for one in decoded if one.problem]
-        failed += [Failure(utterance, "index", problem) for utterance, problem in sorted(problems)]
+        by_id = sorted(decoded, key=lambda one: one.utterance)
+        failed += [Failure(one.utterance, "index", one.problem) for one in by_id if one.problem]
     computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
-    n_failed = {s.name: sum(s.name in r.failures for r in results) for s in feature_sets}
-    there = {name: len(results) - n - n_failed[name] for name, n in computed.items()}
+    there = {name: sum(name not in r.computed and name not in r.failures for r in results) for name in computed}
     return Extraction(scan.corpus.name, store, made_of, note, computed, there, tuple(failed), scan.stored, scan.note)
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """One utterance done: what decoding reported, the sets that were computed, and the reason of each that failed.
-
-    `rows` are the features by set, until they are stored.
-    """
+    """One utterance done: the sets computed, why others failed, and by set the features that are not yet stored."""
 
     decoded: Decoded
     computed: tuple[str, ...] = ()
@@ -315,16 +285,16 @@ class _Pass:
         scan: Scan,
         feature_sets: Sequence[FeatureSet],
         store: Store,
-        folders: Mapping[str, Path],
         *,
         rehash: bool,
         listen: Callable[[str, Path, Recording], None] | None,
     ) -> None:
-        self.scan, self.feature_sets, self.store, self.folders = scan, feature_sets, store, folders
+        self.scan, self.feature_sets, self.store = scan, feature_sets, store
         self.rehash, self.listen = rehash or listen is not None, listen
+        self.folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
         rates = [s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets]
         self.bytes_per_s = max(rates, default=0)
-        self.memory = _Memory(MEMORY_SHARE * free_memory())
+        self.free, self.taken, self.changed = MEMORY_SHARE * free_memory(), 0.0, threading.Condition()
         self.local = threading.local()
         self.columns: dict[str, tuple[str, ...]] = {}
         self.waiting: list[_Result] = []
@@ -389,11 +359,11 @@ class _Pass:
     def _flush(self) -> None:
         """Store the features of waiting results, then what was decoded."""
         for name, folder in self.folders.items():
-            found = [(result.decoded, result.rows[name]) for result in self.waiting if name in result.rows]
+            found = [result for result in self.waiting if name in result.rows]
             if found:
-                ids = tuple(decoded.utterance for decoded, _ in found)
-                hashes = tuple(str(decoded.audio_hash) for decoded, _ in found)
-                columns, rows = self.columns[name], [row for _, row in found]
+                ids = tuple(result.decoded.utterance for result in found)
+                hashes = tuple(str(result.decoded.audio_hash) for result in found)
+                columns, rows = self.columns[name], [result.rows[name] for result in found]
                 matrix = np.stack(rows) if rows[0].ndim == 1 else Ragged.of(rows, n_features=len(columns))
                 write_part(folder, FeatureTable(ids, hashes, columns, matrix))
         decoded = [result.decoded for result in self.waiting if result.decoded.file_state]
@@ -415,7 +385,7 @@ class _Pass:
             if self.listen is not None:
                 self.listen(utterance, path, recording)
             for s in self.feature_sets:
-                if (utterance, recording.audio_hash) not in stored[s.name]:
+                if (utterance, facts[-1]) not in stored[s.name]:
                     values = self._compute(s, recording)
                     if isinstance(values, str):
                         result.failures[s.name] = values
@@ -423,22 +393,28 @@ class _Pass:
                         result.rows[s.name] = values
             return dataclasses.replace(result, computed=tuple(result.rows))
         except AudioError as error:  # the state is not kept: the recording is tried again by every run
-            problem = str(error)
-            failures = {s.name: problem for s in self.feature_sets}
-            return _Result(Decoded(utterance, start_s, end_s, None, problem=problem), failures=failures)
+            failures = dict.fromkeys(self.folders, str(error))
+            return _Result(Decoded(utterance, start_s, end_s, None, problem=str(error)), failures=failures)
         finally:
-            self.memory.take(-sum(taken))
+            self._take(-sum(taken))
 
     def _admit(self, samples: int, duration_s: float) -> float:
         """Wait until there is memory for a recording, and return the bytes that it may take."""
         decoded = DECODED_BYTES * samples
         wanted = decoded + max(decoded, self.bytes_per_s * duration_s)
-        if wanted > self.memory.free:
+        if wanted > self.free:
             found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
             todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
-            raise AudioError("memory", found, f"at most {self.memory.free / 1e9:.3g} GB, by what is free", todo)
-        self.memory.take(wanted)
+            raise AudioError("memory", found, f"at most {self.free / 1e9:.3g} GB, by what is free", todo)
+        self._take(wanted)
         return wanted
+
+    def _take(self, n_bytes: float) -> None:
+        """Wait until so many bytes are free, and take them; a negative number gives them back."""
+        with self.changed:
+            self.changed.wait_for(lambda: n_bytes <= 0 or self.taken + n_bytes <= self.free)
+            self.taken += n_bytes
+            self.changed.notify_all()
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features (of a framewise set one row per frame), or the reason why there is none."""
@@ -464,22 +440,6 @@ class _Pass:
         return fault or (f"{n_bad} of {row.size} features are not finite" if row.size else "no frames")
 
 
-class _Memory:
-    """Bytes that the recordings in hand may take together."""
-
-    def __init__(self, free: float) -> None:
-        self.free = free
-        self._taken = 0.0
-        self._changed = threading.Condition()
-
-    def take(self, n_bytes: float) -> None:
-        """Wait until so many bytes are free, and take them; a negative number gives them back."""
-        with self._changed:
-            self._changed.wait_for(lambda: n_bytes <= 0 or self._taken + n_bytes <= self.free)
-            self._taken += n_bytes
-            self._changed.notify_all()
-
-
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     """Write a failures table, sorted by utterance, unless the store has the same one; return its rows."""
     in_order = sorted(failed, key=lambda failure: failure.utterance)
@@ -493,16 +453,18 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
 
 def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
     """Read the features of a corpus from the store, of its recordings as they are now, sorted by utterance."""
-    decoded = index[index["audio_hash"].notna()]
-    wanted = dict(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return read_features(store.features(feature_key, name_in_store(index)), wanted)
+    return read_features(store.features(feature_key, name_in_store(index)), _decoded(index))
 
 
 def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
     """Count the rows of features of a corpus that the store misses."""
-    decoded = index[index["audio_hash"].notna()]
-    wanted = set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-    return sum(len(wanted - stored_rows(store.features(s.key, name_in_store(index)))) for s in feature_sets)
+    wanted, corpus = _decoded(index).items(), name_in_store(index)
+    return sum(len(wanted - stored_rows(store.features(s.key, corpus))) for s in feature_sets)
+
+
+def _decoded(index: pd.DataFrame) -> dict[str, str]:
+    """Return the audio hash of every utterance that could be decoded."""
+    return dict(index.loc[index["audio_hash"].notna(), ["utterance", "audio_hash"]].itertuples(index=False))
 
 
 def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list[Failure]:
@@ -512,20 +474,18 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     ------
     FeatureError : the table has no utterance of the corpus.
     """
-    corpus = name_in_store(index)
-    folder, hashes = store.features(own.key, corpus), dict(zip(index["utterance"], index["audio_hash"], strict=True))
-    rows = {u: i for i, u in enumerate(own.utterances) if hashes.get(u)}
+    corpus, hashes = name_in_store(index), _decoded(index)
+    rows = {u: i for i, u in enumerate(own.utterances) if u in hashes}
     whole = {u: i for u, i in rows.items() if np.isfinite(own.matrix[i]).all()}
-    failed = [
-        Failure(u, own.name, "NaN or infinite values in the table" if u in rows else "no row in the table")
-        for u in hashes
-        if u not in whole
-    ]
+    reasons = {
+        u: "NaN or infinite values in the table" if u in rows else "no row in the table" for u in index["utterance"]
+    }
+    failed = [Failure(u, own.name, reason) for u, reason in reasons.items() if u not in whole]
     failed = write_failures(failed, store.failures(own.key, corpus))
     if not rows:
         found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
         raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
     write_json(store.features(own.key, "set.json"), own.description)
-    matrix = own.matrix[list(whole.values())]
-    write_part(folder, FeatureTable(tuple(whole), tuple(hashes[u] for u in whole), own.columns, matrix))
+    part = FeatureTable(tuple(whole), tuple(hashes[u] for u in whole), own.columns, own.matrix[list(whole.values())])
+    write_part(store.features(own.key, corpus), part)
     return failed
