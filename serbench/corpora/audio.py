@@ -23,47 +23,31 @@ import soxr
 from serbench.corpora.documents import check_regular
 from serbench.errors import AudioError, printable
 
-CLIP_MAX = 1 - 2**-15
-"""Largest sample kept: one step of 16 bit below 1, so that times 32768 never wraps."""
-
 DECODER = f"1 libsndfile {soundfile.__libsndfile_version__}"
 """What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes."""
 
-LONGEST_S = 3600.0
-"""Longest utterance in seconds; longer recordings are read in segments. It bounds resampling from 1 Hz, too."""
+CLIP_MAX = 1 - 2**-15  # one step of 16 bit below 1, so that times 32768 never wraps
+LONGEST_S = 3600.0  # of an utterance; longer recordings are read in segments. It bounds resampling from 1 Hz, too
+MOST_SAMPLES = 2**28  # of an utterance over all channels: a gigabyte of float32
+LOUDEST = 2.0**40  # full scale is 1; the integers of 32 bit, taken as they are, are well below
+LARGEST_FACTOR = 13  # that `scipy.signal.decimate` takes in one step: its filter is not to be trusted beyond
 
-MOST_SAMPLES = 2**28
-"""Samples of an utterance over all channels, at most: a gigabyte of float32."""
+_BLOCK = 2**22  # samples over all channels that are read at once
+_MOST_FRAMES_PER_BYTE = 8192  # whatever a header claims: a block of silence in FLAC is 65,536 frames in 13 bytes
+_MOST_CHUNKS = 10_000  # of a WAV, that are looked at for its samples
+_STREAMED = 0x7FFFF000  # data sizes from here on are of programs that cannot seek back to the header
 
-LOUDEST = 2.0**40
-"""Largest magnitude of a sample. Full scale is 1; the integers of 32 bit, taken as they are, are well below."""
-
-LARGEST_FACTOR = 13
-"""Factor that `scipy.signal.decimate` takes in one step, at most: its filter is not to be trusted beyond."""
-
-_BLOCK = 2**22
-"""Samples over all channels that are read at once."""
-
-_MOST_FRAMES_PER_BYTE = 8192
-"""No container holds more: a block of silence in FLAC is 65,536 frames in 13 bytes. What a header claims beyond is not
-believed."""
-
-_MOST_CHUNKS = 10_000
-"""Chunks of a WAV that are looked at for its samples."""
-
-_STREAMED = 0x7FFFF000
-"""Data sizes from here on are what programs write that cannot seek back to the header; they promise nothing."""
-
-_NOT_AUDIO = (
-    (b"version https://git-lfs", "a git-lfs pointer, not audio", "Fetch the recordings with `git lfs pull`"),
-    (b"<!doctype html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
-    (b"<html", "an HTML page, not audio", "Download the file again; a server answered with a page"),
-)
+_PAGE = "an HTML page, not audio", "Download the file again; a server answered with a page"
+_NOT_AUDIO = {
+    b"version https://git-lfs": ("a git-lfs pointer, not audio", "Fetch the recordings with `git lfs pull`"),
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a recording's header says: container, sample format, rate in Hz, channels, frames."""
+    """What the header of a recording says; `frames` are samples of each channel."""
 
     container: str
     subtype: str
@@ -104,23 +88,13 @@ def hash_of_silence(n_frames: int, sampling_rate: int, channels: int) -> str:
 
 
 def read_header(path: Path) -> Header:
-    """Read a recording's header and hold its promise against the size of the file.
-
-    Raises
-    ------
-    AudioError : empty, not audio, unreadable, or cut short.
-    """
+    """Read a recording's header; an `AudioError` if it is empty, not audio, unreadable or cut short."""
     with _open(path) as file:
         return _header(path, file)
 
 
 def read_header_text(path: Path) -> dict[str, str]:
-    """Read what a header says beside rate and format: text such as `software`, and the chunks of a WAV.
-
-    Raises
-    ------
-    AudioError : see `read_header`.
-    """
+    """Read what a header says beyond rate and format: text such as `software`, and the chunks of a WAV."""
     with _open(path) as file:
         text = {name: str(value) for name, value in file.copy_metadata().items()}
     with path.open("rb") as content:
@@ -135,16 +109,11 @@ def decode(
     end_s: float | None = None,
     admit: Callable[[int, float], None] | None = None,
 ) -> Recording:
-    """Decode a recording, or the segment of it from `start_s` to `end_s`.
+    """Decode a recording, or its segment from `start_s` to `end_s`.
 
-    Parameters
-    ----------
-    admit : called before the samples are read, with their number over all channels and their length in seconds. It
-        may wait, and refuse with an `AudioError`.
-
-    Raises
-    ------
-    AudioError : see `read_header`; also a segment outside the recording, and samples that are not finite.
+    `admit` is called before samples are read, with their number over all channels and their length in seconds. It may
+    wait, and refuse with an `AudioError`. So are refused what `read_header` refuses, a segment outside the recording,
+    and samples that are not finite.
     """
     with _open(path) as file:
         header = _header(path, file)
@@ -153,14 +122,11 @@ def decode(
             frames = min(stop - start, os.stat(path).st_size * _MOST_FRAMES_PER_BYTE)
             admit(frames * header.channels, frames / header.sampling_rate)
         samples = _read(path, file, start=start, stop=stop)
+    name = printable(path.name)
     if len(samples) != stop - start:
-        raise AudioError(
-            printable(path.name), f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says"
-        )
+        raise AudioError(name, f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
     if not max(abs(float(samples.max())), abs(float(samples.min()))) < LOUDEST:
-        raise AudioError(
-            printable(path.name), "samples that are not finite numbers, or beyond any scale", "finite samples"
-        )
+        raise AudioError(name, "samples that are not finite numbers, or beyond any scale", "finite samples")
     return Recording(samples, header.sampling_rate)
 
 
@@ -186,21 +152,13 @@ def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np
 
 
 def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr HQ") -> np.ndarray:
-    """Downmix, resample and clip.
+    """Downmix, resample by one of `RESAMPLERS`, and clip.
 
     The clip matters: resampling overshoots, and openSMILE's 16-bit conversion turns +1.0 into -32768.
-
-    Parameters
-    ----------
-    resampler : one of `RESAMPLERS`.
 
     Returns
     -------
     float32, shape (n_frames,), in [-1, 1 - 2**-15].
-
-    Raises
-    ------
-    AudioError : the resampler cannot lead from the recording's rate to this one.
     """
     mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
     if recording.sampling_rate != sampling_rate:
@@ -232,12 +190,7 @@ RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 
 def frames_of(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
-    """Return the first frame of a segment in a recording, and the frame after its last.
-
-    Raises
-    ------
-    AudioError : a segment outside the recording, or too long.
-    """
+    """Return the first frame of a segment in a recording, and the frame after its last."""
     name, rate = printable(path.name), header.sampling_rate
     latest_s = header.duration_s + 1  # later is outside in any case, and must not overflow
     start = round(max(-1.0, min(start_s or 0.0, latest_s)) * rate)
@@ -287,7 +240,7 @@ def _check_is_audio(name: str, file: BinaryIO) -> None:
     if not size:
         raise AudioError(name, "an empty file (0 bytes)", "audio", "Copy or download it again")
     head = file.read(64).lstrip().lower()
-    for magic, found, todo in _NOT_AUDIO:
+    for magic, (found, todo) in _NOT_AUDIO.items():
         if head.startswith(magic):
             raise AudioError(name, found, todo=todo)
     file.seek(0)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from serbench import __version__
 from serbench.corpora.audio import DECODER, hash_of_silence, read_header
@@ -30,17 +30,11 @@ from serbench.store.results import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTLED_NS = 2_000_000_000
-"""Nanoseconds that a file must have been left alone before it is decoded."""
+SETTLED_NS = 2_000_000_000  # that a file must have been left alone before it is decoded
+SILENCE = "digital silence"  # why an utterance whose samples are all zero takes no part
 
-SILENCE = "digital silence"
-"""Why an utterance without a sample that is not zero takes no part."""
-
-_RULES = 2
-"""Goes up by one whenever an index is made of the same labels and recordings in another way."""
-
-_SAMPLED = 32
-"""Recordings whose headers are read, at most, before anything is computed."""
+_RULES = 2  # goes up by one whenever an index is made of the same labels and recordings in another way
+_SAMPLED = 32  # recordings whose headers are read, at most, before anything is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +58,6 @@ class Decoded:
 
 _COLUMNS = tuple(field.name for field in fields(Decoded))
 
-Known: TypeAlias = "dict[tuple[str, float | None, float | None, str | None], Decoded]"
-"""What was decoded, by utterance, segment and state of the file."""
-
 
 def state_of(path: Path) -> str | None:
     """Return size, times and inode of a file; None where there is none, or it changed a moment ago."""
@@ -80,12 +71,12 @@ def state_of(path: Path) -> str | None:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def read_decoded(store: Store, corpus: str) -> Known:
-    """Read what the index of a corpus and its parts report of files in a known state.
+def read_decoded(store: Store, corpus: str) -> dict[tuple[str, float | None, float | None, str], Decoded]:
+    """Read what the index of a corpus and its parts report, by utterance, segment and state of the file.
 
     A damaged part is removed with a warning. What another decoder reported is left out.
     """
-    known: Known = {}
+    known = {}
     for path in (store.index(corpus), *store.index_parts(corpus)):
         try:
             table = read_table(path)
@@ -111,18 +102,12 @@ def write_decoded(store: Store, corpus: str, decoded: Sequence[Decoded]) -> None
 def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: str) -> str:
     """Write the index of a corpus unless the store has the same one, and return the digest of what it is made of.
 
-    Parameters
-    ----------
-    note : what a partial copy misses of the complete corpus.
-
-    Raises
-    ------
-    StoreError : the index cannot be written.
+    `note` is what a partial copy misses of the complete corpus.
     """
     path, parts = store.index(scan.stored), store.index_parts(scan.stored)
     facts = sorted(astuple(one) for one in decoded)
     about: dict[str, Any] = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
-    about = {**about, "entry": entry_parts(scan.corpus), "decoder": DECODER}
+    about |= {"entry": entry_parts(scan.corpus), "decoder": DECODER}
     # The state of a file is no part of what an index is made of: another process may find it settled, or touched.
     content = [(utterance, *known) for utterance, _, _, _, *known in facts]
     made_of = digest([about, _RULES, scan.corpus.person, list(map(dict, scan.rows)), content])
@@ -140,12 +125,7 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
 
 
 def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
-    """Read the index of a corpus as this process wrote or found it.
-
-    Raises
-    ------
-    StoreError : another process has written another index since.
-    """
+    """Read the index of a corpus as this process wrote or found it; a `StoreError` if it was written again since."""
     table = read_table(store.index(corpus))
     if metadata_of(table.schema).get("made_of") != made_of:
         found = "has been written again meanwhile, from other labels or recordings"
@@ -156,16 +136,11 @@ def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
 
 
 def build_index(scan: Scan, decoded: Sequence[Decoded]) -> pd.DataFrame:
-    """Join labels with what decoding reported.
-
-    `problem` is the reason why a recording cannot be decoded. `duplicate` is the reason why digital silence, or a copy
-    of another speaker's recording, takes no part. Both are null for all other utterances.
-    """
+    """Join labels with what decoding reported; `duplicate` is why silence or a copy takes no part, or null."""
     import pandas as pd
 
     types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
-    facts = pd.DataFrame({name: [getattr(one, name) for one in decoded] for name in _COLUMNS}).astype(types)
-    facts = facts.drop(columns=["start_s", "end_s"])
+    facts = pd.DataFrame(map(astuple, decoded), columns=_COLUMNS).astype(types).drop(columns=["start_s", "end_s"])
     index = scan.table.merge(facts, on="utterance", how="left", validate="one_to_one")
     silent = dict.fromkeys(index["utterance"][is_silence(index)], SILENCE)
     duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person)}
@@ -173,12 +148,7 @@ def build_index(scan: Scan, decoded: Sequence[Decoded]) -> pd.DataFrame:
 
 
 def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Check a sample of the headers before anything is computed.
-
-    Raises
-    ------
-    CorpusError : no header in the sample has the sampling rate that the entry expects.
-    """
+    """Refuse a corpus, before anything is computed, if no header in a sample has the sampling rate of its entry."""
     if scan.corpus.expect.rate is None:
         return
     files = list(dict.fromkeys(str(row["file"]) for row in rows))
@@ -193,9 +163,7 @@ def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
 def rate_note(scan: Scan, decoded: Iterable[Decoded], *, partial: bool) -> str:
     """Compare the most frequent sampling rate with that of the entry, and return the note for tables.
 
-    Raises
-    ------
-    CorpusError : the rates differ and `partial` is not given.
+    Another rate is a `CorpusError` unless `partial` is given.
     """
     wanted = scan.corpus.expect.rate
     file_of = {row["utterance"]: row["file"] for row in scan.rows}
