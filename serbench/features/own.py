@@ -7,8 +7,10 @@ those of the index are. The file's content is its key.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,14 +22,8 @@ from serbench.features import has_feature_set
 from serbench.store.keys import digest
 
 SUFFIXES = (".parquet", ".csv")
-
-MOST_BYTES = 2**32
-"""Bytes of a CSV file."""
-
-MOST_ROWS = 2_000_000
-MOST_COLUMNS = 100_000
-LONGEST_LINE = 2**24
-"""Bytes of a line of a CSV file."""
+MOST_BYTES, LONGEST_LINE = 2**32, 2**24  # of a CSV file
+MOST_ROWS, MOST_COLUMNS = 2_000_000, 100_000
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 
@@ -41,6 +37,8 @@ class OwnFeatures:
     utterances: tuple[str, ...]
     columns: tuple[str, ...]
     matrix: np.ndarray
+    versions: ClassVar[Mapping[str, str]] = {}  # of packages that decide the numbers: unknown to serbench
+    hop_s: ClassVar[None] = None  # one row per recording, no frames
 
     @property
     def n_features(self) -> int:
@@ -48,19 +46,10 @@ class OwnFeatures:
         return len(self.columns)
 
     @property
-    def hop_s(self) -> None:
-        """None: a table has one row per recording."""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Package versions that decide the numbers: unknown to serbench, so none."""
-        return {}
-
-    @property
     def description(self) -> dict[str, object]:
         """Everything that decides the numbers."""
         content = digest([list(self.utterances), list(self.columns), self.matrix.tobytes().hex()])
-        return {"name": self.name, "own": content, "versions": self.versions}
+        return {"name": self.name, "own": content, "versions": {}}
 
     @property
     def key(self) -> str:
@@ -74,13 +63,7 @@ def is_file_name(name: str) -> bool:
 
 
 def read_own_features(path: Path) -> OwnFeatures:
-    """Read a table of features.
-
-    Raises
-    ------
-    FeatureError : absent, unreadable, too large, no `utterance` column, doubled ids, columns that are no numbers, or
-        a name that a registered feature set has or that is no plain name: it names a folder of the store.
-    """
+    """Read a table of features; its name must be plain and no feature set's, as it names a folder of the store."""
     where = printable(path.name)
     if has_feature_set(path.stem):
         found = f"'{path.stem}' is the name of a feature set of serbench or a plug-in"
@@ -109,22 +92,20 @@ def read_own_features(path: Path) -> OwnFeatures:
 def _read(path: Path, where: str) -> pd.DataFrame:
     wanted = "a parquet or CSV file of features"
     try:
-        frame = _read_csv(path) if path.suffix.lower() == ".csv" else read_parquet(path)
+        if path.suffix.lower() == ".parquet":
+            frame = read_parquet(path)
+        else:
+            check_regular(path, at_most=MOST_BYTES)
+            _check_lines(path)
+            frame = pd.read_csv(path, dtype={"utterance": str}, low_memory=False)
+            if not isinstance(frame.index, pd.RangeIndex):
+                raise ValueError("lines have more fields than the header")
     except FileNotFoundError as error:
         raise FeatureError(printable(str(path)), "no such file", wanted) from error
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FeatureError(where, f"cannot be read ({reason})", wanted) from error
     return frame.reset_index() if frame.index.name == "utterance" else frame
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    check_regular(path, at_most=MOST_BYTES)
-    _check_lines(path)
-    frame = pd.read_csv(path, dtype={"utterance": str}, low_memory=False)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("lines have more fields than the header")
-    return frame
 
 
 def _check_lines(path: Path) -> None:

@@ -24,11 +24,7 @@ class Extractor(Protocol):
         ...
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute the features of one recording.
-
-        Parameters
-        ----------
-        mono : float32, shape (n_frames,), in [-1, 1), at the set's sampling rate.
+        """Compute the features of one recording: float32 in [-1, 1), shape (n_samples,), at the set's sampling rate.
 
         Returns
         -------

@@ -20,11 +20,8 @@ import numpy as np
 from serbench.features.record import Extractor, FeatureSet, Option
 
 SAMPLING_RATE = 16000
-DRIVEN = frozenset({"2.6.0"})
-"""Releases of opensmile whose numbers `EngineExtractor` gives, bit for bit."""
-
-RENEWED_AFTER = 256
-"""Recordings after which an engine is set up again: the binding keeps one callback for each of them."""
+DRIVEN = frozenset({"2.6.0"})  # releases of opensmile whose numbers `EngineExtractor` gives, bit for bit
+RENEWED_AFTER = 256  # recordings, after which an engine is set up again: the binding keeps a callback for each
 
 
 class SmileExtractor:
@@ -61,7 +58,13 @@ class EngineExtractor(SmileExtractor):
         frames = self._frames  # the callback refers to this list alone, so that the extractor can be freed
         frames.clear()
         try:
-            self._prepare()
+            if self._free.alive and self._n_done % RENEWED_AFTER:
+                self.engine.reset()
+            else:
+                self._free()
+                self._start()
+                self._n_done = 0
+            self._n_done += 1
             sink, source = config.EXTERNAL_OUTPUT_COMPONENT, config.EXTERNAL_SOURCE_COMPONENT
             self.engine.external_sink_set_callback_ex(sink, lambda data, meta: frames.append(data.copy()))
             if not self.engine.external_audio_source_write_data(source, samples.tobytes()):
@@ -72,16 +75,6 @@ class EngineExtractor(SmileExtractor):
             self._free()
             raise
         return self._shaped(np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)]))
-
-    def _prepare(self) -> None:
-        """Reset the engine, or set up a new one."""
-        if self._free.alive and self._n_done % RENEWED_AFTER:
-            self.engine.reset()
-        else:
-            self._free()
-            self._start()
-            self._n_done = 0
-        self._n_done += 1
 
     def _start(self) -> None:
         from opensmile import config
@@ -135,9 +128,8 @@ def _smile_set(
 _SCHULLER, _EYBEN = "Schuller et al., INTERSPEECH 20", "Eyben et al., IEEE Transactions on Affective Computing 2016"
 
 IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09", 384, 0.025)
-IS09_LLD = _smile_set(
-    "IS09", "16 low-level descriptors of IS09 of each frame", _SCHULLER + "09", 16, 0.025, is_framewise=True
-)
+_LLD = "16 low-level descriptors of IS09 of each frame"
+IS09_LLD = _smile_set("IS09", _LLD, _SCHULLER + "09", 16, 0.025, is_framewise=True)
 LARGER = tuple(
     _smile_set(*about)
     for about in (

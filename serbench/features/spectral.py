@@ -29,35 +29,15 @@ N_MELS = 26
 N_FFT = 512
 N_FRAMES = 120
 
-SPECTRUM: dict[str, Option] = {
-    "n_fft": N_FFT,
-    "win_length": 400,
-    "hop_length": 160,
-    "window": "hamming",
-    "center": 0,
-    "n_mels": N_MELS,
-    "fmin": 0,
-    "fmax": 8000,
-    "mel": "slaney",
-    "amin": 1e-10,
-    "top_db": None,
-    "dct": "II ortho",
-    "n_mfcc": N_MFCC,
-    "lifter": 0,
-}
+_STFT: dict[str, Any] = {"n_fft": N_FFT, "win_length": 400, "hop_length": 160, "window": "hamming"}
+_MEL: dict[str, Any] = {"n_mels": N_MELS, "fmin": 0, "fmax": 8000}
+_DECIBEL: dict[str, Any] = {"amin": 1e-10, "top_db": None}
+LOG_MEL_OPTIONS: dict[str, Option] = {**_STFT, "center": 0, **_MEL, "mel": "slaney", **_DECIBEL}
+MFCC_OPTIONS: dict[str, Option] = {**LOG_MEL_OPTIONS, "dct": "II ortho", "n_mfcc": N_MFCC, "lifter": 0}
 FUNCTIONALS = ("mean", "std", "min", "max")
 
-SECOND = 8000
-"""Samples of the segment of schiavone, and their rate in Hz."""
-
+SECOND = 8000  # samples of the segment of schiavone, and their rate in Hz
 SCHIAVONE_FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "center": True}
-SCHIAVONE_LLDS = (
-    *(f"logmel{i}" for i in range(16)),
-    *(f"mfcc{i}" for i in range(12)),
-    *(f"chroma{i}" for i in range(12)),
-    "centroid",
-)
-"""Rows of the matrix of schiavone, of 16 frames each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,37 +58,27 @@ class SpectralExtractor:
 
 
 def mfcc(mono: np.ndarray) -> np.ndarray:
-    """Compute 13 MFCCs: `log_mel`, orthonormal DCT-II, no lifter.
-
-    Returns
-    -------
-    float32, shape (13, n_frames).
-    """
+    """Compute 13 MFCCs: `log_mel`, orthonormal DCT-II, no lifter; float32, shape (13, n_frames)."""
     import librosa
 
     return np.asarray(librosa.feature.mfcc(S=log_mel(mono), n_mfcc=N_MFCC, dct_type=2, norm="ortho", lifter=0))
 
 
 def log_mel(mono: np.ndarray) -> np.ndarray:
-    """Compute the power in 26 Slaney mel bands up to 8 kHz, in dB of a full-scale power of 1.
-
-    Returns
-    -------
-    float32, shape (26, n_frames).
-    """
+    """Compute 26 Slaney mel bands up to 8 kHz, in dB of a full-scale power of 1; float32, shape (26, n_frames)."""
     import librosa
 
-    stft = librosa.stft(mono, n_fft=N_FFT, win_length=400, hop_length=160, window="hamming", center=False)
+    stft = librosa.stft(mono, **_STFT, center=False)
     # What librosa.feature.melspectrogram does, without computing the bands for every recording.
     power = np.einsum("ft,mf->mt", np.abs(stft) ** 2.0, _mel_bands(), optimize=True)
-    return np.asarray(librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None))
+    return np.asarray(librosa.power_to_db(power, ref=1.0, **_DECIBEL))
 
 
 @functools.cache
 def _mel_bands() -> np.ndarray:
     import librosa
 
-    return np.asarray(librosa.filters.mel(sr=SAMPLING_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=0, fmax=8000))
+    return np.asarray(librosa.filters.mel(sr=SAMPLING_RATE, n_fft=N_FFT, **_MEL))
 
 
 def mfcc_functionals(mono: np.ndarray) -> np.ndarray:
@@ -158,17 +128,16 @@ def _open_every_frame(name: str, n: int, compute: Callable[[np.ndarray], np.ndar
 def _open_schiavone() -> Extractor:
     # A silent segment has no tuning to estimate; librosa then takes the usual one, and its chroma are zero.
     warnings.filterwarnings("ignore", message="Trying to estimate tuning", category=UserWarning)
-    columns = tuple(f"{lld}_frame{t}" for lld in SCHIAVONE_LLDS for t in range(16))
-    return SpectralExtractor(columns, schiavone, n_samples=(SECOND, SECOND))
+    kinds = {"logmel": 16, "mfcc": 12, "chroma": 12}
+    llds = [*(f"{kind}{i}" for kind, n in kinds.items() for i in range(n)), "centroid"]
+    return SpectralExtractor(tuple(f"{lld}_frame{t}" for lld in llds for t in range(16)), schiavone, (SECOND, SECOND))
 
 
 _DAVIS = "Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015"
 _HOPS: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025}
+_PACKAGES = ("librosa", "numpy", "scipy")
 _spectral_set = functools.partial(
-    FeatureSet,
-    sampling_rate=SAMPLING_RATE,
-    shortest_s=N_FFT / SAMPLING_RATE,
-    packages=("librosa", "numpy", "scipy"),
+    FeatureSet, sampling_rate=SAMPLING_RATE, shortest_s=N_FFT / SAMPLING_RATE, packages=_PACKAGES
 )
 
 MFCC = _spectral_set(
@@ -177,7 +146,7 @@ MFCC = _spectral_set(
     citation=_DAVIS,
     n_features=156,
     open=_open_functionals,
-    options={**SPECTRUM, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
+    options={**MFCC_OPTIONS, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
 )
 MFCC120 = _spectral_set(
     name="mfcc120",
@@ -185,7 +154,7 @@ MFCC120 = _spectral_set(
     citation="Goel and Beigi, Cross Lingual Cross Corpus Speech Emotion Recognition, 2020",
     n_features=1560,
     open=_open_first_frames,
-    options={**SPECTRUM, "frames": N_FRAMES},
+    options={**MFCC_OPTIONS, "frames": N_FRAMES},
 )
 MFCC_FRAMES = _spectral_set(
     name="mfcc-frames",
@@ -193,7 +162,7 @@ MFCC_FRAMES = _spectral_set(
     citation=_DAVIS,
     n_features=N_MFCC,
     open=functools.partial(_open_every_frame, "mfcc", N_MFCC, mfcc),
-    options={**SPECTRUM, **_HOPS},
+    options={**MFCC_OPTIONS, **_HOPS},
     is_framewise=True,
 )
 LOGMEL26 = _spectral_set(
@@ -202,27 +171,22 @@ LOGMEL26 = _spectral_set(
     citation="McFee et al., librosa, SciPy 2015",
     n_features=N_MELS,
     open=functools.partial(_open_every_frame, "logmel", N_MELS, log_mel),
-    options={**{k: v for k, v in SPECTRUM.items() if k not in ("dct", "n_mfcc", "lifter")}, **_HOPS},
+    options={**LOG_MEL_OPTIONS, **_HOPS},
     is_framewise=True,
 )
 SCHIAVONE = FeatureSet(
     name="schiavone",
     title="log-mel, MFCC, chroma and centroid of a piece of 1 s, 41 x 16, flattened",
     citation="Schiavone, Multilingual Speech Emotion Recognition via Stacked Convolutional Autoencoders",
-    n_features=len(SCHIAVONE_LLDS) * 16,
+    n_features=41 * 16,
     sampling_rate=SECOND,
     shortest_s=1.0,
-    packages=("librosa", "numpy", "scipy"),
+    packages=_PACKAGES,
     open=_open_schiavone,
     options={
-        "samples": SECOND,
-        "n_mels": 16,
-        "n_mfcc": 12,
-        "n_chroma": 12,
+        **{"samples": SECOND, "n_mels": 16, "n_mfcc": 12, "n_chroma": 12},
         # where the paper says nothing, librosa's defaults
-        "n_fft": 2048,
-        "hop_length": 512,
-        "center": 1,
+        **{"n_fft": 2048, "hop_length": 512, "center": 1},
         "pad_mode": "constant",
         "window": "hann",
         "mel": "slaney 0-4000 Hz",
