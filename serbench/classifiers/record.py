@@ -67,9 +67,7 @@ def loop_sweep(
 ) -> Swept:
     """Fit and predict setting by setting: the sweep that every other one must equal.
 
-    Parameters
-    ----------
-    evaluation : the rows held out, sorted by utterance id: as `Training.X`, shape (n_evaluation, n_features).
+    `evaluation` are the rows held out, sorted by utterance id: as `Training.X`, shape (n_evaluation, n_features).
     """
     import numpy as np
     from sklearn.exceptions import ConvergenceWarning

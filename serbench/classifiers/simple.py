@@ -31,9 +31,8 @@ def make_mlp(setting: Setting, *, n_features: int, seed: int) -> Any:
     """Make a perceptron of one hidden layer (relu, adam) with `hidden` units and L2 penalty `alpha`."""
     from sklearn.neural_network import MLPClassifier
 
-    return MLPClassifier(
-        hidden_layer_sizes=(int(setting["hidden"]),), alpha=float(setting["alpha"]), max_iter=200, random_state=seed
-    )
+    layers = (int(setting["hidden"]),)
+    return MLPClassifier(hidden_layer_sizes=layers, alpha=float(setting["alpha"]), max_iter=200, random_state=seed)
 
 
 def balanced_weights(training: Training) -> np.ndarray:

@@ -27,9 +27,7 @@ from serbench.errors import STOPS, ConfigError, Fault, PluginError, UnknownNameE
 from serbench.store.keys import digest
 
 STANDARD = "standard"
-
-MOST_SETTINGS = 1000
-"""Settings of one classifier."""
+MOST_SETTINGS = 1000  # of one classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,7 @@ class Space:
 
 
 def read_spaces(path: Path) -> dict[str, Space]:
-    """Read a file of spaces; classifiers it does not name keep their own.
-
-    Raises
-    ------
-    ConfigError : with every fault of the file, unknown classifiers and parameters included.
-    """
+    """Read a file of spaces; classifiers it does not name keep their own. All its faults are one `ConfigError`."""
     content = parse_document(path, holds="classifiers", loader=yaml.SafeLoader).entries
     if not content:
         raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])
@@ -80,7 +73,10 @@ def _space(classifier: Classifier, block: Any, where: str) -> Space:
     if n > MOST_SETTINGS:
         todo = "Name fewer values; a second file and a second results folder hold the others"
         raise ConfigError([Fault(where, f"{n} settings", f"at most {MOST_SETTINGS} settings", todo)])
-    settings = [setting for entry in entries for setting in _expanded(entry)]
+    settings = []
+    for entry in entries:
+        values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
+        settings += [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
     faults = [Fault(where, *found) for entry in entries for found in _oddities(entry, classifier)]
     faults = faults or [Fault(where, found, "a complete setting") for found in _refused(settings, classifier)]
     if faults:
@@ -93,11 +89,6 @@ def _space(classifier: Classifier, block: Any, where: str) -> Space:
         found = f"default {default} among {len(settings)} settings"
         raise ConfigError([Fault(where, found, "each setting once, one of them the default")])
     return Space(f"custom-{digest([*settings, default])[:8]}", tuple(settings), settings.index(default))
-
-
-def _expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
-    return [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
 
 
 def _number(value: Any) -> Any:
@@ -126,17 +117,14 @@ def _refused(settings: Sequence[Setting], classifier: Classifier) -> Iterator[st
     errors of a fit without rows do not count: estimators of plug-ins need not say which settings they take.
     """
     for setting in settings:
+        estimator = None
         try:
             estimator = classifier.estimator(setting, n_features=1, seed=0)
-        except STOPS:
-            raise
-        except BaseException as error:  # a plug-in may raise whatever it likes, SystemExit too
-            yield f"{setting} ({type(error).__name__}: {error})"
-            continue
-        try:
             estimator.fit([], [])
         except STOPS:
             raise
-        except BaseException as error:
-            if isinstance(error, ValueError) and isinstance(error, TypeError):  # scikit-learn's InvalidParameterError
+        except BaseException as error:  # a plug-in may raise whatever it likes, SystemExit too
+            if estimator is None:
+                yield f"{setting} ({type(error).__name__}: {error})"
+            elif isinstance(error, ValueError) and isinstance(error, TypeError):  # InvalidParameterError
                 yield f"{setting} ({error})"
