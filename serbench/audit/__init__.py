@@ -151,8 +151,7 @@ def _heard(scan: Scan, workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame
     def listen(utterance: str, path: Path, recording: Recording) -> None:
         heard.append({"utterance": utterance, **hear(path, recording)})
 
-    how: dict[str, Any] = {"jobs": workspace.workers, "partial": True, "progress": workspace.progress}
-    index = extract_corpus(scan, [], workspace.store(), listen=listen, **how).index
+    index = extract_corpus(scan, [], dataclasses.replace(workspace, partial=True), listen=listen).index
     columns = ["utterance", "setup", "offset", "is_clipped", "cues", "voice", "fingerprint"]
     return index, index.merge(pd.DataFrame(heard, columns=columns), on="utterance", how="left")
 

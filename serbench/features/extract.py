@@ -44,7 +44,6 @@ from serbench.errors import STOPS, AudioError, FeatureError, StoreError
 from serbench.features import DEFAULT_FEATURES, find_feature_set
 from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
-from serbench.progress import Progress, silent
 from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
@@ -154,20 +153,11 @@ def extract_features(
     feature_sets = [find_feature_set(name) for name in dict.fromkeys(as_names(features) or ())]
     if segment is not None:
         check_segment(segment)
-    store = workspace.store()
-    store.prepare()
+    workspace.store().prepare()
 
     def extract(corpus: Corpus) -> Extraction:
         scan = scan_corpus(corpus, partial=workspace.partial)
-        return extract_corpus(
-            scan if segment is None else segmented(scan, segment),
-            feature_sets,
-            store,
-            jobs=workspace.workers,
-            partial=workspace.partial,
-            rehash=workspace.rehash,
-            progress=workspace.progress,
-        )
+        return extract_corpus(scan if segment is None else segmented(scan, segment), feature_sets, workspace)
 
     done, refused = for_each(entries, extract)
     return Extracted(tuple(done), refused)
@@ -222,38 +212,33 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
     return extracted
 
 
-def extract_corpus(
-    scan: Scan,
-    feature_sets: Sequence[FeatureSet],
-    store: Store,
-    *,
-    jobs: int,
-    partial: bool = False,
-    rehash: bool = False,
-    progress: Progress = silent,
-    listen: Callable[[str, Path, Recording], None] | None = None,
-) -> Extraction:
-    """Index a corpus and compute what the store misses of the feature sets.
+Listener = Callable[[str, Path, Recording], None]
+"""What is given each utterance with its file and recording, in a thread."""
 
-    With `rehash` every recording is decoded again, also where its file is as it was; so it is for `listen`, which
-    receives each utterance with its file and recording, in a thread. A sampling rate that is not the expected one is a
-    `CorpusError` unless `partial` is given.
+
+def extract_corpus(
+    scan: Scan, feature_sets: Sequence[FeatureSet], workspace: Workspace, *, listen: Listener | None = None
+) -> Extraction:
+    """Index a corpus and compute what the store misses of the feature sets; for `listen` all recordings are decoded.
+
+    A sampling rate that is not the expected one is a `CorpusError`, unless the workspace takes partial copies.
     """
-    run = _Pass(scan, feature_sets, store, rehash=rehash, listen=listen)
+    store = workspace.store()
+    run = _Pass(scan, feature_sets, workspace, listen)
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
         for part in remove_damaged_parts(run.folders[feature_set.name]):
             warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
     results, todo = run.split(scan.rows)
-    if not partial and not results:
+    if not workspace.partial and not results:
         check_first_rates(scan, todo)
     activity = "extract" if any(len(rows) < len(scan.rows) for rows in run.stored().values()) else "index"
-    with contextlib.closing(run.results(todo, jobs=jobs)) as new:
+    with contextlib.closing(run.results(todo)) as new:
         for done, result in enumerate(new, start=1):
             results.append(result)
-            progress(f"{activity} {scan.stored}", done, len(todo), done / len(todo))
+            workspace.progress(f"{activity} {scan.stored}", done, len(todo), done / len(todo))
     decoded = [result.decoded for result in results]
-    note = rate_note(scan, decoded, partial=partial)
+    note = rate_note(scan, decoded, partial=workspace.partial)
     made_of = write_index(scan, decoded, store, note=note)
     failed: list[Failure] = []
     for s in feature_sets:
@@ -281,17 +266,12 @@ class _Pass:
     """One pass over a corpus, chunk by chunk; several processes share the chunks, and threads the utterances."""
 
     def __init__(
-        self,
-        scan: Scan,
-        feature_sets: Sequence[FeatureSet],
-        store: Store,
-        *,
-        rehash: bool,
-        listen: Callable[[str, Path, Recording], None] | None,
+        self, scan: Scan, feature_sets: Sequence[FeatureSet], workspace: Workspace, listen: Listener | None
     ) -> None:
-        self.scan, self.feature_sets, self.store = scan, feature_sets, store
-        self.rehash, self.listen = rehash or listen is not None, listen
-        self.folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
+        self.scan, self.feature_sets, self.listen = scan, feature_sets, listen
+        self.store, self.jobs = workspace.store(), workspace.workers
+        self.rehash = workspace.rehash or listen is not None
+        self.folders = {s.name: self.store.features(s.key, scan.stored) for s in feature_sets}
         rates = [s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets]
         self.bytes_per_s = max(rates, default=0)
         self.free, self.taken, self.changed = MEMORY_SHARE * free_memory(), 0.0, threading.Condition()
@@ -317,13 +297,13 @@ class _Pass:
                 done.append(_Result(one))
         return done, todo
 
-    def results(self, todo: Sequence[Record], *, jobs: int) -> Generator[_Result, None, None]:
+    def results(self, todo: Sequence[Record]) -> Generator[_Result, None, None]:
         """Yield the result of each row; chunks that other processes compute come last."""
         place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
         chunks: dict[str, list[Record]] = {}  # by a name that is the same for every process
         for row in todo:
             chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
-        threads = ThreadPoolExecutor(max_workers=jobs)
+        threads = ThreadPoolExecutor(max_workers=self.jobs)
         with self.store.locks() as locks:
             try:
                 while chunks:
@@ -333,19 +313,20 @@ class _Pass:
                         continue
                     done, rest = self.split(chunks.pop(name))  # another process may have done some
                     yield from done
-                    yield from self._computed(threads, rest, ahead=4 * jobs)
+                    yield from self._computed(threads, rest)
                     locks.release(name)
             finally:  # after Ctrl-C nobody waits for a thread in a long recording
                 threads.shutdown(wait=False, cancel_futures=True)
                 self._flush()
 
-    def _computed(self, threads: ThreadPoolExecutor, rows: Iterable[Record], *, ahead: int) -> Iterator[_Result]:
+    def _computed(self, threads: ThreadPoolExecutor, rows: Iterable[Record]) -> Iterator[_Result]:
         """Yield results in order, with few utterances in flight, and store them every few seconds."""
         stored, todo = self.stored(), iter(rows)
         pending: deque[Future[_Result]] = deque()
         last = time.monotonic()
         while True:
-            pending.extend(threads.submit(self._result, row, stored) for row in islice(todo, ahead - len(pending)))
+            n_free = 4 * self.jobs - len(pending)
+            pending.extend(threads.submit(self._result, row, stored) for row in islice(todo, n_free))
             if not pending:
                 break
             result = pending.popleft().result()

@@ -36,10 +36,9 @@ def toy(make_corpus, tmp_path, fake_feature_set, monkeypatch):
 
     def extract(**options):
         decoded.clear()
-        store = Store(tmp_path / "results")
-        store.prepare()
-        corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
-        return extract_corpus(scan_corpus(corpus), [fake_feature_set], store, jobs=2, **options)
+        workspace = serbench.Workspace(tmp_path / "results", path, jobs=2, **options)
+        workspace.store().prepare()
+        return extract_corpus(scan_corpus(workspace.catalogue().corpus("toy")), [fake_feature_set], workspace)
 
     extract.ahead_ns = 60 * 10**9
     extract.root, extract.decoded, extract.store = root, decoded, Store(tmp_path / "results")
@@ -144,11 +143,11 @@ def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_rea
     path = make_corpus(extra="  expect: {rate: 16000}\n")
     odd = path.parent / "toy" / "f1_anger_0.wav"
     write_wav(odd, rate=48000)
-    corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
-    store = Store(tmp_path / "results")
+    workspace = serbench.Workspace(tmp_path / "results", path, jobs=1)
+    corpus = workspace.catalogue().corpus("toy")
 
     def extract():
-        return extract_corpus(scan_corpus(corpus), [fake_feature_set], store, jobs=1).computed["fake"]
+        return extract_corpus(scan_corpus(corpus), [fake_feature_set], workspace).computed["fake"]
 
     assert extract() == 24
     write_wav(odd, rate=48000, seed=3)

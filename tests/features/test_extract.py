@@ -24,11 +24,11 @@ def run(make_corpus, tmp_path, fake_feature_set):
     path = make_corpus()
 
     def extract(*, partial=False, jobs=2, feature_set=fake_feature_set, results="results"):
-        corpus = serbench.Workspace(corpora_file=path).catalogue().corpus("toy")
-        store = Store(tmp_path / results)
-        store.prepare()
-        scan = scan_corpus(corpus, partial=partial)
-        return extract_corpus(scan, [feature_set], store, jobs=jobs, partial=partial)
+        workspace = serbench.Workspace(tmp_path / results, path, partial=partial, jobs=jobs)
+        workspace.store().prepare()
+        return extract_corpus(
+            scan_corpus(workspace.catalogue().corpus("toy"), partial=partial), [feature_set], workspace
+        )
 
     extract.root = path.parent / "toy"
     extract.store = Store(tmp_path / "results")
@@ -153,12 +153,12 @@ def test_feature_set_that_raises_makes_a_failure_with_its_message(run, fake_feat
 
 def test_wrong_rate_is_an_error_before_anything_is_computed_unless_partial(make_corpus, tmp_path, fake_feature_set):
     path = make_corpus(extra="  expect: {rate: 44100}\n")
-    scan = scan_corpus(serbench.Workspace(corpora_file=path).catalogue().corpus("toy"))
-    store = Store(tmp_path / "results")
+    workspace = serbench.Workspace(tmp_path / "results", path, jobs=1)
+    scan, store = scan_corpus(workspace.catalogue().corpus("toy")), workspace.store()
     with pytest.raises(CorpusError, match=r"toy.expect.rate: most recordings have 16000 Hz. Expected 44100 Hz"):
-        extract_corpus(scan, [fake_feature_set], store, jobs=1)
+        extract_corpus(scan, [fake_feature_set], workspace)
     assert not store.index("toy").exists()
-    extract_corpus(scan, [fake_feature_set], store, jobs=1, partial=True)
+    extract_corpus(scan, [fake_feature_set], dataclasses.replace(workspace, partial=True))
     assert store.index("toy").exists()
 
 
