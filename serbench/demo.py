@@ -5,18 +5,15 @@ It lets a newcomer see the whole way from audio to tables with nothing on disk. 
 A pulse train after Rosenberg (JASA 1971), low-passed for voice quality and mixed with aspiration noise, passes through
 a cascade of formant resonators (Klatt, JASA 1980). What sets the emotions apart follows the reviews of Juslin and
 Laukka (Psychological Bulletin 2003, table 7) and Scherer (Speech Communication 2003, table 2), as directions with
-sizes chosen here: anger loud, fast, bright, with wide F0 range; fear high and fast with jitter; happiness high, with
-wide range and raised formants; sadness low, slow, soft, narrow and breathy. Each speaker has habits of his own, and
-each utterance expresses its emotion more or less, so that a classifier has something to get wrong.
-
-Samples are float64 in [-1, 1] at 16 kHz, times in seconds, frequencies in Hz.
+sizes chosen here. Each speaker has habits of his own, and each utterance expresses its emotion more or less, so that a
+classifier has something to get wrong. Samples are float64 in [-1, 1] at 16 kHz, times in seconds, frequencies in Hz.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +52,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A synthetic speaker: mean F0, factor on the formants, and the seed of his habits."""
+    """A synthetic speaker: mean F0, and a factor on the formants."""
 
     name: str
     f0: float
@@ -134,19 +131,11 @@ def write_demo_corpus(folder: Path) -> Path:
 
 
 def synthesise(speaker: Speaker, emotion: str, *, sentence: str, take: int) -> np.ndarray:
-    """Speak a sentence of vowels; the same arguments give the same samples.
-
-    Returns
-    -------
-    float64, shape (n_frames,), in [-1, 1].
-    """
+    """Speak a sentence of vowels; the same arguments give the same samples, shape (n_frames,), in [-1, 1]."""
     ids = [SPEAKERS.index(speaker), list(EMOTIONS).index(emotion)]
     rng = np.random.default_rng([SEED, *ids, take])
-    degree = rng.uniform(0.35, 1.0)
-    neutral, full = Expression(), EMOTIONS[emotion]
-    names = Expression.__dataclass_fields__
-    steps = {name: degree * (getattr(full, name) - getattr(neutral, name)) for name in names}
-    expressed = Expression(**{name: getattr(neutral, name) + step for name, step in steps.items()})
+    degree, neutral, full = rng.uniform(0.35, 1.0), astuple(Expression()), astuple(EMOTIONS[emotion])
+    expressed = Expression(*(start + degree * (end - start) for start, end in zip(neutral, full, strict=True)))
     expression = _habits(expressed, np.random.default_rng([SEED, *ids, 99]))
     places = np.linspace(0, 1, len(sentence))
     voice = np.concatenate([_syllable(speaker, expression, *at, rng) for at in zip(sentence, places, strict=True)])
@@ -181,7 +170,10 @@ def _syllable(
     source = _glottal_source(f0, expression, rng)
     for formant, bandwidth in zip(VOWELS[vowel], BANDWIDTHS, strict=True):
         frequency = formant * speaker.tract * expression.formants * np.exp(rng.normal(0, 0.03))
-        source = _resonate(source, frequency, bandwidth)
+        # a resonator of two poles with unit gain at 0 Hz (Klatt 1980, equation 2)
+        radius = np.exp(-np.pi * bandwidth / SAMPLING_RATE)
+        b, c = 2 * radius * np.cos(2 * np.pi * frequency / SAMPLING_RATE), -(radius**2)
+        source = np.asarray(lfilter([1 - b - c], [1, -b, -c], source))
     fade = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.02 * SAMPLING_RATE))
     spoken = source / np.sqrt(np.mean(source**2)) * fade
     consonant = rng.normal(0, 0.15, int(0.05 / expression.rate * SAMPLING_RATE))
@@ -199,11 +191,3 @@ def _glottal_source(f0: np.ndarray, expression: Expression, rng: np.random.Gener
     voiced = lfilter([1 - pole], [1, -pole], pulses)
     aspiration = rng.normal(0, 1, len(f0)) * np.sqrt(np.mean(voiced**2)) * expression.breathiness * 4
     return np.asarray(voiced + aspiration)
-
-
-def _resonate(samples: np.ndarray, frequency: float, bandwidth: float) -> np.ndarray:
-    """Two-pole resonator with unit gain at 0 Hz (Klatt 1980, equation 2)."""
-    radius = np.exp(-np.pi * bandwidth / SAMPLING_RATE)
-    b = 2 * radius * np.cos(2 * np.pi * frequency / SAMPLING_RATE)
-    c = -(radius**2)
-    return np.asarray(lfilter([1 - b - c], [1, -b, -c], samples))

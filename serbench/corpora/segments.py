@@ -22,33 +22,20 @@ if TYPE_CHECKING:
 
     from serbench.corpora.labels import Record, Scan
 
-SHORTEST_S = 0.05
-"""Shortest segments in seconds: shorter ones are too short for the feature sets."""
-
-WHOLE = "none"
-"""Value of `preprocessing` for utterances that are not cut."""
-
+SHORTEST_S = 0.05  # of segments: shorter ones are too short for the feature sets
+WHOLE = "none"  # value of `preprocessing` for utterances that are not cut
 _TITLE, _MAJORITY = "segment {} s", ", majority"
 
 
 def check_segment(seconds: float) -> None:
-    """Check the length of segments.
-
-    Raises
-    ------
-    ConfigError : shorter than `SHORTEST_S`, not finite, or with more digits than its name in the store shows.
-    """
+    """Refuse segments that are shorter than `SHORTEST_S`, endless, or have more digits than their name shows."""
     if not (math.isfinite(seconds) and seconds >= SHORTEST_S and float(f"{seconds:g}") == seconds):
         wanted = f"seconds, at least {SHORTEST_S:g}, with six digits at most"
         raise ConfigError([Fault("--segment", f"{seconds!r}", wanted)])
 
 
 def segment_title(seconds: float | None) -> str:
-    """Word the preprocessing of a cell.
-
-    >>> segment_title(1.0)
-    'segment 1 s'
-    """
+    """Word the preprocessing of a cell, e.g. `segment 1 s`."""
     return WHOLE if seconds is None else _TITLE.format(f"{seconds:g}")
 
 
@@ -85,12 +72,8 @@ def name_in_store(index: pd.DataFrame) -> str:
 def segmented(scan: Scan, seconds: float) -> Scan:
     """Cut every utterance into segments of a fixed length; headers of the recordings are read for it.
 
-    An utterance whose recording cannot be read stays whole, so that its failure is reported.
-
-    Raises
-    ------
-    ConfigError : see `check_segment`.
-    CorpusError : not one utterance is as long as a segment.
+    An utterance whose recording cannot be read stays whole, so that its failure is reported. It is a `CorpusError` if
+    no utterance is as long as a segment.
     """
     check_segment(seconds)
     stored = f"{scan.corpus.name}@{seconds:g}s"
