@@ -135,26 +135,19 @@ class StoreError(SerbenchError):
 class DamagedError(StoreError):
     """A file of the results folder does not hold what was written."""
 
-    def __init__(
-        self,
-        where: str,
-        found: str = "its content is not what was written: damaged, altered, or of an earlier serbench",
-        expected: str = "",
-        todo: str = "Run `serbench extract`, `grid` or `score` again, which make it anew",
-    ) -> None:
+    FOUND = "its content is not what was written: damaged, altered, or of an earlier serbench"
+    TODO = "Run `serbench extract`, `grid` or `score` again, which make it anew"
+
+    def __init__(self, where: str, found: str = FOUND, expected: str = "", todo: str = TODO) -> None:
         super().__init__(where, found, expected, todo)
 
 
 class DiskError(StoreError):
     """The disk refuses to write or to remove. What is stored already is intact, and more cannot be."""
 
-    def __init__(
-        self,
-        where: str,
-        action: str,
-        error: OSError | str,
-        todo: str = "What was stored before is intact; make room or mend permissions and run the same command again",
-    ) -> None:
+    TODO = "What was stored before is intact; make room or mend permissions and run the same command again"
+
+    def __init__(self, where: str, action: str, error: OSError | str, todo: str = TODO) -> None:
         # pyarrow puts the system's words behind words of its own
         reason = (error.strerror or str(error)).rpartition("] ")[2] if isinstance(error, OSError) else error
         Exception.__init__(self, where, action, reason, todo)

@@ -21,11 +21,8 @@ from serbench.errors import FeatureError, listed, printable
 from serbench.features import has_feature_set
 from serbench.store.keys import digest
 
-SUFFIXES = (".parquet", ".csv")
 MOST_BYTES, LONGEST_LINE = 2**32, 2**24  # of a CSV file
 MOST_ROWS, MOST_COLUMNS = 2_000_000, 100_000
-
-_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +55,26 @@ class OwnFeatures:
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether a `--features` value means a file rather than a registered name."""
-    return name.lower().endswith(SUFFIXES)
+    """Return whether a `--features` value is a file rather than a registered name."""
+    return name.lower().endswith((".parquet", ".csv"))
 
 
 def read_own_features(path: Path) -> OwnFeatures:
     """Read a table of features; its name must be plain and no feature set's, as it names a folder of the store."""
-    where = printable(path.name)
-    if has_feature_set(path.stem):
-        found = f"'{path.stem}' is the name of a feature set of serbench or a plug-in"
+    where, name = printable(path.name), path.stem
+    if has_feature_set(name):
+        found = f"'{name}' is the name of a feature set of serbench or a plug-in"
         raise FeatureError(where, found, "another file name")
-    if not _NAME.fullmatch(path.stem):
+    if not re.fullmatch(r"[^\W_][\w.-]{0,99}", name):
         raise FeatureError(where, "no plain name", "letters, digits, - _ and ., 100 at most", "Rename the file")
     frame = _read(path, where)
     if "utterance" not in frame:
         raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
-    if frame["utterance"].isna().any():
-        raise FeatureError(where, f"{frame['utterance'].isna().sum()} rows without an utterance", "an id in each row")
+    if n_without := frame["utterance"].isna().sum():
+        raise FeatureError(where, f"{n_without} rows without an utterance", "an id in each row")
     ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
-    if ids.duplicated().any():
-        found = f"utterances that occur twice: {listed(ids[ids.duplicated()])}"
-        raise FeatureError(where, found, "one row per utterance")
+    if twice := listed(ids[ids.duplicated()]):
+        raise FeatureError(where, f"utterances that occur twice: {twice}", "one row per utterance")
     frame = frame.assign(utterance=ids).set_index("utterance").sort_index()
     words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
     if words or frame.empty or frame.shape[1] == 0:
@@ -86,7 +82,7 @@ def read_own_features(path: Path) -> OwnFeatures:
         raise FeatureError(where, found, "one row per utterance and numbers in every other column")
     with np.errstate(over="ignore"):  # infinite as float32: a failure row of its utterance
         matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32, na_value=np.nan))
-    return OwnFeatures(path.stem, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
+    return OwnFeatures(name, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
 
 
 def _read(path: Path, where: str) -> pd.DataFrame:

@@ -33,11 +33,12 @@ class SmileExtractor:
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
         """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
-        return self._shaped(self.smile(mono, SAMPLING_RATE)[0].T)  # of the only channel
-
-    def _shaped(self, frames: np.ndarray) -> np.ndarray:
-        rows = np.asarray(frames, dtype=np.float32)
+        rows = np.asarray(self.frames(mono), dtype=np.float32)
         return rows[0] if self.smile.feature_level.name == "Functionals" else rows
+
+    def frames(self, mono: np.ndarray) -> np.ndarray:
+        """Return what openSMILE gives, shape (n_frames, n_features)."""
+        return np.asarray(self.smile(mono, SAMPLING_RATE)[0].T)  # of the only channel
 
 
 class EngineExtractor(SmileExtractor):
@@ -50,8 +51,8 @@ class EngineExtractor(SmileExtractor):
         self._n_done = 0
         self._free = weakref.finalize(self, lambda: None)  # no engine yet
 
-    def __call__(self, mono: np.ndarray) -> np.ndarray:
-        """Compute what `SmileExtractor` computes."""
+    def frames(self, mono: np.ndarray) -> np.ndarray:
+        """Return what `SmileExtractor` returns."""
         from opensmile import config
 
         samples = (mono * np.float32(32768)).astype(np.int16)  # towards zero, as `Smile` does
@@ -74,7 +75,7 @@ class EngineExtractor(SmileExtractor):
         except Exception:
             self._free()
             raise
-        return self._shaped(np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)]))
+        return np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)])
 
     def _start(self) -> None:
         from opensmile import config

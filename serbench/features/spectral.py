@@ -42,7 +42,7 @@ SCHIAVONE_FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "center": 
 
 @dataclass(frozen=True, slots=True)
 class SpectralExtractor:
-    """A function from samples to features, with the names of the features; `n_samples` that it takes: least, most."""
+    """A function from samples to features, with their names, for recordings of so many samples: least, most."""
 
     columns: tuple[str, ...]
     compute: Callable[[np.ndarray], np.ndarray]
@@ -54,7 +54,8 @@ class SpectralExtractor:
         if not self.n_samples[0] <= len(mono) <= self.n_samples[1]:
             shape = (0, len(self.columns)) if self.is_framewise else len(self.columns)
             return np.full(shape, np.nan, dtype=np.float32)
-        return self.compute(mono).astype(np.float32, copy=False)
+        found = self.compute(mono).astype(np.float32, copy=False)
+        return np.ascontiguousarray(found.T) if self.is_framewise else found
 
 
 def mfcc(mono: np.ndarray) -> np.ndarray:
@@ -110,21 +111,6 @@ def schiavone(mono: np.ndarray) -> np.ndarray:
     return np.concatenate([log_mel, cepstrum, chroma, centroid]).ravel()
 
 
-def _open_functionals() -> Extractor:
-    llds = [f"mfcc{i}{suffix}" for suffix in ("", "_delta", "_delta2") for i in range(N_MFCC)]
-    return SpectralExtractor(tuple(f"{lld}_{name}" for lld in llds for name in FUNCTIONALS), mfcc_functionals)
-
-
-def _open_first_frames() -> Extractor:
-    columns = tuple(f"frame{t}_mfcc{i}" for t in range(N_FRAMES) for i in range(N_MFCC))
-    return SpectralExtractor(columns, first_mfcc_frames)
-
-
-def _open_every_frame(name: str, n: int, compute: Callable[[np.ndarray], np.ndarray]) -> Extractor:
-    columns = tuple(f"{name}{i}" for i in range(n))
-    return SpectralExtractor(columns, lambda mono: np.ascontiguousarray(compute(mono).T), is_framewise=True)
-
-
 def _open_schiavone() -> Extractor:
     # A silent segment has no tuning to estimate; librosa then takes the usual one, and its chroma are zero.
     warnings.filterwarnings("ignore", message="Trying to estimate tuning", category=UserWarning)
@@ -135,6 +121,10 @@ def _open_schiavone() -> Extractor:
 
 _DAVIS = "Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015"
 _HOPS: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025}
+_MFCCS, _LOG_MELS = (tuple(f"{name}{i}" for i in range(n)) for name, n in (("mfcc", N_MFCC), ("logmel", N_MELS)))
+_LLDS = [f"{mfcc}{suffix}" for suffix in ("", "_delta", "_delta2") for mfcc in _MFCCS]
+_FUNCTIONALS = tuple(f"{lld}_{name}" for lld in _LLDS for name in FUNCTIONALS)
+_FIRST_FRAMES = tuple(f"frame{t}_{mfcc}" for t in range(N_FRAMES) for mfcc in _MFCCS)
 _PACKAGES = ("librosa", "numpy", "scipy")
 _spectral_set = functools.partial(
     FeatureSet, sampling_rate=SAMPLING_RATE, shortest_s=N_FFT / SAMPLING_RATE, packages=_PACKAGES
@@ -145,7 +135,7 @@ MFCC = _spectral_set(
     title="13 MFCCs with deltas and delta-deltas, four functionals of each",
     citation=_DAVIS,
     n_features=156,
-    open=_open_functionals,
+    open=functools.partial(SpectralExtractor, _FUNCTIONALS, mfcc_functionals),
     options={**MFCC_OPTIONS, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
 )
 MFCC120 = _spectral_set(
@@ -153,7 +143,7 @@ MFCC120 = _spectral_set(
     title="13 MFCCs of the first 120 frames, zero-padded, flattened",
     citation="Goel and Beigi, Cross Lingual Cross Corpus Speech Emotion Recognition, 2020",
     n_features=1560,
-    open=_open_first_frames,
+    open=functools.partial(SpectralExtractor, _FIRST_FRAMES, first_mfcc_frames),
     options={**MFCC_OPTIONS, "frames": N_FRAMES},
 )
 MFCC_FRAMES = _spectral_set(
@@ -161,7 +151,7 @@ MFCC_FRAMES = _spectral_set(
     title="13 MFCCs of each frame",
     citation=_DAVIS,
     n_features=N_MFCC,
-    open=functools.partial(_open_every_frame, "mfcc", N_MFCC, mfcc),
+    open=functools.partial(SpectralExtractor, _MFCCS, mfcc, is_framewise=True),
     options={**MFCC_OPTIONS, **_HOPS},
     is_framewise=True,
 )
@@ -170,7 +160,7 @@ LOGMEL26 = _spectral_set(
     title="26 log-mel bands in dB of each frame",
     citation="McFee et al., librosa, SciPy 2015",
     n_features=N_MELS,
-    open=functools.partial(_open_every_frame, "logmel", N_MELS, log_mel),
+    open=functools.partial(SpectralExtractor, _LOG_MELS, log_mel, is_framewise=True),
     options={**LOG_MEL_OPTIONS, **_HOPS},
     is_framewise=True,
 )

@@ -132,12 +132,7 @@ def write_part(folder: Path, part: FeatureTable) -> Path:
 
 
 def content_of_part(path: Path) -> str:
-    """Digest of what a part contains, which is its name.
-
-    Raises
-    ------
-    StoreError : it cannot be read.
-    """
+    """Digest of what a part contains, which is its name."""
     return _content(_feature_table(read_table(path)))
 
 
@@ -166,8 +161,8 @@ def _feature_table(arrow: pa.Table) -> FeatureTable:
 def map_features(folder: Path) -> FeatureTable:
     """Open all parts of a folder as one table whose matrix is memory-mapped, so that processes share its pages.
 
-    The mapped file lies beside the parts, named by a digest of their names. It is made of the parts where it is absent
-    or damaged. Rows of a recording's earlier content are among its rows.
+    The mapped file, named by a digest of the names of the parts, is made where it is absent or damaged. It contains
+    rows of a recording's earlier content, too.
     """
     parts = every_file(folder, "part-*.parquet")
     path = folder / f"rows-{digest([part.name for part in parts])}.arrow"
