@@ -1,10 +1,9 @@
-"""Classifiers, by name. A new one is one entry of `CLASSIFIERS`, with its family's module, or a plug-in."""
+"""Classifiers, by name. A new one is one entry of `CLASSIFIERS`, or a plug-in."""
 
 from __future__ import annotations
 
+from serbench.classifiers.estimators import DUMMY, FOREST, KNN, LINEAR_SVC, LOGISTIC, MLP, SVC_CLASSIFIER
 from serbench.classifiers.record import Classifier, Input, Setting, Swept, Training, loop_sweep, problems
-from serbench.classifiers.simple import DUMMY, FOREST, KNN, LOGISTIC, MLP
-from serbench.classifiers.svm import LINEAR_SVC, SVC_CLASSIFIER
 from serbench.plugins import Group
 
 CLASSIFIERS: dict[str, Classifier] = {
