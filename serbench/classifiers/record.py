@@ -29,12 +29,11 @@ Setting = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Training rows, sorted by utterance id.
+    """Training rows, sorted by utterance id; all but `X` have shape (n_training,).
 
     `X`: float64, C order, shape (n_training, n_features), scaled; for a classifier of frames a `Ragged` of float32.
-    `labels`: codes into the sorted emotions, shape (n_training,). `weights`: shape (n_training,), or None when every
-    row counts the same. `speakers` and `auxiliary` (the further labels that the classifier declares, by name: text)
-    have shape (n_training,) each.
+    `labels`: codes into the sorted emotions. `weights`: None when every row counts the same. `auxiliary`: the further
+    labels that the classifier declares, by name, as text.
     """
 
     X: Rows

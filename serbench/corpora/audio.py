@@ -152,19 +152,14 @@ def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np
 
 
 def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr HQ") -> np.ndarray:
-    """Downmix, resample by one of `RESAMPLERS`, and clip.
+    """Downmix, resample by one of `RESAMPLERS`, and clip: float32, shape (n_frames,), in [-1, 1 - 2**-15].
 
     The clip matters: resampling overshoots, and openSMILE's 16-bit conversion turns +1.0 into -32768.
-
-    Returns
-    -------
-    float32, shape (n_frames,), in [-1, 1 - 2**-15].
     """
     mono = recording.samples.mean(axis=1) if recording.samples.shape[1] > 1 else recording.samples[:, 0]
     if recording.sampling_rate != sampling_rate:
         mono = RESAMPLERS[resampler](mono, recording.sampling_rate, sampling_rate)
-    clipped: np.ndarray = np.clip(mono, -1, CLIP_MAX).astype(np.float32, copy=False)
-    return clipped
+    return np.asarray(np.clip(mono, -1, CLIP_MAX), dtype=np.float32)
 
 
 def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -178,8 +173,7 @@ def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     if rest or factor > LARGEST_FACTOR:
         multiple = f"a whole multiple of {wanted} Hz, {LARGEST_FACTOR} times at most"
         raise AudioError("decimation", f"a sampling rate of {rate} Hz", multiple, "Use another feature set")
-    kept: np.ndarray = decimate(mono.astype(np.float64), factor)
-    return kept
+    return np.asarray(decimate(mono.astype(np.float64), factor))
 
 
 RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {

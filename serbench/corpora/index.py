@@ -39,11 +39,7 @@ _SAMPLED = 32  # recordings whose headers are read, at most, before anything is 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What decoding reported of one utterance; `problem` is the reason why it could not be decoded.
-
-    `start_s` and `end_s` are the segment in seconds, None for a whole recording. `file_state` is the `state_of` its
-    file before it was read.
-    """
+    """What decoding reported of one utterance or segment of a file, whose `state_of` was `file_state` before."""
 
     utterance: str
     start_s: float | None
@@ -53,7 +49,7 @@ class Decoded:
     sampling_rate: int | None = None
     channels: int | None = None
     audio_hash: str | None = None
-    problem: str | None = None
+    problem: str | None = None  # why it could not be decoded
 
 
 _COLUMNS = tuple(field.name for field in fields(Decoded))

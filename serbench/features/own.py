@@ -21,8 +21,7 @@ from serbench.errors import FeatureError, listed, printable
 from serbench.features import has_feature_set
 from serbench.store.keys import digest
 
-MOST_BYTES, LONGEST_LINE = 2**32, 2**24  # of a CSV file
-MOST_ROWS, MOST_COLUMNS = 2_000_000, 100_000
+MOST_BYTES, MOST_ROWS, MOST_COLUMNS = 2**32, 2_000_000, 100_000  # of a CSV file
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,12 @@ def _read(path: Path, where: str) -> pd.DataFrame:
             frame = read_parquet(path)
         else:
             check_regular(path, at_most=MOST_BYTES)
-            _check_lines(path)
-            frame = pd.read_csv(path, dtype={"utterance": str}, low_memory=False)
+            with path.open("rb") as file:  # pandas' memory is many times that of a file of commas
+                if file.readline(MOST_BYTES).count(b",") >= MOST_COLUMNS:
+                    raise ValueError(f"more than {MOST_COLUMNS} columns")
+            frame = pd.read_csv(path, dtype={"utterance": str}, low_memory=False, nrows=MOST_ROWS + 1)
+            if len(frame) > MOST_ROWS:
+                raise ValueError(f"more than {MOST_ROWS} rows")
             if not isinstance(frame.index, pd.RangeIndex):
                 raise ValueError("lines have more fields than the header")
     except FileNotFoundError as error:
@@ -102,17 +105,3 @@ def _read(path: Path, where: str) -> pd.DataFrame:
         reason = getattr(error, "strerror", None) or error
         raise FeatureError(where, f"cannot be read ({reason})", wanted) from error
     return frame.reset_index() if frame.index.name == "utterance" else frame
-
-
-def _check_lines(path: Path) -> None:
-    """Check how many columns and lines there are: pandas' memory is many times that of a file of commas."""
-    with path.open("rb") as file:
-        header = file.readline(LONGEST_LINE)
-        if header.count(b",") >= MOST_COLUMNS:
-            raise ValueError(f"more than {MOST_COLUMNS} columns")
-        n_lines, line = 1, header
-        while line:
-            if len(line) >= LONGEST_LINE or n_lines > MOST_ROWS:
-                raise ValueError(f"more than {MOST_ROWS} lines, or one of more than {LONGEST_LINE} bytes")
-            line = file.readline(LONGEST_LINE)
-            n_lines += 1
