@@ -23,9 +23,8 @@ from scipy.signal import lfilter
 
 import serbench
 from serbench.errors import StoreError
-from serbench.progress import Progress, silent
 from serbench.store.files import write_atomically, write_text
-from serbench.workspace import Workspace
+from serbench.workspace import Progress, Workspace, silent
 
 if TYPE_CHECKING:
     from serbench.report import Report

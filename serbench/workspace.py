@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,19 @@ from typing import TYPE_CHECKING
 from serbench.corpora.catalogue import Catalogue, load_catalogue, why_absent
 from serbench.corpora.entry import Corpus
 from serbench.errors import StoreError
-from serbench.progress import Progress, silent
 
 if TYPE_CHECKING:
     from serbench.store.results import Store
+
+Progress = Callable[[str, int, int, float], None]
+"""Is called with what is being done (e.g. `extract emodb`), units done, units in all, and the share of the work done.
+
+The share predicts the time left better than the units where these differ in size, as jobs of the grid do.
+"""
+
+
+def silent(activity: str, done: int, total: int, share: float) -> None:
+    """Ignore progress: the default in a notebook."""
 
 
 @dataclass(frozen=True, slots=True)

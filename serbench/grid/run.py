@@ -23,11 +23,11 @@ from serbench.grid.estimate import Estimate, note_seconds
 from serbench.grid.plan import Choice, GridOptions, Job, Plan, PlannedCell, make_plan, plan_cell, with_jobs
 from serbench.grid.utterances import CorpusData, FeatureSource
 from serbench.grid.workers import Crew, Elsewhere, Failed, LocalCrew, Room, run_jobs
-from serbench.progress import Progress, silent
 from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
 from serbench.store.files import is_damaged
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
+from serbench.workspace import Progress, silent
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 

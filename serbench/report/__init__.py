@@ -20,7 +20,6 @@ from serbench.corpora.catalogue import Names
 from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
-from serbench.progress import Progress, silent
 from serbench.report.across import Curve, across_tables, against_chance, fill_pairs
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Contests, Matrix, contests, difference_table, fill_commands, matrices
@@ -57,7 +56,7 @@ from serbench.store.files import (
     write_text,
 )
 from serbench.store.results import Store
-from serbench.workspace import HERE, Workspace
+from serbench.workspace import HERE, Progress, Workspace, silent
 
 if TYPE_CHECKING:
     from serbench.features.extract import Extracted

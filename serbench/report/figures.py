@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serbench.progress import Progress, silent
 from serbench.report.across import Curve
 from serbench.report.comparisons import ranking
 from serbench.report.table import Table
 from serbench.scores.statistics import SHARES, Ranking
 from serbench.store.files import write_bytes
+from serbench.workspace import Progress, silent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
