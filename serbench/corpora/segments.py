@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SHORTEST_S = 0.05  # of segments: shorter ones are too short for the feature sets
 WHOLE = "none"  # value of `preprocessing` for utterances that are not cut
-_TITLE, _MAJORITY = "segment {} s", ", majority"
+_MAJORITY = ", majority"
 
 
 def check_segment(seconds: float) -> None:
@@ -36,7 +37,7 @@ def check_segment(seconds: float) -> None:
 
 def segment_title(seconds: float | None) -> str:
     """Word the preprocessing of a cell, e.g. `segment 1 s`."""
-    return WHOLE if seconds is None else _TITLE.format(f"{seconds:g}")
+    return WHOLE if seconds is None else f"segment {seconds:g} s"
 
 
 def majority_title(preprocessing: str) -> str:
@@ -55,13 +56,9 @@ def is_majority(preprocessing: str) -> bool:
 
 
 def seconds_of(preprocessing: str) -> str:
-    """Return the length of the segments in seconds, as `--segment` takes it; empty where there are none.
-
-    >>> seconds_of("segment 0.5 s, majority")
-    '0.5'
-    """
-    kind, _, rest = preprocessing.partition(" ")
-    return rest.partition(" ")[0] if kind == _TITLE.partition(" ")[0] else ""
+    """Return the length of the segments in seconds, as `--segment` takes it; empty where there are none."""
+    segments = re.match(r"segment (\S+) s", preprocessing)
+    return segments[1] if segments else ""
 
 
 def name_in_store(index: pd.DataFrame) -> str:
@@ -75,7 +72,6 @@ def segmented(scan: Scan, seconds: float) -> Scan:
     An utterance whose recording cannot be read stays whole, so that its failure is reported. It is a `CorpusError` if
     no utterance is as long as a segment.
     """
-    check_segment(seconds)
     stored = f"{scan.corpus.name}@{seconds:g}s"
     cut = [[{**segment, "stored": stored} for segment in _segments(scan, row, seconds)] for row in scan.rows]
     rows = sorted(itertools.chain.from_iterable(cut), key=lambda row: str(row["utterance"]))

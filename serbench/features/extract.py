@@ -464,7 +464,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     failed = [Failure(u, own.name, reason) for u, reason in reasons.items() if u not in whole]
     failed = write_failures(failed, store.failures(own.key, corpus))
     if not rows:
-        found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0]}') is an utterance of {corpus}"
+        found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0][:100]}') is an utterance of {corpus}"
         raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
     write_json(store.features(own.key, "set.json"), own.description)
     part = FeatureTable(tuple(whole), tuple(hashes[u] for u in whole), own.columns, own.matrix[list(whole.values())])
