@@ -178,7 +178,9 @@ def planned(recordings, workspace, **request):
     return serbench.plan_grid("toy", serbench.GridRequest(**given), workspace(recordings), dry_run=True)
 
 
-def test_auxiliary_labels_are_part_of_the_key_of_a_job(toy_classifier, recordings, workspace):
+def test_declared_labels_are_part_of_the_key_of_a_job_and_no_other_job_has_a_field_for_them(
+    toy_classifier, recordings, workspace
+):
     plain = planned(recordings, workspace)
     text = recordings.read_text()
     recordings.write_text(text.replace("language: en", "language: de"))
@@ -188,11 +190,7 @@ def test_auxiliary_labels_are_part_of_the_key_of_a_job(toy_classifier, recording
     assert set(job["training"]["auxiliary"]) == {"gender", "language"}
     assert set(job["training"]["auxiliary"]["language"]) == {"de"}
     assert json.loads(json.dumps(job)) == job
-
-
-def test_job_of_a_classifier_that_declares_no_labels_has_no_new_field(recordings, workspace):
-    plan = planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.plan
-    for job in plan.jobs.values():
+    for job in planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.plan.jobs.values():
         assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers", "corpora"}
 
 
@@ -241,14 +239,11 @@ def test_toy_classifier_keeps_the_contract(toy_classifier):
     check_classifier(toy_classifier)
 
 
-def test_framewise_set_without_the_distance_of_its_frames_is_refused():
+def test_framewise_set_says_so_in_its_key_and_how_far_its_frames_are_apart(fake_feature_set):
+    assert dataclasses.replace(fake_feature_set, is_framewise=True).key != fake_feature_set.key
     ((told, wanted),) = problems_of_features(dataclasses.replace(FEATURE_SETS["logmel26"], options={}))
     assert "without the option 'hop_s'" in told
     assert "seconds" in wanted
-
-
-def test_rows_and_frames_of_one_name_are_two_sets_in_the_store(fake_feature_set):
-    assert dataclasses.replace(fake_feature_set, is_framewise=True).key != fake_feature_set.key
 
 
 def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
@@ -261,25 +256,19 @@ def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
     assert frames.numbers([CorpusData(None, index[2:], "")]) == 26
 
 
-def test_frames_are_a_table_of_utterances_and_frames(recordings, workspace):
+def test_frames_are_a_table_of_utterances_and_frames_and_exported_one_a_row(recordings, workspace, tmp_path, cli):
     table = serbench.load_features("toy", "logmel26", workspace(recordings))
     assert list(table.index.names) == ["utterance", "frame"]
     lengths = table.groupby(level="utterance").size()
-    assert len(lengths) == 48
     samples = {u: int((0.2 + 0.013 * i) * 16000) for i, u in enumerate(lengths.index)}
     assert lengths.to_dict() == {u: 1 + (n - 512) // 160 for u, n in samples.items()}
+    assert len(lengths) == 48
     assert set(table.dtypes) == {np.dtype("float32")}
-
-
-def test_frames_are_exported_one_a_row(recordings, workspace, tmp_path, cli):
     target = tmp_path / "frames.csv"
     options = ["--corpora", recordings, "--results", tmp_path / "results"]
     code, out, err = cli("features", "export", "logmel26", target, "--corpus", "toy", *options)
     assert code == 0, err
-    back = pd.read_csv(target)
-    expected = serbench.load_features("toy", "logmel26", workspace(recordings)).reset_index()
-    pd.testing.assert_frame_equal(back, expected, check_dtype=False, rtol=1e-6)
-    assert list(back.columns[:3]) == ["utterance", "frame", "logmel0"]
+    pd.testing.assert_frame_equal(pd.read_csv(target), table.reset_index(), check_dtype=False, rtol=1e-6)
     with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/f1_anger_0\.wav"):
         read_own_features(target)  # a user's own table has rows, not frames
 

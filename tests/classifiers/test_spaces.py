@@ -34,9 +34,12 @@ def test_name_tells_contents_apart(tmp_path):
     assert second.default == 1
 
 
-def test_numbers_with_an_exponent_are_numbers(tmp_path):
-    text = "logistic: {default: {C: 0.001}, settings: [{C: [1e-2, 1e-3]}]}"
-    assert read_spaces(write(tmp_path, text))["logistic"].default == 1
+def test_numbers_with_an_exponent_are_numbers_and_others_keep_the_types_that_yaml_gives_them(tmp_path):
+    text = "logistic: {default: {C: 0.001}, settings: [{C: [1e-2, 1e-3]}]}\nknn: {settings: [{k: [1, 3]}]}"
+    spaces = read_spaces(write(tmp_path, text))
+    assert spaces["logistic"].default == 1
+    assert [type(setting["k"]) for setting in spaces["knn"].settings] == [int, int]
+    assert spaces["knn"].name == "custom-945aeb20"
 
 
 def test_standard_space_is_the_classifiers_own():
@@ -79,9 +82,3 @@ def test_faults_of_a_file_of_spaces_are_named(tmp_path, text, message):
 def test_file_of_spaces_that_never_ends_is_not_read():
     with pytest.raises(ConfigError, match=r"/dev/zero: cannot be read \(a device, not a file\)"):
         read_spaces(Path("/dev/zero"))
-
-
-def test_values_keep_the_types_that_yaml_gives_them(tmp_path):
-    space = read_spaces(write(tmp_path, "knn: {settings: [{k: [1, 3]}]}"))["knn"]
-    assert [type(setting["k"]) for setting in space.settings] == [int, int]
-    assert space.name == "custom-945aeb20"

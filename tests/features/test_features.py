@@ -90,7 +90,7 @@ def test_untested_opensmile_computes_the_same_by_itself(monkeypatch, name):
     np.testing.assert_array_equal(extractor(speech()), expected)
 
 
-def test_engine_that_is_set_up_again_gives_the_same_and_frees_the_one_before(monkeypatch):
+def test_engine_that_is_set_up_again_gives_the_same_and_engines_are_freed_with_their_extractor(monkeypatch):
     from opensmile.core.lib import OpenSMILE
 
     freed = []
@@ -102,6 +102,11 @@ def test_engine_that_is_set_up_again_gives_the_same_and_frees_the_one_before(mon
         np.testing.assert_array_equal(extractor(speech()), expected)
     assert extractor.engine is not engine
     assert freed.count(id(engine)) == 1
+    last = id(extractor.engine)
+    assert last not in freed
+    del extractor
+    gc.collect()
+    assert last in freed
 
 
 def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch):
@@ -112,26 +117,6 @@ def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch)
         extractor(speech(0.5))
     monkeypatch.undo()
     np.testing.assert_array_equal(extractor(speech()), before)
-
-
-def test_engines_are_freed_with_their_extractors(monkeypatch):
-    from opensmile.core.lib import OpenSMILE
-
-    freed = []
-    free = OpenSMILE.free
-
-    def note(engine):
-        freed.append(id(engine))
-        free(engine)
-
-    monkeypatch.setattr(OpenSMILE, "free", note)
-    extractor = find_feature_set("IS09").open()
-    extractor(speech())
-    engine = id(extractor.engine)
-    assert engine not in freed
-    del extractor
-    gc.collect()
-    assert engine in freed
 
 
 def librosa_log_mel(y):
@@ -227,6 +212,8 @@ def test_bad_tables_of_own_features_are_refused(tmp_path, columns, name, message
     pd.DataFrame(columns).to_csv(tmp_path / name, index=False)
     with pytest.raises(FeatureError, match=message):
         read_own_features(tmp_path / name)
+    with pytest.raises(FeatureError, match="no such file"):
+        read_own_features(tmp_path / "absent.parquet")
 
 
 def test_ids_of_own_features_are_brought_to_the_form_of_those_of_an_index(tmp_path):
@@ -267,8 +254,3 @@ def test_mfcc_is_what_the_page_on_features_says_to_the_last_bit(tmp_path, kind):
 
 def test_the_page_on_features_names_every_feature_set():
     assert [name for name in FEATURE_SETS if name not in PAGE] == []
-
-
-def test_absent_table_is_an_error(tmp_path):
-    with pytest.raises(FeatureError, match=r"no such file"):
-        read_own_features(tmp_path / "none.parquet")
