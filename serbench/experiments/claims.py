@@ -25,7 +25,7 @@ from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, E
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.protocols import PROTOCOLS
 from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
-from serbench.scores.predictions import CellPredictions, has_all_emotions
+from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
     Interval,
@@ -246,7 +246,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
         return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, statistic, bound)
     common = set(a.cell.of()["utterance"]) & set(b.cell.of()["utterance"])
     rows = [of.cell.of()[of.cell.of()["utterance"].isin(common)] for of in (a, b)]
-    if not common or not all(map(has_all_emotions, rows, (a.cell, b.cell))):
+    if not common or not all(of.has_all_emotions(own) for of, own in zip((a.cell, b.cell), rows, strict=True)):
         return Contrast(a, b, float("nan"), None), (), lambda bound: float("nan")
     (units, first), (_, second) = map(_stack, rows, (a.cell, b.cell))
     of_b = _statistic(b.cell, b.metric)

@@ -18,7 +18,6 @@ from serbench.report.comparisons import (
     Pool,
     Row,
     Setup,
-    has_all_emotions,
     in_row_order,
     is_hopeful,
     paired,
@@ -127,7 +126,7 @@ def values_of(cells: Iterable[CellPredictions]) -> dict[int, Value]:
         pool = pool_of([own[i] for i in members])
         for i in members:
             scored = replace(pool.of(own[i]), is_short=pool.is_short(own[i]))
-            if scored.n_utterances and has_all_emotions(scored):
+            if scored.n_utterances and scored.has_all_emotions():
                 stack = stack_of(scored)
                 interval = jackknife_interval(stack, METRICS["uar"], bounds=(0, 1))
                 values[i] = Value(scored, setups[i], pool, float(METRICS["uar"](stack.sum(axis=0))), interval)

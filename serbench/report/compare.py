@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.errors import StoreError, UnknownNameError, listed
-from serbench.report.comparisons import Setup, has_all_emotions, paired, paired_stack
+from serbench.report.comparisons import Setup, paired, paired_stack
 from serbench.report.table import FORMATS, Entry, Table, bracketed, make_table, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions, load_predictions
@@ -88,24 +88,13 @@ class RunComparison:
         return all(pair.is_same for pair in self.pairs) and not (self.only_a or self.only_b)
 
     @property
-    def differing(self) -> tuple[Pair, ...]:
-        """Pairs that can be compared and are not the same."""
-        return tuple(pair for pair in self.pairs if not (pair.reason or pair.is_same))
-
-    @property
     def tables(self) -> tuple[Table, ...]:
         """The pairs that differ, one table for each setup."""
         by_setup: dict[str, list[Pair]] = {}
-        for pair in self.differing:
-            by_setup.setdefault(Setup.of(pair.a).title, []).append(pair)
+        for pair in self.pairs:
+            if not (pair.reason or pair.is_same):
+                by_setup.setdefault(Setup.of(pair.a).title, []).append(pair)
         return tuple(_table(self.metric, title, pairs) for title, pairs in by_setup.items())
-
-    @property
-    def overview(self) -> Table:
-        """How many cells there are of each verdict, over the sentences."""
-        rows = [(str(verdict), str(n)) for verdict, n in Counter(self.frame["verdict"]).items()]
-        title, header = "Two results folders compared", ("verdict", "cells")
-        return make_table("compare", title, header, rows, n_labels=1, notes=self.sentences)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -115,7 +104,19 @@ class RunComparison:
     @property
     def frame(self) -> pd.DataFrame:
         """One row per pair and per cell of one folder alone, for programs."""
-        rows = [_row(pair, self.metric) for pair in self.pairs]
+        rows = []
+        for pair in self.pairs:
+            verdict = "not comparable" if pair.reason else "same" if pair.is_same else "other predictions"
+            changes = "; ".join(f"{what}: {a} -> {b}" for what, a, b in pair.changes)
+            row: dict[str, Any] = {"cell": pair.title, "verdict": verdict, "reason": pair.reason, "changes": changes}
+            if pair.stack is not None:
+                row |= {"metric": self.metric, "rule": pair.a.rule, "unit": pair.a.unit, "n_units": len(pair.stack)}
+                row |= {"a": pair.value_a, "b": pair.value_b, "difference": pair.value_b - pair.value_a}
+                row |= {name: getattr(pair, name) for name in ("n_utterances", "n_changed", "n_alone")}
+            if found := pair.comparison:
+                low, high = found.interval.ends if found.interval else (None, None)
+                row |= {"low": low, "high": high, "p": found.p}
+            rows.append(row)
         rows += [{"cell": name, "verdict": "only in A"} for name in self.only_a]
         rows += [{"cell": name, "verdict": "only in B"} for name in self.only_b]
         counts = ["n_units", "n_utterances", "n_changed", "n_alone"]
@@ -156,8 +157,13 @@ def write_comparison(comparison: RunComparison, path: Path | str) -> None:
     ending = target.suffix.removeprefix(".")
     if ending not in FORMATS:
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv, .md or .tex")
-    is_csv, tables = ending == "csv", [comparison.overview, *comparison.tables]
-    write_text(target, frame_to_csv(comparison.frame) if is_csv else FORMATS[ending](tables))
+    if ending == "csv":
+        write_text(target, frame_to_csv(comparison.frame))
+        return
+    verdicts = [(str(verdict), str(n)) for verdict, n in Counter(comparison.frame["verdict"]).items()]
+    title, header = "Two results folders compared", ("verdict", "cells")
+    overview = make_table("compare", title, header, verdicts, n_labels=1, notes=comparison.sentences)
+    write_text(target, FORMATS[ending]([overview, *comparison.tables]))
 
 
 def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Store, Store]) -> Pair:
@@ -175,7 +181,7 @@ def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Sto
         reason = f"what is independent differs: {a.unit}s in A, {b.unit}s in B"
     elif joined.empty:
         reason = "no utterance that both predict"
-    elif not has_all_emotions(a.on(joined["utterance"])):
+    elif not a.on(joined["utterance"]).has_all_emotions():
         reason = "the utterances that both predict lack an emotion"
     else:
         stack = paired_stack(rows_b, rows_a, len(a.emotions))
@@ -211,22 +217,17 @@ def _other_basis(a: CellPredictions, b: CellPredictions, stores: tuple[Store, St
 def _changes(a: CellPredictions, b: CellPredictions) -> Iterator[tuple[str, str, str]]:
     """Yield what two cells were made with differently."""
     features, classifier = a.cell["features"], a.cell["classifier"]
-    facts: list[dict[str, str]] = []
-    for cell in (a, b):
-        made, outside = cell.record, cell.record.outside
-        file = f"{outside.file} ({outside.sha256[:12]})" if outside else ""
-        facts.append(
-            {
-                "serbench": made.serbench,
-                **dict(sorted(made.versions.items())),
-                f"{features} features": made.feature_key,
-                f"{classifier} revision": str(made.revision),
-                f"{classifier} settings": settings_key(made),
-                "indexes": worded(made.indexes),
-                "completeness": worded(made.partials) or "whole",
-                f"predictions of {classifier}": file,
-            }
-        )
+    facts = []
+    for made in (a.record, b.record):
+        of = {
+            "serbench": made.serbench,
+            **dict(sorted(made.versions.items())),
+            f"{features} features": made.feature_key,
+        }
+        of |= {f"{classifier} revision": str(made.revision), f"{classifier} settings": settings_key(made)}
+        of |= {"indexes": worded(made.indexes), "completeness": worded(made.partials) or "whole"}
+        file = made.outside
+        facts.append({**of, f"predictions of {classifier}": f"{file.file} ({file.sha256[:12]})" if file else ""})
     for name in dict.fromkeys([*facts[0], *facts[1]]):
         one, other = (of.get(name, "none") for of in facts)
         if one != other:
@@ -305,7 +306,7 @@ def _sentences(comparison: RunComparison) -> Iterator[str]:
     else:
         yield f"{len(compared)} cells compared: {same} with the same predictions, {len(compared) - same} with others."
         if comparison.metric in SHARES:
-            found = [pair.comparison for pair in comparison.differing if pair.comparison]
+            found = [pair.comparison for pair in pairs if pair.comparison]
             low, high = (sum(one.is_different and sign * one.difference > 0 for one in found) for sign in (-1, 1))
             untestable = sum(one.p is None for one in found)
             rest = f" {untestable} cannot be tested: too few speakers." if untestable else ""
@@ -319,28 +320,3 @@ def _sentences(comparison: RunComparison) -> Iterator[str]:
     made = Counter(change for pair in pairs for change in pair.changes)
     for (what, in_a, in_b), n_cells in made.items():
         yield f"Made with {what}: {in_a or 'unknown'} in A, {in_b or 'unknown'} in B; {n_cells} of {len(pairs)} cells."
-
-
-def _row(pair: Pair, metric: str) -> dict[str, Any]:
-    verdict = "not comparable" if pair.reason else "same" if pair.is_same else "other predictions"
-    changes = "; ".join(f"{what}: {a} -> {b}" for what, a, b in pair.changes)
-    row: dict[str, Any] = {"cell": pair.title, "verdict": verdict, "reason": pair.reason, "changes": changes}
-    if pair.stack is None:
-        return row
-    found = pair.comparison
-    low, high = found.interval.ends if found and found.interval else (None, None)
-    return row | {
-        "metric": metric,
-        "rule": pair.a.rule,
-        "a": pair.value_a,
-        "b": pair.value_b,
-        "difference": pair.value_b - pair.value_a,
-        "low": low,
-        "high": high,
-        "p": found.p if found else None,
-        "unit": pair.a.unit,
-        "n_units": len(pair.stack),
-        "n_utterances": pair.n_utterances,
-        "n_changed": pair.n_changed,
-        "n_alone": pair.n_alone,
-    }

@@ -208,11 +208,6 @@ def pool_of(cells: Iterable[CellPredictions]) -> Pool:
     return Pool(frozenset.intersection(*(of for of in have if len(of) >= least)), least, n_all)
 
 
-def has_all_emotions(cell: CellPredictions) -> bool:
-    """Whether the utterances of a cell have each of its emotions."""
-    return cell.of()["truth"].nunique() == len(cell.emotions)
-
-
 def row_of(cell: CellPredictions) -> Row:
     """Feature set and classifier of a cell, with its space where that is not the standard one."""
     name, space = cell.cell["classifier"], cell.cell["space"]
@@ -353,7 +348,7 @@ def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Mat
     pools = {corpus: pool_of(cell for place, cell in placed.items() if place[2] == corpus) for corpus in corpora}
     marked = {place: replace(cell, is_short=pools[place[2]].is_short(cell)) for place, cell in placed.items()}
     scored = {place: pools[place[2]].of(cell) for place, cell in marked.items() if cell.with_values}
-    scored = {place: cell for place, cell in scored.items() if has_all_emotions(cell)}
+    scored = {place: cell for place, cell in scored.items() if cell.has_all_emotions()}
     remarks = {place: _remarks(cell) for place, cell in marked.items() if cell.with_values}
     return Matrix(setup, marked, scored, (*in_row_order(rows, order), *others), corpora, pools, remarks)
 

@@ -182,6 +182,10 @@ class CellPredictions:
         """Whether the people kept apart are speakers, rather than voices, say."""
         return self.person == "speaker"
 
+    def has_all_emotions(self, rows: pd.DataFrame | None = None) -> bool:
+        """Whether its predictions, or some of them, hold an utterance of each emotion."""
+        return (self.of() if rows is None else rows)["truth"].nunique() == len(self.emotions)
+
     def on(self, utterances: Iterable[str]) -> CellPredictions:
         """Leave some utterances of the cell only."""
         return replace(self, rows=self.rows[self.rows["utterance"].isin(set(utterances))])
@@ -216,12 +220,7 @@ def load_predictions(store: Store) -> list[CellPredictions]:
             cells.append(majority(cell, pd.concat(there) if there else pd.Series(dtype=str)))
     if not cells:
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
-    return [cell if cell.rows.empty or has_all_emotions(cell.of(), cell) else _bare(cell) for cell in cells]
-
-
-def has_all_emotions(rows: pd.DataFrame, cell: CellPredictions) -> bool:
-    """Whether predictions of a cell hold an utterance of each of its emotions."""
-    return rows["truth"].nunique() == len(cell.emotions)
+    return [cell if cell.rows.empty or cell.has_all_emotions() else _bare(cell) for cell in cells]
 
 
 def _bare(cell: CellPredictions) -> CellPredictions:
