@@ -74,7 +74,7 @@ def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dr
     if not dry_run:
         result = serbench.run_planned_grid(result)
     failed = say_grid(result)
-    if result.run is not None:
+    if result.failed is not None:
         print("Next: serbench report" + results_option(workspace))
     if failed:
         raise typer.Exit(1)

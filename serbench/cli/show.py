@@ -153,13 +153,13 @@ def prose(text: str, *, indent: str = "") -> str:
 
 def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
     """Print what a grid is going to do, or in a dry run what it would do, cell by cell."""
-    n_jobs, n_todo = len(plan.plan.jobs), len(plan.todo)
+    n_jobs, n_todo = len(plan.jobs), len(plan.todo)
     if is_dry_run:
         todo = {job.key for job in plan.todo}
         for one in plan.cells:
-            jobs = one.record.jobs
+            jobs = one.jobs
             state = f"would run {len(todo & set(jobs))} of its {len(jobs)} jobs"
-            print(f"{_named(one.cell)}: {f'would be refused. {one.refused}' if one.refused else state}")
+            print(f"{_named(one.cell)}: {f'would be refused. {one.reason}' if one.reason else state}")
         print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
@@ -200,11 +200,11 @@ def print_expectation(plan: GridPlan, *, workers: int) -> None:
 def say_grid(result: GridResult) -> bool:
     """Print which cells have no result, and why; return whether anything failed."""
     failed = say_failures(result.extracted)
-    if result.run is not None and result.run.elsewhere:
-        say(f"{result.run.elsewhere} of the jobs were done by another process on this results folder")
+    if result.elsewhere:
+        say(f"{result.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
     n_cells = len(result.plan.cells)
-    if result.run is None and cells:  # the plan has said which and why
+    if result.failed is None and cells:  # the plan has said which and why
         say(f"{len(cells)} of {n_cells} cells would be refused")
     elif cells:
         for name, reason in cells.items():

@@ -10,7 +10,7 @@ from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names,
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
 from serbench.experiments.load import Described, built_in, check_names, find_experiment
 from serbench.grid.request import GridRequest
-from serbench.grid.stage import GridResult, plan_grid, run_planned_grid
+from serbench.grid.run import GridResult, plan_grid, run_planned_grid
 from serbench.protocols import find_protocol
 from serbench.report import Report, make_report
 from serbench.report.table import Table

@@ -1,49 +1,51 @@
-"""The grid: cells -> jobs -> predictions, in parallel worker processes and resumable job by job.
+"""The stage `grid`: names and options -> cells -> jobs -> predictions, resumable job by job.
 
-One failed job fails the cells that need it, with its reason, and stops no other.
+Jobs run in parallel worker processes. One failed job fails the cells that need it, with its reason, and stops no other.
+Modules that are slow to import are imported inside the functions, so that errors in names come at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from serbench.classifiers import Classifier
-from serbench.classifiers.spaces import Space
-from serbench.errors import StoreError, UnknownNameError
-from serbench.features.table import map_features
-from serbench.grid.cells import Cell, CellRecord, read_cell, write_cell
-from serbench.grid.estimate import Estimate, note_seconds
-from serbench.grid.plan import Choice, GridOptions, Job, Plan, PlannedCell, make_plan, plan_cell, with_jobs
-from serbench.grid.utterances import CorpusData, FeatureSource
-from serbench.grid.workers import Crew, Elsewhere, Failed, LocalCrew, Room, run_jobs
-from serbench.protocols import Draw, Protocol, all_at_once, find_protocol
-from serbench.store.files import is_damaged
-from serbench.store.memory import free_memory
-from serbench.store.results import Store
-from serbench.workspace import Progress, silent
+from serbench.classifiers import Classifier, find_classifier
+from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
+from serbench.corpora.entry import AVAILABLE
+from serbench.corpora.tasks import EmotionTask, common_task, find_task
+from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
+from serbench.features import FeatureSet, find_feature_set
+from serbench.grid.request import DEFAULTS, GridRequest
+from serbench.protocols import Draw, Protocol, all_at_once, check_inner, find_protocol
+from serbench.workspace import HERE, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from serbench.features.extract import Extracted, Failure
+    from serbench.features.own import OwnFeatures
+    from serbench.grid.cells import CellRecord
+    from serbench.grid.estimate import Estimate
+    from serbench.grid.plan import Job, Question, Request
+    from serbench.grid.utterances import CorpusData, FeatureSource
+    from serbench.grid.workers import Crew, Room
+    from serbench.store.results import Store
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 
 
-def check_scaling(scaling: str) -> None:
-    """Check the name of a scaling; `UnknownNameError` suggests the nearest."""
-    if scaling not in SCALINGS:
-        raise UnknownNameError("scaling", scaling, SCALINGS)
-
-
 @dataclass(frozen=True, slots=True)
 class GridPlan:
-    """Cells, their jobs, and which of the jobs the store lacks; `damaged` are those of them that it has damaged."""
+    """Cells, their jobs by key, and which of the jobs the store lacks; `damaged` are those that it has damaged."""
 
-    cells: tuple[PlannedCell, ...]
-    plan: Plan
+    cells: tuple[CellRecord, ...]
+    jobs: Mapping[str, Job]
     todo: tuple[Job, ...]
     estimate: Estimate
     damaged: tuple[Job, ...] = ()
@@ -70,144 +72,232 @@ class GridPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class GridRun:
-    """What a run did: `failed` maps job keys to reasons, `elsewhere` counts what another process did meanwhile."""
+class GridResult:
+    """A grid as planned and, once `failed` is not None, as done.
 
-    plan: GridPlan
-    failed: Mapping[str, str]
+    Parameters
+    ----------
+    to_extract : in a dry run, rows of features that a run would extract first.
+    failed : why jobs failed, by key.
+    elsewhere : how many of the jobs another process did meanwhile.
+    """
+
+    plan: GridPlan = field(repr=False)
+    extracted: Extracted = field(repr=False)
+    workspace: Workspace = field(repr=False)
+    to_extract: int = 0
+    failed: Mapping[str, str] | None = field(default=None, repr=False)
     elsewhere: int = 0
+
+    def __repr__(self) -> str:
+        done = "planned" if self.failed is None else f"{len(self.plan.todo) - len(self.failed)} done"
+        cells, jobs = len(self.plan.cells), len(self.plan.jobs)
+        return f"GridResult({cells} cells, {jobs} jobs, {done}, {len(self.refused)} refused)"
 
     @property
     def refused(self) -> dict[str, str]:
-        """Cells without predictions, by name, with the reason."""
-        refused = {cell.cell.name: cell.refused for cell in self.plan.cells if cell.refused}
-        for cell in self.plan.cells:
-            lost = [key for key in cell.record.jobs if key in self.failed]
-            if lost:
-                refused[cell.cell.name] = f"{len(lost)} of its jobs failed: {self.failed[lost[0]]}"
+        """Corpora and cells without a result, with the reason."""
+        failed, refused = self.failed or {}, dict(self.extracted.refused)
+        for record in self.plan.cells:
+            lost = [key for key in record.jobs if key in failed]
+            if lost or record.reason:
+                reason = f"{len(lost)} of its jobs failed: {failed[lost[0]]}" if lost else record.reason
+                refused[record.cell.name] = reason
         return refused
+
+    def scores(self) -> pd.DataFrame:
+        """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
+        import pandas as pd
+
+        import serbench
+        from serbench.corpora.segments import shown_as
+
+        cells = [asdict(one.cell) for one in self.plan.cells]
+        planned = pd.DataFrame([{**c, "preprocessing": shown} for c in cells for shown in shown_as(c["preprocessing"])])
+        scores: pd.DataFrame = serbench.load_scores(self.workspace).merge(planned)
+        return scores
+
+
+def run_grid(corpora: Names = None, request: GridRequest = DEFAULTS, workspace: Workspace = HERE) -> GridResult:
+    """Run every combination of corpora, features and classifiers that the store lacks; see `plan_grid`."""
+    return run_planned_grid(plan_grid(corpora, request, workspace))
 
 
 def plan_grid(
-    corpora: Sequence[CorpusData],
-    features: Sequence[FeatureSource],
-    classifiers: Sequence[Classifier],
-    spaces: Mapping[str, Space],
-    options: GridOptions,
-    store: Store,
-) -> GridPlan:
-    """Lay out every cell, merge their jobs, and see which the store has.
+    corpora: Names = None,
+    request: GridRequest = DEFAULTS,
+    workspace: Workspace = HERE,
+    *,
+    dry_run: bool = False,
+) -> GridResult:
+    """Lay out cells and jobs and fit nothing; what the plan needs is indexed and extracted first.
+
+    Parameters
+    ----------
+    corpora : names; None for every corpus that is on disk.
+    dry_run : index only, and plan as if the features had been extracted; `to_extract` counts those that lack.
 
     Raises
     ------
-    ProtocolError : the plan leaks.
+    SerbenchError : a name or option is wrong, or not one corpus could be used.
     """
-    choices = _choices(corpora, features, classifiers, spaces, options)
-    cells = [plan_cell(choice, options.of(choice), store) for choice in choices]
-    plan = make_plan([cell.request for cell in cells if cell.request is not None])
-    planned = iter(plan.folds)
-    whole = tuple(
-        cell if cell.request is None else dataclasses.replace(cell, record=with_jobs(cell.record, next(planned)))
-        for cell in cells
-    )
-    absent = [job for job in plan.jobs.values() if not store.has_job(job.key)]
-    damaged = [job for job in plan.jobs.values() if is_damaged(store.job(job.key))]
-    todo = absent + damaged
-    estimate = Estimate.of(store, {source.key: source.numbers(corpora) for source in features})
-    longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
-    return GridPlan(whole, plan, tuple(longest_first), estimate, tuple(damaged))
+    catalogue = workspace.catalogue()
+    entries = entries_of(catalogue, corpora)
+    task = asked_task(catalogue, request)
+    classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
+    check_request(request, [entry.name for entry in entries])
+    registered, own = _sources(as_names(request.features) or ())
+    _check_pieces(registered, request)
+
+    from serbench.classifiers.spaces import Space, read_spaces
+    from serbench.features.extract import count_lacking, extract_features
+    from serbench.grid.plan import check_input, planner
+    from serbench.grid.utterances import CorpusData
+
+    sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
+    if not any(source.gives == classifier.input for source in sources for classifier in classifiers):
+        for source, classifier in itertools.product(sources, classifiers):
+            check_input(source, classifier)
+    spaces = {} if request.space is None else read_spaces(Path(request.space))
+    wanted = () if dry_run else [s.name for s in registered]
+    extracted = extract_features([c.name for c in entries], wanted, workspace, segment=request.segment)
+    left = [done.corpus for done in extracted.done]
+    if find_protocol(request.protocol).is_across and len(left) < 2:  # another question would be answered than was asked
+        faults = [Fault(name, reason) for name, reason in extracted.refused.items()]
+        wanted_left = Fault(f"--protocol {request.protocol}", f"1 corpus that can be used ({left[0]})", "at least two")
+        raise CorpusError([wanted_left, *faults])
+    store = workspace.store()
+    data = [
+        CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note, catalogue.namespace(e.corpus))
+        for e in extracted.done
+    ]
+    imported = _import_own(own, [d.index for d in data], store)
+    plan_cell = planner(store)
+    space_file = "" if request.space is None else Path(request.space).name
+    task = task_of(request, task, data, catalogue)
+    cells = [
+        plan_cell(question, classifier, spaces.get(classifier.name, Space.of(classifier)), seed, space_file)
+        for question, classifier, seed in _questions(data, sources, classifiers, task, request)
+    ]
+    plan = _merged(cells, {source.key: source.numbers(data) for source in sources}, store)
+    to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
+    return GridResult(plan, replace(extracted, imported=tuple(imported)), workspace, to_extract)
 
 
-def _choices(
+def _questions(
     corpora: Sequence[CorpusData],
-    features: Sequence[FeatureSource],
+    sources: Sequence[FeatureSource],
     classifiers: Sequence[Classifier],
-    spaces: Mapping[str, Space],
-    options: GridOptions,
-) -> Iterator[Choice]:
+    task: EmotionTask,
+    request: GridRequest,
+) -> Iterator[tuple[Question, Classifier, int]]:
     """Yield every combination, with the cells of the diagonal where a protocol has one of its own."""
-    asked = find_protocol(options.protocol)
+    from serbench.grid.plan import Question
+
+    asked = find_protocol(request.protocol)
     protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
-    for protocol, source, c, seed in itertools.product(protocols, features, classifiers, options.seeds):
-        space = spaces.get(c.name, Space.of(c))
-        for tested, others in _paired(corpora, protocol, options):
-            for draw in _draws(protocol, options, seed):
-                yield Choice(tested, others, protocol, source, c, space, seed, draw)
+    for protocol, source, c, seed in itertools.product(protocols, sources, classifiers, request.seeds):
+        pairings = all_at_once if task.target == "language" else protocol.pairings
+        for tested, others in pairings([data.language for data in corpora]):
+            for draw in [Draw(k, request.weight, seed) for k in request.k] if protocol.needs == "k" else [None]:
+                own = task
+                with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
+                    own = task.for_index(corpora[tested[0]].index, corpora[tested[0]].corpus)
+                question = Question(
+                    tested=tuple(corpora[i] for i in tested),
+                    others=tuple(corpora[i] for i in others),
+                    protocol=protocol,
+                    task=own,
+                    source=source,
+                    scaling=request.scaling,
+                    inner=str(request.inner),
+                    partition=request.partition or "",
+                    draw=draw,
+                    pool="+".join(sorted(data.name for data in corpora)),
+                    segment=request.segment,
+                )
+                yield question, c, seed
 
 
-_Paired = tuple[tuple[CorpusData, ...], tuple[CorpusData, ...]]
+def _merged(
+    cells: Sequence[tuple[CellRecord, Request | None]], n_features: Mapping[str, int], store: Store
+) -> GridPlan:
+    """Merge the jobs of all cells, and see which the store has."""
+    from serbench.grid.estimate import Estimate
+    from serbench.grid.plan import make_plan, with_jobs
+    from serbench.store.files import is_damaged
+
+    jobs, folds = make_plan([request for _, request in cells if request is not None])
+    planned = iter(folds)
+    records = [record if asked is None else with_jobs(record, asked, next(planned)) for record, asked in cells]
+    damaged = [job for job in jobs.values() if is_damaged(store.job(job.key))]
+    todo = [job for job in jobs.values() if not store.has_job(job.key)] + damaged
+    estimate = Estimate.of(store, n_features)
+    longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
+    return GridPlan(tuple(records), jobs, tuple(longest_first), estimate, tuple(damaged))
 
 
-def _paired(corpora: Sequence[CorpusData], protocol: Protocol, options: GridOptions) -> Iterator[_Paired]:
-    """Yield the corpora that cells test, and the others that they train on."""
-    pairings = all_at_once if options.task.target == "language" else protocol.pairings
-    for tested, others in pairings([data.language for data in corpora]):
-        yield tuple(corpora[i] for i in tested), tuple(corpora[i] for i in others)
-
-
-def _draws(protocol: Protocol, options: GridOptions, seed: int) -> list[Draw | None]:
-    return [Draw(k, weight, seed) for k, weight in options.draws] if protocol.needs == "k" else [None]
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """Who runs jobs: processes of this machine, or the workers of a dask `scheduler` (its address, or "local").
-
-    `jobs` is how many at a time, where that is not the scheduler's to say; one that takes longer than `timeout_s`
-    seconds is stopped and has failed.
-    """
-
-    jobs: int
-    timeout_s: float | None = None
-    scheduler: str | None = None
-
-
-def run_grid(plan: GridPlan, store: Store, workers: Workers, *, progress: Progress = silent) -> GridRun:
-    """Record the cells, run the jobs that the store lacks by workers, and record what failed.
+def run_planned_grid(planned: GridResult) -> GridResult:
+    """Run the jobs of a plan that the store lacks and record its cells.
 
     Raises
     ------
     ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
-    remove_replaced(plan, store)
-    for cell in plan.cells:
-        write_cell(store, cell.record)
+    from serbench.grid.cells import write_cell
+    from serbench.store.files import is_damaged
+
+    plan, store = planned.plan, planned.workspace.store()
+    _remove_replaced(plan, store)
+    for record in plan.cells:
+        write_cell(store, record)
     for path in (store.job(job.key) for job in plan.damaged):
         if is_damaged(path):  # still: another process may have made it anew
             warnings.warn(f"{path} is damaged; its predictions are made anew", stacklevel=2)
             path.unlink(missing_ok=True)
-    _map_all(plan.todo, store)
-    run = _run_all(plan, store, workers, progress) if plan.todo else GridRun(plan, {})
-    for cell in plan.cells:
-        reason = run.refused.get(cell.cell.name)
-        if reason and not cell.refused:
-            write_cell(store, dataclasses.replace(cell.record, state="refused", reason=store.worded(reason)))
-    return run
+    failed, elsewhere = _run_jobs(plan, store, planned.workspace) if plan.todo else ({}, 0)
+    done = replace(planned, failed=failed, elsewhere=elsewhere)
+    for record in plan.cells:
+        reason = done.refused.get(record.cell.name)
+        if reason and not record.reason:
+            write_cell(store, replace(record, state="refused", reason=store.worded(reason)))
+    return done
 
 
-def _run_all(plan: GridPlan, store: Store, workers: Workers, progress: Progress) -> GridRun:
-    memory = {job.key: plan.estimate.memory(job) for job in plan.todo}
-    if workers.scheduler is None:
-        room = Room.of(memory, workers=workers.jobs, free=free_memory())
-        local = LocalCrew(store, workers=room.workers, timeout_s=workers.timeout_s)
-        with contextlib.closing(local):
-            return _run_by(local, plan, store, room, progress)
+def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
+    """Run jobs by local processes, or by the workers of a dask scheduler; see `_run_by`."""
+    from serbench.features.table import map_features
+    from serbench.grid.workers import LocalCrew, Room
+    from serbench.store.memory import free_memory
+
+    tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
+    for features, corpus in sorted({(key, name) for (key, _), rows in tables.items() for name in set(rows["stored"])}):
+        with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
+            map_features(store.features(features, corpus))  # before any of the workers would
+    memory, timeout_s = {job.key: plan.estimate.memory(job) for job in plan.todo}, workspace.job_timeout_s
+    if workspace.scheduler is None:
+        room = Room.of(memory, workers=workspace.workers, free=free_memory())
+        with contextlib.closing(LocalCrew(store, workers=room.workers, timeout_s=timeout_s)) as local:
+            return _run_by(local, plan, store, room, workspace)
 
     from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
 
-    distant = ClusterCrew(store, scheduler=workers.scheduler, workers=workers.jobs, timeout_s=workers.timeout_s)
+    distant = ClusterCrew(store, scheduler=workspace.scheduler, workers=workspace.workers, timeout_s=timeout_s)
     with contextlib.closing(distant):  # memory is what each worker's machine says
-        return _run_by(distant, plan, store, Room(distant.n_free, sys.float_info.max, memory), progress)
+        return _run_by(distant, plan, store, Room(distant.n_free, sys.float_info.max, memory), workspace)
 
 
-def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Progress) -> GridRun:
-    """Run the jobs of a plan, noting how long they take and which fail."""
+def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, workspace: Workspace) -> tuple[dict[str, str], int]:
+    """Run the jobs of a plan, noting how long they take; return which failed, and how many others did meanwhile."""
+    from serbench.grid.estimate import note_seconds
+    from serbench.grid.workers import Elsewhere, Failed, run_jobs
+
     failed: dict[str, str] = {}
     elsewhere = 0
     seconds_done = 0.0
-    progress("grid", 0, len(plan.todo), 0.0)
-    # Closed whatever happens: a notebook keeps the frames of an exception, and with them claims, alive.
+    workspace.progress("grid", 0, len(plan.todo), 0.0)
+    # Closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
     with contextlib.closing(run_jobs(room.in_order(plan.todo), crew, store, room)) as outcomes:
         for done, (job, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Failed):
@@ -217,39 +307,131 @@ def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, progress: Prog
             else:
                 note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
             seconds_done += plan.estimate.seconds(job)
-            progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
-    return GridRun(plan, {key: why for key, why in failed.items() if not store.has_job(key)}, elsewhere)
+            workspace.progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
+    return {key: why for key, why in failed.items() if not store.has_job(key)}, elsewhere
 
 
-def _map_all(jobs: Sequence[Job], store: Store) -> None:
-    """Put the features of all jobs into files that the workers map, before any of them would."""
-    rows = {(job.recipe.features, id(job.rows)): job.rows for job in jobs}
-    for (features, _), known in rows.items():
-        for corpus in sorted(set(known.corpora.values())):
-            with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
-                map_features(store.features(features, corpus))
-
-
-def remove_replaced(plan: GridPlan, store: Store) -> None:
+def _remove_replaced(plan: GridPlan, store: Store) -> None:
     """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
-    asked = {_asked_as(cell.record) for cell in plan.cells}
-    own = {cell.cell.name for cell in plan.cells}
-    for path in store.cells:
-        record = None if path.stem in own else _read_if_sound(path)
-        if record is not None and _asked_as(record) in asked:
+    from serbench.grid.cells import read_cell
+
+    asked = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
+    own = {record.cell.name for record in plan.cells}
+    for path in (path for path in store.cells if path.stem not in own):
+        try:
+            record = read_cell(path)
+        except StoreError as error:
+            if path.exists():  # else another process has removed it
+                warnings.warn(str(error), stacklevel=2)
+            continue
+        if replace(record.cell, inner=record.inner_title) in asked:
             path.unlink(missing_ok=True)
 
 
-def _read_if_sound(path: Path) -> CellRecord | None:
-    """Read a cell's record; nothing where another process has removed it or it is damaged, which is told."""
-    try:
-        return read_cell(path)
-    except StoreError as error:
-        if path.exists():
-            warnings.warn(str(error), stacklevel=2)
-        return None
+def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]:
+    """Split `--features` into registered sets and files, reading the files."""
+    from serbench.features.own import is_file_name, read_own_features
+
+    unique = list(dict.fromkeys(names))
+    files = [name for name in unique if is_file_name(name)]
+    own = [read_own_features(Path(name)) for name in files]
+    if len({features.name for features in own}) < len(own):
+        raise FeatureError("--features", f"{', '.join(files)}: two files of one name", "names that tell them apart")
+    return [find_feature_set(n) for n in unique if n not in files], own
 
 
-def _asked_as(record: CellRecord) -> Cell:
-    """Return the cell with the inner rule as it was asked for."""
-    return dataclasses.replace(record.cell, inner=record.inner_title)
+def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
+    from serbench.grid.utterances import FeatureSource
+
+    about = features.name, features.key, features.n_features, features.versions, features.argument
+    return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)
+
+
+def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
+    """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
+    from serbench.features.extract import import_features
+
+    failed: list[Failure] = []
+    for features in own:
+        unknown: list[FeatureError] = []
+        for index in indexes:
+            try:
+                failed += import_features(features, index, store)
+            except FeatureError as error:
+                unknown.append(error)
+        if len(unknown) == len(indexes):
+            raise unknown[0]
+    return failed
+
+
+def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
+    """Check the options of a grid against each other, before anything is read.
+
+    Raises
+    ------
+    SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
+    """
+    protocol = find_protocol(request.protocol)
+    check_inner(str(request.inner))
+    if request.scaling not in SCALINGS:
+        raise UnknownNameError("scaling", request.scaling, SCALINGS)
+    faults = [*_protocol_faults(protocol, request, corpora)]
+    if any(seed < 0 for seed in request.seeds):
+        faults.append(Fault("--seed", f"{min(request.seeds)}", "0 or more"))
+    if faults:
+        raise ConfigError(faults)
+
+
+def _check_pieces(features: Sequence[FeatureSet], request: GridRequest) -> None:
+    """Check that feature sets of pieces of one length are given these."""
+    for feature_set in features:
+        if feature_set.piece_s is not None and request.segment != feature_set.piece_s:
+            found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
+            wanted = f"pieces of {feature_set.piece_s:g} s"
+            raise ConfigError([Fault(feature_set.name, found, wanted, f"Give --segment {feature_set.piece_s:g}")])
+
+
+def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence[str]) -> Iterator[Fault]:
+    name = f"--protocol {protocol.name}"
+    if protocol.is_across and len(corpora) < 2:
+        yield Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two")
+    if bool(request.partition) != (protocol.needs == "partition"):
+        found = f"--partition {request.partition}" if request.partition else "no --partition"
+        yield Fault(name, found, "--partition NAME with --protocol holdout, and only there")
+    if bool(request.k) != (protocol.needs == "k"):
+        found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
+        yield Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there")
+    if request.target == "language" and protocol.name != "pooled":
+        todo = "Only corpora of several languages together can be told apart by it"
+        yield Fault("--target language", name, "--protocol pooled", todo)
+    if request.target == "language" and request.scaling in ("corpus", "speaker"):
+        found = f"--scaling {request.scaling}: what is scaled by itself has one language"
+        yield Fault("--target language", found, "--scaling train", "The scaler would tell the language")
+    if request.weight != 1 and protocol.needs != "k":
+        yield Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only")
+    if any(k < 1 for k in request.k):
+        yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
+    if not 0 < request.weight < float("inf"):
+        yield Fault("--weight", str(request.weight), "a number above 0")
+
+
+def check_whole(request: GridRequest) -> None:
+    """Refuse pieces where other systems meet serbench: they are told whole utterances, and predict these."""
+    if request.segment is not None:
+        todo = "Cut the utterances in your own program, and let their pieces vote"
+        raise ConfigError([Fault("segment", f"{request.segment:g} s", "none: folds are of whole utterances", todo)])
+
+
+def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
+    """Resolve what a request tells apart."""
+    where = as_names(request.where) or ()
+    return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)
+
+
+def task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData], catalogue: Catalogue) -> EmotionTask:
+    """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
+    is_told = task.target != "emotion" or request.task not in (None, AVAILABLE) or request.emotions is not None
+    if is_told or not find_protocol(request.protocol).is_across:
+        return task.for_corpora([d.corpus for d in data])
+    indexes = {d.corpus.name: d.index for d in data}
+    return common_task(catalogue, indexes, where=as_names(request.where) or ())

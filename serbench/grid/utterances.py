@@ -38,7 +38,7 @@ SCALING_NEEDS = 10
 """Utterances below which a speaker or a corpus is not scaled by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CorpusData:
     """A corpus as the grid meets it: its entry, its index, what its copy misses, what else tables must say of it.
 
@@ -67,7 +67,7 @@ class CorpusData:
         return self.corpus.language.partition("-")[0]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FeatureSource:
     """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
 

@@ -31,7 +31,7 @@ from serbench.errors import CorpusError, Fault, ProtocolError, ScoreError, did_y
 from serbench.features.extract import extract_features, load_index
 from serbench.grid.cells import Cell, CellRecord, FoldJobs, Outside, write_cell
 from serbench.grid.request import DEFAULTS, GridRequest
-from serbench.grid.stage import asked_task, check_whole
+from serbench.grid.run import asked_task, check_whole
 from serbench.grid.utterances import CorpusData, basis, check_has_emotions, divisible, grouped, of_task, task_index
 from serbench.protocols import Protocol, find_protocol
 from serbench.scores.metrics import confusion_matrix, uar

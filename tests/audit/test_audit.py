@@ -205,7 +205,7 @@ def test_speaker_of_two_genders_is_a_warning_and_a_note_of_every_cell(make_corpu
     assert told in texts(found, "warning", "gender")
     request = serbench.GridRequest(classifiers="dummy", emotions="anger,happiness,neutral")
     for cell in serbench.plan_grid("toy", request, place, dry_run=True).plan.cells:
-        assert told in cell.record.notes[0]
+        assert told in cell.notes[0]
     folds = serbench.list_folds("toy", request, place)
     folds.assign(prediction=folds["emotion"]).to_csv(path.parent / "mine.csv", index=False)
     (scored,) = serbench.score_predictions(path.parent / "mine.csv", request, place)

@@ -185,12 +185,12 @@ def test_declared_labels_are_part_of_the_key_of_a_job_and_no_other_job_has_a_fie
     text = recordings.read_text()
     recordings.write_text(text.replace("language: en", "language: de"))
     other = planned(recordings, workspace)
-    assert not set(plain.plan.plan.jobs) & set(other.plan.plan.jobs)
-    job = next(iter(other.plan.plan.jobs.values())).json
+    assert not set(plain.plan.jobs) & set(other.plan.jobs)
+    job = next(iter(other.plan.jobs.values())).json
     assert set(job["training"]["auxiliary"]) == {"gender", "language"}
     assert set(job["training"]["auxiliary"]["language"]) == {"de"}
     assert json.loads(json.dumps(job)) == job
-    for job in planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.plan.jobs.values():
+    for job in planned(recordings, workspace, features="mfcc", classifiers=("knn", "svc")).plan.jobs.values():
         assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers", "corpora"}
 
 
@@ -226,7 +226,7 @@ def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(to
         "mfcc with centroid: centroid takes frames, and mfcc gives rows. Expected features of frames of each "
         "recording. `serbench features list` and `serbench classifiers list` tell which go together.",
     ]
-    assert {cell.record.cell.classifier for cell in result.plan.cells if not cell.refused} == {"knn", "centroid"}
+    assert {cell.cell.classifier for cell in result.plan.cells if not cell.reason} == {"knn", "centroid"}
 
 
 def test_grid_of_nothing_that_goes_together_is_refused_before_anything_is_extracted(recordings, workspace, tmp_path):

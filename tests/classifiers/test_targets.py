@@ -35,7 +35,7 @@ def run(trees) -> Callable[..., serbench.GridResult]:
 
 
 def truth_of(result: serbench.GridResult, corpus: str) -> dict[str, str]:
-    (record,) = (c.record for c in result.plan.cells if c.cell.corpus == corpus)
+    (record,) = (c for c in result.plan.cells if c.cell.corpus == corpus)
     return dict(zip(record.utterances["id"], record.utterances["emotion"], strict=True))
 
 
@@ -59,7 +59,7 @@ def test_dimensions_of_iemocap_and_recola_go_through_the_grid(run, trees, target
 
 def test_recola_is_tested_in_the_five_folds_of_its_paper(run):
     (cell,) = run(["recola"], target="arousal").plan.cells
-    assert len(cell.record.folds) == 5
+    assert len(cell.folds) == 5
 
 
 def test_folds_of_recola_are_balanced_in_sex_where_a_user_says_who_is_who(run, trees):
@@ -88,7 +88,7 @@ def test_what_lies_in_no_range_is_left_out_and_noted(run, trees):
     result = run(["iemocap"], target="arousal")
     assert len(truth_of(result, "iemocap")) == 99
     (cell,) = result.plan.cells
-    assert "1 utterances have no label: arousal in none of low [1, 2.5], high (2.5, 5]" in cell.record.notes
+    assert "1 utterances have no label: arousal in none of low [1, 2.5], high (2.5, 5]" in cell.notes
 
 
 def test_gender_is_told_across_speakers(run):
@@ -99,8 +99,8 @@ def test_gender_is_told_across_speakers(run):
     scores = result.scores()
     told = scores[(scores["corpus"] == "iemocap") & (scores["metric"] == "uar") & (scores["rule"] == "nested")]
     assert told["value"].item() > 0.8  # an octave lies between them
-    (cell,) = (c for c in result.plan.cells if not c.refused)
-    assert cell.record.notes == ()  # that speaker and gender go together is no confound
+    (cell,) = (c for c in result.plan.cells if not c.reason)
+    assert cell.notes == ()  # that speaker and gender go together is no confound
 
 
 def test_scaling_by_speaker_is_refused_where_a_speaker_has_one_label(run):
@@ -113,7 +113,7 @@ def test_arousal_of_one_corpus_is_predicted_from_ratings_of_the_other(run):
     assert result.refused == {}
     beside = [c for c in result.plan.cells if c.cell.protocol == "cross"]
     assert {(c.cell.train, c.cell.corpus) for c in beside} == {("iemocap", "recola"), ("recola", "iemocap")}
-    assert {label for c in beside for label in c.record.utterances["emotion"]} == {"high", "low"}
+    assert {label for c in beside for label in c.utterances["emotion"]} == {"high", "low"}
     scores = result.scores()
     told = scores[(scores["protocol"] == "cross") & (scores["metric"] == "uar") & (scores["rule"] == "default")]
     assert told["value"].min() > 0.5
@@ -121,12 +121,12 @@ def test_arousal_of_one_corpus_is_predicted_from_ratings_of_the_other(run):
 
 def test_language_is_told_over_corpora_in_one_cell(run):
     (cell,) = run(["iemocap", "recola"], target="language", protocol="pooled").plan.cells
-    assert cell.refused == ""
-    truth = dict(zip(cell.record.utterances["id"], cell.record.utterances["emotion"], strict=True))
+    assert cell.reason == ""
+    truth = dict(zip(cell.utterances["id"], cell.utterances["emotion"], strict=True))
     expected = {"iemocap": "en", "recola": "fr"}
     assert truth == {utterance: expected[utterance.split("/")[0]] for utterance in truth}
     assert set(truth.values()) == {"en", "fr"}
-    assert not [note for note in cell.record.notes if "confounded" in note]
+    assert not [note for note in cell.notes if "confounded" in note]
 
 
 def test_language_needs_corpora_of_two(run):

@@ -125,9 +125,9 @@ def test_a_cell_of_a_partition_says_what_is_not_the_papers(tmp_path, monkeypatch
     )
     result = serbench.run_grid(["cremad"], request, serbench.Workspace(tmp_path / "results", partial=True, jobs=2))
     (cell,) = result.plan.cells
-    assert cell.refused == ""
-    assert {speaker[-4:] for speaker in cell.record.utterances["speaker"]} == {"1001", "1004", "1008", "1012"}
-    notes = [note for note in cell.record.notes if note.startswith("partition schrama-like")]
+    assert cell.reason == ""
+    assert {speaker[-4:] for speaker in cell.utterances["speaker"]} == {"1001", "1004", "1008", "1012"}
+    notes = [note for note in cell.notes if note.startswith("partition schrama-like")]
     assert "not the same, which are not published" in notes[0]
     assert notes[1].startswith("partition schrama-like: no utterance of speaker 1016, 1019, 1023")
 

@@ -153,8 +153,8 @@ def test_no_model_is_trained_on_a_piece_of_a_speaker_or_utterance_that_it_predic
     speaker = dict(
         zip(*serbench.load_index("toy", toy, segment=0.2)[["utterance", "speaker"]].to_numpy().T, strict=True)
     )
-    assert len(planned.plan.plan.jobs) == 10
-    for job in planned.plan.plan.jobs.values():
+    assert len(planned.plan.jobs) == 10
+    for job in planned.plan.jobs.values():
         told = job.json
         train, test = told["training"]["utterances"], told["evaluated"]
         assert not {u.partition("#")[0] for u in train} & {u.partition("#")[0] for u in test}

@@ -1,10 +1,11 @@
 """What `--dry-run` tells of time and memory, and which jobs run at once."""
 
+import pandas as pd
 import pytest
 
 from serbench.classifiers import CLASSIFIERS
 from serbench.grid.estimate import PROCESS, Estimate
-from serbench.grid.plan import Job, Plan, Recipe, Rows
+from serbench.grid.plan import Job, Recipe
 from serbench.grid.run import GridPlan
 from serbench.protocols import TrainingSet
 from serbench.store import memory as estimate
@@ -15,11 +16,11 @@ from serbench.store.results import Store
 def job(classifier, n):
     recipe = Recipe(classifier, 1, CLASSIFIERS[classifier].space, "IS09-key", "train", 0, ("anger", "fear"), {})
     train = TrainingSet(tuple(f"u{i}" for i in range(n)))
-    return Job(f"{classifier}{n}", recipe, train, ("v",), Rows({}, {}, {}, {}))
+    return Job(f"{classifier}{n}", recipe, train, ("v",), pd.DataFrame())
 
 
 def plan(*jobs):
-    return GridPlan((), Plan({}, ()), jobs, Estimate({"IS09-key": 384}, {}))
+    return GridPlan((), {}, jobs, Estimate({"IS09-key": 384}, {}))
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

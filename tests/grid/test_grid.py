@@ -107,7 +107,7 @@ def test_nothing_is_computed_twice(toy):
 def test_dry_run_fits_nothing(toy):
     run = toy()
     result = run(dry_run=True)
-    assert result.run is None
+    assert result.failed is None
     assert len(result.plan.todo) == 30
     assert result.plan.seconds > 0
     assert not (run.store().root / "jobs").exists()
@@ -117,7 +117,7 @@ def test_dry_run_fits_nothing(toy):
 def test_each_fold_is_predicted_by_models_that_never_saw_its_speaker(toy):
     run = toy()
     plan = run(dry_run=True).plan
-    for job in plan.plan.jobs.values():
+    for job in plan.jobs.values():
         assert not set(job.json["training"]["speakers"]) & set(job.json["evaluated_speakers"])
 
 
@@ -131,7 +131,7 @@ def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
         table = run.features.copy()
         table.loc[table["utterance"].str.startswith("toy/f1"), table.columns[1:]] *= factor
         table.to_csv(tmp_path / "blobs.csv", index=False)
-        jobs = run(classifiers=("logistic",), results=results, dry_run=True).plan.plan.jobs.values()
+        jobs = run(classifiers=("logistic",), results=results, dry_run=True).plan.jobs.values()
         testing = sorted(
             (j for j in jobs if "toy/f1" in j.json["evaluated_speakers"]), key=lambda j: j.json["evaluated"]
         )
@@ -160,7 +160,7 @@ def test_shuffled_labels_score_near_chance(toy, tmp_path):
 def test_job_file_holds_every_setting_as_small_integers(toy):
     run = toy()
     result = run(classifiers=("knn",))
-    for key in result.plan.plan.jobs:
+    for key in result.plan.jobs:
         utterances, codes, metadata = read_predictions(run.store().job(key))
         assert codes.shape == (6, len(utterances))
         assert codes.dtype == np.uint8
@@ -220,7 +220,7 @@ def test_available_with_a_filter_that_a_corpus_lacks_refuses_this_corpus_alone(m
     result = serbench.plan_grid(["aa", "bb"], request, workspace(path), dry_run=True)
     (reason,) = result.refused.values()
     assert "aa has no 'style'" in reason
-    assert [c.cell.task for c in result.plan.cells if not c.refused] == ["anger,happiness,neutral where style=read"]
+    assert [c.cell.task for c in result.plan.cells if not c.reason] == ["anger,happiness,neutral where style=read"]
 
 
 def test_one_refused_cell_does_not_stop_the_others(toy):
@@ -235,7 +235,7 @@ def test_one_refused_cell_does_not_stop_the_others(toy):
 def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_path):
     run = toy(emotions=(*THREE, "fear"))
     result = run(scaling="speaker", dry_run=True)
-    job = next(iter(result.plan.plan.jobs.values()))
+    job = next(iter(result.plan.jobs.values()))
     normalised = job.json["normalised"]
     assert set(normalised) == {"toy/f1", "toy/f2", "toy/m1", "toy/m2"}
     assert all(len(utterances) == 16 for utterances in normalised.values())
@@ -497,17 +497,23 @@ def test_speaker_with_two_labels_of_one_emotion_has_one_emotion(toy):
     assert "toy/f1 (one emotion)" in next(iter(result.refused.values()))
 
 
+def how(planned, **fields):
+    """Change how a plan is run: fields of its workspace."""
+    return dataclasses.replace(planned, workspace=dataclasses.replace(planned.workspace, **fields))
+
+
 def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     run = toy()
-    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    planned = run(classifiers=("knn", "dummy"), dry_run=True)
+    plan = planned.plan
     broken = next(job for job in plan.todo if job.recipe.classifier == "knn")
-    hashes = {**broken.rows.hashes, broken.evaluated[0]: "no such audio"}
-    spoilt = dataclasses.replace(broken, rows=dataclasses.replace(broken.rows, hashes=hashes))
+    rows = broken.rows.copy()
+    rows.loc[broken.evaluated[0], "audio_hash"] = "no such audio"
+    spoilt = dataclasses.replace(broken, rows=rows)
     plan = dataclasses.replace(plan, todo=tuple(spoilt if job is broken else job for job in plan.todo))
+    planned = dataclasses.replace(planned, plan=plan)
 
-    from serbench.grid.run import Workers, run_grid
-
-    done = run_grid(plan, run.store(), Workers(2))
+    done = serbench.run_planned_grid(planned)
     assert list(done.failed) == [broken.key]
     assert len(done.refused) == 1
     reason = next(iter(done.refused.values()))
@@ -520,7 +526,7 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
     import multiprocessing
 
     run = toy()
-    plan = run(classifiers=("svc", "knn"), dry_run=True).plan
+    planned = run(classifiers=("svc", "knn"), dry_run=True)
     killed = []
 
     def kill_one(activity, done, total, share):
@@ -529,9 +535,7 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
             killed.append(children[0].pid)
             os.kill(children[0].pid, signal.SIGKILL)
 
-    from serbench.grid.run import Workers, run_grid
-
-    done = run_grid(plan, run.store(), Workers(2), progress=kill_one)
+    done = serbench.run_planned_grid(how(planned, progress=kill_one))
     assert killed
     assert not done.failed
     run(classifiers=("svc", "knn"), results="calm")
@@ -539,11 +543,11 @@ def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
 
 
 def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
-    import serbench.grid.run
     import serbench.grid.workers
 
     run = toy()
-    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    planned = run(classifiers=("knn", "dummy"), dry_run=True)
+    plan = planned.plan
     deadly, attempt = plan.todo[2].key, serbench.grid.workers.attempt
 
     def die_or_run(key, job, root):
@@ -552,21 +556,20 @@ def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
         return attempt(key, job, root)
 
     monkeypatch.setattr(serbench.grid.workers, "attempt", die_or_run)
-    done = serbench.grid.run.run_grid(plan, run.store(), serbench.grid.run.Workers(2))
+    done = serbench.run_planned_grid(planned)
     assert done.failed == {deadly: "its worker process died (killed, or out of memory), twice"}
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
 
 
 def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
-    from serbench.grid.run import Workers, run_grid
-
     run = toy()
-    plan = run(classifiers=("knn", "dummy"), dry_run=True).plan
+    planned = run(classifiers=("knn", "dummy"), dry_run=True)
+    plan = planned.plan
     (part,) = (run.store().root / "features").glob("blobs-*/toy/part-*.parquet")
     whole = part.read_bytes()
     at = len(whole) // 2
     part.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-    done = run_grid(plan, run.store(), Workers(2))
+    done = serbench.run_planned_grid(planned)
     assert set(done.failed) == {job.key for job in plan.todo}
     assert all(part.name in reason for reason in done.failed.values())
 
@@ -575,7 +578,7 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     from serbench.grid.fit import run_job
 
     run = toy()
-    job = next(iter(run(classifiers=("knn",), dry_run=True).plan.plan.jobs.values()))
+    job = next(iter(run(classifiers=("knn",), dry_run=True).plan.jobs.values()))
     planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
     with pytest.raises(serbench.SerbenchError, match=r"knn: scikit-learn \S+, not 0.1 as planned"):
         run_job(job.key, planned, str(run.store().root))
@@ -585,26 +588,25 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
 def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, monkeypatch):
     import serbench.grid.workers
     from serbench.errors import ClusterError
-    from serbench.grid.run import Workers, run_grid
 
     def refuse(*given, **named):
         raise OSError(30, "Read-only file system")  # what a semaphore says without /dev/shm
 
     run = toy()
-    plan = run(classifiers=("knn",), dry_run=True).plan
+    planned = run(classifiers=("knn",), dry_run=True)
+    plan = planned.plan
     monkeypatch.setattr(serbench.grid.workers, "_idle", [])
     monkeypatch.setattr(serbench.grid.workers, "ProcessPoolExecutor", refuse)
-    for workers in (Workers(2), Workers(1, timeout_s=60.0)):
+    for workers in ({}, {"jobs": 1, "job_timeout_s": 60.0}):
         with pytest.raises(ClusterError, match=r"no worker process can be started \(Read-only .* use --jobs 1 without"):
-            run_grid(plan, run.store(), workers)
+            serbench.run_planned_grid(how(planned, **workers))
     with pytest.warns(UserWarning, match=r"Read-only file system\); the jobs run in this process"):
-        assert not run_grid(plan, run.store(), Workers(1)).failed
+        assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
     assert all(run.store().has_job(job.key) for job in plan.todo)
 
 
 def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
     import serbench.grid.workers
-    from serbench.grid.run import Workers, run_grid
 
     class Crowded:
         def submit(self, *given):
@@ -614,10 +616,10 @@ def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, m
             pass
 
     run = toy()
-    plan = run(classifiers=("dummy",), dry_run=True).plan
+    planned = run(classifiers=("dummy",), dry_run=True)
     monkeypatch.setattr(serbench.grid.workers, "_idle", [Crowded()])
     with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
-        assert not run_grid(plan, run.store(), Workers(1)).failed
+        assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
 
 
 class TwoWordsError(Exception):
@@ -629,10 +631,10 @@ class TwoWordsError(Exception):
 
 def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
     import serbench.grid.workers
-    from serbench.grid.run import Workers, run_grid
 
     run = toy()
-    plan = run(classifiers=("dummy",), dry_run=True).plan
+    planned = run(classifiers=("dummy",), dry_run=True)
+    plan = planned.plan
     broken, real = plan.todo[0].key, serbench.grid.workers.attempt
 
     def fail_or_run(key, job, root):
@@ -643,7 +645,7 @@ def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
         return real(key, job, root)
 
     monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
-    assert run_grid(plan, run.store(), Workers(2)).failed == {broken: "TwoWordsError: one two"}
+    assert serbench.run_planned_grid(planned).failed == {broken: "TwoWordsError: one two"}
 
 
 def test_worker_that_died_idle_is_replaced(toy):
@@ -661,17 +663,15 @@ def test_worker_that_died_idle_is_replaced(toy):
 
 
 def test_error_of_the_caller_leaves_no_claim_behind(toy):
-    from serbench.grid.run import Workers, run_grid
-
     run = toy()
-    plan = run(classifiers=("knn",), dry_run=True).plan
+    planned = run(classifiers=("knn",), dry_run=True)
 
     def fail(activity, done, total, share):
         if done:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError) as kept:
-        run_grid(plan, run.store(), Workers(2), progress=fail)
+        serbench.run_planned_grid(how(planned, progress=fail))
     assert not run(classifiers=("knn",)).refused
     assert kept.value
 
@@ -680,11 +680,11 @@ def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch
     import shutil
 
     import serbench.grid.workers
-    from serbench.grid.run import Workers, run_grid
 
     run = toy()
     run(classifiers=("dummy",), results="other")
-    plan = run(classifiers=("dummy",), dry_run=True).plan
+    planned = run(classifiers=("dummy",), dry_run=True)
+    plan = planned.plan
     broken, real = plan.todo[0].key, serbench.grid.workers.attempt
     theirs, ours = run.store("other").job(broken), run.store().job(broken)
 
@@ -696,6 +696,6 @@ def test_job_that_another_process_did_after_all_refuses_no_cell(toy, monkeypatch
         raise MemoryError
 
     monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
-    done = run_grid(plan, run.store(), Workers(1))
+    done = serbench.run_planned_grid(how(planned, jobs=1))
     assert not done.failed
     assert not done.refused

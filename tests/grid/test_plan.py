@@ -5,7 +5,7 @@ import pytest
 from tables import groups_of, within
 
 from serbench.errors import ProtocolError
-from serbench.grid.plan import Recipe, Request, Rows, make_plan
+from serbench.grid.plan import AUXILIARY, Recipe, Request, check_no_overlap, make_plan
 from serbench.protocols import Fold, TrainingSet, Validation
 from serbench.store.keys import digest
 
@@ -22,13 +22,9 @@ RECIPE = Recipe(
 
 
 def rows_of(table):
-    people = dict(zip(table["utterance"], table["group"].astype(str), strict=True))
-    return Rows(
-        labels={u: int(u.endswith("a")) for u in people},
-        people=people,
-        hashes={u: f"hash {u}" for u in people},
-        corpora=dict.fromkeys(people, "toy"),
-    )
+    known = {"who": table["group"].astype(str), "audio_hash": "hash " + table["utterance"], "stored": "toy"}
+    label = table["utterance"].str.endswith("a").astype(int)
+    return table[["utterance"]].assign(label=label, **known).set_index("utterance", drop=False)
 
 
 def request_of(n, inner="all", recipe=RECIPE):
@@ -38,49 +34,52 @@ def request_of(n, inner="all", recipe=RECIPE):
 
 def text_request_of(n, n_texts, inner="all"):
     table = groups_of(n, texts=[f"t{t}" for t in range(n_texts)])
-    rows = dataclasses.replace(rows_of(table), texts=dict(zip(table["utterance"], table["text_group"], strict=True)))
+    rows = rows_of(table).assign(said=table["text_group"].tolist())
     return Request(RECIPE, rows, tuple(within(table, inner, "within-text")))
+
+
+def jobs_of(*requests):
+    return make_plan(requests)[0]
 
 
 @pytest.mark.parametrize(("n", "n_texts"), [(3, 2), (5, 3), (10, 5)])
 def test_holding_out_texts_too_costs_as_much_for_each_group_of_texts(n, n_texts):
-    assert len(make_plan([text_request_of(n, n_texts)]).jobs) == n_texts * (n * (n - 1) // 2 + n)
+    assert len(jobs_of(text_request_of(n, n_texts))) == n_texts * (n * (n - 1) // 2 + n)
 
 
 def test_holding_out_texts_on_a_ring_of_four_costs_three_models_per_group_and_text():
-    assert len(make_plan([text_request_of(15, 2, inner="4")]).jobs) == 2 * 3 * 15
+    assert len(jobs_of(text_request_of(15, 2, inner="4"))) == 2 * 3 * 15
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_nested_leave_one_speaker_out_costs_a_model_per_pair_and_one_per_speaker(n):
-    assert len(make_plan([request_of(n)]).jobs) == n * (n - 1) // 2 + n
+    assert len(jobs_of(request_of(n))) == n * (n - 1) // 2 + n
 
 
 def test_ring_of_four_costs_two_models_per_group_and_one():
-    assert len(make_plan([request_of(33, inner="4")]).jobs) == 3 * 33  # ASED: 561 jobs become 99
+    assert len(jobs_of(request_of(33, inner="4"))) == 3 * 33  # ASED: 561 jobs become 99
 
 
 def test_job_for_a_pair_predicts_both_groups():
-    plan = make_plan([request_of(4)])
-    pair = next(job for job in plan.jobs.values() if job.n_training == 4)
+    pair = next(job for job in jobs_of(request_of(4)).values() if job.n_training == 4)
     assert len(pair.evaluated) == 4
     assert not set(pair.evaluated) & set(pair.train.utterances)
 
 
 def test_keys_of_jobs_on_one_corpus_are_those_of_earlier_stores():
     """A digest of what was written before corpora met in a job: a store of then is not computed again."""
-    assert digest(sorted(make_plan([request_of(3)]).jobs)) == "ff5e382f2942c5e1044cc9be"
+    assert digest(sorted(jobs_of(request_of(3)))) == "ff5e382f2942c5e1044cc9be"
 
 
 def test_auxiliary_labels_of_training_rows_make_other_jobs_and_those_of_held_rows_do_not():
     request = request_of(3)
-    words = {u: "en" for u in request.rows.labels}
 
-    def jobs_with(labels):
-        rows = dataclasses.replace(request.rows, auxiliary={"language": labels})
-        return make_plan([dataclasses.replace(request, rows=rows)]).jobs
+    def jobs_with(**other):
+        labels = [other.get(u, "en") for u in request.rows["utterance"]]
+        rows = request.rows.assign(**{f"{AUXILIARY}language": labels})
+        return jobs_of(dataclasses.replace(request, rows=rows))
 
-    plain, told, other = make_plan([request]).jobs, jobs_with(words), jobs_with({**words, "u0a": "de"})
+    plain, told, other = jobs_of(request), jobs_with(), jobs_with(u0a="de")
     assert not set(plain) & set(told)
     assert {job.json["training"]["auxiliary"]["language"][0] for job in told.values()} == {"en"}
     kept = {key for key, job in told.items() if "u0a" not in job.train.utterances}
@@ -89,10 +88,10 @@ def test_auxiliary_labels_of_training_rows_make_other_jobs_and_those_of_held_row
 
 
 def test_equal_requests_share_their_jobs_and_other_seeds_do_not():
-    once = make_plan([request_of(4)])
-    assert make_plan([request_of(4), request_of(4)]).jobs.keys() == once.jobs.keys()
+    once = jobs_of(request_of(4))
+    assert jobs_of(request_of(4), request_of(4)).keys() == once.keys()
     other = dataclasses.replace(RECIPE, seed=1)
-    assert len(make_plan([request_of(4), request_of(4, recipe=other)]).jobs) == 2 * len(once.jobs)
+    assert len(jobs_of(request_of(4), request_of(4, recipe=other))) == 2 * len(once)
 
 
 @pytest.mark.parametrize(
@@ -109,21 +108,22 @@ def test_equal_requests_share_their_jobs_and_other_seeds_do_not():
     ],
 )
 def test_key_covers_everything_that_decides_a_prediction(change):
-    before = make_plan([request_of(3)]).jobs.keys()
-    after = make_plan([request_of(3, recipe=dataclasses.replace(RECIPE, **change))]).jobs.keys()
+    before = jobs_of(request_of(3)).keys()
+    after = jobs_of(request_of(3, recipe=dataclasses.replace(RECIPE, **change))).keys()
     assert not before & after
 
 
-@pytest.mark.parametrize("field", ["labels", "hashes"])
-def test_key_covers_labels_and_audio(field):
+@pytest.mark.parametrize(("column", "value"), [("label", 0), ("audio_hash", "other audio")])
+def test_key_covers_labels_and_audio(column, value):
     request = request_of(3)
-    changed = {**getattr(request.rows, field), "u0a": 0 if field == "labels" else "other audio"}
-    other = dataclasses.replace(request, rows=dataclasses.replace(request.rows, **{field: changed}))
-    assert make_plan([request]).jobs.keys() != make_plan([other]).jobs.keys()
+    rows = request.rows.copy()
+    rows.loc["u0a", column] = value
+    other = dataclasses.replace(request, rows=rows)
+    assert jobs_of(request).keys() != jobs_of(other).keys()
 
 
 def test_jobs_are_json():
-    for job in make_plan([request_of(3)]).jobs.values():
+    for job in jobs_of(request_of(3)).values():
         assert json.loads(json.dumps(job.json)) == job.json
 
 
@@ -172,24 +172,22 @@ def test_text_of_the_test_in_training_or_tuning_stops_a_run_that_holds_out_texts
     rows = rows_of(groups_of(3))
     make_plan([Request(RECIPE, rows, (leaky,))])
     with pytest.raises(ProtocolError, match=message):
-        make_plan([Request(RECIPE, dataclasses.replace(rows, texts={u: u[-1] for u in rows.people}), (leaky,))])
+        make_plan([Request(RECIPE, rows.assign(said=rows["utterance"].str[-1]), (leaky,))])
 
 
 def test_validation_may_say_what_its_training_says():
-    rows = dataclasses.replace(rows_of(groups_of(3)), texts={f"u{i}{t}": t for i in range(3) for t in "ab"})
+    rows = rows_of(groups_of(3)).assign(said=list("ab") * 3)
     sound = evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1a",))])
-    assert len(make_plan([Request(RECIPE, rows, (sound,))]).jobs) == 2
+    assert len(jobs_of(Request(RECIPE, rows, (sound,)))) == 2
 
 
 def test_overlapping_segments_on_both_sides_are_a_leak():
-    groups = groups_of(3)
-    rows = dataclasses.replace(rows_of(groups), overlaps=(("u0a", "u1a"),))
     with pytest.raises(ProtocolError, match=r"plan, g00: overlapping segments apart: u0a and u1a"):
-        make_plan([Request(RECIPE, rows, tuple(within(groups)))])
+        check_no_overlap(within(groups_of(3)), [("u0a", "u1a")])
 
 
 def test_same_audio_on_both_sides_is_a_leak():
     rows = rows_of(groups_of(2))
-    rows = dataclasses.replace(rows, hashes={**rows.hashes, "u1a": rows.hashes["u0a"]})
+    rows.loc["u1a", "audio_hash"] = rows.loc["u0a", "audio_hash"]
     with pytest.raises(ProtocolError, match=r"recordings in training and test: u0a, u1a"):
         make_plan([Request(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])

@@ -2,11 +2,12 @@
 
 from collections import deque
 
+import pandas as pd
 import pytest
 
 from serbench.errors import DiskError
 from serbench.grid.estimate import PROCESS
-from serbench.grid.plan import Job, Recipe, Rows
+from serbench.grid.plan import Job, Recipe
 from serbench.grid.workers import Elsewhere, Failed, Room, failure_of, run_jobs
 from serbench.protocols import TrainingSet
 from serbench.store.files import write_text
@@ -17,7 +18,7 @@ DEAD = Failed("its worker died", is_worker_fault=True)
 
 def job(name):
     recipe = Recipe("dummy", 1, ({"strategy": "most_frequent"},), "IS09-key", "train", 0, ("anger", "fear"), {})
-    return Job(name, recipe, TrainingSet(("u",)), ("v",), Rows({}, {}, {}, {}))
+    return Job(name, recipe, TrainingSet(("u",)), ("v",), pd.DataFrame())
 
 
 class PretendedCrew:

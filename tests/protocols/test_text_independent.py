@@ -156,7 +156,7 @@ def test_texts_told_anew_make_cells_outdated_until_they_are_run_again(toy):
 def test_speaker_scaling_uses_what_speakers_say_of_the_texts_held_out(toy):
     """A speaker is scaled on all of the speaker's audio, unlabelled; results are called transductive."""
     run = toy(texts=4)
-    job = next(iter(run(scaling="speaker", dry_run=True).plan.plan.jobs.values()))
+    job = next(iter(run(scaling="speaker", dry_run=True).plan.jobs.values()))
     assert all(len(utterances) == 12 for utterances in job.json["normalised"].values())
     run(scaling="speaker")
     notes = " ".join(serbench.make_report(run.place).of("table2-uar")[0].notes)
@@ -179,16 +179,17 @@ def test_folds_for_other_tools_tell_speakers_from_texts(toy):
 
 def test_training_rows_of_the_folds_table_are_those_of_the_grid(toy):
     run = toy()
-    planned = run(dry_run=True).plan.cells[0].request
+    plan = run(dry_run=True).plan
+    cell = plan.cells[0]
     table = serbench.list_folds(
         "toy", serbench.GridRequest(protocol="within-text", emotions=",".join(THREE)), run.place
     )
-    for fold in planned.folds:
+    for fold in cell.folds:
         own = table[table["fold"] == fold.name]
         speaker, text = own["speaker_fold"].iloc[0], own["text_fold"].iloc[0]
         train = table[(table["speaker_fold"] != speaker) & (table["text_fold"] != text)]
-        assert set(fold.train.utterances) == set(train["utterance"])
-        assert set(fold.test) == set(own["utterance"])
+        assert set(plan.jobs[fold.job].train.utterances) == set(train["utterance"])
+        assert set(cell.sets[fold.name]) == set(own["utterance"])
 
 
 def test_command_line_knows_the_flag(toy, cli, tmp_path):

@@ -10,7 +10,6 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 import serbench
 from serbench.errors import StoreError
-from serbench.grid.run import GridRun
 from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
 from serbench.scores.predictions import load_predictions
 from serbench.store.files import read_json, write_json
@@ -272,10 +271,10 @@ def test_places_of_damaged_files_are_told_relative_to_the_results_folder(toy_rep
 
 
 def test_reason_of_a_cell_that_failed_has_its_places_relative_too(toy_report, monkeypatch):
-    def fail(plan, store, workers, progress):
-        return GridRun(plan, {job.key: f"{store.root}/features/x: cannot be read" for job in plan.todo})
+    def fail(plan, store, workspace):
+        return {job.key: f"{store.root}/features/x: cannot be read" for job in plan.todo}, 0
 
-    monkeypatch.setattr("serbench.grid.run._run_all", fail)
+    monkeypatch.setattr("serbench.grid.run._run_jobs", fail)
     report, store = toy_report(classifiers=("knn",))
     ((reason, _),) = report.missing.items()
     assert reason.endswith("of its jobs failed: features/x: cannot be read")
