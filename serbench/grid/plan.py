@@ -438,6 +438,7 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
         check_no_leak(request.folds, request.rows)
         if not request.sees_target:
             check_unseen(request.folds, request.rows)
+    known_of: dict[int, dict[str, list[Any]]] = {}
     states: dict[tuple[int, int], str] = {}  # digests of rows, once for all requests that have the same
     wanted: dict[tuple[str, str, TrainingSet], tuple[Request, set[str]]] = {}
     places = []
@@ -447,6 +448,8 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
             known = [request.rows[name].tolist() for name in ("utterance", *_DECISIVE)]
             scaled = {unit: sorted(of.items()) for unit, of in request.scaled.items()}
             states[same] = digest([known, scaled, _auxiliary(request.rows)])
+            columns = request.rows[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
+            known_of[id(request.rows)] = dict(zip(request.rows["utterance"], columns, strict=True))
         places.append((digest(request.recipe.json), states[same]))
         for fold in request.folds:
             for train, test in ((fold.train, fold.test), *((v.train, v.test) for v in fold.inner)):
@@ -455,19 +458,17 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
     jobs = {}
     for (recipe, state, train), (request, held) in wanted.items():
         if (state, train) not in trainings:
-            trainings[state, train] = _training_key(request.rows, train)
-        jobs[recipe, state, train] = _job(request, train, tuple(sorted(held)), trainings[state, train])
-    planned = []
-    for request, place in zip(requests, places, strict=True):
-        key_of = {
-            train: jobs[*place, train].key for f in request.folds for train in (f.train, *(v.train for v in f.inner))
-        }
-        planned.append(
-            tuple(
-                FoldJobs(f.name, key_of[f.train], tuple((v.name, key_of[v.train]) for v in f.inner))
-                for f in request.folds
-            )
+            trainings[state, train] = _training_key(request.rows, known_of[id(request.rows)], train)
+        jobs[recipe, state, train] = _job(
+            request, known_of[id(request.rows)], train, tuple(sorted(held)), trainings[state, train]
         )
+    planned = [
+        tuple(
+            FoldJobs(f.name, jobs[*place, f.train].key, tuple((v.name, jobs[*place, v.train].key) for v in f.inner))
+            for f in request.folds
+        )
+        for request, place in zip(requests, places, strict=True)
+    ]
     return {job.key: job for job in jobs.values()}, planned
 
 
@@ -481,24 +482,23 @@ def _auxiliary(rows: pd.DataFrame) -> dict[str, list[str]]:
     return {name.removeprefix(AUXILIARY): rows[name].tolist() for name in names}
 
 
-def _training_key(rows: pd.DataFrame, train: TrainingSet) -> str:
+def _training_key(rows: pd.DataFrame, known: Mapping[str, list[Any]], train: TrainingSet) -> str:
     """Digest the rows that a job trains on."""
-    own = rows.loc[list(train.utterances)]
-    known = own[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
-    auxiliary = _auxiliary(own)
-    return digest([known, train.weights, *([auxiliary] if auxiliary else [])])
+    auxiliary = _auxiliary(rows) and _auxiliary(rows.loc[list(train.utterances)])
+    return digest([[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])])
 
 
-def _job(request: Request, train: TrainingSet, evaluated: tuple[str, ...], training: str) -> Job:
+def _job(
+    request: Request, known: Mapping[str, list[Any]], train: TrainingSet, evaluated: tuple[str, ...], training: str
+) -> Job:
     """Name a job by its recipe, what it scales on, its training rows and its evaluated rows."""
     recipe, rows = request.recipe, request.rows
-    held = rows.loc[list(evaluated)]
-    if recipe.scaling == "corpus" and len({*held["stored"], *rows["stored"].loc[list(train.utterances)]}) == 1:
+    if recipe.scaling == "corpus" and rows["stored"].loc[[*train.utterances, *evaluated]].nunique() == 1:
         recipe = replace(recipe, scaling="train")  # in one corpus alone, scaling per corpus is just that
     scaled = scaled_on(recipe.scaling, rows, request.scaled, train.utterances, evaluated)
     made = digest({**recipe.json, "normalised": scaled})
-    known = held[["utterance", "audio_hash", "who"]].to_numpy(dtype=object).tolist()
-    return Job(digest([made, training, known]), recipe, train, evaluated, rows, scaled)
+    held = [[u, audio_hash, who] for u, audio_hash, _, who in (known[u] for u in evaluated)]
+    return Job(digest([made, training, held]), recipe, train, evaluated, rows, scaled)
 
 
 def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
