@@ -18,7 +18,7 @@ from serbench.errors import FeatureError, ProtocolError
 from serbench.features import FEATURE_SETS, find_feature_set
 from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
-from serbench.grid import processes as pool
+from serbench.grid import workers as pool
 from serbench.grid.check import check_store, find_unused
 from serbench.grid.utterances import CorpusData, FeatureSource, auxiliary_labels
 from serbench.plugins import forget_plugins
