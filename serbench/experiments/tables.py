@@ -140,7 +140,7 @@ def _table(
     first = f"{described.experiment.title}. {described.experiment.citation} {frozen}"
     cells = [cell for cell in book.cells if cell.with_values]
     partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record.partials.items()}
-    heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.is_transductive}
+    heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.record.transductive}
     return make_table(
         stem,
         title,

@@ -465,7 +465,7 @@ def remarks(cells: Iterable[CellPredictions]) -> list[str]:
             if not note.startswith("trained on"):
                 notes.add(f"{note}." if is_named else f"{corpus}: {note}.")
         notes |= {f"{name.partition('@')[0]}: {why}." for name, why in cell.record.partials.items()}
-        if cell.is_transductive:
+        if cell.record.transductive:
             seen.add((cell.cell["scaling"], protocol))
     of_scaling = {scaling: ", ".join(sorted(p for s, p in seen if s == scaling)) for scaling, _ in sorted(seen)}
     transductive = [f"{transductive_note(scaling)} Here: {of}." for scaling, of in of_scaling.items()]

@@ -70,7 +70,7 @@ class Setup:
     @staticmethod
     def of(cell: CellPredictions) -> Setup:
         """Return the setup of a cell; `train` is the corpora that meet, where a protocol has several."""
-        own = dict.fromkeys(_PLACE, "") | {"train": cell.record.pool, "inner": cell.inner_title}
+        own = dict.fromkeys(_PLACE, "") | {"train": cell.record.pool, "inner": cell.record.inner_title}
         return Setup(Cell(**{**cell.cell, **own}), cell.emotions, cell.record.target)
 
     def without(self, *axes: str) -> Setup:

@@ -125,11 +125,6 @@ class CellPredictions:
         return self.record.cell.classifier in REFERENCES
 
     @property
-    def is_transductive(self) -> bool:
-        """Whether scaling has seen unlabelled audio of what is tested."""
-        return self.record.transductive
-
-    @property
     def rules(self) -> tuple[str, ...]:
         """Rules that a cell of its kind has a value by, or a reason for having none."""
         return (GIVEN,) if self.is_outside else RULES
@@ -157,16 +152,6 @@ class CellPredictions:
         return self.record.emotions
 
     @property
-    def n_missing(self) -> int:
-        """Utterances of the task without features."""
-        return len(self.record.missing)
-
-    @property
-    def inner_title(self) -> str:
-        """The inner rule, `auto` where it is what auto gives for this number of groups."""
-        return self.record.inner_title
-
-    @property
     def notes(self) -> list[str]:
         """What every table must say of this cell's corpus: that it is partial, that speakers tell emotions."""
         return [note for note in (self.record.partial, *self.record.notes) if note]
@@ -176,11 +161,6 @@ class CellPredictions:
         """Field that keeps its people apart."""
         fields = sorted(set(self.record.persons.values()) - {"speaker"})
         return fields[0] if fields else "speaker"
-
-    @property
-    def has_speakers(self) -> bool:
-        """Whether the people kept apart are speakers, rather than voices, say."""
-        return self.person == "speaker"
 
     def has_all_emotions(self, rows: pd.DataFrame | None = None) -> bool:
         """Whether its predictions, or some of them, hold an utterance of each emotion."""

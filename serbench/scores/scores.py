@@ -31,10 +31,10 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     for cell in cells:
         common = {
             "n_utterances": cell.n_utterances,
-            "n_missing": cell.n_missing,
-            "n_speakers": cell.of()["person"].nunique() if cell.has_speakers else None,
+            "n_missing": len(cell.record.missing),
+            "n_speakers": cell.of()["person"].nunique() if cell.person == "speaker" else None,
             "n_folds": cell.of()["fold"].nunique(),
-            "transductive": None if cell.is_outside else cell.is_transductive,
+            "transductive": None if cell.is_outside else cell.record.transductive,
             "notes": "; ".join(cell.notes),
             "unit": cell.unit,
             "n_incomplete": n_incomplete(cell),

@@ -61,9 +61,7 @@ class Interval:
         return self.low, self.high
 
 
-def jackknife_interval(
-    stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float], level: float = LEVEL
-) -> Interval | None:
+def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
     """Return the interval of a statistic over units, or None for a single unit or for units that are all alike.
 
     Units that are all alike (a classifier that always says the same) say nothing of how other units would differ.
@@ -72,7 +70,6 @@ def jackknife_interval(
     ----------
     stack : shape (n_units, ...); its sum over units is what `statistic` takes.
     bounds : the least and the largest value that the statistic can have; the interval is cut there.
-    level : of the interval; more than `LEVEL` where several intervals are to hold together.
 
     >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
     >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
@@ -84,7 +81,7 @@ def jackknife_interval(
     n = len(stack)
     if n < 2:
         return None
-    reach = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
     value = statistic(stack.sum(axis=0, keepdims=True))[0]
     if reach <= TINY:
         return None
@@ -97,7 +94,6 @@ def gap_interval(
     statistic: Statistic,
     *,
     bounds: tuple[float, float],
-    level: float = LEVEL,
 ) -> Interval | None:
     """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
 
@@ -109,7 +105,7 @@ def gap_interval(
     if min(len(first), len(second)) < 2:
         return None
     gap, error, free = _welch(first, second, statistic)
-    reach = float(t.ppf((1 + level) / 2, free)) * error
+    reach = float(t.ppf((1 + LEVEL) / 2, free)) * error
     if reach <= TINY:
         return None
     return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
