@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,18 +93,17 @@ def _fault(kind: str, path: Path) -> str:
     """Return what is wrong with a file; empty for a sound one."""
     if is_damaged(path):
         return "its content is not what was written"
+    name = path.stem
     try:
-        name = _NAME_BY_CONTENT[kind](path) if kind in _NAME_BY_CONTENT else path.stem
+        if kind == "cells":
+            name = read_cell(path).cell.name
+        elif kind == "jobs":
+            name = read_metadata(path)["key"]
+        elif kind == "parts of features":
+            name = f"part-{content_of_part(path)}"
     except (StoreError, KeyError, TypeError) as error:
         return f"it cannot be read ({error})"
     return "" if name == path.stem else f"it holds what belongs under the name {name}"
-
-
-_NAME_BY_CONTENT: Mapping[str, Callable[[Path], str]] = {
-    "cells": lambda path: read_cell(path).cell.name,
-    "jobs": lambda path: str(read_metadata(path)["key"]),
-    "parts of features": lambda path: f"part-{content_of_part(path)}",
-}
 
 
 def find_unused(workspace: Workspace = HERE) -> Unused:

@@ -33,15 +33,12 @@ class Estimate:
     @staticmethod
     def of(store: Store, n_features: Mapping[str, int]) -> Estimate:
         """Learn from the store's past jobs; `n_features`, the numbers of a mean utterance, is by feature key."""
+        text = store.timings.read_text(encoding="utf-8", errors="replace") if store.timings.is_file() else ""
         ratios: dict[str, list[float]] = defaultdict(list)
-        lines = (
-            store.timings.read_text(encoding="utf-8", errors="replace").splitlines() if store.timings.is_file() else []
-        )
-        for line in lines:
-            classifier, _, ratio = line.partition(",")
+        for classifier, _, ratio in (line.partition(",") for line in text.splitlines()):
             with contextlib.suppress(ValueError):  # a line torn by a crash
-                ratio_found = float(ratio)
-                ratios[classifier].append(ratio_found)
+                measured = float(ratio)
+                ratios[classifier].append(measured)
         return Estimate(n_features, {name: statistics.median(values[-RECENT:]) for name, values in ratios.items()})
 
     def guess(self, job: Job) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from serbench.classifiers import Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
 from serbench.features.table import FeatureTable, Ragged, Rows, flat, for_each_row, map_features, with_flat
-from serbench.store.results import Store, write_predictions
+from serbench.store.results import Store, every_file, write_predictions
 
 if TYPE_CHECKING:
     from sklearn.preprocessing import StandardScaler
@@ -59,7 +59,11 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     """
     store = Store(Path(root))
     started = time.perf_counter()
-    predicted = predict(job, {corpus: _mapped(store.features(job["features"], corpus)) for corpus in job["corpora"]})
+    tables = {}
+    for corpus in job["corpora"]:
+        folder = store.features(job["features"], corpus)
+        tables[corpus] = _mapped(folder, tuple(path.name for path in every_file(folder, "part-*.parquet")))
+    predicted = predict(job, tables)
     store_predictions(key, job, predicted, store)
     return time.perf_counter() - started
 
@@ -137,8 +141,7 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Row
     from sklearn.preprocessing import StandardScaler
 
     given = job["training"]
-    rows = _Rows(tables, job["hashes"])
-    train, held = rows.matrix(given["utterances"]), rows.matrix(job["evaluated"])
+    train, held = (_rows(tables, job["hashes"], ids) for ids in (given["utterances"], job["evaluated"]))
     if job["scaling"] == "train":
         scaler = StandardScaler().fit(flat(train))
         train, held = (with_flat(rows, scaler.transform(flat(rows))) for rows in (train, held))
@@ -161,51 +164,34 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Row
     return training, held
 
 
-class _Rows:
-    """Feature rows of tables by utterance, those of the fingerprints that a job names."""
-
-    def __init__(self, tables: Tables, hashes: Mapping[str, str]) -> None:
-        self.hashes = hashes
-        self.tables = [_located(table) for table in tables.values()]
-
-    def matrix(self, utterances: Sequence[str]) -> Rows:
-        """Return float64 rows, shape (n_utterances, n_features), or frames as float32, in the order of the ids."""
-        rows = [self._row(utterance) for utterance in utterances]
-        lost = [u for u, row in zip(utterances, rows, strict=True) if row is None]
-        if lost:
-            raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
-        found = [row for row in rows if row is not None]
-        framewise = next((table for _, table in self.tables if isinstance(table.matrix, Ragged)), None)
-        if framewise is not None:
-            return Ragged.of(found, n_features=len(framewise.columns))
-        return np.asarray(found, dtype=np.float64)
-
-    def _row(self, utterance: str) -> np.ndarray | None:
-        place = (utterance, self.hashes[utterance])
-        for where, table in self.tables:
-            if place in where:
-                row: np.ndarray = table.matrix[where[place]]
-                return row
-        return None
-
-
-Located = tuple[dict[tuple[str, str], int], FeatureTable]
+def _rows(tables: Tables, hashes: Mapping[str, str], utterances: Sequence[str]) -> Rows:
+    """Return float64 rows, shape (n_utterances, n_features), or frames as float32, of the audio that a job names."""
+    located = [(table.matrix, _located(table)) for table in tables.values()]
+    rows: list[np.ndarray] = []
+    lost = []
+    for utterance in utterances:
+        place = (utterance, hashes[utterance])
+        found = [matrix[where[place]] for matrix, where in located if place in where][:1]
+        rows += found
+        lost += [] if found else [utterance]
+    if lost:
+        raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
+    framewise = next((table for table in tables.values() if isinstance(table.matrix, Ragged)), None)
+    if framewise is not None:
+        return Ragged.of(rows, n_features=len(framewise.columns))
+    return np.asarray(rows, dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=16)
-def _located(table: FeatureTable) -> Located:
-    """Return a table with the place of each row; made once per table, as long as that is the same object."""
+def _located(table: FeatureTable) -> dict[tuple[str, str], int]:
+    """Return the place of each row; made once per table, as long as that is the same object."""
     ids = zip(table.utterances, table.audio_hashes, strict=True)
-    return {place: i for i, place in enumerate(ids)}, table
-
-
-def _mapped(folder: Path) -> FeatureTable:
-    """Open a folder of parts once per process; parts never change, so their names tell whether it is current."""
-    return _cached_table(folder, tuple(sorted(path.name for path in folder.glob("part-*.parquet"))))
+    return {place: i for i, place in enumerate(ids)}
 
 
 @functools.lru_cache(maxsize=16)
-def _cached_table(folder: Path, names: tuple[str, ...]) -> FeatureTable:
+def _mapped(folder: Path, names: tuple[str, ...]) -> FeatureTable:
+    """Open a folder of parts once per process; parts never change, so their names tell whether it is current."""
     return map_features(folder)
 
 
@@ -216,11 +202,8 @@ def _scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler
     """
     from sklearn.preprocessing import StandardScaler
 
-    scalers = {}
-    for unit, hashes in job["normalised"].items():
-        rows = _Rows(tables, hashes)
-        scalers[unit] = StandardScaler().fit(flat(rows.matrix(sorted(hashes))))
-    return scalers
+    units = job["normalised"].items()
+    return {unit: StandardScaler().fit(flat(_rows(tables, hashes, sorted(hashes)))) for unit, hashes in units}
 
 
 def _trained_scalers(train: Rows, corpora: Sequence[str]) -> dict[str, StandardScaler]:
