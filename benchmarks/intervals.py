@@ -28,7 +28,6 @@ from serbench.scores.statistics import (
     difference_of,
     jackknife_interval,
     smallest_p,
-    uars,
 )
 
 SPEAKERS = (4, 6, 10, 24)
@@ -161,7 +160,7 @@ def trained_models(n_cells, n_speakers, runs):
     Cells are the same classifier on features of their own, of one law: none is better than another on average.
     """
     rng = np.random.default_rng([n_cells, n_speakers, 99])
-    truth = np.mean([uars(linear_models(drawn(n_speakers, 1, rng))[0].sum(axis=0)) for _ in range(10 * runs)])
+    truth = np.mean([METRICS["uar"](linear_models(drawn(n_speakers, 1, rng))[0].sum(axis=0)) for _ in range(10 * runs)])
     wrong = covered = inside = 0
     for _ in range(runs):
         stacks = dict(enumerate(linear_models(drawn(n_speakers, n_cells, rng))))

@@ -115,7 +115,7 @@ def test_corpus_without_texts_is_refused_and_the_others_go_on(toy):
     run.path.write_text(run.path.read_text().replace("(?P<text>", "(?P<take>"))
     (reason,) = run().refused.values()
     assert reason.startswith(
-        "toy, --text-independent: its entry tells no texts. Expected what each utterance says. Add a"
+        "toy, --text-independent: its entry gives no texts. Expected what each utterance says. Add a"
     )
     assert not run(protocol="within").refused
 
