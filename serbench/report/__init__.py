@@ -20,9 +20,9 @@ from serbench.corpora.catalogue import Names
 from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
-from serbench.report.across import Curve, across_tables, against_chance, fill_pairs
+from serbench.report.across import Curve, across_tables, fill_pairs
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
-from serbench.report.comparisons import Contests, Matrix, contests, difference_table, fill_commands, matrices
+from serbench.report.comparisons import Matrix, difference_table, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
     TITLES,
@@ -31,7 +31,6 @@ from serbench.report.tables import (
     data_table,
     recall_matrix,
     score_matrix,
-    scores_of,
 )
 from serbench.scores.comparable import keep_comparable
 from serbench.scores.predictions import CellPredictions, load_predictions
@@ -66,7 +65,7 @@ if TYPE_CHECKING:
 class Report:
     """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
-    `provenance` is what `provenance.json` has, `made_with` the releases in a line. `compared` and `curves` are what
+    `provenance` is what `provenance.json` has, `made_with` the releases in a line. `matrices` and `curves` are what
     tables were made from, for figures and the page.
     """
 
@@ -75,7 +74,7 @@ class Report:
     commands: tuple[str, ...]
     provenance: Mapping[str, Any]
     made_with: str
-    compared: tuple[tuple[Matrix, Contests], ...]
+    matrices: tuple[Matrix, ...]
     curves: tuple[Curve, ...] = ()
 
     @property
@@ -132,20 +131,15 @@ def score_store(store: Store) -> Report:
     from serbench.experiments.tables import claims_frame, experiment_tables, read_books
 
     indexes = read_indexes(store)
-    cells = against_chance(with_audits(keep_comparable(load_predictions(store)), indexes, store))
+    cells = with_audits(keep_comparable(load_predictions(store)), indexes, store)
     places = {name: i for i, name in enumerate([*FEATURE_SETS, *CLASSIFIERS])}
 
     def order(name: str) -> int:  # those of plug-ins and a user's own follow by name
         return places.get(name, len(places))
 
     found = matrices(cells, order)
-    compared = [(matrix, contests(matrix)) for matrix in found]
-    scores = score_table(cells)
-    known = [scores_of(matrix, scores) for matrix in found]
     tables = [data_table(indexes)]
-    for metric in TITLES:
-        for (matrix, of_matrix), of_cells in zip(compared, known, strict=True):
-            tables.append(score_matrix(matrix, metric, "nested", of_cells, of_matrix.get(metric, {})))
+    tables += [score_matrix(matrix, metric, "nested") for metric in TITLES for matrix in found]
     tables += map(recall_matrix, found)
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]
@@ -161,10 +155,10 @@ def score_store(store: Store) -> Report:
         for key in table.cells if table.stem == "table2-uar" else ():
             where.setdefault(key, []).append(table.key)
     long = {
-        "scores": scores,
+        "scores": score_table(cells),
         "groups": group_table(cells),
         "recall-long": recall_table(cells),
-        "differences": difference_table(compared),
+        "differences": difference_table(found),
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),
@@ -180,7 +174,7 @@ def score_store(store: Store) -> Report:
         tuple(commands),
         provenance,
         made_with(cell.record for cell in cells if cell.with_values),
-        tuple(compared),
+        tuple(found),
         tuple(curves),
     )
 

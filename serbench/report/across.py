@@ -24,12 +24,11 @@ from serbench.report.comparisons import (
     paired_stack,
     pool_of,
     row_of,
-    stack_of,
     task_title,
 )
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import DEFAULT_MARK, SHORT_MARK, short_note, transductive_note
-from serbench.scores.metrics import METRICS
+from serbench.scores.metrics import METRICS, names
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
@@ -54,13 +53,17 @@ MARK_NOTES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """The UAR of a cell with its interval; `scored` is the cell on the utterances that its column is compared on."""
+    """The UAR of a cell with its interval; `scored` is the cell on the utterances that its column is compared on.
+
+    `p` is that of the test against chance, after correction; None where there are too few units for one.
+    """
 
     scored: CellPredictions
     setup: Setup
     pool: Pool
     uar: float
     interval: Interval | None
+    p: float | None = None
 
     @property
     def row(self) -> Row:
@@ -94,8 +97,7 @@ class Value:
     @property
     def mark(self) -> str:
         """How it compares with chance by the test; nothing where it is above."""
-        p = self.scored.p_chance
-        return "?" if p is None else "c" if p > ALPHA else "b" if self.uar < self.setup.chance else ""
+        return "?" if self.p is None else "c" if self.p > ALPHA else "b" if self.uar < self.setup.chance else ""
 
     def entry(self, *, bold: bool = False) -> Entry:
         """Return it as a place of a table."""
@@ -127,29 +129,29 @@ def values_of(cells: Iterable[CellPredictions]) -> dict[int, Value]:
         for i in members:
             scored = replace(pool.of(own[i]), is_short=pool.is_short(own[i]))
             if scored.n_utterances and scored.has_all_emotions():
-                stack = stack_of(scored)
+                stack = scored.stack("unit")
                 interval = jackknife_interval(stack, METRICS["uar"], bounds=(0, 1))
                 values[i] = Value(scored, setups[i], pool, float(METRICS["uar"](stack.sum(axis=0))), interval)
-    return values
+    return _against_chance(values)
 
 
-def against_chance(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
-    """Test each cell against chance; all cells of one setup that test the same people are one family of tests.
+def _against_chance(values: Mapping[int, Value]) -> dict[int, Value]:
+    """Test each value against chance; all of one setup that test the same people are one family of tests.
 
     References such as the dummy are tested by themselves and change no test of others.
     """
     families: dict[object, dict[int, np.ndarray]] = {}
-    for i, value in values_of(cells).items():
-        stack = stack_of(value.scored)
+    for i, value in values.items():
+        stack = value.scored.stack("unit")
         if smallest_p(len(stack)) <= ALPHA:
             shares, weights = shares_of(stack, "uar", METRICS["uar"])
-            units = tuple(sorted(value.scored.of()["unit"].unique()))
-            family = value.setup, value.pair[1], units, i if cells[i].is_reference else None
+            units = tuple(names(value.scored.of(), "unit"))
+            family = value.setup, value.pair[1], units, i if value.scored.is_reference else None
             families.setdefault(family, {})[i] = shares - weights * value.setup.chance
     p: dict[int, float] = {}
     for of in families.values():
         p |= dict(zip(of, flip_p(np.stack(list(of.values()), axis=1)).tolist(), strict=True))
-    return [replace(cell, p_chance=p.get(i)) for i, cell in enumerate(cells)]
+    return {i: replace(value, p=p.get(i)) for i, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,8 +270,7 @@ def _scaling_table(found: Sequence[Crossing]) -> Table:
 def _added(base: Value, other: Value | None) -> Entry:
     if other is None:
         return Entry(NOTHING)
-    stack = paired_stack(other.scored.of(), base.scored.of(), len(base.scored.emotions))
-    one, two, interval = paired(stack)
+    one, two, interval = paired(paired_stack(other.scored, base.scored))
     return Entry(signed(one - two), bracketed(interval))
 
 

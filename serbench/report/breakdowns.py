@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from serbench.protocols import find_protocol
-from serbench.report.comparisons import Matrix, Place, Setup, paired, paired_stack, stack_of, stacks_by
+from serbench.report.comparisons import Matrix, Place, Setup, paired, paired_stack, stacks_by
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import MARK_NOTES, corpus_remarks, mark_of
-from serbench.scores.metrics import METRICS
+from serbench.scores.metrics import METRICS, names
 from serbench.scores.predictions import GROUPED_BY, CellPredictions
 from serbench.scores.statistics import difference_of, gap_interval, jackknife_interval
 
@@ -37,7 +37,7 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         }
         for cell in cells
         for by in GROUPED_BY
-        for name, confusion in stacks_by(cell.of(), by, n_emotions=len(cell.emotions)).items()
+        for name, confusion in stacks_by(cell, by).items()
     ]
     return pd.DataFrame(rows, columns=None if rows else ["corpus", "rule", "by", "group", "provenance"])
 
@@ -48,13 +48,15 @@ def rule_table(matrix: Matrix) -> Table | None:
     for place, cell in matrix.in_order():
         if cell.is_outside:
             continue
-        pooled = {rule: _uar(stack_of(cell, rule).sum(axis=0)) for rule in cell.with_values}
+        pooled = {rule: _uar(cell.stack(rule=rule)) for rule in cell.with_values}
         shown = [Entry(f"{pooled[r]:.3f}") if r in pooled else Entry(NOTHING) for r in ("nested", "default", "oracle")]
         claimed = Entry(NOTHING)
         if {"nested", "oracle"} <= set(pooled):
-            oracle, nested, interval = paired(np.stack([stack_of(cell, "oracle"), stack_of(cell, "nested")], axis=1))
+            oracle, nested, interval = paired(
+                np.stack([cell.stack("unit", rule=rule) for rule in ("oracle", "nested")], axis=1)
+            )
             claimed = Entry(signed(oracle - nested), bracketed(interval))
-        folds = [METRICS["uar"](fold) for fold in stack_of(cell, by="fold")]
+        folds = [METRICS["uar"](fold) for fold in cell.stack("fold")]
         spread = f"± {np.std(folds, ddof=1):.3f}" if len(folds) > 1 else ""
         rows.append((*_labels(place, cell), *shown, claimed, Entry(f"{np.mean(folds):.3f}", spread)))
     if not rows:  # other systems alone, of whose rules nothing is known
@@ -78,7 +80,7 @@ def _missing_emotions(matrix: Matrix) -> Iterator[str]:
             continue
         misses = {
             fold: [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
-            for fold, confusion in stacks_by(cell.of(), "fold", n_emotions=len(cell.emotions)).items()
+            for fold, confusion in stacks_by(cell, "fold").items()
         }
         named = "; ".join(f"{fold}: {', '.join(emotions)}" for fold, emotions in misses.items() if emotions)
         if named:
@@ -92,7 +94,7 @@ def speaker_table(matrix: Matrix) -> Table | None:
     """
     rows = []
     for place, cell in [] if matrix.setup.is_of_people else matrix.in_order():
-        by_speaker = stacks_by(cell.of(), "speaker", n_emotions=len(cell.emotions))
+        by_speaker = stacks_by(cell, "speaker")
         uars = {name: float(METRICS["uar"](confusion)) for name, confusion in by_speaker.items()}
         if uars:
             ends = min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__)
@@ -110,22 +112,21 @@ def speaker_table(matrix: Matrix) -> Table | None:
 
 def _genders(cell: CellPredictions) -> tuple[Entry, Entry, Entry]:
     """UAR of each gender over the emotions that both have, and their difference."""
-    uar, n = METRICS["uar"], len(cell.emotions)
-    rows = cell.of()
-    known = rows.groupby("gender", observed=True) if "gender" in rows else ()
-    by_unit = {str(name): stacks_by(of, "unit", n_emotions=n) for name, of in known if name in GENDERS}
-    pools = {gender: np.stack(list(units.values())).sum(axis=0) for gender, units in by_unit.items()}
+    uar = METRICS["uar"]
+    known = names(cell.of(), "gender") if "gender" in cell.rows else []
+    units = {name: cell.stack("gender", "unit")[i] for i, name in enumerate(known) if name in GENDERS}
+    pools = {gender: stack.sum(axis=0) for gender, stack in units.items()}
     if len(pools) < 2:
         alone = [Entry(f"{uar(pools[g]):.3f}" if g in pools else NOTHING) for g in GENDERS]
         return alone[0], alone[1], Entry(NOTHING)
     shared = np.all([pools[gender].any(axis=1) for gender in GENDERS], axis=0)[:, None]
     if not shared.any():
         return Entry(NOTHING), Entry(NOTHING), Entry(NOTHING)
-    women, men = (by_unit[gender] for gender in GENDERS)
-    female, male = (np.stack(list(units.values())) * shared for units in (women, men))
-    if not set(women) & set(men):
+    is_woman, is_man = (units[gender].any(axis=(1, 2)) for gender in GENDERS)
+    female, male = units["female"][is_woman] * shared, units["male"][is_man] * shared
+    if not (is_woman & is_man).any():
         interval = gap_interval(female, male, uar, bounds=(-1, 1))
-    elif set(women) == set(men):  # sessions of both, each of which is left out as a whole
+    elif (is_woman == is_man).all():  # sessions of both, each of which is left out as a whole
         interval = jackknife_interval(np.stack([female, male], axis=1), difference_of(uar), bounds=(-1, 1))
     else:
         interval = None
@@ -138,7 +139,7 @@ def text_table(matrix: Matrix) -> Table | None:
     """Return the hardest and the easiest sentence of each cell, where corpora have the same sentences often."""
     rows = []
     for place, cell in matrix.in_order():
-        by_text = stacks_by(cell.of(), "text", n_emotions=len(cell.emotions))
+        by_text = stacks_by(cell, "text")
         often = {name: _uar(c) for name, c in by_text.items() if c.sum() >= SAID_OFTEN and c.any(axis=1).all()}
         if len(often) > 1:
             ends = min(often, key=often.__getitem__), max(often, key=often.__getitem__)
@@ -166,7 +167,7 @@ def _held_out_table(within: Matrix, without: Matrix) -> Table:
         other = within.cells.get(place)
         made += [c.provenance.key for c in (cell, other) if c is not None and c.with_values]
         if other is not None and {"nested"} <= set(cell.with_values) & set(other.with_values):
-            stack = paired_stack(cell.of("nested"), other.of("nested"), len(cell.emotions))
+            stack = paired_stack(cell, other, "nested")
             independent, usual, interval = paired(stack)
             change = Entry(signed(independent - usual), bracketed(interval))
             rows.append((*_labels(place, cell), f"{usual:.3f}", f"{independent:.3f}", change))
@@ -193,7 +194,7 @@ def _seed_table(matrices: Sequence[Matrix]) -> Table:
         for place, cell in matrix.in_order():
             if "nested" in cell.with_values:
                 scored = matrix.pools[place[2]].of(cell)
-                values.setdefault(place, []).append(_uar(stack_of(scored, "nested").sum(axis=0)))
+                values.setdefault(place, []).append(_uar(scored.stack(rule="nested")))
     corpora = sorted({place[2] for place in values})
     rows = []
     for row in dict.fromkeys(place[:2] for place in values):

@@ -184,7 +184,7 @@ def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Sto
     elif not a.on(joined["utterance"]).has_all_emotions():
         reason = "the utterances that both predict lack an emotion"
     else:
-        stack = paired_stack(rows_b, rows_a, len(a.emotions))
+        stack = paired_stack(b, a)
         value_b, value_a, _ = paired(stack, metric)
         n_changed = int((joined["prediction_a"] != joined["prediction_b"]).sum())
         n_alone = len(rows_a) + len(rows_b) - 2 * len(joined)

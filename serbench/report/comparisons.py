@@ -8,6 +8,7 @@ scored on its own utterances, and is not compared.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import shlex
@@ -24,7 +25,7 @@ from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
 from serbench.protocols import PROTOCOLS, find_protocol
-from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
+from serbench.scores.metrics import BOUNDS, METRICS, names
 from serbench.scores.predictions import UNKNOWN, CellPredictions
 from serbench.scores.scores import n_incomplete
 from serbench.scores.statistics import (
@@ -219,21 +220,18 @@ def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
 
 
-def stack_of(cell: CellPredictions, rule: str = "", *, by: str = "unit") -> np.ndarray:
-    """Confusion matrices of a rule by unit, or by another column; shape (n_groups, n_emotions, n_emotions)."""
-    return confusions(cell.of(rule), by, n_emotions=len(cell.emotions))
-
-
-def stacks_by(rows: pd.DataFrame, by: str, *, n_emotions: int) -> dict[str, np.ndarray]:
+def stacks_by(cell: CellPredictions, by: str) -> dict[str, np.ndarray]:
     """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
-    return dict(zip(names(rows, by), confusions(rows, by, n_emotions=n_emotions), strict=True)) if by in rows else {}
+    return dict(zip(names(cell.of(), by), cell.stack(by), strict=True)) if by in cell.rows else {}
 
 
-def paired_stack(first: pd.DataFrame, second: pd.DataFrame, n_emotions: int) -> np.ndarray:
-    """Confusion matrices of two tables of predictions by unit, on the utterances of both; shape (n_units, 2, n, n)."""
-    both = set(first["utterance"]) & set(second["utterance"])
-    shared = [rows[rows["utterance"].isin(both)] for rows in (first, second)]
-    return np.stack([confusions(rows, "unit", n_emotions=n_emotions) for rows in shared], axis=1)
+def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = "") -> np.ndarray:
+    """Confusion matrices of two cells by unit, on the utterances of both; shape (n_units, 2, n_emotions, n_emotions).
+
+    Without a rule, each cell has the one that tables show.
+    """
+    both = set(first.of(rule)["utterance"]) & set(second.of(rule)["utterance"])
+    return np.stack([cell.on(both).stack("unit", rule=rule) for cell in (first, second)], axis=1)
 
 
 def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interval | None]:
@@ -243,7 +241,7 @@ def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interv
     return first, second, jackknife_interval(stack, difference_of(METRICS[metric]), bounds=(-widest, widest))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Matrix:
     """The cells of one Table 2 by row and corpus.
 
@@ -305,6 +303,11 @@ class Matrix:
     def keys(self) -> list[str]:
         """Provenance of its values."""
         return [cell.provenance.key for _, cell in self.in_order()]
+
+    @functools.cached_property
+    def contests(self) -> dict[str, dict[str, Contest]]:
+        """Metric -> corpus -> how the cells that are no default compare, for corpora that have at least two."""
+        return contests(self)
 
 
 def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
@@ -449,11 +452,7 @@ class Contest:
         return f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
 
 
-Contests = Mapping[str, Mapping[str, Contest]]
-"""Metric -> corpus -> contest."""
-
-
-def contests(matrix: Matrix) -> Contests:
+def contests(matrix: Matrix) -> dict[str, dict[str, Contest]]:
     """Compare the nested values, and those of other systems, of every corpus that has at least two."""
     found: dict[str, dict[str, Contest]] = {metric: {} for metric in SHARES}
     for corpus in matrix.corpora:
@@ -461,7 +460,7 @@ def contests(matrix: Matrix) -> Contests:
         cells = {row: cell for row, cell in cells.items() if cell.is_chosen and not cell.is_short}
         if len(cells) < 2:
             continue
-        stacks = {row: stack_of(cell) for row, cell in cells.items()}
+        stacks = {row: cell.stack("unit") for row, cell in cells.items()}
         references = frozenset(row for row, cell in cells.items() if cell.is_reference)
         references = references if len(references) < len(cells) else frozenset()  # dummies alone are contenders
         for metric in SHARES:
@@ -480,18 +479,18 @@ def ranking(matrix: Matrix, metric: str) -> Ranking | None:
         cells = [matrix.scored.get((*row, corpus)) for corpus in matrix.corpora]
         own = [c for c in cells if c is not None and c.is_chosen and not c.is_short and not c.is_reference]
         if len(own) == len(matrix.corpora):
-            values[" ".join(row)] = [METRICS[metric](stack_of(cell).sum(axis=0)) for cell in own]
+            values[" ".join(row)] = [METRICS[metric](cell.stack()) for cell in own]
     return rank_over(values)
 
 
-def difference_table(compared: Iterable[tuple[Matrix, Contests]]) -> pd.DataFrame:
+def difference_table(found: Iterable[Matrix]) -> pd.DataFrame:
     """One row per setup, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
-    rows = [row for matrix, found in compared for row in _difference_rows(matrix, found)]
+    rows = [row for matrix in found for row in _difference_rows(matrix)]
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["corpus", "metric"])
 
 
-def _difference_rows(matrix: Matrix, found: Contests) -> Iterator[dict[str, Any]]:
-    for contest in (contest for of_metric in found.values() for contest in of_metric.values()):
+def _difference_rows(matrix: Matrix) -> Iterator[dict[str, Any]]:
+    for contest in (contest for of_metric in matrix.contests.values() for contest in of_metric.values()):
         for row, comparison in contest.others.items():
             interval = comparison.interval
             yield {

@@ -97,7 +97,7 @@ def figures(report: Report) -> dict[str, Callable[[], Figure]]:
             wanted.append((name, functools.partial(heat_map, table)))
     for title, of in curves_by_title(report).items():
         wanted.append((f"curves-{title}", functools.partial(curve_figure, of)))
-    for (matrix, _), metric in itertools.product(report.compared, SHARES):
+    for matrix, metric in itertools.product(report.matrices, SHARES):
         ranks = ranking(matrix, metric)
         if ranks and ranks.can_be_drawn:  # Table 2 gives the reason where there is no diagram
             title = f"{metric.upper()}: {matrix.setup.title}"

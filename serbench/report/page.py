@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ import pandas as pd
 
 from serbench.report.figures import curve_figure, curves_by_title, drawing, to_files
 from serbench.report.table import Table
-from serbench.report.tables import page_tables
+from serbench.report.tables import score_matrix
+from serbench.scores.metrics import FOLD_METRICS, METRICS
+from serbench.scores.predictions import RULES
 
 if TYPE_CHECKING:
     from serbench.report import Report
@@ -76,7 +79,8 @@ def render_page(report: Report) -> str:
     import jinja2
 
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
-    tables = [*page_tables(report.compared, report.scores), *others]
+    by_choice = itertools.product(report.matrices, (*METRICS, *FOLD_METRICS), RULES)
+    tables = [*(score_matrix(*choice) for choice in by_choice), *others]
     blocks, ends = blocks_of(tables), colour_ends(tables)
     folder = files("serbench.report") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))

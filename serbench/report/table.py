@@ -6,11 +6,12 @@ mark), `bold`, and `values` (the number, by which a page colours it). CSV has `b
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,24 +24,28 @@ from serbench.store.keys import digest
 NOTHING = "–"
 """Stands where there is no value."""
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    **{character: f"{{{character}}}" for character in "[]*"},  # after the end of a row, [ and * would be its options
-    "°": r"\textdegree{}",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "–": "--",
-    "≈": r"$\approx$",
-    "↑": r"$\uparrow$",
-    "±": r"$\pm$",
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': "''",
+        **{
+            character: f"{{{character}}}" for character in "[]*"
+        },  # after the end of a row, [ and * would be its options
+        "°": r"\textdegree{}",
+        "†": r"\textdagger{}",
+        "‡": r"\textdaggerdbl{}",
+        "–": "--",
+        "≈": r"$\approx$",
+        "↑": r"$\uparrow$",
+        "±": r"$\pm$",
+    }
+)
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 
 
@@ -114,22 +119,22 @@ def make_table(
 ) -> Table:
     """Make a table row by row; a place is an `Entry`, or a text alone."""
     places = [[entry if isinstance(entry, Entry) else Entry(str(entry)) for entry in row] for row in rows]
-
-    def frame(name: str) -> pd.DataFrame:  # as objects: columns of text hold no halves of characters
-        made = pd.DataFrame([[getattr(entry, name) for entry in row] for row in places], dtype=object)
-        return made.reindex(columns=range(len(header))).set_axis(pd.Series(header, dtype=object), axis=1)
-
-    values, keys = frame("value").astype(float), frame("key")
+    parts = np.array(places, dtype=object).reshape(-1, len(header), len(Entry._fields))
+    names = pd.Series(header, dtype=object)  # as objects: columns of text hold no halves of characters
+    kinds: tuple[Any, ...] = (object, object, bool, float, object)
+    text, aside, bold, values, keys = (
+        pd.DataFrame(parts[:, :, i].astype(kind), columns=names, dtype=kind) for i, kind in enumerate(kinds)
+    )
     return Table(
         stem,
         title,
-        frame("text"),
+        text,
         n_labels,
         tuple(notes),
-        frame("aside"),
-        frame("bold").astype(bool),
-        values if values.notna().any(axis=None) else None,
-        keys if (keys != "").any(axis=None) else None,
+        aside,
+        bold,
+        values if np.isfinite(values.to_numpy()).any() else None,
+        keys if keys.to_numpy().any() else None,
         dict(facets or {}),
         tuple(sorted(set(cells))),
     )
@@ -204,6 +209,7 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 """File ending -> how tables of one kind become a file."""
 
 
+@functools.lru_cache(maxsize=10_000)
 def _md(text: str) -> str:
     return re.sub(r"([\\|*_<>`\[\]~$])", r"\\\1", _one_line(text).replace("&", "&amp;"))
 
@@ -213,10 +219,11 @@ def _tex_entry(entry: Entry) -> str:
     return rf"{text} {{\footnotesize {_tex(entry.aside)}}}" if entry.aside else text
 
 
+@functools.lru_cache(maxsize=10_000)
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
+    return _one_line(text).translate(_LATEX)
 
 
 def _one_line(text: str) -> str:
     """Put a space for line ends and other control characters: they would end a row."""
-    return re.sub(f"[{_CONTROL}]", " ", text).strip()
+    return (text if text.isprintable() else re.sub(f"[{_CONTROL}]", " ", text)).strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,14 @@ from serbench.protocols import find_protocol
 from serbench.report.comparisons import (
     LACKING_AT_MOST,
     Contest,
-    Contests,
     Matrix,
     Place,
     ranking,
-    stack_of,
 )
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls
-from serbench.scores.predictions import RULES, CellPredictions
-from serbench.scores.scores import score_table
+from serbench.scores.predictions import CellPredictions
+from serbench.scores.scores import Row, values_by
 from serbench.scores.statistics import ALPHA, SHARES, Interval
 
 DEFAULT_MARK = "°"
@@ -107,77 +105,40 @@ def _speakers(corpus: Indexed) -> str:
     return f"{n} ({', '.join(f'{count} {letters[str(sex)]}' for sex, count in by_sex.items())})"
 
 
-Scores = Mapping[tuple[Place, str], Mapping[str, Mapping[str, float]]]
-"""Place and rule -> metric -> value, low, high and n_units."""
-
-
-def scores_of(matrix: Matrix, scores: pd.DataFrame) -> Scores:
-    """Return the scores of the cells of a matrix on the utterances that they are compared on.
-
-    Parameters
-    ----------
-    scores : rows of the score table, over all utterances that each cell has.
-    """
-    known = _by_rule(scores)
-    found: dict[tuple[Place, str], Mapping[str, Mapping[str, float]]] = {}
-    for place, cell in matrix.scored.items():
-        is_whole = cell.n_utterances == matrix.cells[place].n_utterances
-        key, of_cell = cell.provenance.key, known if is_whole else _by_rule(score_table([cell]))
-        found |= {(place, rule): of_cell[key, rule] for rule in cell.with_values}
-    return found
-
-
-def _by_rule(scores: pd.DataFrame) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
-    """Key of a cell and rule -> metric -> numbers, where there is a value."""
-    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
-    numbers = ["value", "low", "high", "n_units"]
-    known = scores[scores["value"].notna()]
-    for key, rule, metric, *of in known[["provenance", "rule", "metric", *numbers]].itertuples(index=False):
-        found.setdefault((key, rule), {})[metric] = dict(zip(numbers, of, strict=True))
-    return found
-
-
-def page_tables(compared: Iterable[tuple[Matrix, Contests]], scores: pd.DataFrame) -> Iterator[Table]:
-    """Yield Table 2 of every matrix by every metric and rule, for a page."""
-    for matrix, found in compared:
-        known = scores_of(matrix, scores)
-        for metric in (*METRICS, *FOLD_METRICS):
-            for rule in RULES:
-                yield score_matrix(matrix, metric, rule, known, found.get(metric, {}) if rule == "nested" else {})
-
-
-def score_matrix(matrix: Matrix, metric: str, rule: str, scores: Scores, compared: Mapping[str, Contest]) -> Table:
+def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     """Table 2 by one metric and rule: values with intervals, the best of each corpus in bold, chance on top.
 
     By `nested`, predictions of other systems have their own value, and a cell without a nested value its default.
     """
-    values: dict[Place, float] = {}
+    compared = matrix.contests.get(metric, {}) if rule == "nested" else {}
+    scores: dict[Place, Row] = {}
     contenders: dict[str, list[float]] = {corpus: [] for corpus in matrix.corpora}
     for place, cell in matrix.scored.items():
-        numbers = scores.get((place, cell.rule if rule == "nested" else rule), {}).get(metric)
-        if numbers:
-            values[place] = numbers["value"]
+        shown = cell.rule if rule == "nested" else rule
+        if shown in cell.with_values:
+            scores[place] = values_by(cell, shown)[metric]
             if _is_contender(cell, rule):
-                contenders[place[2]].append(values[place])
+                contenders[place[2]].append(scores[place]["value"])
     best = {corpus: max(of) for corpus, of in contenders.items() if len(of) > 1}
     rows = []
     for row in matrix.rows:
         entries = []
         for corpus in matrix.corpora:
             place = (*row, corpus)
-            if place not in values:
+            if place not in scores:
                 entries.append(Entry(NOTHING, key=matrix.cells[place].provenance.key if place in matrix.cells else ""))
                 continue
             cell = matrix.scored[place]
-            numbers = scores[place, cell.rule if rule == "nested" else rule][metric]
+            value, low, high, n = (scores[place][name] for name in ("value", "low", "high", "n_units"))
+            interval = None if low is None else Interval(low, high, n)
             mark = DEFAULT_MARK if rule == "nested" and not cell.is_chosen else ""
             verdict = compared[corpus].verdict(row) if corpus in compared else ""
             entries.append(
                 Entry(
-                    f"{values[place]:.3f}{mark}{SHORT_MARK if cell.is_short else ''}",
-                    f"{bracketed(_interval(numbers))} {MARKS[verdict]}".strip(),
-                    _is_contender(cell, rule) and values[place] == best.get(corpus),
-                    values[place],
+                    f"{value:.3f}{mark}{SHORT_MARK if cell.is_short else ''}",
+                    f"{bracketed(interval)} {MARKS[verdict]}".strip(),
+                    _is_contender(cell, rule) and value == best.get(corpus),
+                    value,
                     cell.provenance.key,
                 )
             )
@@ -190,7 +151,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str, scores: Scores, compare
         ("features", "classifier", *matrix.corpora),
         [*_chance_rows(matrix, metric), *rows],
         n_labels=2,
-        notes=_score_notes(matrix, metric, rule, values, compared),
+        notes=_score_notes(matrix, metric, rule, scores, compared),
         cells=matrix.keys,
         facets={**matrix.facets, "metric": metric, "rule": rule},
     )
@@ -199,10 +160,6 @@ def score_matrix(matrix: Matrix, metric: str, rule: str, scores: Scores, compare
 def _is_contender(cell: CellPredictions, rule: str) -> bool:
     """Whether a value can be the best of its corpus."""
     return not (cell.is_short or cell.is_reference) and (rule != "nested" or cell.is_chosen)
-
-
-def _interval(numbers: Mapping[str, float]) -> Interval | None:
-    return None if np.isnan(numbers["low"]) else Interval(numbers["low"], numbers["high"], int(numbers["n_units"]))
 
 
 def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
@@ -223,7 +180,7 @@ def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
 
 
 def _score_notes(
-    matrix: Matrix, metric: str, rule: str, values: Mapping[Place, float], compared: Mapping[str, Contest]
+    matrix: Matrix, metric: str, rule: str, values: Collection[Place], compared: Mapping[str, Contest]
 ) -> Iterator[str]:
     """Yield what a reader of Table 2 must know: how values came about, what marks mean, and what is missing."""
     setup, cells = matrix.setup, [cell for _, cell in matrix.in_order()]
@@ -311,7 +268,7 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
 
 def claimed_gain(cell: CellPredictions) -> float:
     """How much higher the UAR is when settings are chosen on the test data."""
-    oracle, nested = (float(METRICS["uar"](stack_of(cell, rule).sum(axis=0))) for rule in ("oracle", "nested"))
+    oracle, nested = (float(METRICS["uar"](cell.stack(rule=rule))) for rule in ("oracle", "nested"))
     return oracle - nested
 
 
@@ -374,7 +331,7 @@ def recall_matrix(matrix: Matrix) -> Table:
     emotions = sorted({e for cell in matrix.cells.values() for e in cell.emotions})
     rows = []
     for (features, classifier, corpus), cell in matrix.in_order():
-        of = dict(zip(cell.emotions, recalls(stack_of(cell).sum(axis=0)), strict=True))
+        of = dict(zip(cell.emotions, recalls(cell.stack()), strict=True))
         shown = [Entry(f"{of[e]:.3f}") if np.isfinite(of.get(e, np.nan)) else Entry(NOTHING) for e in emotions]
         rows.append((corpus, features, classifier + mark_of(cell), *shown))
     marks = {mark_of(cell) for _, cell in matrix.in_order()}
@@ -389,7 +346,7 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
     """One confusion matrix per cell: rows are the truth, columns the predictions; values are shares of a row."""
     tables = []
     for (features, classifier, corpus), cell in matrix.in_order():
-        confusion = stack_of(cell).sum(axis=0)
+        confusion = cell.stack()
         rows = []
         for i, (emotion, counts) in enumerate(zip(cell.emotions, confusion, strict=True)):
             shares = counts / max(counts.sum(), 1)

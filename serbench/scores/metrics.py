@@ -74,22 +74,35 @@ def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
     >>> confusions(rows, "unit", n_emotions=2).tolist()
     [[[0, 1], [0, 0]], [[1, 0], [0, 1]]]
     """
-    if by and rows[list(by)].isna().to_numpy().any():
-        rows = rows.dropna(subset=list(by))
-    places = [pd.factorize(rows[name], sort=True) for name in by]
+    places = [_places(rows[name]) for name in by]
     codes = [rows[name].to_numpy(dtype=np.int64) for name in ("truth", "prediction")]
+    axes = [*(place for place, _ in places), *codes]
+    if any(-1 in place for place, _ in places):
+        there = np.all([place >= 0 for place, _ in places], axis=0)
+        axes = [axis[there] for axis in axes]
     for name, of in zip(("truth", "prediction"), codes, strict=True):
         if len(of) and not 0 <= of.min() <= of.max() < n_emotions:
             raise ScoreError("scoring", f"{name} codes {of.min()}..{of.max()}", f"0..{n_emotions - 1}")
     shape = (*(len(values) for _, values in places), n_emotions, n_emotions)
-    index = np.ravel_multi_index((*(place for place, _ in places), *codes), shape) if len(rows) else codes[0]
+    index = np.ravel_multi_index(axes, shape) if len(axes[0]) else codes[0][:0]
     counts: np.ndarray = np.bincount(index, minlength=math.prod(shape))
     return counts.reshape(shape)
 
 
 def names(rows: pd.DataFrame, column: str) -> list[str]:
     """Return the values of a column in the order in which `confusions` counts by them."""
-    return [str(value) for value in pd.factorize(rows[column].dropna(), sort=True)[1]]
+    return [str(value) for value in _places(rows[column])[1]]
+
+
+def _places(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """Return where the value of each row stands among those of a column that occur, -1 for none, and the values."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return pd.factorize(column, sort=True)
+    codes = column.cat.codes.to_numpy()
+    used = np.unique(codes[codes >= 0])
+    place = np.full(len(column.cat.categories) + 1, -1)  # its last for the code -1
+    place[used] = np.arange(len(used))
+    return place[codes], column.cat.categories[used]
 
 
 def recalls(confusion: np.ndarray) -> Any:
@@ -116,10 +129,11 @@ def exact_uar(hits: np.ndarray, totals: np.ndarray) -> Fraction:
     >>> exact_uar(np.array([1, 2, 0]), np.array([3, 3, 0]))
     Fraction(1, 2)
     """
-    present = [Fraction(int(hit), int(total)) for hit, total in zip(hits, totals, strict=True) if total]
+    present = [(int(hit), int(total)) for hit, total in zip(hits, totals, strict=True) if total]
     if not present:
         raise ScoreError("scoring", "an empty pool", "at least one utterance")
-    return sum(present, Fraction(0)) / len(present)
+    whole = math.lcm(*(total for _, total in present))
+    return Fraction(sum(hit * (whole // total) for hit, total in present), whole * len(present))
 
 
 def war(confusion: np.ndarray) -> Any:

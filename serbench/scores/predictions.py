@@ -26,7 +26,7 @@ from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
 from serbench.scores.comparable import outdated
-from serbench.scores.metrics import exact_uar
+from serbench.scores.metrics import confusions, exact_uar, names
 from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
 from serbench.store.results import Store, read_predictions
@@ -63,7 +63,6 @@ class CellPredictions:
     reasons : rule -> why there is no value by it.
     state : empty where there are predictions or will be; else `refused` (a run could not do it), `undone` (its jobs are
         not all done), `damaged`, `outdated` or `incomparable`.
-    p_chance : p of the test against chance, after correction; None where there is no such test.
     is_short : whether so many utterances of its column are missing that it is not compared with the other cells.
     """
 
@@ -73,8 +72,13 @@ class CellPredictions:
     settings: pd.DataFrame = field(default_factory=_NO_SETTINGS.copy)
     reasons: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
-    p_chance: float | None = None
     is_short: bool = False
+    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Keep what was counted before, where the rows are still the same: `known` is what was."""
+        if self.known.get("rows") is not self.rows:
+            object.__setattr__(self, "known", {"rows": self.rows})
 
     @functools.cached_property
     def cell(self) -> dict[str, Any]:
@@ -91,13 +95,26 @@ class CellPredictions:
         """Its fields as columns of a table, and the key of its provenance."""
         return {**self.cell, "provenance": self.provenance.key}
 
-    @functools.cached_property
+    @property
     def _by_rule(self) -> dict[str, pd.DataFrame]:
-        return {str(rule): of for rule, of in self.rows.groupby("rule", sort=False, observed=True)}
+        if "by_rule" not in self.known:
+            codes, rules = pd.factorize(self.rows["rule"])
+            self.known["by_rule"] = {str(rule): self.rows[codes == i] for i, rule in enumerate(rules)}
+        found: dict[str, pd.DataFrame] = self.known["by_rule"]
+        return found
 
     def of(self, rule: str = "") -> pd.DataFrame:
         """Return the rows of a rule; without one, of the rule that tables show."""
-        return self._by_rule.get(rule or self.rule, self.rows.iloc[:0])
+        found = self._by_rule.get(rule or self.rule)
+        return self.rows.iloc[:0] if found is None else found
+
+    def stack(self, *by: str, rule: str = "") -> np.ndarray:
+        """Count the predictions of a rule by truth and prediction, and by columns before; see `confusions`."""
+        if by not in self.known:
+            counts = confusions(self.rows, "rule", *by, n_emotions=len(self.emotions))
+            self.known[by] = dict(zip(names(self.rows, "rule"), counts, strict=True))
+        found: np.ndarray | None = self.known[by].get(rule or self.rule)
+        return confusions(self.rows.iloc[:0], *by, n_emotions=len(self.emotions)) if found is None else found
 
     @property
     def with_values(self) -> tuple[str, ...]:
@@ -270,9 +287,13 @@ def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]
         fold=pd.Categorical(asked.index.map(fold_of), categories=folds),
     )
     rows = rows.rename_axis("utterance")
-    parts = [rows.assign(rule=rule, prediction=of.reindex(rows.index).astype(np.int64)) for rule, of in by_rule.items()]
+    predicted = np.concatenate([of.reindex(rows.index).to_numpy(dtype=np.int64) for of in by_rule.values()])
+    table = rows.reset_index().take(np.tile(np.arange(len(rows)), len(by_rule))).reset_index(drop=True)
+    table = table.assign(
+        rule=pd.Categorical(np.repeat(list(by_rule), len(rows)), categories=list(by_rule)), prediction=predicted
+    )
     reasons = {} if record.outside or "nested" in by_rule else {"nested": record.no_nested}
-    return CellPredictions(record, pd.concat(parts).reset_index(), unit, settings, reasons)
+    return CellPredictions(record, table, unit, settings, reasons)
 
 
 def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:

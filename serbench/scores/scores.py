@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS
-from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, confusions, names, recalls, uar, war
+from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, names, recalls, uar, war
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import Interval, jackknife_interval
 
@@ -41,7 +41,7 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         }
         for rule in cell.rules:
             is_there = rule in cell.with_values
-            values = _values(cell, rule) if is_there else dict.fromkeys((*METRICS, *FOLD_METRICS), _NO_VALUE)
+            values = values_by(cell, rule) if is_there else dict.fromkeys((*METRICS, *FOLD_METRICS), _NO_VALUE)
             own = {**common, "reason": "" if is_there else cell.reasons.get(rule, "")}
             rows += [{**cell.fields, "rule": rule, "metric": m, **value, **own} for m, value in values.items()]
     types: dict[str, Any] = {
@@ -57,9 +57,12 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
 _NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd": None}
 
 
-def _values(cell: CellPredictions, rule: str) -> dict[str, Row]:
-    """Value and interval of every metric, and for means over folds their standard deviation."""
-    folds = confusions(cell.of(rule), "unit", "fold", n_emotions=len(cell.emotions))
+def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
+    """Value and interval of every metric by a rule, and for means over folds their standard deviation."""
+    if ("values", rule) in cell.known:
+        known: dict[str, Row] = cell.known["values", rule]
+        return known
+    folds = cell.stack("unit", "fold", rule=rule)
     units = folds.sum(axis=1)
     values = {}
     for name, metric in METRICS.items():
@@ -70,6 +73,7 @@ def _values(cell: CellPredictions, rule: str) -> dict[str, Row]:
         interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=(0, 1))
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
         values[name] = {"value": float(np.mean(each)), "n_units": len(units), "sd": sd, **_ends(interval)}
+    cell.known["values", rule] = values
     return values
 
 
@@ -84,9 +88,8 @@ def _ends(interval: Interval | None) -> Row:
 
 def n_incomplete(cell: CellPredictions) -> int:
     """Units without which an emotion has no utterance left, so that intervals average over the others there."""
-    known = cell.of()[["truth", "unit"]].drop_duplicates()
-    alone = known[known.groupby("truth")["unit"].transform("size") == 1]
-    return int(alone["unit"].nunique())
+    has = cell.stack("unit").sum(axis=2) > 0
+    return int(has[:, has.sum(axis=0) == 1].any(axis=1).sum())
 
 
 def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
@@ -94,7 +97,7 @@ def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     rows = []
     for cell in cells:
         for rule in cell.with_values:
-            stack = confusions(cell.of(rule), "unit", n_emotions=len(cell.emotions))
+            stack = cell.stack("unit", rule=rule)
             of_emotion = recalls(stack.sum(axis=0))
             for i, emotion in enumerate(cell.emotions):
                 have = stack[stack[:, i].any(axis=1)]
@@ -110,7 +113,7 @@ def confusion_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     rows = []
     for cell in cells:
         for rule in cell.with_values:
-            confusion = confusions(cell.of(rule), n_emotions=len(cell.emotions))
+            confusion = cell.stack(rule=rule)
             for (i, j), n in np.ndenumerate(confusion):
                 pair = {"truth": cell.emotions[i], "prediction": cell.emotions[j], "n_utterances": int(n)}
                 rows.append({**cell.fields, "rule": rule, **pair})
@@ -122,7 +125,7 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     rows = []
     for cell in cells:
         for rule in cell.with_values:
-            folds = confusions(cell.of(rule), "fold", n_emotions=len(cell.emotions))
+            folds = cell.stack("fold", rule=rule)
             of_rule = cell.settings[cell.settings["rule"] == rule]
             chosen = {fold: (cell.record.settings[i], bool(c)) for _, fold, i, c in of_rule.itertuples(index=False)}
             for fold, confusion in zip(names(cell.of(rule), "fold"), folds, strict=True):

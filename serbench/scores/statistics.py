@@ -18,6 +18,7 @@ What these do on data with known truth is in `docs/statistics.md`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -76,16 +77,22 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     >>> round(interval.low, 3), round(interval.high, 3)
     (0.452, 0.948)
     """
-    from scipy.stats import t
-
     n = len(stack)
     if n < 2:
         return None
-    reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * math.sqrt(jackknife_variance(stack, statistic))
+    reach = _student(n - 1) * math.sqrt(jackknife_variance(stack, statistic))
     value = statistic(stack.sum(axis=0, keepdims=True))[0]
     if reach <= TINY:
         return None
     return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
+
+
+@functools.cache
+def _student(free: float) -> float:
+    """Return how many standard errors an interval reaches to either side."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, free))
 
 
 def gap_interval(
@@ -100,12 +107,10 @@ def gap_interval(
     Each side is jackknifed by itself, as few units on one side tell little however many the other has; None where a
     side has a single unit, or all units of both are alike.
     """
-    from scipy.stats import t
-
     if min(len(first), len(second)) < 2:
         return None
     gap, error, free = _welch(first, second, statistic)
-    reach = float(t.ppf((1 + LEVEL) / 2, free)) * error
+    reach = _student(free) * error
     if reach <= TINY:
         return None
     return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))

@@ -256,6 +256,7 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=10_000)
 def _plain(text: str) -> str:
     plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
     plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)

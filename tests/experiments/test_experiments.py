@@ -378,7 +378,7 @@ def test_synthetic_trees_go_through_the_experiments_of_papers_to_the_tables(name
 def book(made_up_report):
     """Cells of made-up predictions as the book of an experiment."""
     report, _ = made_up_report()
-    cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
+    cells = [cell for matrix in report.matrices for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("knn", "svc"), "mine")
     return Book(described, cells, {"gone": "no such folder"})
 
@@ -580,7 +580,7 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
     rights = {"svc": (9, 1, 9, 1, 9, 1, 9, 2), "knn": (8, 0, 8, 0, 8, 0, 8, 0), "dummy": (3, 3, 3, 3, 3, 3, 3, 3)}
     change = {("sound", name, "alpha"): said(of) for name, of in rights.items()}
     report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
-    cells = [cell for matrix, _ in report.compared for cell in matrix.cells.values()]
+    cells = [cell for matrix in report.matrices for cell in matrix.cells.values()]
     described = read_experiment(TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]"), "mine")
     book = Book(described, cells)
     of = {m.fields["classifier"]: m for m in book.values({"corpus": ("alpha",)}, "uar")}

@@ -11,7 +11,6 @@ from tables import made_cell, made_record, saying, with_fields, with_record
 
 from serbench.report.across import (
     across_tables,
-    against_chance,
     crossings,
     curve_tables,
     curves,
@@ -94,7 +93,7 @@ def test_scalings_and_tasks_are_not_mixed():
 def test_value_below_chance_is_marked_and_says_what_its_model_did():
     below = cell("cross", "aa", "bb", hit=0.0, wrong=0)
     below = saying(below, lambda rows: (rows["truth"] + 1) % 3)
-    (crossing,) = crossed(against_chance([below]))
+    (crossing,) = crossed([below])
     table = transfer_table(crossing)
     assert table.rows[0][4].aside == "b"  # all speakers are alike, so that there is no interval
     assert "b: below chance, by more than chance explains." in table.notes
@@ -102,26 +101,26 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
 
 
 def test_value_that_cannot_be_told_from_chance_is_marked():
-    near, far = against_chance([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)])
-    assert [value.mark for value in values_of([near, far]).values()] == ["c", ""]
-    assert near.p_chance > 0.05
-    assert far.p_chance == 2 / 2 ** far.of()["unit"].nunique()
+    near, far = values_of([cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)]).values()
+    assert [near.mark, far.mark] == ["c", ""]
+    assert near.p > 0.05
+    assert far.p == 2 / 2**far.interval.n_units
 
 
 def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus():
     one = cell("cross", "aa", "bb", hit=0.25)
-    (alone,) = against_chance([one])
+    alone = values_of([one])
     others = [cell("cross", f"c{i}", "bb", hit=0.0) for i in range(12)]
-    beside = against_chance([one, *others])
-    elsewhere = against_chance([one, cell("cross", "aa", "cc", hit=0.2)])
-    assert beside[0].p_chance > alone.p_chance
-    assert elsewhere[0].p_chance == alone.p_chance
+    beside = values_of([one, *others])
+    elsewhere = values_of([one, cell("cross", "aa", "cc", hit=0.2)])
+    assert beside[0].p > alone[0].p
+    assert elsewhere[0].p == alone[0].p
 
 
 def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
     of_one = cell("cross", "aa", "bb", hit=0.9)
     single = replace(of_one, rows=of_one.rows.assign(unit="bb/only"))
-    (crossing,) = crossed(against_chance([single]))
+    (crossing,) = crossed([single])
     table = transfer_table(crossing)
     assert table.rows[0][4].aside.endswith("?")
     assert "?: cannot be tested against chance: too few speakers." in table.notes
