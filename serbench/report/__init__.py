@@ -236,7 +236,8 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
 
     Parameters
     ----------
-    figures : draw every figure. Without it, they are drawn where the last report has some, so that none is stale.
+    figures : draw every figure. Without it, figures are drawn where the last report has some, so that none is stale;
+        one that a user altered stays.
 
     Returns
     -------
@@ -264,7 +265,9 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
         if figures or any(name.startswith(f"{FOLDER}/") for name in own):
             write_figures(report, folder, progress=progress)
         rendered = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
-        files = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in rendered.items()}
+        retouched = {n for n in earlier if n not in own and n.startswith(f"{FOLDER}/") and (store.report / n).exists()}
+        kept = [name for name in rendered if figures or name not in retouched]
+        files = {name: hashlib.sha256(rendered[name].read_bytes()).hexdigest() for name in kept}
         written = replace(report, provenance={**report.provenance, "files": files})
         write_json(folder / store.provenance.name, written.provenance)
         # First the list, so that at every instant it names all that is there of this report.

@@ -11,7 +11,6 @@ import pytest
 from serbench.errors import DiskError
 from serbench.grid.check import check_store
 from serbench.report import write_report
-from serbench.report.figures import file_names
 from serbench.report.table import make_table
 from serbench.store.files import read_json, write_atomically, write_json
 from serbench.store.results import Store
@@ -58,30 +57,27 @@ def test_report_removes_what_it_wrote_and_nothing_else(reports, tmp_path):
     assert set(listed) == set(files_of(store.report)) - set(MINE) - {"provenance.json"}
 
 
-def test_figures_that_are_there_are_drawn_again_by_a_plain_report(reports, monkeypatch):
+def test_plain_report_draws_figures_where_the_last_report_has_some(reports, monkeypatch):
     old, new, store = reports
     drawn = []
 
     def figures(report):
-        names = file_names(["heatmap", "gone", "curve"] if report is old else ["heatmap", "curve", "more"])
+        names = ["heatmap", "gone"] if report is old else ["heatmap", "more"]
         return {name: lambda name=name: drawn.append(name) or name for name in names}
 
     monkeypatch.setattr("serbench.report.figures.figures", figures)
-    monkeypatch.setattr(
-        "serbench.report.figures.to_files", lambda name: dict.fromkeys(("svg", "pdf"), f"{name} {len(drawn)}".encode())
-    )
+    monkeypatch.setattr("serbench.report.figures.to_files", lambda name: {"svg": f"{name} {len(drawn)}".encode()})
     place = store.report / "figures"
     write_report(old, store)
     assert drawn == []
     write_report(old, store, figures=True)
-    assert drawn == ["heatmap", "gone", "curve"]
+    assert drawn == ["heatmap", "gone"]
     put_mine(store)
-    for name in ("curve.svg", "curve.pdf", "heatmap.pdf"):
-        (place / name).unlink()
     written = write_report(new, store)
-    assert drawn[3:] == ["heatmap"]
-    assert files_of(place) == {"heatmap.svg": b"heatmap 4", "mine.svg": b"<svg/>", "mine.pdf": b"%PDF-"}
-    assert [name for name in written.provenance["files"] if "figures/" in name] == ["figures/heatmap.svg"]
+    assert drawn[2:] == ["heatmap", "more"]
+    mine = {"mine.svg": b"<svg/>", "mine.pdf": b"%PDF-"}
+    assert files_of(place) == {"heatmap.svg": b"heatmap 3", "more.svg": b"more 4", **mine}
+    assert [n for n in written.provenance["files"] if "figures/" in n] == ["figures/heatmap.svg", "figures/more.svg"]
 
 
 def test_figure_that_a_user_altered_is_left_and_named(reports, monkeypatch):
