@@ -24,9 +24,7 @@ from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, d
 
 WHERE_TO_GET = "`serbench corpora list` shows where to get them"
 
-Names = Sequence[str] | str | None
-"""Names of corpora, features or classifiers; one alone may be given as it is."""
-
+Names = Sequence[str] | str | None  # of corpora, features or classifiers; one alone may be given as it is
 _TASKS = "tasks"
 # libyaml is faster, but deep nesting may crash it: only for what comes with serbench.
 _BUILT_IN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -47,10 +45,7 @@ class Catalogue:
         return self.corpora[name]
 
     def namespace(self, name: str) -> str:
-        """Name the corpora that a corpus shares speakers with, in either direction and through others.
-
-        The name is that of the first of them, or of the corpus itself where there are none.
-        """
+        """Return the first of the corpora that share speakers with this one, in either direction or through others."""
         space = {one: one for one in self.corpora}
         for corpus in self.corpora.values():
             joined = {space[one] for one in (corpus.name, *corpus.shares_speakers_with)}

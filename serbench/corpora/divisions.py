@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from serbench.corpora.entry import Corpus, Partition
+from serbench.corpora.entry import Corpus
 from serbench.errors import CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_TEXT_GROUPS = 5
-"""Groups that the texts of a corpus are dealt into at most: each one takes a fifth of the training data."""
+MOST_TEXT_GROUPS = 5  # of a corpus: each one takes a fifth of the training data
 
 
 def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -28,7 +27,9 @@ def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[
 
     `index` has the whole corpus, dropped emotions too. Utterances of neither side are left out.
     """
-    partition, where = _partition(corpus, name), f"{corpus.name}.partitions.{name}"
+    if name not in corpus.partitions:
+        raise UnknownNameError(f"partition of {corpus.name}", name, corpus.partitions)
+    partition, where = corpus.partitions[name], f"{corpus.name}.partitions.{name}"
     test = _having(index, partition.test, where=f"{where}.test")
     train = _having(index, partition.train, where=f"{where}.train") if partition.train else ~test
     for side, chosen in (("train", train), ("test", test)):
@@ -47,18 +48,12 @@ def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[
 
 def partition_notes(index: pd.DataFrame, corpus: Corpus, name: str) -> list[str]:
     """Return the notes of a partition for a table: its own, and values that no utterance here has."""
-    partition = _partition(corpus, name)
+    partition = corpus.partitions[name]
     notes = [partition.note] if partition.note else []
     for side, fields in (("train", partition.train), ("test", partition.test)):
         absent = {field: _absent(index, field, values) for field, values in fields.items()}
         notes += [f"no utterance of {field} {listed(values)} to {side}" for field, values in absent.items() if values]
     return [f"partition {name}: {note}" for note in notes]
-
-
-def _partition(corpus: Corpus, name: str) -> Partition:
-    if name not in corpus.partitions:
-        raise UnknownNameError(f"partition of {corpus.name}", name, corpus.partitions)
-    return corpus.partitions[name]
 
 
 def _having(index: pd.DataFrame, fields: Mapping[str, Sequence[str]], *, where: str) -> pd.Series:
@@ -163,8 +158,7 @@ def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
         one, *others = sorted(undeclared["corpus"].unique())
         found = f"{len(pairs)} recordings are in more than one corpus ({listed(pairs)}), so speakers are shared"
         todo = f"Add `shares_speakers_with: [{one}]` to the entry of {' and '.join(others)} in corpora.yaml: speakers "
-        todo += "of one name then count as one person, who does not train where she or he is tested. Or leave one "
-        todo += "corpus out"
+        todo += "of one name then count as one person. Or leave one corpus out"
         raise ProtocolError(f"{one} and {listed(others)}", found, "speakers of their own, or a declaration", todo)
     name_of = {person: person for person in utterances["person"].unique()}
     for _, people in shared.groupby("audio_hash")["person"]:

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +22,13 @@ import yaml
 
 from serbench.errors import ConfigError, CorpusError, Fault, listed, printable
 
-Place = tuple[str | int, ...]
-"""Keys and numbers that lead to a value of a file."""
+Place = tuple[str | int, ...]  # keys and numbers that lead to a value of a file
 
-MOST_BYTES = 2**20
-"""Bytes of a YAML file."""
-
-MOST_VALUES = 20_000
-"""Blocks, lists and values of a YAML file; aliases count as often as they stand for something."""
-
-DEEPEST = 20
-"""Blocks within blocks; an entry of a corpus needs four."""
-
-MOST_ENTRIES = 2_000_000
-"""Files and folders that a glob of a corpus looks at."""
-
-MOST_STEPS = 64
-MOST_STARS = 3
-"""Steps of a glob, folders within each other, and `**` in a glob: the time of a match grows with their power."""
+MOST_BYTES = 2**20  # of a YAML file
+MOST_VALUES = 20_000  # of a YAML file: blocks, lists and texts; aliases count as often as they stand for something
+DEEPEST = 20  # blocks within blocks; an entry of a corpus needs four
+MOST_ENTRIES = 2_000_000  # files and folders that a glob of a corpus looks at
+MOST_STEPS, MOST_STARS = 64, 3  # of a glob, and folders within each other: the time of a match grows with their power
 
 # Tabs and line ends may be in text; other control characters and halves of characters are in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -47,10 +36,7 @@ _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merg
 
 
 def check_regular(path: Path, *, at_most: int | None = None) -> None:
-    """Check that a path leads to a regular file of `at_most` bytes, without opening it: opening a pipe waits.
-
-    The `strerror` of the OSError says what is there.
-    """
+    """Check that a path leads to a regular file of `at_most` bytes, or raise OSError; opening a pipe would wait."""
     try:
         found = os.stat(path)
     except ValueError as error:  # a NUL in the name
@@ -63,7 +49,7 @@ def check_regular(path: Path, *, at_most: int | None = None) -> None:
 
 
 def read_whole(path: Path, *, at_most: int) -> bytes:
-    """Read a regular file of `at_most` bytes, with OSError where there is none."""
+    """Read a regular file of `at_most` bytes, or raise OSError."""
     check_regular(path, at_most=at_most)
     with path.open("rb") as file:
         content = file.read(at_most + 1)  # some files of the system claim 0 bytes and go on
@@ -123,20 +109,15 @@ def parse_text(
     except RecursionError as error:
         raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
 
-    def is_plain(node: yaml.Node, place: Place, *, is_key: bool = False) -> bool:
-        """Report a tag, a key that is no text, a character that no text has."""
-        where = document.where(place, line=node.start_mark.line + 1)
+    def fault(node: yaml.Node, place: Place, *words: str) -> None:
+        faults.append(Fault(document.where(place, line=node.start_mark.line + 1), *words))
+
+    def check(node: yaml.Node, place: Place) -> None:
+        """Report a tag, and a character that no text has."""
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-            faults.append(Fault(where, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it"))
-        elif is_key and not isinstance(node, yaml.ScalarNode):
-            found, wanted = "a key that is a list or a block", "plain text before the colon"
-            faults.append(Fault(where, found, wanted, "Put quotes around it"))
+            fault(node, place, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it")
         elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
-            found = f"the character U+{ord(odd[0]):04X}"
-            faults.append(Fault(where, found, "characters that can be printed", "Remove it"))
-        else:
-            return True
-        return False
+            fault(node, place, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
 
     def plain(node: yaml.Node, place: Place) -> Any:
         line = lines.setdefault(place, node.start_mark.line + 1)
@@ -144,24 +125,28 @@ def parse_text(
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
             todo = "Write blocks out instead of anchors that contain one another"
             raise ConfigError([Fault(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)])
-        is_plain(node, place)
+        check(node, place)
         if isinstance(node, yaml.SequenceNode):
             return [plain(child, (*place, i)) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             try:
                 return values.construct_object(node)
             except (yaml.YAMLError, ValueError, OverflowError):
-                found, wanted = f"'{short(node.value)}'", "a value that YAML can read"
-                faults.append(Fault(document.where(place), found, wanted, "Put quotes around it"))
+                fault(node, place, f"'{short(node.value)}'", "a value that YAML can read", "Put quotes around it")
                 return ""
         entries: dict[str, Any] = {}
         for key, child in node.value:
-            inner, line = (*place, str(key.value)), key.start_mark.line + 1
-            if is_plain(key, place, is_key=True) and key.value in entries:
+            check(key, place)
+            inner = (*place, str(key.value))
+            if not isinstance(key, yaml.ScalarNode):
+                fault(
+                    key, place, "a key that is a list or a block", "plain text before the colon", "Put quotes around it"
+                )
+            elif key.value in entries:
                 found = f"the key '{short(key.value)}' a second time (first on line {lines[inner]})"
-                faults.append(Fault(document.where(inner, line=line), found, "each key once", "Remove one of the two"))
-            elif isinstance(key, yaml.ScalarNode):
-                lines[inner] = line
+                fault(key, inner, found, "each key once", "Remove one of the two")
+            else:
+                lines[inner] = key.start_mark.line + 1
                 entries[key.value] = plain(child, inner)
         return entries
 
@@ -198,10 +183,9 @@ class Folder:
     root: Path
     where: str
     fenced: bool
-    _real: dict[str, str] = field(init=False, default_factory=dict)
 
     def file(self, path: str, *, key: str) -> Path:
-        """Return where a file lies that the entry names under `key`; a CorpusError where that is out of the root."""
+        """Return where a file lies that the entry names under `key`; CorpusError where that is out of the root."""
         self._refuse_outside([path], key)
         return self.root / path
 
@@ -249,13 +233,9 @@ class Folder:
                     folders.remove(os.path.basename(path))
 
     def _outside(self, path: str) -> str:
-        """Return where a path leads, links followed, if that is out of the root; folders are resolved once."""
-        folder, name = os.path.split(os.path.join(self.root, path))
-        root, folder = (self._real.setdefault(of, os.path.realpath(of)) for of in (str(self.root), folder))
-        target = os.path.join(folder, name)
-        if os.path.islink(target) or name in ("..", "."):
-            target = os.path.realpath(target)
-        return "" if os.path.join(target, "").startswith(os.path.join(root, "")) else target
+        """Return where a path leads, links followed, if that is out of the root."""
+        target = os.path.realpath(os.path.join(self.root, path))
+        return "" if Path(target).is_relative_to(os.path.realpath(self.root)) else target
 
     def _refuse_outside(self, paths: Iterable[str], key: str) -> None:
         """Refuse paths that lead out of the root, unless the entry allows it."""

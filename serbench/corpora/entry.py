@@ -34,42 +34,26 @@ EMOTIONS = (
     *("anger", "fear", "happiness", "sadness", "neutral", "disgust"),
     *("surprise", "boredom", "calm", "contempt", "frustration", "excitement"),
 )
-"""Canonical emotion names."""
-
 DIMENSIONS = ("arousal", "valence", "dominance")
-FIELDS = (
+FIELDS = (  # what labels may give for an utterance; each becomes a column of the index (`emotion` as `raw_label`)
     *("speaker", "emotion", "gender", "language", "session", "text", "style", "intensity", "take", "age", "voice"),
     *DIMENSIONS,
 )
-"""What labels may give for an utterance; each becomes a column of the index (`emotion` as `raw_label`)."""
-
 PLACES = ("file", "start", "end")
 GENDERS = ("female", "male", "child", "other")
-
+# Labels of each target other than the emotion, sorted; those of `language` are the languages of the corpora.
 TARGET_LABELS = {"arousal": ("high", "low"), "valence": ("negative", "positive"), "gender": ("female", "male")}
-"""Labels of each target other than the emotion, sorted; those of `language` are the languages of the corpora."""
-
-DIMENSION_TARGETS = ("arousal", "valence")
-"""Targets that `targets` of an entry may give ranges for, and `tasks` of a file emotions."""
-
-AVAILABLE = "available"
-"""What `--task` calls all emotions that a corpus has: another task for each corpus that has other emotions."""
-
-NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-"""What corpora and their partitions may be called."""
-
+DIMENSION_TARGETS = ("arousal", "valence")  # an entry may give ranges for them, and `tasks` of a file emotions
+AVAILABLE = "available"  # the `--task` of all emotions that a corpus has: one task for each choice of emotions
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # of corpora and their partitions
 SOURCES = ("path", "table", "lines")
-
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
 _INTERVAL = re.compile(rf"([\[(]){_NUMBER},{_NUMBER}([\])])")
 _NO_ENCODINGS_OF_FILES = ("idna", "punycode", "undefined", "utf-7")  # for names and mails; some take quadratic time
 
-Contradiction = tuple[Place, str, str, str]
-"""Place in an entry, what was found, what was expected, what to do."""
-
-Merge = tuple[str, tuple[str, ...]]
-"""A label and the canonical emotions that have it."""
+Contradiction = tuple[Place, str, str, str]  # place in an entry, what was found, what was expected, what to do
+Merge = tuple[str, tuple[str, ...]]  # a label and the canonical emotions that have it
 
 
 def parse_interval(text: str) -> tuple[float, float]:

@@ -25,14 +25,10 @@ from serbench.corpora.patterns import compile_pattern, hits
 from serbench.corpora.tables import read_table_of_strings, read_traces
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
 
-MOST_ANNOTATION_BYTES = 2**24
-"""Bytes of one annotation file."""
+MOST_ANNOTATION_BYTES = 2**24  # of one annotation file
 
-Record = Mapping[str, Any]
-"""One utterance of a scan."""
-
-Names = dict[str, str]
-"""What the labels give for one utterance: name -> text as written; `file` is its path below the root."""
+Record = Mapping[str, Any]  # one utterance of a scan
+Names = dict[str, str]  # what labels give for an utterance: name -> text as written; `file` is its path below the root
 
 
 @dataclass(frozen=True, slots=True)

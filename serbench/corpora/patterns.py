@@ -16,15 +16,9 @@ import re2
 
 from serbench.errors import printable
 
-LONGEST_PATTERN = 2_000
-"""Characters of a pattern."""
-
-LONGEST_TEXT = 10_000
-"""Characters of a path or line that a pattern is matched against."""
-
-MOST_GROUPS = 50
-"""Groups of a pattern: the time of a match grows with their number."""
-
+LONGEST_PATTERN = 2_000  # characters
+LONGEST_TEXT = 10_000  # characters of a path or line that a pattern is matched against
+MOST_GROUPS = 50  # of a pattern: the time of a match grows with their number
 _MOST_BYTES = 2**20  # memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this
 # RE2's own classes know ASCII only; these are Python's, and combining marks count as letters (names on old Macs).
 _CLASSES = {"d": r"\p{Nd}", "w": r"\pL\pM\pN_", "s": r"\s\v\pZ"}
@@ -89,10 +83,7 @@ def _for_re2(pattern: str) -> str:
 
 
 def hits(pattern: Any, text: str) -> list[dict[str, str]]:
-    """Return the groups of the first hit of a compiled pattern in a text, and of the second if there is one.
-
-    A group without a part in the hit is empty. A text that is too long is a ValueError.
-    """
+    """Return the groups of the first two hits in a text; a group without a part in the hit is empty."""
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
     found = itertools.islice(pattern.finditer(printable(text)), 2)

@@ -21,20 +21,11 @@ from serbench.corpora.documents import Folder, check_regular, number_of, read_wh
 from serbench.corpora.entry import Corpus, Trace
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
 
-MOST_BYTES = 2**26
-"""Bytes of a table of text."""
-
-MOST_HEADER_BYTES = 2**21
-"""Bytes of the header of an audformat database."""
-
-MOST_TRACE_BYTES = 2**24
-"""Bytes of the traces of one recording."""
-
-MOST_ROWS = 2_000_000
-MOST_COLUMNS = 10_000
-
-MOST_PARQUET_VALUES = 2**28
-"""Rows times columns of a parquet file: a few bytes of parquet may claim a billion rows."""
+MOST_BYTES = 2**26  # of a table of text
+MOST_HEADER_BYTES = 2**21  # of an audformat database
+MOST_TRACE_BYTES = 2**24  # of the traces of one recording
+MOST_ROWS, MOST_COLUMNS = 2_000_000, 10_000
+MOST_PARQUET_VALUES = 2**28  # rows times columns: a few bytes of parquet may claim a billion rows
 
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, csv.Error)
 _SPAN = ("file", "start", "end")
@@ -70,13 +61,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def parse_csv(content: bytes, delimiter: str, *, most_rows: int = MOST_ROWS) -> pd.DataFrame:
-    """Parse a table of strings without its blank lines.
-
-    Raises
-    ------
-    ValueError : not UTF-8, too large, or a line longer (but for empty fields) or shorter than the header.
-    csv.Error : quotes that do not end.
-    """
+    """Parse a table of strings without its blank lines; ValueError or csv.Error where it is none."""
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise ValueError("it has NUL characters; is it UTF-16?")

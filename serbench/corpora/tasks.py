@@ -25,19 +25,29 @@ from serbench.corpora.entry import (
     parse_interval,
     parse_merge,
 )
-from serbench.corpora.languages import primary
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_TASK = "paper5"
+TARGETS = ("arousal", "gender", "language", "valence")  # of `--target`; without it a task tells emotions apart
+OF_PEOPLE = ("gender", "language")  # targets that all utterances of a speaker share
 
-TARGETS = ("arousal", "gender", "language", "valence")
-"""What `--target` may name; without it a task tells emotions apart."""
-
-OF_PEOPLE = ("gender", "language")
-"""Targets that all utterances of a speaker share."""
+# Branches that tables of the field name (Germanic, Romance, Sinitic); small or isolated families are whole.
+_FAMILIES = """
+Germanic: en de nl sv da no nb nn is af; Romance: it fr es pt ro ca gl; Slavic: pl ru uk cs sk sl hr sr bs bg mk be;
+Baltic: lt lv; Celtic: ga cy; Greek: el; Albanian: sq; Armenic: hy; Basque: eu; Kartvelian: ka; Uralic: fi et hu;
+Indo-Aryan: ur hi bn pa mr gu as or ne si; Iranian: fa ps ku; Dravidian: ta te kn ml; Turkic: tr az kk uz ug;
+Semitic: am ar he ti mt; Chadic: ha; Cushitic: so om; Atlantic-Congo: sw yo ig zu xh wo; Mongolic: mn;
+Sinitic: zh cmn yue wuu nan; Burmo-Qiangic: my; Tai: th lo; Vietic: vi; Khmeric: km; Japonic: ja; Koreanic: ko;
+Austronesian: id ms tl fil jv
+"""
+_FAMILY_OF = {
+    language: family
+    for family, languages in (of.split(": ") for of in _FAMILIES.replace("\n", " ").strip().split("; "))
+    for language in languages.split()
+}
 
 Merges = tuple[Merge, ...]
 
@@ -74,11 +84,6 @@ class EmotionTask:
         """Name with its filters, e.g. `paper5 where style=improvised`: the task column of every table."""
         filters = ", ".join(f"{field}={value}" for field, value in self.where)
         return f"{self.name} where {filters}" if filters else self.name
-
-    @property
-    def is_of_people(self) -> bool:
-        """Whether all utterances of a speaker have one label, whatever they say."""
-        return self.target in OF_PEOPLE
 
     def for_corpora(self, corpora: Iterable[Corpus]) -> EmotionTask:
         """Return the task with the labels that these corpora give it: the languages, where that is the target."""
@@ -239,3 +244,21 @@ def _named(merges: Merges, presets: Iterable[tuple[str, Merges]], filters: Itera
     task = EmotionTask(AVAILABLE, merges, tuple(filters))
     name = next((name for name, of in presets if of == merges), task.spelt)
     return dataclasses.replace(task, name=name or AVAILABLE)
+
+
+def primary(tag: str) -> str:
+    """Return the primary subtag of a BCP 47 tag: the language without region or script.
+
+    >>> primary("en-US"), primary("zh")
+    ('en', 'zh')
+    """
+    return tag.partition("-")[0].lower()
+
+
+def family(tag: str) -> str | None:
+    """Return the family of a language as Glottolog (https://glottolog.org) has it, None where it is not listed here.
+
+    >>> family("de"), family("fr-CA"), family("und")
+    ('Germanic', 'Romance', None)
+    """
+    return _FAMILY_OF.get(primary(tag))

@@ -23,7 +23,7 @@ from serbench.classifiers.spaces import Space
 from serbench.corpora.divisions import partition_notes, sentences
 from serbench.corpora.index import entry_parts, index_fingerprint, overlapping_segments
 from serbench.corpora.segments import segment_title
-from serbench.corpora.tasks import EmotionTask
+from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, listed
 from serbench.grid.cells import Cell, CellRecord, FoldJobs
 from serbench.grid.utterances import (
@@ -391,7 +391,7 @@ def _notes_on_folds(asked: Question, folds: Sequence[Fold], rows: pd.DataFrame) 
 def _check_trained_emotions(asked: Question, folds: Sequence[Fold], labels: Mapping[str, int]) -> None:
     """Check that what is held out takes no emotion out of what a model is trained on, those that validate included."""
     protocol, task = asked.protocol, asked.task
-    if not (protocol.holds_out_texts or protocol.is_across or protocol.needs or task.is_of_people):
+    if not (protocol.holds_out_texts or protocol.is_across or protocol.needs or task.target in OF_PEOPLE):
         return
     trainings = {f.train: f"fold {f.name}" for f in folds}
     trainings |= {v.train: f"fold {f.name}, validation {v.name}" for f in folds for v in f.inner}

@@ -26,7 +26,7 @@ from serbench.corpora.divisions import (
 from serbench.corpora.entry import Corpus
 from serbench.corpora.index import SILENCE
 from serbench.corpora.segments import name_in_store
-from serbench.corpora.tasks import EmotionTask
+from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
 from serbench.errors import ProtocolError, listed
 from serbench.features.table import stored_rows
 from serbench.protocols import Protocol, add_groups, independent_units
@@ -359,7 +359,7 @@ def remarks(
     """Word what every table must say of the corpora of a cell, beside what the copy of a test corpus misses."""
     every, is_across = (*tested, *others), protocol.is_across
     yield from (data.note for data in tested)
-    if not task.is_of_people:
+    if task.target not in OF_PEOPLE:
         yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in tested)
     for data in every:
         prefix = f"{data.name}: " if len(every) > 1 else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serbench.corpora.languages import family, primary
+from serbench.corpora.tasks import family, primary
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.comparisons import (
     Order,

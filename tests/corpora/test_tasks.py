@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import serbench
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import DIMENSION_TARGETS, EMOTIONS, TARGET_LABELS
-from serbench.corpora.tasks import find_task
+from serbench.corpora.tasks import family, find_task, primary
 from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError
 from serbench.scores.predictions import load_predictions
 
@@ -254,3 +254,15 @@ def test_overridden_map_of_arousal_is_part_of_the_task(tmp_path):
     catalogue = load_catalogue(tmp_path / "corpora.yaml")
     task = find_task(catalogue, task=None, emotions=None, where=(), target="arousal")
     assert task.map == "high=anger+fear,low=sadness"
+
+
+def test_every_language_of_the_catalogue_has_a_family(catalogue):
+    assert {c.language for c in catalogue.corpora.values() if family(c.language) is None} == set()
+
+
+@pytest.mark.parametrize(
+    ("tag", "subtag", "group"),
+    [("en-US", "en", "Germanic"), ("zh-Hans-CN", "zh", "Sinitic"), ("EN", "en", "Germanic"), ("und", "und", None)],
+)
+def test_languages_are_known_whatever_their_region(tag, subtag, group):
+    assert (primary(tag), family(tag)) == (subtag, group)
