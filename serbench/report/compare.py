@@ -8,8 +8,8 @@ whose predictions differ: cells with the same predictions have nothing to test.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,107 +22,34 @@ from serbench.report.table import FORMATS, Entry, Table, bracketed, make_table, 
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions, load_predictions
 from serbench.scores.provenance import settings_key, worded
-from serbench.scores.statistics import ALPHA, SHARES, Comparison, flip_p, smallest_p
+from serbench.scores.statistics import ALPHA, SHARES, flip_p, smallest_p
 from serbench.store.files import frame_to_csv, read_frame, write_text
 from serbench.store.results import Store
 from serbench.workspace import Workspace
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """A cell of both folders; `reason` says why the two cannot be compared, and then there is no more.
-
-    `stack` has confusion matrices of B and A by unit. `n_changed` of the utterances that both predict are predicted
-    otherwise, and `n_alone` are predicted by one of the two only. `comparison` is None where no prediction differs.
-    `changes` are what made the two differently, and what it was in A and in B.
-    """
-
-    a: CellPredictions
-    b: CellPredictions
-    reason: str = ""
-    stack: np.ndarray | None = None
-    value_a: float = float("nan")
-    value_b: float = float("nan")
-    n_utterances: int = 0
-    n_changed: int = 0
-    n_alone: int = 0
-    comparison: Comparison | None = None
-    changes: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def is_same(self) -> bool:
-        """Whether both predict the same utterances, each as the same emotion."""
-        return not (self.reason or self.n_changed or self.n_alone)
-
-    @property
-    def title(self) -> str:
-        """The fields of the cell in words, short for those that have the usual values."""
-        fields = self.a.cell
-        usual = {"protocol": "within", "train": fields["corpus"], "space": "standard", "scaling": "train"}
-        usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
-        named = {"corpus", "features", "classifier", "task", "inner"}
-        more = [] if self.a.is_outside else [f"inner {fields['inner']}"]
-        for name, value in fields.items():
-            if name not in named and not self.a.is_outside and value != usual.get(name, ""):
-                more.append(f"{name} {value}")
-        return f"{fields['corpus']} {fields['features']} {fields['classifier']} ({', '.join([fields['task'], *more])})"
+_COUNTS = ["n_units", "n_utterances", "n_changed", "n_alone"]
+_NUMBERS = ["a", "b", "difference", "low", "high", "p"]
+_COLUMNS = ["cell", "verdict", "metric", "rule", *_NUMBERS, "unit", *_COUNTS, "reason", "changes"]
+_FOR_TABLES = ["setup", "corpus", "features", "classifier", "people", "stack", "interval", "made"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunComparison:
-    """What two results folders have in common and where they differ; cells of one alone are in words.
+    """What two results folders have in common and where they differ.
 
-    `frame` has a row per pair and per cell of one folder alone, for programs.
+    `frame` has a row per cell of either folder, for programs. `n_changed` of the utterances that both predict are
+    predicted otherwise, and `n_alone` are predicted by one of the two only. `tables` have the cells that differ, one
+    table for each setup. `sentences` say what was found.
     """
 
-    name_a: str
-    name_b: str
-    metric: str
-    pairs: tuple[Pair, ...]
-    only_a: tuple[str, ...]
-    only_b: tuple[str, ...]
+    frame: pd.DataFrame
+    tables: tuple[Table, ...]
+    sentences: tuple[str, ...]
 
     @property
     def is_same(self) -> bool:
         """Whether both folders have the same cells with the same predictions."""
-        return all(pair.is_same for pair in self.pairs) and not (self.only_a or self.only_b)
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """The pairs that differ, one table for each setup."""
-        by_setup: dict[str, list[Pair]] = {}
-        for pair in self.pairs:
-            if not (pair.reason or pair.is_same):
-                by_setup.setdefault(Setup.of(pair.a).title, []).append(pair)
-        return tuple(_table(self.metric, title, pairs) for title, pairs in by_setup.items())
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """What was found, in words."""
-        return tuple(_sentences(self))
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One row per pair and per cell of one folder alone, for programs."""
-        rows = []
-        for pair in self.pairs:
-            verdict = "not comparable" if pair.reason else "same" if pair.is_same else "other predictions"
-            changes = "; ".join(f"{what}: {a} -> {b}" for what, a, b in pair.changes)
-            row: dict[str, Any] = {"cell": pair.title, "verdict": verdict, "reason": pair.reason, "changes": changes}
-            if pair.stack is not None:
-                row |= {"metric": self.metric, "rule": pair.a.rule, "unit": pair.a.unit, "n_units": len(pair.stack)}
-                row |= {"a": pair.value_a, "b": pair.value_b, "difference": pair.value_b - pair.value_a}
-                row |= {name: getattr(pair, name) for name in ("n_utterances", "n_changed", "n_alone")}
-            if found := pair.comparison:
-                low, high = found.interval.ends if found.interval else (None, None)
-                row |= {"low": low, "high": high, "p": found.p}
-            rows.append(row)
-        rows += [{"cell": name, "verdict": "only in A"} for name in self.only_a]
-        rows += [{"cell": name, "verdict": "only in B"} for name in self.only_b]
-        counts = ["n_units", "n_utterances", "n_changed", "n_alone"]
-        numbers = ["a", "b", "difference", "low", "high", "p"]
-        columns = ["cell", "verdict", "metric", "rule", *numbers, "unit", *counts, "reason", "changes"]
-        return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(counts, "Int64"))
+        return bool(self.frame["verdict"].eq("same").all())
 
 
 def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, metric: str = "uar") -> RunComparison:
@@ -142,13 +69,15 @@ def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, met
     both = [place if isinstance(place, Workspace) else Workspace(results=place) for place in (a, b)]
     stores = both[0].store(), both[1].store()
     in_a, in_b = ({tuple(cell.cell.items()): cell for cell in load_predictions(store)} for store in stores)
-    pairs = [_pair(cell, in_b[key], metric, stores) for key, cell in in_a.items() if key in in_b]
-    only_a, only_b = (
-        tuple(Pair(cell, cell).title for key, cell in mine.items() if key not in others)
-        for mine, others in ((in_a, in_b), (in_b, in_a))
-    )
-    names = str(both[0].results), str(both[1].results)
-    return RunComparison(*names, metric, tuple(_tested(pairs, metric)), only_a, only_b)
+    rows = [_pair(cell, in_b[key], metric, stores) for key, cell in in_a.items() if key in in_b]
+    for side, mine, others in (("A", in_a, in_b), ("B", in_b, in_a)):
+        rows += [{"cell": _title(one), "verdict": f"only in {side}"} for key, one in mine.items() if key not in others]
+    cells = pd.DataFrame(rows, columns=[*_COLUMNS, *_FOR_TABLES])
+    cells["p"] = _tests(cells, metric)
+    by_setup = cells[cells["verdict"] == "other predictions"].groupby("setup", sort=False)
+    tables = tuple(_table(metric, str(title), of_setup) for title, of_setup in by_setup)
+    sentences = f"A: {both[0].results}. B: {both[1].results}.", *_sentences(cells, metric)
+    return RunComparison(cells[_COLUMNS].astype(dict.fromkeys(_COUNTS, "Int64")), tables, sentences)
 
 
 def write_comparison(comparison: RunComparison, path: Path | str) -> None:
@@ -166,30 +95,49 @@ def write_comparison(comparison: RunComparison, path: Path | str) -> None:
     write_text(target, FORMATS[ending]([overview, *comparison.tables]))
 
 
-def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Store, Store]) -> Pair:
-    changes = tuple(_changes(a, b))
+def _title(cell: CellPredictions) -> str:
+    """Word the fields of a cell, short for those that have the usual values."""
+    fields = cell.cell
+    usual = {"protocol": "within", "train": fields["corpus"], "space": "standard", "scaling": "train"}
+    usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
+    words = [fields["task"]]
+    if not cell.is_outside:
+        words += [f"inner {fields['inner']}"]
+        words += [f"{name} {fields[name]}" for name in fields if name in usual and fields[name] != usual[name]]
+    return f"{fields['corpus']} {fields['features']} {fields['classifier']} ({', '.join(words)})"
+
+
+def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Store, Store]) -> dict[str, Any]:
+    """Compare a cell of both folders: its row, with `reason` and no values where the two cannot be compared."""
+    made = list(_changes(a, b))
+    changes = "; ".join(f"{what}: {in_a} -> {in_b}" for what, in_a, in_b in made)
+    row: dict[str, Any] = {"cell": _title(a), "verdict": "not comparable", "made": made, "changes": changes}
     rows_a, rows_b = a.of(), b.of()
     joined = rows_a.merge(rows_b, on="utterance", suffixes=("_a", "_b"))
-    missing = [f"{side}: {cell.reason}" for side, cell in (("A", a), ("B", b)) if not cell.rule]
-    if missing:
-        reason = "; ".join(missing)
-    elif a.record.basis != b.record.basis:
-        reason = _other_basis(a, b, stores)
-    elif a.rule != b.rule:
-        reason = f"the settings of A are {a.rule}, those of B {b.rule}"
-    elif (joined["unit_a"].astype(str) != joined["unit_b"].astype(str)).any():
-        reason = f"what is independent differs: {a.unit}s in A, {b.unit}s in B"
-    elif joined.empty:
-        reason = "no utterance that both predict"
-    elif not a.on(joined["utterance"]).has_all_emotions():
-        reason = "the utterances that both predict lack an emotion"
-    else:
-        stack = paired_stack(b, a)
-        value_b, value_a, _ = paired(stack, metric)
-        n_changed = int((joined["prediction_a"] != joined["prediction_b"]).sum())
-        n_alone = len(rows_a) + len(rows_b) - 2 * len(joined)
-        return Pair(a, b, "", stack, value_a, value_b, len(joined), n_changed, n_alone, changes=changes)
-    return Pair(a, b, reason, changes=changes)
+    if not (a.rule and b.rule):
+        return row | {"reason": "; ".join(f"{side}: {of.reason}" for side, of in (("A", a), ("B", b)) if not of.rule)}
+    if a.record.basis != b.record.basis:
+        return row | {"reason": _other_basis(a, b, stores)}
+    if a.rule != b.rule:
+        return row | {"reason": f"the settings of A are {a.rule}, those of B {b.rule}"}
+    if (joined["unit_a"].astype(str) != joined["unit_b"].astype(str)).any():
+        return row | {"reason": f"what is independent differs: {a.unit}s in A, {b.unit}s in B"}
+    if joined.empty:
+        return row | {"reason": "no utterance that both predict"}
+    if joined["truth_a"].nunique() < len(a.emotions):
+        return row | {"reason": "the utterances that both predict lack an emotion"}
+    stack = paired_stack(b, a)
+    value_b, value_a, interval = paired(stack, metric)
+    n_changed = int((joined["prediction_a"] != joined["prediction_b"]).sum())
+    n_alone = len(rows_a) + len(rows_b) - 2 * len(joined)
+    row |= {"verdict": "other predictions" if n_changed or n_alone else "same", "reason": ""}
+    row |= {"metric": metric, "rule": a.rule, "a": value_a, "b": value_b, "difference": value_b - value_a}
+    row |= {"unit": a.unit, "n_units": len(stack), "n_utterances": len(joined)}
+    row |= {"n_changed": n_changed, "n_alone": n_alone, "setup": Setup.of(a).title, "stack": stack}
+    if n_changed and interval:
+        row |= {"low": interval.ends[0], "high": interval.ends[1], "interval": bracketed(interval)}
+    people = a.cell["corpus"], *sorted(joined["unit_a"].astype(str).unique())
+    return row | {name: a.cell[name] for name in ("corpus", "features", "classifier")} | {"people": people}
 
 
 def _other_basis(a: CellPredictions, b: CellPredictions, stores: tuple[Store, Store]) -> str:
@@ -215,108 +163,85 @@ def _other_basis(a: CellPredictions, b: CellPredictions, stores: tuple[Store, St
 
 
 def _changes(a: CellPredictions, b: CellPredictions) -> Iterator[tuple[str, str, str]]:
-    """Yield what two cells were made with differently."""
+    """Yield what made two cells differently, with what it was in A and in B."""
     features, classifier = a.cell["features"], a.cell["classifier"]
     facts = []
     for made in (a.record, b.record):
-        of = {
-            "serbench": made.serbench,
-            **dict(sorted(made.versions.items())),
-            f"{features} features": made.feature_key,
-        }
-        of |= {f"{classifier} revision": str(made.revision), f"{classifier} settings": settings_key(made)}
-        of |= {"indexes": worded(made.indexes), "completeness": worded(made.partials) or "whole"}
+        of = {"serbench": made.serbench, **dict(sorted(made.versions.items()))}
+        of |= {f"{features} features": made.feature_key, f"{classifier} revision": str(made.revision)}
+        of |= {f"{classifier} settings": settings_key(made), "indexes": worded(made.indexes)}
         file = made.outside
-        facts.append({**of, f"predictions of {classifier}": f"{file.file} ({file.sha256[:12]})" if file else ""})
+        of |= {"completeness": worded(made.partials) or "whole"}
+        of |= {f"predictions of {classifier}": f"{file.file} ({file.sha256[:12]})" if file else ""}
+        facts.append(of)
     for name in dict.fromkeys([*facts[0], *facts[1]]):
         one, other = (of.get(name, "none") for of in facts)
         if one != other:
             yield name, one, other
 
 
-def _tested(pairs: Sequence[Pair], metric: str) -> Iterator[Pair]:
-    """Give pairs whose predictions differ their intervals and p, corrected for all of them over the same people."""
-    families: dict[tuple[str, ...], list[Pair]] = {}
-    for pair in (pair for pair in pairs if pair.n_changed):
-        units = pair.a.on(pair.b.of()["utterance"]).of()["unit"].unique()
-        families.setdefault((pair.a.cell["corpus"], *sorted(units)), []).append(pair)
-    compared: dict[int, Comparison] = {}
-    for family in families.values():
-        stacks = [pair.stack for pair in family if pair.stack is not None]
-        p: list[float | None] = [None] * len(stacks)
-        if metric in SHARES and smallest_p(len(stacks[0])) <= ALPHA:
-            shares = [SHARES[metric](stack[:, 0]) - SHARES[metric](stack[:, 1]) for stack in stacks]
-            p = list(flip_p(np.stack(shares, axis=1)).tolist())
-        for pair, stack, of_pair in zip(family, stacks, p, strict=True):
-            compared[id(pair)] = Comparison(pair.value_b - pair.value_a, paired(stack, metric)[2], of_pair)
-    yield from (replace(pair, comparison=compared.get(id(pair))) for pair in pairs)
-
-
-def _table(metric: str, title: str, pairs: Sequence[Pair]) -> Table:
-    rows = []
-    for pair in pairs:
-        found = pair.comparison
-        is_different = found is not None and found.is_different
-        p = "" if found is None else "?" if found.p is None else f"{found.p:.3f}"
-        rows.append(
-            (
-                *(str(pair.a.cell[name]) for name in ("corpus", "features", "classifier")),
-                f"{pair.value_a:.3f}",
-                f"{pair.value_b:.3f}",
-                Entry(signed(pair.value_b - pair.value_a), bracketed(found.interval) if found else "", is_different),
-                Entry(p, bold=is_different),
-                f"{pair.n_changed}/{pair.n_utterances}",
-            )
-        )
-    name = metric.upper() if metric in ("uar", "war") else metric
-    header = ("corpus", "features", "classifier", "A", "B", "B - A", "p", "changed")
-    notes = _table_notes(metric, pairs)
-    return make_table("compare", f"What changed, {name}: {title}", header, rows, n_labels=3, notes=notes)
-
-
-def _table_notes(metric: str, pairs: Sequence[Pair]) -> Iterator[str]:
-    units = " or ".join(sorted({f"{pair.a.unit}s" for pair in pairs}))
-    yield f"B - A with 95 % intervals over {units}, on the utterances that both predict; changed: how many of these."
+def _tests(cells: pd.DataFrame, metric: str) -> pd.Series:
+    """P of the cells whose predictions differ, corrected for all of them over the same people; NaN without a test."""
+    p = pd.Series(np.nan, cells.index)
     if metric in SHARES:
-        yield (
-            "p: sign-flip tests, corrected for all cells of a corpus whose predictions differ (step-down max-T). "
-            "Bold: p <= 0.05."
-        )
-        if any(pair.comparison and pair.comparison.p is None for pair in pairs):
-            yield f"? too few {units} for a test."
+        for _, family in cells[cells["n_changed"] > 0].groupby("people", sort=False):
+            if smallest_p(family["n_units"].iloc[0]) <= ALPHA:
+                shares = [SHARES[metric](stack[:, 0]) - SHARES[metric](stack[:, 1]) for stack in family["stack"]]
+                p[family.index] = flip_p(np.stack(shares, axis=1))
+    return p
+
+
+def _table(metric: str, title: str, cells: pd.DataFrame) -> Table:
+    """Make the table of the cells of one setup whose predictions differ."""
+    rows = []
+    for cell in cells.fillna({"interval": ""}).to_dict("records"):
+        is_different = cell["p"] <= ALPHA
+        p = "" if not cell["n_changed"] else "?" if np.isnan(cell["p"]) else f"{cell['p']:.3f}"
+        difference = Entry(signed(cell["difference"]), cell["interval"], is_different)
+        changed = f"{cell['n_changed']:.0f}/{cell['n_utterances']:.0f}"
+        labels = cell["corpus"], cell["features"], cell["classifier"]
+        rows.append((*labels, f"{cell['a']:.3f}", f"{cell['b']:.3f}", difference, Entry(p, bold=is_different), changed))
+    units = " or ".join(sorted({f"{unit}s" for unit in cells["unit"]}))
+    notes = [f"B - A with 95 % intervals over {units}, on utterances that both predict; changed: number of these."]
+    if metric in SHARES:
+        tests = "sign-flip tests, corrected for all cells of a corpus whose predictions differ (step-down max-T)"
+        notes += [f"p: {tests}. Bold: p <= {ALPHA}."]
+        notes += [f"? too few {units} for a test."] * any(cells["p"].isna() & (cells["n_changed"] > 0))
     else:
-        yield f"? {metric} is no sum over {units}: it has no test here."
-    for rule in sorted({pair.a.rule for pair in pairs} - {"nested"}):
-        of_rule = [pair.title for pair in pairs if pair.a.rule == rule]
-        yield f"{'Default settings' if rule == 'default' else 'From outside'}: {listed(of_rule)}."
-    for pair in pairs:
-        if pair.n_alone:
-            yield f"{pair.title}: {pair.n_alone} utterances are predicted in only one of the two."
+        notes += [f"? {metric} is no sum over {units}: it has no test here."]
+    for rule, of_rule in cells[cells["rule"] != "nested"].groupby("rule"):
+        notes += [f"{'Default settings' if rule == 'default' else 'From outside'}: {listed(of_rule['cell'])}."]
+    alone = cells[cells["n_alone"] > 0]
+    for name, n in zip(alone["cell"], alone["n_alone"], strict=True):
+        notes += [f"{name}: {n:.0f} utterances are predicted in only one of the two."]
+    title = f"What changed, {metric.upper() if metric in ('uar', 'war') else metric}: {title}"
+    header = ("corpus", "features", "classifier", "A", "B", "B - A", "p", "changed")
+    return make_table("compare", title, header, rows, n_labels=3, notes=notes)
 
 
-def _sentences(comparison: RunComparison) -> Iterator[str]:
-    yield f"A: {comparison.name_a}. B: {comparison.name_b}."
-    pairs = comparison.pairs
-    compared = [pair for pair in pairs if not pair.reason]
-    same = sum(pair.is_same for pair in compared)
-    if not compared:
-        yield f"No cell can be compared, of {len(pairs)} that both have."
-    elif same == len(compared):
+def _sentences(cells: pd.DataFrame, metric: str) -> Iterator[str]:
+    """Say what was found."""
+    counts = Counter(cells["verdict"])
+    same, other = counts["same"], counts["other predictions"]
+    n_pairs = same + other + counts["not comparable"]
+    if not same + other:
+        yield f"No cell can be compared, of {n_pairs} that both have."
+    elif not other:
         yield f"{same} cells compared: the same predictions in all."
     else:
-        yield f"{len(compared)} cells compared: {same} with the same predictions, {len(compared) - same} with others."
-        if comparison.metric in SHARES:
-            found = [pair.comparison for pair in pairs if pair.comparison]
-            low, high = (sum(one.is_different and sign * one.difference > 0 for one in found) for sign in (-1, 1))
-            untestable = sum(one.p is None for one in found)
+        yield f"{same + other} cells compared: {same} with the same predictions, {other} with others."
+        if metric in SHARES:
+            found = cells[cells["n_changed"] > 0]
+            low, high = (((found["p"] <= ALPHA) & (sign * found["difference"] > 0)).sum() for sign in (-1, 1))
+            untestable = found["p"].isna().sum()
             rest = f" {untestable} cannot be tested: too few speakers." if untestable else ""
             n = f"{low + high} ({high} higher in B, {low} lower)"
             yield f"More than chance explains, of {len(found)}: {n}.{rest}"
-    for reason in dict.fromkeys(pair.reason for pair in pairs if pair.reason):
-        yield f"Not comparable: {listed(pair.title for pair in pairs if pair.reason == reason)}: {reason}"
-    for side, alone in (("A", comparison.only_a), ("B", comparison.only_b)):
-        if alone:
-            yield f"Only in {side}, {len(alone)} cells: {listed(alone)}."
-    made = Counter(change for pair in pairs for change in pair.changes)
+    for reason, of_reason in cells[cells["verdict"] == "not comparable"].groupby("reason", sort=False):
+        yield f"Not comparable: {listed(of_reason['cell'])}: {reason}"
+    for side in "AB":
+        if alone := counts[f"only in {side}"]:
+            yield f"Only in {side}, {alone} cells: {listed(cells['cell'][cells['verdict'] == f'only in {side}'])}."
+    made = Counter(change for changes in cells["made"].dropna() for change in changes)
     for (what, in_a, in_b), n_cells in made.items():
-        yield f"Made with {what}: {in_a or 'unknown'} in A, {in_b or 'unknown'} in B; {n_cells} of {len(pairs)} cells."
+        yield f"Made with {what}: {in_a or 'unknown'} in A, {in_b or 'unknown'} in B; {n_cells} of {n_pairs} cells."

@@ -173,8 +173,9 @@ def test_cells_of_one_folder_alone_are_listed(stores):
     change(stores[0], "logistic", cell={**record_of(stores[0], "logistic")[1]["cell"], "seed": 3})
     found = compare(stores)
     usual = "toy blobs {} (anger,happiness,neutral, inner all{})"
-    assert set(found.only_a) == {usual.format("knn", ""), usual.format("logistic", ", seed 3")}
-    assert found.only_b == (usual.format("logistic", ""),)
+    by = found.frame.groupby("verdict")["cell"].agg(set)
+    assert by["only in A"] == {usual.format("knn", ""), usual.format("logistic", ", seed 3")}
+    assert by["only in B"] == {usual.format("logistic", "")}
     assert "No cell can be compared, of 0 that both have." in found.sentences
     assert not found.is_same
 
@@ -200,8 +201,7 @@ def test_other_labels_recordings_and_folds_are_counted(stores):
     columns["emotion"][:2] = ["neutral", "neutral"]
     change(stores[1], "knn", basis="other", utterances=columns)
     found = compare(stores)
-    (pair,) = (pair for pair in found.pairs if pair.reason)
-    assert pair.reason == "other labels, recordings or folds: 2 of another emotion"
+    assert found.frame["reason"].tolist() == ["other labels, recordings or folds: 2 of another emotion", ""]
     assert found.frame["verdict"].tolist() == ["not comparable", "same"]
     assert not found.is_same
 
@@ -213,7 +213,7 @@ def test_corpus_indexed_anew_makes_the_earlier_cells_incomparable(stores):
 
     write_table(stores[1].index("toy"), frame, metadata=read_metadata(stores[1].index("toy")))
     found = compare(stores)
-    assert {pair.reason for pair in found.pairs} == {"B: outdated: the corpus has changed since; run it again"}
+    assert set(found.frame["reason"]) == {"B: outdated: the corpus has changed since; run it again"}
 
 
 def test_other_systems_are_compared_too(stores):
