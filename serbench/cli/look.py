@@ -231,13 +231,14 @@ def store_clean(
 ) -> None:
     """Remove what no cell uses any more, after listing it; names that serbench does not write stay."""
     unused = serbench.find_unused(workspace)
-    for kind, paths in unused.files.items():
+    for kind, paths in unused.items():
         names = ", ".join(path.relative_to(workspace.store().root).as_posix() for path in paths[:3])
         print(f"{len(paths)} {kind}: {names}{', ...' if len(paths) > 3 else ''}")
-    if not unused.files:
+    if not unused:
         print("Nothing to remove: cells use every file")
         return
-    print(f"{unused.size / 1e6:.1f} MB in all")
+    files = [file for paths in unused.values() for path in paths for file in (path, *path.rglob("*"))]
+    print(f"{sum(file.lstat().st_size for file in files if file.is_file()) / 1e6:.1f} MB in all")
     if yes or typer.confirm("Remove them?"):
         serbench.clean_store(unused, workspace)
         print("Removed")

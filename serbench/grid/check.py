@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,19 +52,6 @@ class StoreCheck:
     damaged: Mapping[Path, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Unused:
-    """Files that no cell uses any more, by kind."""
-
-    files: Mapping[str, tuple[Path, ...]]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        found = [file for paths in self.files.values() for path in paths for file in (path, *path.rglob("*"))]
-        return sum(file.lstat().st_size for file in found if file.is_file())
-
-
 def check_store(workspace: Workspace = HERE) -> StoreCheck:
     """Read every file of the results folder and compare it with its checksum and its name; nothing is changed.
 
@@ -106,8 +94,8 @@ def _fault(kind: str, path: Path) -> str:
     return "" if name == path.stem else f"it holds what belongs under the name {name}"
 
 
-def find_unused(workspace: Workspace = HERE) -> Unused:
-    """Find what no cell uses any more, and cells that cannot be carried out; `clean_store` removes it.
+def find_unused(workspace: Workspace = HERE) -> dict[str, tuple[Path, ...]]:
+    """Find, by kind, files that no cell uses any more, and cells that cannot be carried out; see `clean_store`.
 
     A cell that has failed or is outdated keeps its jobs, which its next run needs. Features of the present feature
     sets stay, whether a grid has used them yet or not. Only names that serbench writes are found, in the folders
@@ -129,42 +117,40 @@ def find_unused(workspace: Workspace = HERE) -> Unused:
     records = {path: read_cell(path) for path in store.cells}
     planned = [record for record in records.values() if record.folds]
     jobs = {key for record in planned for key in record.jobs}
-    used = {(record.feature_key, corpus) for record in planned for corpus in record.indexes}
+    features = {(record.feature_key, corpus) for record in planned for corpus in record.indexes}
     unused = {
         "cells that cannot be carried out": [path for path, record in records.items() if not record.folds],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
-        "files of features": _unused_features(store, used),
+        "files of features": _unused_features(store, features),
     }
-    own = {kind: tuple(path for path in paths if _may_be_removed(path, store)) for kind, paths in unused.items()}
+    own = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in unused.items()}
     own["temporary files"] = tuple(sorted(store.temporary(older_than_s=_DAY_S)))
-    return Unused({kind: paths for kind, paths in own.items() if paths})
+    return {kind: paths for kind, paths in own.items() if paths}
 
 
 def _unused_features(store: Store, used: set[tuple[str, str]]) -> list[Path]:
     """Files of feature sets by corpus that no cell uses and no present set would; the set's record where none stays."""
     unused: list[Path] = []
     for folder in sorted(path for path in store.root.glob("features/*") if not path.is_symlink()):
-        try:
-            is_present = find_feature_set(folder.name.rpartition("-")[0]).key == folder.name
-        except SerbenchError:
-            is_present = False
+        with contextlib.suppress(SerbenchError):  # a set that is not present any more
+            if find_feature_set(folder.name.rpartition("-")[0]).key == folder.name:
+                continue
         corpora = [path for path in sorted(folder.glob("*")) if path.is_dir()]
-        stay = [path for path in corpora if is_present or path.is_symlink() or (folder.name, path.name) in used]
-        idle = [path for path in corpora if path not in stay]
+        idle = [path for path in corpora if not path.is_symlink() and (folder.name, path.name) not in used]
         unused += [path for corpus in idle for path in sorted(corpus.iterdir()) if path.is_file()]
-        if idle and not stay:
+        if idle and idle == corpora:
             unused += folder.glob("set.json")
     return unused
 
 
-def _may_be_removed(path: Path, store: Store) -> bool:
+def _is_own(path: Path, store: Store) -> bool:
     """Return whether a file has a name of serbench's and neither is a link nor lies behind one."""
     place = path.relative_to(store.root)
     links = (store.root / part for part in (place, *place.parents[:-1]))
     return _REMOVABLE.fullmatch(place.as_posix()) is not None and not any(link.is_symlink() for link in links)
 
 
-def clean_store(unused: Unused, workspace: Workspace = HERE) -> None:
+def clean_store(unused: Mapping[str, Iterable[Path]], workspace: Workspace = HERE) -> None:
     """Remove the files that `find_unused` found and that still are unused, and folders that are empty then.
 
     Raises
@@ -173,8 +159,8 @@ def clean_store(unused: Unused, workspace: Workspace = HERE) -> None:
     DiskError : a file cannot be removed; those before it are gone.
     """
     root = workspace.store().root
-    still = {path for paths in find_unused(workspace).files.values() for path in paths}
-    for path in (path for paths in unused.files.values() for path in paths if path in still):
+    still = set(itertools.chain.from_iterable(find_unused(workspace).values()))
+    for path in (path for paths in unused.values() for path in paths if path in still):
         try:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             for folder in path.relative_to(root).parents[:-1]:

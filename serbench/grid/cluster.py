@@ -204,7 +204,7 @@ def run_there(job: Mapping[str, Any], *contents: bytes) -> Predicted | Failed:
         except Exception as error:
             return dataclasses.replace(failure_of(error), is_worker_fault=True)
         with threadpool_limits(1):  # limits of OpenMP are a thread's own
-            return predict(job, dict(zip(job["corpora"], map(_unpacked, contents), strict=True)))
+            return predict(job, list(map(_unpacked, contents)))
     except STOPS:
         raise
     except BaseException as error:

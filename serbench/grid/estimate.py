@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serbench.classifiers import Classifier, find_classifier
+from serbench.classifiers import find_classifier
 from serbench.errors import STOPS, Fault, PluginError
 from serbench.grid.plan import Job
 from serbench.store.results import Store
@@ -41,30 +41,27 @@ class Estimate:
                 ratios[classifier].append(measured)
         return Estimate(n_features, {name: statistics.median(values[-RECENT:]) for name, values in ratios.items()})
 
-    def guess(self, job: Job) -> float:
-        """Seconds by the classifier's own formula."""
-        classifier = find_classifier(job.recipe.classifier)
-        sizes = (job.n_training, self.n_features[job.recipe.features], len(job.recipe.settings))
-        return _told(classifier, "seconds", sizes)
-
     def memory(self, job: Job) -> float:
         """Bytes that a worker process is expected to take at most while it does the job."""
-        classifier = find_classifier(job.recipe.classifier)
-        sizes = (job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
-        return PROCESS + _told(classifier, "memory", sizes)
+        return PROCESS + _asked(job, "memory", job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
 
     def seconds(self, job: Job) -> float:
         """Seconds that the job is expected to take on one core."""
-        return self.guess(job) * self.corrections.get(job.recipe.classifier, 1.0)
+        return self._guess(job) * self.corrections.get(job.recipe.classifier, 1.0)
+
+    def note(self, store: Store, job: Job, seconds: float) -> None:
+        """Remember how a job's time compares with its guess; a disk that refuses loses an estimate and no result."""
+        with contextlib.suppress(OSError), store.timings.open("a", encoding="utf-8") as file:
+            file.write(f"{job.recipe.classifier},{seconds / self._guess(job):.4g}\n")
+
+    def _guess(self, job: Job) -> float:
+        n_features, n_settings = self.n_features[job.recipe.features], len(job.recipe.settings)
+        return _asked(job, "seconds", job.n_training, n_features, n_settings)
 
 
-def _told(classifier: Classifier, what: str, sizes: tuple[int, int, int]) -> float:
-    """Ask a classifier for its estimate, which is a plug-in's own code.
-
-    Raises
-    ------
-    PluginError : it raises something, SystemExit maybe.
-    """
+def _asked(job: Job, what: str, *sizes: int) -> float:
+    """Ask the classifier of a job for its estimate; code of a plug-in may raise anything, SystemExit too."""
+    classifier = find_classifier(job.recipe.classifier)
     try:
         return float(getattr(classifier, what)(*sizes))
     except STOPS:
@@ -72,9 +69,3 @@ def _told(classifier: Classifier, what: str, sizes: tuple[int, int, int]) -> flo
     except BaseException as error:
         where, found = f"classifier '{classifier.name}'", f"{what}{sizes} fails ({type(error).__name__}: {error})"
         raise PluginError([Fault(where, found, "a number", "Upgrade or uninstall its package")]) from error
-
-
-def note_seconds(store: Store, job: Job, *, seconds: float, estimate: Estimate) -> None:
-    """Remember how a job's time compares with its guess; a disk that refuses loses an estimate and no result."""
-    with contextlib.suppress(OSError), store.timings.open("a", encoding="utf-8") as file:
-        file.write(f"{job.recipe.classifier},{seconds / estimate.guess(job):.4g}\n")

@@ -1,6 +1,6 @@
 """Run one job: read its rows from the store, scale, sweep, write the predictions.
 
-This is what worker processes execute. A job is told by its JSON alone, so any process that sees the store can run it.
+This is what worker processes execute. A job's JSON describes it whole, so any process that sees the store can run it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,6 @@ def settle_process() -> None:
     threadpool_limits(1)
 
 
-Tables = Mapping[str, FeatureTable]
-"""Features by corpus."""
-
-
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """What a job gives: codes of shape (n_settings, n_evaluated), settings that did not converge, seconds taken."""
@@ -48,9 +44,9 @@ class Predicted:
 
 
 def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
-    """Fit every setting on the job's training set, predict all it holds out, store that, and return the seconds taken.
+    """Fit every setting on the training set, predict and store what is held out; return the seconds taken.
 
-    Meant for a worker process: it leaves the process with one thread for BLAS and OpenMP.
+    It leaves the process with one thread for BLAS and OpenMP.
 
     Raises
     ------
@@ -59,16 +55,14 @@ def run_job(key: str, job: Mapping[str, Any], root: str) -> float:
     """
     store = Store(Path(root))
     started = time.perf_counter()
-    tables = {}
-    for corpus in job["corpora"]:
-        folder = store.features(job["features"], corpus)
-        tables[corpus] = _mapped(folder, tuple(path.name for path in every_file(folder, "part-*.parquet")))
-    predicted = predict(job, tables)
+    folders = [store.features(job["features"], corpus) for corpus in job["corpora"]]
+    names = [tuple(path.name for path in every_file(folder, "part-*.parquet")) for folder in folders]
+    predicted = predict(job, list(map(_mapped, folders, names)))
     store_predictions(key, job, predicted, store)
     return time.perf_counter() - started
 
 
-def predict(job: Mapping[str, Any], tables: Tables) -> Predicted:
+def predict(job: Mapping[str, Any], tables: Sequence[FeatureTable]) -> Predicted:
     """Fit every setting of a job on rows of the tables and predict what it holds out; see `run_job`."""
     settle_process()
     from sklearn import config_context
@@ -88,26 +82,19 @@ def predict(job: Mapping[str, Any], tables: Tables) -> Predicted:
 def store_predictions(key: str, job: Mapping[str, Any], predicted: Predicted, store: Store) -> None:
     """Write what a job gave, with all that decided it but the rows."""
     names = ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
-    write_predictions(
-        store.job(key),
-        utterances=job["evaluated"],
-        predictions=predicted.codes,
-        metadata={**{n: job[n] for n in names}, "key": key, "not_converged": list(predicted.not_converged)},
-    )
+    about = {**{name: job[name] for name in names}, "key": key, "not_converged": list(predicted.not_converged)}
+    write_predictions(store.job(key), utterances=job["evaluated"], predictions=predicted.codes, metadata=about)
 
 
 def check_versions(job: Mapping[str, Any]) -> None:
-    """Check that this process would compute what the job's key says.
-
-    Raises
-    ------
-    PluginError : another revision, or other versions of packages, than the job was planned with.
-    """
-    (revision, versions), planned = made_with(job["classifier"]), job["versions"]
-    other = [f"revision {revision}, not {job['revision']} as planned"] if revision != job["revision"] else []
-    for name in sorted({*versions, *planned}):
-        if versions.get(name) != planned.get(name):
-            other.append(f"{name} {versions.get(name, 'none')}, not {planned.get(name, 'none')} as planned")
+    """Check that this process has the revision and the versions that the job was planned with, or a PluginError."""
+    revision, versions = made_with(job["classifier"])
+    here, planned = {"revision": revision, **versions}, {"revision": job["revision"], **job["versions"]}
+    other = [
+        f"{name} {here.get(name, 'none')}, not {planned.get(name, 'none')} as planned"
+        for name in sorted({*here, *planned})
+        if here.get(name) != planned.get(name)
+    ]
     if other:
         todo = "Start the program and its workers anew, with the same packages"
         raise PluginError([Fault(job["classifier"], "; ".join(other), todo=todo)])
@@ -121,12 +108,7 @@ def made_with(name: str) -> tuple[int, dict[str, str]]:
 
 
 def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
-    """Check that a sweep predicted an emotion for every setting and row: a plug-in's may do otherwise.
-
-    Raises
-    ------
-    PluginError : it did not.
-    """
+    """Check that a sweep predicted an emotion for every setting and row: a plug-in may do otherwise."""
     shape = len(job["settings"]), len(job["evaluated"])
     if predictions.shape != shape or predictions.dtype.kind not in "iu":
         found = f"predictions of shape {predictions.shape} and type {predictions.dtype}"
@@ -136,7 +118,7 @@ def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
         raise PluginError([Fault(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")])
 
 
-def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Rows]:
+def load_matrices(job: Mapping[str, Any], tables: Sequence[FeatureTable]) -> tuple[Training, Rows]:
     """Read and scale the rows that a job trains on and holds out."""
     from sklearn.preprocessing import StandardScaler
 
@@ -145,38 +127,36 @@ def load_matrices(job: Mapping[str, Any], tables: Tables) -> tuple[Training, Row
     if job["scaling"] == "train":
         scaler = StandardScaler().fit(flat(train))
         train, held = (with_flat(rows, scaler.transform(flat(rows))) for rows in (train, held))
-    elif job["scaling"] == "speaker":
-        scalers = _scalers(job, tables)
-        train = _scaled_by(train, given["speakers"], scalers)
-        held = _scaled_by(held, job["evaluated_speakers"], scalers)
-    elif job["scaling"] == "corpus":
-        scalers = {**_scalers(job, tables), **_trained_scalers(train, given["corpora"])}
-        train = _scaled_by(train, given["corpora"], scalers)
-        held = _scaled_by(held, job["evaluated_corpora"], scalers)
-    weights = None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64)
+    elif job["scaling"] in ("speaker", "corpus"):
+        # Of each speaker, or corpus that trains nothing, all rows, unlabelled, tested ones too: transductive.
+        units = job["normalised"].items()
+        scalers = {unit: StandardScaler().fit(flat(_rows(tables, ids, sorted(ids)))) for unit, ids in units}
+        trained, tested = given["speakers"], job["evaluated_speakers"]
+        if job["scaling"] == "corpus":
+            trained, tested = given["corpora"], job["evaluated_corpora"]
+            matrix, owners = flat(train), for_each_row(train, np.asarray(trained))
+            scalers |= {corpus: StandardScaler().fit(matrix[owners == corpus]) for corpus in sorted(set(trained))}
+        train, held = _scaled_by(train, trained, scalers), _scaled_by(held, tested, scalers)
     training = Training(
         X=train,
         labels=np.asarray(given["labels"], dtype=np.int64),
-        weights=weights,
+        weights=None if given["weights"] is None else np.asarray(given["weights"], dtype=np.float64),
         speakers=np.asarray(given["speakers"]),
         auxiliary={name: np.asarray(labels) for name, labels in given.get("auxiliary", {}).items()},
     )
     return training, held
 
 
-def _rows(tables: Tables, hashes: Mapping[str, str], utterances: Sequence[str]) -> Rows:
+def _rows(tables: Sequence[FeatureTable], hashes: Mapping[str, str], utterances: Sequence[str]) -> Rows:
     """Return float64 rows, shape (n_utterances, n_features), or frames as float32, of the audio that a job names."""
-    located = [(table.matrix, _located(table)) for table in tables.values()]
+    located = [(table.matrix, _located(table)) for table in tables]
     rows: list[np.ndarray] = []
-    lost = []
-    for utterance in utterances:
-        place = (utterance, hashes[utterance])
-        found = [matrix[where[place]] for matrix, where in located if place in where][:1]
-        rows += found
-        lost += [] if found else [utterance]
-    if lost:
+    for place in ((utterance, hashes[utterance]) for utterance in utterances):
+        rows += [matrix[where[place]] for matrix, where in located if place in where][:1]
+    if len(rows) < len(utterances):
+        lost = [u for u in utterances if not any((u, hashes[u]) in where for _, where in located)]
         raise FeatureError("store", f"no features of {listed(lost)}", todo="Run `serbench extract` again")
-    framewise = next((table for table in tables.values() if isinstance(table.matrix, Ragged)), None)
+    framewise = next((table for table in tables if isinstance(table.matrix, Ragged)), None)
     if framewise is not None:
         return Ragged.of(rows, n_features=len(framewise.columns))
     return np.asarray(rows, dtype=np.float64)
@@ -193,25 +173,6 @@ def _located(table: FeatureTable) -> dict[tuple[str, str], int]:
 def _mapped(folder: Path, names: tuple[str, ...]) -> FeatureTable:
     """Open a folder of parts once per process; parts never change, so their names tell whether it is current."""
     return map_features(folder)
-
-
-def _scalers(job: Mapping[str, Any], tables: Tables) -> dict[str, StandardScaler]:
-    """Fit one scaler per speaker, or per corpus that trains nothing, on all its extracted utterances, unlabelled.
-
-    These are of what is tested, too: transductive.
-    """
-    from sklearn.preprocessing import StandardScaler
-
-    units = job["normalised"].items()
-    return {unit: StandardScaler().fit(flat(_rows(tables, hashes, sorted(hashes)))) for unit, hashes in units}
-
-
-def _trained_scalers(train: Rows, corpora: Sequence[str]) -> dict[str, StandardScaler]:
-    """Fit one scaler per corpus on its own training rows."""
-    from sklearn.preprocessing import StandardScaler
-
-    matrix, owners = flat(train), for_each_row(train, np.asarray(corpora))
-    return {corpus: StandardScaler().fit(matrix[owners == corpus]) for corpus in sorted(set(corpora))}
 
 
 def _scaled_by(rows: Rows, units: Sequence[str], scalers: Mapping[str, StandardScaler]) -> Rows:

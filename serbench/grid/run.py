@@ -290,7 +290,6 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
 
 def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, workspace: Workspace) -> tuple[dict[str, str], int]:
     """Run the jobs of a plan, noting how long they take; return which failed, and how many others did meanwhile."""
-    from serbench.grid.estimate import note_seconds
     from serbench.grid.workers import Elsewhere, Failed, run_jobs
 
     failed: dict[str, str] = {}
@@ -305,7 +304,7 @@ def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, workspace: Wor
             elif isinstance(outcome, Elsewhere):
                 elsewhere += 1
             else:
-                note_seconds(store, job, seconds=outcome, estimate=plan.estimate)
+                plan.estimate.note(store, job, outcome)
             seconds_done += plan.estimate.seconds(job)
             workspace.progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
     return {key: why for key, why in failed.items() if not store.has_job(key)}, elsewhere

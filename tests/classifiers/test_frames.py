@@ -327,4 +327,4 @@ def test_damaged_part_of_frames_is_extracted_again_with_the_same_numbers(recordi
     checked = check_store(serbench.Workspace(tmp_path / "results"))
     assert not checked.damaged
     assert (checked.counts["parts of features"], checked.counts["mapped features"]) == (1, 1)
-    assert not find_unused(serbench.Workspace(tmp_path / "results")).files
+    assert not find_unused(serbench.Workspace(tmp_path / "results"))

@@ -143,7 +143,7 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     assert [len(result.scores()) for result in results] == [36, 36, 18]
     assert sorted(path.stem for path in toy.store().indexes) == ["toy", "toy@0.125s", "toy@0.2s"]
     assert not serbench.check_store(toy).damaged
-    assert serbench.find_unused(toy).files == {}
+    assert serbench.find_unused(toy) == {}
     assert serbench.run_grid(["toy"], request(segment=0.2), toy).plan.todo == ()
     assert not serbench.make_report(toy).missing
 

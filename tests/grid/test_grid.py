@@ -74,7 +74,7 @@ def test_every_classifier_predicts_what_the_independent_script_predicts(toy, mon
 
 
 def tables_of(job, store):
-    return {corpus: map_features(store.features(job.json["features"], corpus)) for corpus in job.json["corpora"]}
+    return [map_features(store.features(job.json["features"], corpus)) for corpus in job.json["corpora"]]
 
 
 def job_bytes(store):

@@ -340,7 +340,7 @@ def test_its_file_is_checked_kept_by_cleaning_and_gone_when_deleted(place, folds
     (scored,) = score(folds)
     store = place.store()
     assert serbench.check_store(place).counts["cells"] == 2
-    assert not serbench.find_unused(place).files
+    assert not serbench.find_unused(place)
     path = store.cell(scored.cell.name)
     record = read_json(path)
     path.write_bytes(path.read_bytes().replace(b'"anger"', b'"Anger"', 1))
