@@ -36,15 +36,12 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True, slots=True)
 class CorpusAudit:
-    """What the audit of a corpus found, the gravest first, with facts of the copy in words.
-
-    `baseline` is None where it could not be measured.
-    """
+    """What the audit of a corpus found, the gravest first, with facts of the copy in words."""
 
     corpus: str
     findings: tuple[Finding, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
-    baseline: Baseline | None = None
+    baseline: Baseline | None = None  # where it could be measured
 
     @property
     def is_sound(self) -> bool:
@@ -54,11 +51,10 @@ class CorpusAudit:
     @property
     def verdict(self) -> str:
         """The verdict in words."""
-        counts = {level: len(self.of(level)) for level in ("error", "warning")}
-        words = {level: f"{n} {level}{'s' * (n > 1)}" for level, n in counts.items() if n}
-        if "error" in words:
-            return f"do not believe a number yet: {words['error']}"
-        return f"sound, with {words['warning']}" if words else "sound"
+        for level, text in (("error", "do not believe a number yet: "), ("warning", "sound, with ")):
+            if n := len(self.of(level)):
+                return f"{text}{n} {level}{'s' * (n > 1)}"
+        return "sound"
 
     def of(self, level: str) -> tuple[Finding, ...]:
         """Return the findings of a level."""

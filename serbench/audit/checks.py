@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.audit.copies import find_near_copies, groups_of
-from serbench.audit.setup import TOGETHER, UAR_ABOVE, Prediction, predict
+from serbench.audit.setup import TOGETHER, UAR_ABOVE, predict
 from serbench.corpora.divisions import confounded, sentences, shared_recordings
 from serbench.corpora.entry import Corpus
 from serbench.corpora.index import cross_speaker_duplicates, identical_recordings, overlapping_segments
@@ -26,9 +26,7 @@ from serbench.errors import listed
 SHORTEST_S = 0.025  # shorter recordings give no IS09 features, in seconds; other sets need more
 FEW = 50  # number of utterances of an emotion below which a note names it
 N_OFFSETS = 8  # equal parts that offsets are divided into
-SPEAKERS_DIFFER = (
-    0.05  # UAR of shuffled labels above chance from which speakers that differ in a field differ in labels
-)
+SPEAKERS_DIFFER = 0.05  # UAR of shuffled labels above chance from which people's set-ups go with their labels
 TEXT_ABOVE = 0.05  # UAR of the text alone above that of shuffled labels from which texts give the emotion away
 ALTERED_COPIES = "altered copies"  # kind of the findings on recordings that are one, but not byte by byte
 
@@ -54,8 +52,7 @@ def facts_of(utterances: pd.DataFrame, person: str) -> dict[str, str]:
         facts[str(name)] = ", ".join(f"{value} ({n})" if len(counts) > 1 else str(value) for value, n in counts.items())
     durations = utterances["duration_s"].dropna()
     if len(durations):
-        spread = f"{durations.min():.2f} to {durations.max():.2f} s, median {durations.median():.2f} s"
-        facts["duration"] = spread
+        facts["duration"] = f"{durations.min():.2f} to {durations.max():.2f} s, median {durations.median():.2f} s"
     return {name: text or "none" for name, text in facts.items()}
 
 
@@ -78,13 +75,11 @@ def check_recordings(utterances: pd.DataFrame) -> Iterator[Finding]:
         many = f"{len(names)} files: {what} ({listed(names)})"
         yield Finding("error", "damage", f"{names[0]}: {what}" if len(names) == 1 else many)
     heard = utterances[utterances["voice"].notna()]
-    silent = heard["utterance"][[not np.any(voice) for voice in heard["voice"]]]
-    if len(silent):
+    if len(silent := heard["utterance"][[not np.any(voice) for voice in heard["voice"]]]):
         yield Finding("warning", "digital silence", f"{len(silent)} recordings are digital silence: {listed(silent)}")
-    short = heard["utterance"][heard["duration_s"] < SHORTEST_S]
-    if len(short):
-        text = f"{len(short)} recordings are shorter than {SHORTEST_S * 1000:.0f} ms: {listed(short)}"
-        yield Finding("error", "duration", text)
+    if len(short := heard["utterance"][heard["duration_s"] < SHORTEST_S]):
+        bound = f"{SHORTEST_S * 1000:.0f} ms"
+        yield Finding("error", "duration", f"{len(short)} recordings are shorter than {bound}: {listed(short)}")
     whole = heard["duration_s"][heard["start_s"].isna() & heard["end_s"].isna()]
     if len(whole) > 10 and whole.nunique() == 1:
         text = f"all {len(whole)} recordings last exactly {whole.iloc[0]:g} s: cut or padded copies, not the originals"
@@ -104,8 +99,7 @@ def check_formats(utterances: pd.DataFrame, corpus: Corpus, *, partial: bool) ->
             rest = "; ".join(f"{other}: {listed(values.index[values == other])}" for other in others)
             yield Finding("note", "format", f"{name}: {(values == usual).sum()} have {usual}; {rest}")
     is_wav = formats["format"].str.startswith(("WAV", "RF64"))
-    disguised = formats.index[formats.index.str.lower().str.endswith(".wav") & ~is_wav]
-    if len(disguised):
+    if len(disguised := formats.index[formats.index.str.lower().str.endswith(".wav") & ~is_wav]):
         text = f"{len(disguised)} files named .wav are something else inside, but readable: {listed(disguised)}"
         yield Finding("note", "format", text)
 
@@ -114,28 +108,24 @@ def check_labels(utterances: pd.DataFrame, corpus: Corpus) -> Iterator[Finding]:
     """Look for people with one emotion only, names that differ in case, and emotions that few people have."""
     person = corpus.person
     rows = utterances[utterances["emotion"].notna()]
-    if rows.empty:
-        level = "warning" if corpus.emotions else "note"  # a corpus of dimensions has no emotions
-        yield Finding(level, "emotions", "no utterance has an emotion")
+    if rows.empty:  # as in a corpus of dimensions
+        yield Finding("warning" if corpus.emotions else "note", "emotions", "no utterance has an emotion")
         return
     if text := confounded(rows, person):
         yield Finding("error", "confounded", f"{text}: a classifier that learns one may have learnt the other")
     names = pd.Series(sorted(utterances[person].dropna().str.removeprefix(f"{corpus.name}/").unique()))
-    groups = names.groupby(names.map(lambda name: unicodedata.normalize("NFKC", name).casefold()))
-    alike = [list(of) for _, of in groups if len(of) > 1]
-    if alike:  # often one person, who trains and is tested
+    spelt = names.map(lambda name: unicodedata.normalize("NFKC", name).casefold())
+    if alike := [list(of) for _, of in names.groupby(spelt) if len(of) > 1]:  # often one person
         values = ", ".join(f"{other}: {alike[0][0]}" for other in alike[0][1:])
         text = f"{person}s whose names differ in case only: {listed(map(' and '.join, alike))}. If they are one person"
         yield Finding("warning", f"{person}s", f"{text}, write `values: {{{person}: {{{values}}}}}` into the entry")
     counts = rows.groupby([person, "emotion"]).size().unstack(fill_value=0)
     absent = {str(who).rpartition("/")[2]: ", ".join(row.index[row == 0]) for who, row in counts.iterrows()}
-    texts = [f"{who} misses {emotions}" for who, emotions in absent.items() if emotions]
-    if texts:
+    if texts := [f"{who} misses {emotions}" for who, emotions in absent.items() if emotions]:
         more = "; ..." if len(texts) > 5 else ""
         text = f"{len(texts)} of {len(counts)} {person}s miss an emotion: {'; '.join(texts[:5])}{more}"
         yield Finding("warning", "emotions", text)
-    few = [f"{emotion} ({n})" for emotion, n in rows["emotion"].value_counts().items() if n < FEW]
-    if few:
+    if few := [f"{emotion} ({n})" for emotion, n in rows["emotion"].value_counts().items() if n < FEW]:
         yield Finding("note", "counts", f"emotions with fewer than {FEW} utterances: {listed(few)}")
 
 
@@ -205,13 +195,11 @@ def check_shared(utterances: pd.DataFrame, *, jobs: int) -> Iterator[Finding]:
 
 def check_groups(rows: pd.DataFrame, corpus: Corpus) -> Iterator[Finding]:
     """Name emotions that no utterance or only one test group has."""
-    absent = sorted(set(corpus.emotions.values()) - set(rows["emotion"]))
-    if absent:
+    if absent := sorted(set(corpus.emotions.values()) - set(rows["emotion"])):
         yield Finding("warning", "emotions", f"no utterance of {listed(absent)}, which the entry names")
     groups = rows.groupby("emotion")["group"].agg(["nunique", "first"])
     for emotion, alone in groups[groups["nunique"] == 1]["first"].items():
-        text = f"{emotion} is in test group {alone} only: where it is tested, no utterance of it trains"
-        yield Finding("error", "emotions", text)
+        yield Finding("error", "emotions", f"{emotion} is in test group {alone} only: where it is tested, none trains")
 
 
 def check_setup(rows: pd.DataFrame, person: str) -> Iterator[Finding]:
@@ -220,20 +208,18 @@ def check_setup(rows: pd.DataFrame, person: str) -> Iterator[Finding]:
     single = [one for one in fields if one.field != TOGETHER]
     certain = [one for one in fields if one.is_certain]
     for one in [one for one in certain if one in single] or certain:
-        text = f"the recording set-up gives the emotion away: from the {one.field} alone {_uar(one)}; {one.example}"
+        text = f"the recording set-up gives the emotion away: from the {one.field} alone {one}; {one.example}"
         yield Finding("error" if one.uar - one.expected >= UAR_ABOVE else "warning", "set-up", text)
     if not fields:
         yield Finding("note", "set-up", "the recording set-up is the same everywhere")
     elif not certain:
         best = min(fields, key=lambda one: (one.p, -one.uar))
         text = f"the set-up differs in {listed(one.field for one in single)}, and predicts no emotion"
-        yield Finding("note", "set-up", f"{text} (nearest: {best.field}, {_uar(best)})")
+        yield Finding("note", "set-up", f"{text} (nearest: {best.field}, {best})")
     for one in single:
         if one.expected - one.chance >= SPEAKERS_DIFFER:
-            text = (
-                f"{person}s differ in {one.field} and in their emotions: UAR from it is {one.expected:.2f} even with "
-            )
-            text += f"labels shuffled within {person}s; chance is {one.chance:.2f}"
+            text = f"{person}s differ in {one.field} and in their emotions: UAR from it is {one.expected:.2f}"
+            text += f" even with labels shuffled within {person}s; chance is {one.chance:.2f}"
             yield Finding("warning", "confounded", text)
 
 
@@ -243,10 +229,8 @@ def check_level(rows: pd.DataFrame, person: str) -> Iterator[Finding]:
     level = pd.DataFrame({"offset": parts, "clipping": rows["is_clipped"].to_numpy()})
     for one in predict(level, rows, person):
         if one.is_certain and one.field != TOGETHER:
-            text = (
-                f"{one.field} of the samples predicts the emotion: {_uar(one)}, chance {one.chance:.2f}. It goes with "
-            )
-            text += "the gain and so with level, a cue of emotion: no error, but no feature should hold it"
+            text = f"{one.field} of the samples predicts the emotion: {one}, chance {one.chance:.2f}. It goes with"
+            text += " the gain and so with level, a cue of emotion: no error, but no feature should hold it"
             yield Finding("warning", "level", text)
 
 
@@ -265,11 +249,7 @@ def check_texts(rows: pd.DataFrame, person: str) -> Iterator[Finding]:
             common = sorted(emotions.index[emotions == rows["emotion"].nunique()])
             names = f" ({listed(common)})" if common else ""
             todo = f", or of common sentences alone (--where text={common[0]})" if common else ""
-            text = f"the text gives the emotion away: from the text alone {_uar(found)}; {found.example}. "
+            text = f"the text gives the emotion away: from the text alone {found}; {found.example}. "
             text += f"{len(common)} of {len(emotions)} texts are said in every emotion{names}. A classifier may learn "
             text += f"sentences instead of emotions. Report the values by sentence (texts.md){todo}"
             yield Finding("warning", "text", text)
-
-
-def _uar(one: Prediction) -> str:
-    return f"UAR is {one.uar:.2f}, {one.expected:.2f} with shuffled labels (p {one.p:.3f})"

@@ -72,11 +72,7 @@ def hear(path: Path, recording: Recording) -> dict[str, Any]:
 
 
 def used_bits(samples: np.ndarray) -> str:
-    """Return the bits that the samples need: 16 for a file of 24 bit whose last eight are always zero.
-
-    >>> used_bits(np.array([[0.5], [-0.25 + 2**-15]], dtype=np.float32))
-    '16'
-    """
+    """Return the bits that the samples need: 16 for a file of 24 bit whose last eight are always zero."""
     steps = np.abs(np.clip(samples, -1, 1).astype(np.float64) * 2.0**23).astype(np.int64)
     together = int(np.bitwise_or.reduce(steps, axis=None))
     return str(24 - ((together & -together).bit_length() - 1)) if together else "silent"
@@ -101,11 +97,7 @@ def digital_silence_s(recording: Recording) -> dict[str, float]:
 
 
 def in_steps(seconds: float) -> str:
-    """Word an amount of silence in steps that double.
-
-    >>> in_steps(0), in_steps(0.015), in_steps(0.5)
-    ('none', '10 to 20 ms', '320 to 640 ms')
-    """
+    """Word an amount of silence in steps that double, e.g. '10 to 20 ms'."""
     if seconds < SILENCE_S:
         return "none"
     low = SILENCE_S * 1000 * 2 ** math.floor(math.log2(seconds / SILENCE_S))
@@ -142,27 +134,22 @@ def simple_cues(recording: Recording) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """How well one field predicts the emotion.
-
-    `uar`: expected for guesses from the field. `expected`: mean UAR of shuffled labels. `p`: share of draws that reach
-    `uar`, times the number of fields, at most 1. `example`: the value and emotion that go together most, in words.
-    `chance`: UAR of guessing without any field.
-    """
+    """How well one field predicts the emotion."""
 
     field: str
-    uar: float
-    expected: float
-    p: float
-    example: str
-    chance: float
+    uar: float  # expected for guesses from the field
+    expected: float  # mean UAR of shuffled labels; less than chance, at times, as guessed utterances are not counted
+    p: float  # share of draws that reach `uar`, times the number of fields, at most 1
+    example: str  # the value and emotion that go together most, in words
+    chance: float  # UAR of guessing without any field
 
     @property
     def is_certain(self) -> bool:
-        """Whether the field predicts the emotion: above chance, and hardly ever so with shuffled labels.
-
-        Shuffled labels may give less than chance, because the guessed utterances are not in the counts.
-        """
+        """Whether the field predicts the emotion: above chance, and hardly ever so with shuffled labels."""
         return self.p <= P_AT_MOST and self.uar > self.chance
+
+    def __str__(self) -> str:
+        return f"UAR is {self.uar:.2f}, {self.expected:.2f} with shuffled labels (p {self.p:.3f})"
 
 
 def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int = 0) -> list[Prediction]:
@@ -177,14 +164,14 @@ def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int 
     def common(values: pd.Series) -> pd.Series:
         return values.where(values.isin(values.value_counts().index[:MOST_VALUES]), RARE)
 
-    tested = {str(name): common(values.fillna("none").astype(str)) for name, values in fields.items()}
-    tested = {name: values for name, values in tested.items() if values.nunique() > 1}
-    if not tested:
+    tested = fields.fillna("none").astype(str).apply(common)
+    tested = tested.loc[:, tested.nunique() > 1]
+    if tested.empty:
         return []
-    if len(tested) > 1:
-        tested[TOGETHER] = common(pd.DataFrame(tested).agg(", ".join, axis=1))
+    if len(tested.columns) > 1:
+        tested = tested.assign(**{TOGETHER: common(tested.agg(", ".join, axis=1))})
     truth, groups, people = (pd.factorize(rows[name], sort=True)[0] for name in ("emotion", "group", person))
-    draws = shuffled(truth, people, n=max(N_SHUFFLES, N_SHUFFLES_OF_FIELD * len(tested)), seed=seed)
+    draws = shuffled(truth, people, n=max(N_SHUFFLES, N_SHUFFLES_OF_FIELD * len(tested.columns)), seed=seed)
     found = []
     for name, values in tested.items():
         codes = pd.factorize(values, sort=True)[0]
@@ -193,9 +180,9 @@ def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int 
         at_once = max(1, _MOST_COUNTS // math.prod(shape))
         parts = (draws[i : i + at_once] for i in range(0, len(draws), at_once))  # for the memory of a large corpus
         by_chance = np.concatenate([_expected_uars(codes, groups, part, shape) for part in parts])
-        p = float(1 + np.sum(by_chance >= uar - 1e-12)) / (1 + len(by_chance)) * len(tested)
+        p = float(1 + np.sum(by_chance >= uar - 1e-12)) / (1 + len(by_chance)) * len(tested.columns)
         example = _example(values, rows["emotion"])
-        found.append(Prediction(name, uar, float(by_chance.mean()), min(1.0, p), example, 1 / shape[2]))
+        found.append(Prediction(str(name), uar, float(by_chance.mean()), min(1.0, p), example, 1 / shape[2]))
     return found
 
 

@@ -9,7 +9,10 @@ import atexit
 import functools
 import gc
 import io
+import os
+import signal
 import sys
+import threading
 import warnings
 from typing import Annotated
 
@@ -18,11 +21,11 @@ import typer
 from serbench.cli import look, run
 from serbench.cli.options import PROGRESS
 from serbench.cli.show import print, say
-from serbench.cli.signals import say_stopped, stop_on_signals
-from serbench.errors import SerbenchError
+from serbench.errors import SerbenchError, Stopped
+
+PATIENCE_S = 1.5  # seconds that a stopped command may take to wind up; then it ends where it is
 
 app = typer.Typer(
-    help="Fair classical-ML baselines for speech emotion recognition: extract, grid, report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,11 +60,12 @@ def main() -> None:
     # ends, takes time that the user of a short command feels.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-    warnings.showwarning = lambda message, *where, **more: _say_once(f"serbench: {message}")  # without its place
+    say_once = functools.cache(say)  # a command may load the same catalogue several times
+    warnings.showwarning = lambda message, *where, **more: say_once(f"serbench: {message}")  # without its place
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without dashes shows a question mark
-    stop_on_signals(PROGRESS)
+    _stop_on_signals()
     try:
         app()
     except SerbenchError as error:
@@ -69,11 +73,39 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if isinstance(stop.code, int) and stop.code > 128:
-            say_stopped(PROGRESS)
+            _say_stopped()
         raise
 
 
+def _stop_on_signals() -> None:
+    """Let a signal unwind the command, so that workers stop and results are stored, and end it after `PATIENCE_S`."""
+
+    def end(code: int) -> None:  # even where something takes long: a thread in a long recording, a cluster, a network
+        _say_stopped()
+        sys.stdout.flush()
+        os._exit(code)
+
+    def stop(number: int, frame: object) -> None:
+        timer = threading.Timer(PATIENCE_S, end, [128 + number])
+        timer.daemon = True
+        timer.start()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt  # which typer makes exit code 130
+        raise Stopped(128 + number)
+
+    def unraisable(told: sys.UnraisableHookArgs) -> None:
+        """Say nothing of a stop that came while Python was freeing an object, where it unwinds nothing."""
+        if not isinstance(told.exc_value, (KeyboardInterrupt, SystemExit)):
+            sys.__unraisablehook__(told)
+
+    sys.unraisablehook = unraisable
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no hang-up
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+
+
 @functools.cache
-def _say_once(text: str) -> None:
-    """Show a line once per process: a command may load the same catalogue several times."""
-    say(text)
+def _say_stopped() -> None:
+    """Say, once, what is stored and how to go on."""
+    done = f" ({PROGRESS.activity}: {PROGRESS.done} of {PROGRESS.total})" if PROGRESS.total else ""
+    say(f"\nserbench: stopped. What was finished is stored{done}; the same command goes on from there.")

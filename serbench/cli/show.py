@@ -15,7 +15,6 @@ from serbench.errors import LISTED_AT_MOST
 if TYPE_CHECKING:
     from serbench import Extracted, GridResult, Workspace
     from serbench.audit import CorpusAudit
-    from serbench.grid.cells import Cell
     from serbench.grid.run import GridPlan
     from serbench.report import Report
     from serbench.report.table import Table
@@ -159,7 +158,7 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
         for one in plan.cells:
             jobs = one.jobs
             state = f"would run {len(todo & set(jobs))} of its {len(jobs)} jobs"
-            print(f"{_named(one.cell)}: {f'would be refused. {one.reason}' if one.reason else state}")
+            print(f"{one.cell.title}: {f'would be refused. {one.reason}' if one.reason else state}")
         print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
@@ -169,15 +168,6 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
         print_expectation(plan, workers=workspace.workers)
     elif plan.todo:
         print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
-
-
-def _named(cell: Cell) -> str:
-    """Name a cell of a plan: what distinguishes it from the others, where that is not the usual."""
-    usual = {"protocol": "within", "options": "", "map": "", "scaling": "train", "preprocessing": "none"}
-    unusual = [str(getattr(cell, name)) for name in usual if getattr(cell, name) != usual[name]]
-    words = ", ".join([*unusual, f"inner {cell.inner}", *([f"seed {cell.seed}"] if cell.seed else [])])
-    trained = f" <- {cell.train}" if cell.train != cell.corpus else ""
-    return f"{cell.corpus}{trained} {cell.features} {cell.classifier} ({words})"
 
 
 def print_expectation(plan: GridPlan, *, workers: int) -> None:

@@ -53,6 +53,16 @@ class Cell:
         """What people read of that name."""
         return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
 
+    @property
+    def title(self) -> str:
+        """Its axes in words, but for those that have the usual value or that another system does not know."""
+        usual: dict[str, object] = {"protocol": "within", "train": self.corpus, "space": "standard", "scaling": "train"}
+        usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
+        axes = {name: value for name, value in dataclasses.asdict(self).items() if value != "unknown"}
+        words = [self.task, *(f"inner {value}" for name, value in axes.items() if name == "inner")]
+        words += [f"{name} {axes[name]}" for name in axes if name in usual and axes[name] != usual[name]]
+        return f"{self.corpus} {self.features} {self.classifier} ({', '.join(words)})"
+
 
 CELL_COLUMNS = tuple(field.name for field in dataclasses.fields(Cell))
 """Columns of the scores that tell one cell from another."""

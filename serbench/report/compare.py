@@ -71,7 +71,8 @@ def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, met
     in_a, in_b = ({tuple(cell.cell.items()): cell for cell in load_predictions(store)} for store in stores)
     rows = [_pair(cell, in_b[key], metric, stores) for key, cell in in_a.items() if key in in_b]
     for side, mine, others in (("A", in_a, in_b), ("B", in_b, in_a)):
-        rows += [{"cell": _title(one), "verdict": f"only in {side}"} for key, one in mine.items() if key not in others]
+        alone = [cell for key, cell in mine.items() if key not in others]
+        rows += [{"cell": cell.record.cell.title, "verdict": f"only in {side}"} for cell in alone]
     cells = pd.DataFrame(rows, columns=[*_COLUMNS, *_FOR_TABLES])
     cells["p"] = _tests(cells, metric)
     by_setup = cells[cells["verdict"] == "other predictions"].groupby("setup", sort=False)
@@ -95,23 +96,11 @@ def write_comparison(comparison: RunComparison, path: Path | str) -> None:
     write_text(target, FORMATS[ending]([overview, *comparison.tables]))
 
 
-def _title(cell: CellPredictions) -> str:
-    """Word the fields of a cell, short for those that have the usual values."""
-    fields = cell.cell
-    usual = {"protocol": "within", "train": fields["corpus"], "space": "standard", "scaling": "train"}
-    usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
-    words = [fields["task"]]
-    if not cell.is_outside:
-        words += [f"inner {fields['inner']}"]
-        words += [f"{name} {fields[name]}" for name in fields if name in usual and fields[name] != usual[name]]
-    return f"{fields['corpus']} {fields['features']} {fields['classifier']} ({', '.join(words)})"
-
-
 def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Store, Store]) -> dict[str, Any]:
     """Compare a cell of both folders: its row, with `reason` and no values where the two cannot be compared."""
     made = list(_changes(a, b))
     changes = "; ".join(f"{what}: {in_a} -> {in_b}" for what, in_a, in_b in made)
-    row: dict[str, Any] = {"cell": _title(a), "verdict": "not comparable", "made": made, "changes": changes}
+    row: dict[str, Any] = {"cell": a.record.cell.title, "verdict": "not comparable", "made": made, "changes": changes}
     rows_a, rows_b = a.of(), b.of()
     joined = rows_a.merge(rows_b, on="utterance", suffixes=("_a", "_b"))
     if not (a.rule and b.rule):

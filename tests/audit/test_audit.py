@@ -511,6 +511,7 @@ def test_zeros_of_a_quiet_room_are_no_digital_silence():
 
 @given(st.floats(0.01, 3000))
 def test_steps_of_silence_double_and_hold_the_amount(seconds):
+    assert in_steps(0) == "none"
     low, _, high, _ = in_steps(seconds).split()
     assert float(low) <= seconds * 1000 * (1 + 1e-9)
     assert seconds * 1000 <= float(high) * (1 + 1e-9) == 2 * float(low) * (1 + 1e-9)

@@ -85,7 +85,7 @@ def test_dry_run_prints_cells_jobs_and_time(cli, make_corpus, tmp_path):
     arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
     code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", path)
     assert code == 0, err
-    assert "toy mfcc knn (inner all): would run 10 of its 10 jobs" in out
+    assert "toy mfcc knn (paper5, inner all): would run 10 of its 10 jobs" in out
     assert "A dry run: 2 cells would run 20 of their 20 jobs" in out
     assert "40 rows of features would be extracted first" in out
     assert "Expected: about" in out
@@ -95,7 +95,7 @@ def test_dry_run_of_refused_cells_never_says_that_something_is_stored(cli, make_
     arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
     code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", make_corpus())
     assert code == 1
-    assert "toy mfcc knn (inner all): would be refused. toy: no utterances of fear, sadness" in out
+    assert "toy mfcc knn (paper5, inner all): would be refused. toy: no utterances of fear, sadness" in out
     assert "Use --task available or --emotions anger,happiness,neutral." in out
     assert "2 of 2 cells would be refused" in err
     assert "stored" not in out + err
