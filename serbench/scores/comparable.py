@@ -1,49 +1,24 @@
 """Which cells may stand side by side: the one gate, whichever machine or release made them.
 
-A cell is *outdated* where one of its corpora has changed since. A column is one protocol with its options, task and its
-map, preprocessing, training and test corpora. Its cells agree when every fact that two of them have is the same:
-labels, recordings and folds, the release of serbench, versions of packages, features of one name, a classifier's
-revision and its settings. Cells that do not agree with the others are *incomparable*. Decision records 0007 and 0010
-decide which stay.
+A column is one protocol with its options, task and its map, preprocessing, training and test corpora. Its cells agree
+when every fact that two of them have is the same: labels, recordings and folds, the release of serbench, versions of
+packages, features of one name, a classifier's revision and its settings. Cells that do not agree with the others are
+*incomparable*. Decision records 0007 and 0010 decide which stay.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pandas as pd
 
 from serbench.errors import listed
 from serbench.grid.cells import CellRecord
+from serbench.scores.predictions import CellPredictions, again, without_predictions
 from serbench.scores.provenance import settings_key
 
-if TYPE_CHECKING:
-    from serbench.scores.predictions import CellPredictions
-
 BASIS = "labels, recordings and folds"
-
-
-def outdated(record: CellRecord, states: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
-    """Say why a cell is of an earlier state of its corpora; empty where it is of the present one.
-
-    Parameters
-    ----------
-    states : corpus -> digest of its index, and digests of the parts of its entry.
-    """
-    for corpus, index in record.indexes.items():
-        name = "the corpus" if len(record.indexes) == 1 else corpus
-        if corpus not in states:
-            return f"outdated: the index of {name} is not there; {_again(record)}"
-        now, entry = states[corpus]
-        used = record.entries.get(corpus, {})
-        parts = [part for part, own in used.items() if entry and entry.get(part) != own]
-        if now != index:
-            return f"outdated: {name} has changed since; {_again(record)}"
-        if parts:
-            return f"outdated: the {', '.join(parts)} of {name} in its entry has changed since; {_again(record)}"
-    return ""
 
 
 def keep_comparable(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
@@ -51,16 +26,17 @@ def keep_comparable(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
 
     Only cells with predictions have a say. Other systems have none where the grid has cells: they must fit these.
     """
-    from serbench.scores.predictions import without_predictions
-
     kept = list(cells)
     columns: dict[tuple[str, ...], list[int]] = {}
     for i, cell in enumerate(cells):
+        of = cell.record.cell
+        preprocessing = "none" if cell.is_outside else of.preprocessing
+        column = of.protocol, of.options, of.map, of.task, of.train, of.corpus, preprocessing
         if cell.with_values:
-            columns.setdefault(_column(cell.record), []).append(i)
+            columns.setdefault(column, []).append(i)
     for members in columns.values():
-        facts = pd.DataFrame([facts_of(cells[i].record) for i in members], index=members, dtype=object)
-        voters = [i for i in members if cells[i].record.outside is None] or members
+        facts = pd.DataFrame([_facts_of(cells[i].record) for i in members], index=members, dtype=object)
+        voters = [i for i in members if not cells[i].is_outside] or members
         common = _common(facts.loc[agreeing(facts.loc[voters])])
         differs = facts.notna() & common.notna() & (facts != common)
         for i in differs.index[differs.any(axis=1)]:
@@ -68,12 +44,12 @@ def keep_comparable(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
             names = sorted(str(name) for name in differs.columns[differs.loc[i]])
             versus = listed(f"{name} {own[name]}, the others with {common[name]}" for name in names)
             why = f"made from other {BASIS} than the others" if BASIS in names else f"made with {versus}"
-            reason = f"not comparable: {why}; {_again(cells[i].record)}"
+            reason = f"not comparable: {why}; {again(cells[i].record)}"
             kept[i] = without_predictions(cells[i].record, reason, state="incomparable")
     return kept
 
 
-def facts_of(record: CellRecord) -> dict[str, str]:
+def _facts_of(record: CellRecord) -> dict[str, str]:
     """Return what a cell must have in common with the others of its column, in words.
 
     Of another system no versions are known, so that only what its predictions were made for counts.
@@ -91,15 +67,8 @@ def agreeing(facts: pd.DataFrame) -> pd.Index:
     """Choose the cells of a column that stand side by side, whatever their order.
 
     Fact by fact, those facts first that most cells have, the value of most cells stays, and the newer of equals. Cells
-    that went for a fact which in the end nobody has come back.
-
-    Parameters
-    ----------
-    facts : one row per cell, one column per fact, missing where a cell has no such fact.
-
-    Returns
-    -------
-    labels of the rows that stay.
+    that went for a fact which in the end nobody has come back. `facts` has a row per cell and a column per fact,
+    missing where a cell has no such fact; returned are the labels of the rows that stay.
     """
     left = facts.sort_index(axis=1)
     kept = left.iloc[:0]
@@ -123,14 +92,3 @@ def _common(facts: pd.DataFrame) -> pd.Series:
 def _release(value: str) -> list[tuple[int, str]]:
     """Order versions as releases: 2.10 after 2.9; digests as they come."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"\d+|\D+", value)]
-
-
-def _column(record: CellRecord) -> tuple[str, ...]:
-    """Return the column that a cell stands in; what another system did to its audio is no matter."""
-    cell = record.cell
-    preprocessing = "none" if record.outside else cell.preprocessing
-    return cell.protocol, cell.options, cell.map, cell.task, cell.train, cell.corpus, preprocessing
-
-
-def _again(record: CellRecord) -> str:
-    return "score it again" if record.outside else "run it again"

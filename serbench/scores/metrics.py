@@ -1,9 +1,8 @@
 """Metrics, each defined once, on stacks of confusion matrices.
 
-Conventions: a confusion matrix has the truth as rows and the predictions as columns, shape (n_emotions, n_emotions).
-Every metric takes any number of them along the first axes, shape (..., n_emotions, n_emotions), and returns an array of
-shape (...): one function gives the value of a cell, of each fold and of each pool without one speaker. UAR and macro F1
-average over the emotions that have utterances; an empty pool has NaN. Values lie in 0..1, kappa in -1..1.
+A confusion matrix has the truth as rows and the predictions as columns. Every metric takes any number of matrices,
+shape (..., n_emotions, n_emotions), and returns an array of shape (...): of a cell, of each fold, or of each pool
+without one speaker. UAR and macro F1 average over the emotions that have utterances; an empty pool has NaN.
 
 =========  ====================================================  ==========================================
 uar        unweighted average recall, the headline                Schuller et al., INTERSPEECH 2009
@@ -29,30 +28,6 @@ Metric = Callable[[np.ndarray], Any]
 """Confusion matrices, shape (..., n_emotions, n_emotions) -> values, shape (...); a number for one matrix."""
 
 
-def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, *, n_labels: int) -> np.ndarray:
-    """Count utterances by truth (rows) and prediction (columns).
-
-    Parameters
-    ----------
-    truth, prediction : codes 0 .. n_labels - 1, shape (n_utterances,), same order.
-    n_labels : emotions of the task, never inferred from the codes at hand.
-
-    Returns
-    -------
-    integers, shape (n_labels, n_labels).
-
-    Raises
-    ------
-    ScoreError : lengths differ, or a code is out of range.
-
-    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), n_labels=2).tolist()
-    [[1, 1], [0, 1]]
-    """
-    if len(truth) != len(prediction):
-        raise ScoreError("scoring", f"{len(truth)} labels and {len(prediction)} predictions", "one for each utterance")
-    return confusions(pd.DataFrame({"truth": truth, "prediction": prediction}), n_emotions=n_labels)
-
-
 def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
     """Count predictions by the values of columns, by truth and by prediction.
 
@@ -64,11 +39,7 @@ def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
 
     Returns
     -------
-    integers, shape (n_values of each column ..., n_emotions, n_emotions).
-
-    Raises
-    ------
-    ScoreError : a code is out of range.
+    integers, shape (n_values of each column ..., n_emotions, n_emotions); a code out of range is a ScoreError.
 
     >>> rows = pd.DataFrame({"unit": ["b", "a", "b"], "truth": [0, 0, 1], "prediction": [0, 1, 1]})
     >>> confusions(rows, "unit", n_emotions=2).tolist()
@@ -111,7 +82,7 @@ def recalls(confusion: np.ndarray) -> Any:
 
 
 def uar(confusion: np.ndarray) -> Any:
-    """Unweighted average recall: the recall of each emotion, averaged without weights; chance is 1 / n_emotions.
+    """Unweighted average recall; chance is 1 / n_emotions.
 
     The value of a single matrix is the number nearest to the exact one, so that equal values are equal numbers.
 

@@ -2,8 +2,7 @@
 
 A file of predictions is CSV (UTF-8, separated by commas, semicolons or tabs) or parquet. It has the columns `utterance`
 and `prediction`; `basis` and `fold`, where it has them, must be those of the present folds. Its cell has the rule
-`given`, as nobody knows how its settings were chosen. The cell's record holds the predictions themselves, so that there
-is one file to check, copy or delete.
+`given`, as nobody knows how its settings were chosen, and its record holds the predictions.
 """
 
 from __future__ import annotations
@@ -34,20 +33,16 @@ from serbench.grid.request import DEFAULTS, GridRequest
 from serbench.grid.run import asked_task, check_whole
 from serbench.grid.utterances import CorpusData, basis, check_has_emotions, divisible, grouped, of_task, task_index
 from serbench.protocols import Protocol, find_protocol
-from serbench.scores.metrics import confusion_matrix, uar
+from serbench.scores.metrics import confusions, uar
 from serbench.scores.predictions import UNKNOWN
 from serbench.workspace import HERE, Workspace
 
-MOST_BYTES = 2**28
-"""Bytes of a file of predictions."""
 MOST_ROWS = 500_000
 """Rows of a file of predictions: more than any corpus has utterances."""
 
 _COLUMNS = ("utterance", "prediction", "basis", "fold")
-_NAME = re.compile(r"[^\W_][\w.-]{0,99}")
 _START = "Start from the table that `serbench folds` writes"
 _FOLDS_AGAIN = "Run `serbench folds` again, and train and predict on what it says"
-_OPTIONS = "--task, --emotions, --where, --text-independent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +80,7 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     task, protocol = asked_task(catalogue, request), find_protocol(request.protocol)
     data = CorpusData(catalogue.corpus(corpus), load_index(corpus, workspace), "")
     table = _with_folds(data, task.for_corpora([data.corpus]).for_index(data.index, data.corpus), protocol, request)
-    damaged = table["problem"].notna()
-    if damaged.any():
+    if (damaged := table["problem"].notna()).any():
         named = listed(f"{row.utterance} ({row.problem})" for row in table[damaged].itertuples())
         warnings.warn(f"left out, as they cannot be read: {named}", stacklevel=2)
     table = table[~damaged].assign(fold=table["fold"].astype(str))
@@ -137,7 +131,7 @@ def score_predictions(
     """
     name = Path(path).stem if name is None else name
     for option, of in (("--name", name), ("--features", features)):
-        if not _NAME.fullmatch(of) or unicodedata.normalize("NFC", of) != of:
+        if not re.fullmatch(r"[^\W_][\w.-]{0,99}", of) or unicodedata.normalize("NFC", of) != of:
             expected = "letters, digits, - _ and ., 100 at most"
             raise ScoreError(option, f"{of!r}, no plain name", expected, f"Give one with {option}")
     if has_classifier(name):
@@ -153,17 +147,15 @@ def score_predictions(
     if extracted.refused:
         raise CorpusError([Fault(corpus, reason) for corpus, reason in extracted.refused.items()])
     every = [CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note) for e in extracted.done]
-    task = task.for_corpora([data.corpus for data in every])
-    made = dataclasses.replace(request, inner="none")
-    scored = [
-        _score(file, by_corpus[data.name], data, task, made, (name, features), allow_missing=allow_missing)
-        for data in every
-    ]
+    task, request = task.for_corpora([data.corpus for data in every]), dataclasses.replace(request, inner="none")
+    scored = []
+    for data in every:  # all of them are checked before one is written
+        axes = {"features": features, "classifier": name, "train": data.name, "corpus": data.name}
+        scored.append(_score(file, by_corpus[data.name], data, task, request, axes, allow_missing=allow_missing))
     store = workspace.store()
     for i, one in enumerate(scored):
         if store.cell(one.cell.name).exists():
-            notes = (*one.notes, "replaces what was scored under this name before")
-            scored[i] = dataclasses.replace(one, notes=notes)
+            scored[i] = dataclasses.replace(one, notes=(*one.notes, "replaces what was scored under this name before"))
         write_cell(store, one.record)
     return scored
 
@@ -177,7 +169,7 @@ def read_prediction_file(path: Path) -> tuple[Outside, pd.DataFrame]:
     """
     where = printable(path.name)
     try:
-        content = read_whole(path, at_most=MOST_BYTES)
+        content = read_whole(path, at_most=2**28)
         if path.suffix.lower() == ".parquet":
             table = read_parquet(path, most_rows=MOST_ROWS)
             table = table.reset_index() if table.index.name == "utterance" else table
@@ -207,8 +199,7 @@ def read_prediction_file(path: Path) -> tuple[Outside, pd.DataFrame]:
     table[others] = table[others].apply(lambda column: column.str.strip())
     if (bare := table.index[table["utterance"].str.strip() == ""]).size:
         raise ScoreError(f"{where}, row {bare[0] + 1}", "a row without an utterance", "its id", _START)
-    if table["utterance"].duplicated().any():
-        doubled = table["utterance"][table["utterance"].duplicated()].unique()
+    if (doubled := table["utterance"][table["utterance"].duplicated()].unique()).size:
         found = f"utterances that occur twice: {listed(doubled)}"
         raise ScoreError(where, found, "one row per utterance", "Keep one of each")
     return Outside(where, hashlib.sha256(content).hexdigest(), ()), table
@@ -220,7 +211,7 @@ def _score(
     data: CorpusData,
     task: EmotionTask,
     request: GridRequest,
-    system: tuple[str, str],
+    axes: dict[str, str],
     *,
     allow_missing: bool,
 ) -> Scored:
@@ -228,26 +219,25 @@ def _score(
     where, person = f"{file.file}, {data.name}", data.corpus.person
     task, protocol = task.for_index(data.index, data.corpus), find_protocol(request.protocol)
     selected = _with_folds(data, task, protocol, request)
-    unknown = sorted(set(rows["utterance"]) - set(data.index["utterance"]))
-    if unknown:
+    if unknown := sorted(set(rows["utterance"]) - set(data.index["utterance"])):
         found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
         todo = did_you_mean(unknown[0], sorted(data.index["utterance"])) or "Take them from `serbench folds`"
         raise ScoreError(where, found, f"ids such as {data.index['utterance'].min()}", todo)
     read = rows.rename(columns={"basis": "read_basis", "fold": "read_fold"}).set_index("utterance")
     table = selected.join(read.reindex(selected["utterance"], fill_value=""), on="utterance")
     _check_state(table, task, where)
-    _check_predictions(table, task, where, allow_missing=allow_missing)
     is_given = table["prediction"] != ""
+    table["is_missing"] = ~is_given & table["problem"].isna()
+    _check_predictions(table, task, where, allow_missing=allow_missing)
     given, absent, code = table[is_given], table[~is_given], {emotion: i for i, emotion in enumerate(task.emotions)}
-    truth, prediction = (given[name].map(code).to_numpy() for name in ("emotion", "prediction"))
+    pairs = pd.DataFrame({"truth": given["emotion"].map(code), "prediction": given["prediction"].map(code)})
     folds = {str(name): tuple(of) for name, of in given.groupby("fold", observed=True)["utterance"]}
-    notes = [data.note, confounded(task_index(data, task), person)]
-    notes += [protocol.independence_of(person)] if person != "speaker" else []
-    classifier, features = system
-    axes = dict.fromkeys(("space", "scaling", "inner", "preprocessing"), UNKNOWN)
-    axes |= {"protocol": protocol.name, "task": task.title, "map": task.map, "train": data.name, "corpus": data.name}
+    independence = protocol.independence_of(person) if person != "speaker" else ""
+    notes = data.note, confounded(task_index(data, task), person), independence
+    axes = {**axes, "protocol": protocol.name, "task": task.title, "map": task.map}
+    axes |= dict.fromkeys(("space", "scaling", "inner", "preprocessing"), UNKNOWN)
     record = CellRecord(
-        cell=Cell(**axes, features=features, classifier=classifier, seed=0),  # systems of several seeds have names
+        cell=Cell(**axes, seed=0),  # systems of several seeds have names
         serbench=__version__,
         inner_title=UNKNOWN,
         emotions=task.emotions,
@@ -270,21 +260,20 @@ def _score(
         sets=folds,
         outside=dataclasses.replace(file, predictions=tuple(map(code.get, table["prediction"]))),
     )
-    value = float(uar(confusion_matrix(truth, prediction, n_labels=len(code))))
+    value = float(uar(confusions(pairs, n_emotions=len(code))))
     return Scored(record, value, len(given), tuple(_notes(table, rows, task)))
 
 
 def _check_state(table: pd.DataFrame, task: EmotionTask, where: str) -> None:
     """Check that basis and folds, where the file has them, are the present ones."""
     basis = table["basis"].iloc[0]
-    other = sorted(set(table.get("read_basis", ())) - {"", basis})
-    if other:
+    if other := sorted(set(table.get("read_basis", ())) - {"", basis}):
         found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
-        todo = f"If the folds were of another task, name it as for `serbench folds`: {_OPTIONS}. {_FOLDS_AGAIN}"
+        options = "--task, --emotions, --where, --text-independent"
+        todo = f"If the folds were of another task, name it as for `serbench folds`: {options}. {_FOLDS_AGAIN}"
         raise ScoreError(where, found, f"{basis}, that of {task.title}", todo)
     places = zip(table["utterance"], table.get("read_fold", table["fold"]), table["fold"], strict=True)
-    moved = [f"{u} in fold {read}, not {own}" for u, read, own in places if read and _plain(read) != _plain(own)]
-    if moved:
+    if moved := [f"{u} in fold {read}, not {own}" for u, read, own in places if read and _plain(read) != _plain(own)]:
         raise ScoreError(where, f"other folds than the present ones: {listed(moved)}", "those", _FOLDS_AGAIN)
 
 
@@ -300,15 +289,13 @@ def _check_predictions(table: pd.DataFrame, task: EmotionTask, where: str, *, al
     Few predictions chosen well would raise every value, so missing ones must be asked for. An emotion without any
     prediction gives no value and is refused always.
     """
-    given, missing = table[table["prediction"] != ""], _missing(table)
-    unknown = given["prediction"][~given["prediction"].isin(task.emotions)].value_counts()
-    if len(unknown):
+    given, missing = table[table["prediction"] != ""], table[table["is_missing"]]
+    if len(unknown := given["prediction"][~given["prediction"].isin(task.emotions)].value_counts()):
         found = listed(f"{emotion!r} ({n} utterances)" for emotion, n in unknown.items())
         todo = did_you_mean(unknown.index[0], task.emotions) or "Choose the task with --task or --emotions"
         expected = f"those of {task.title}: {', '.join(task.emotions)}"
         raise ScoreError(where, f"emotions that the task does not have: {found}", expected, todo)
-    bare = sorted(set(task.emotions) - set(given["emotion"]))
-    if bare:
+    if bare := sorted(set(task.emotions) - set(given["emotion"])):
         raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
     if len(missing) and not allow_missing:
         found = f"no prediction for {len(missing)} of {len(table)} utterances: {listed(missing['utterance'])}"
@@ -316,22 +303,15 @@ def _check_predictions(table: pd.DataFrame, task: EmotionTask, where: str, *, al
         raise ScoreError(where, found, "one for each", todo)
 
 
-def _missing(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the utterances that can be read and have no prediction."""
-    return table[(table["prediction"] == "") & table["problem"].isna()]
-
-
 def _notes(table: pd.DataFrame, rows: pd.DataFrame, task: EmotionTask) -> Iterator[str]:
     """Word what a reader of the value must know."""
-    missing = _missing(table)
-    if len(missing):
+    if len(missing := table[table["is_missing"]]):
         yield f"{len(missing)} of {len(table)} utterances have no prediction: {listed(missing['utterance'])}"
         yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
-    untested = [str(name) for name, of in table.groupby("fold", observed=True) if len(_missing(of)) == len(of)]
-    if untested:
+    whole = table.groupby("fold", observed=True)["is_missing"].all()
+    if untested := [str(name) for name in whole.index[whole]]:
         yield f"whole folds are without predictions: {listed(untested)}"
-    beyond = (~rows["utterance"].isin(table["utterance"])).sum()
-    if beyond:
+    if beyond := (~rows["utterance"].isin(table["utterance"])).sum():
         yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
     if "basis" not in rows or not rows["basis"].any():
         yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"

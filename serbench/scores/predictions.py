@@ -25,7 +25,6 @@ from serbench.corpora.segments import majority_title, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
-from serbench.scores.comparable import outdated
 from serbench.scores.metrics import confusions, exact_uar, names
 from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
@@ -35,8 +34,6 @@ RULES = ("nested", "default", "oracle")
 GIVEN = "given"
 UNKNOWN = "unknown"
 """What a cell of another system has for the axes of the grid that serbench cannot know."""
-REFERENCES = ("dummy",)
-"""Classifiers whose rows show what can be had for nothing: they are tested against, and are no contenders."""
 GROUPED_BY = ("speaker", "gender", "text")
 """Columns of the predictions by which a report breaks scores down."""
 VOTED = "settings, the oracle's too, were chosen on pieces"
@@ -44,8 +41,6 @@ VOTED = "settings, the oracle's too, were chosen on pieces"
 
 _NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "person"])
 _NO_SETTINGS = pd.DataFrame(columns=["rule", "fold", "setting", "converged"])
-_OWN_TO_CORPUS = ("unit", "session", "text", "voice", "take")
-"""Columns whose values two corpora may share by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +133,8 @@ class CellPredictions:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it shows what chance gives, and is no contender."""
-        return self.record.cell.classifier in REFERENCES
+        """Whether it shows what chance gives: it is tested against, and is no contender."""
+        return self.record.cell.classifier == "dummy"
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -159,9 +154,8 @@ class CellPredictions:
     @property
     def coverage(self) -> str:
         """How many utterances it has, for a table whose columns are scored on those that all cells have."""
-        if self.is_outside:
-            return f"{self.cell['classifier']} has predictions of {self.n_utterances} utterances"
-        return f"{self.cell['features']} has features of {self.n_utterances} utterances"
+        which, what = ("classifier", "predictions") if self.is_outside else ("features", "features")
+        return f"{self.cell[which]} has {what} of {self.n_utterances} utterances"
 
     @property
     def emotions(self) -> tuple[str, ...]:
@@ -176,8 +170,7 @@ class CellPredictions:
     @property
     def person(self) -> str:
         """Field that keeps its people apart."""
-        fields = sorted(set(self.record.persons.values()) - {"speaker"})
-        return fields[0] if fields else "speaker"
+        return next(iter(sorted(set(self.record.persons.values()) - {"speaker"})), "speaker")
 
     def has_all_emotions(self, rows: pd.DataFrame | None = None) -> bool:
         """Whether its predictions, or some of them, hold an utterance of each emotion."""
@@ -213,17 +206,17 @@ def load_predictions(store: Store) -> list[CellPredictions]:
             cell = without_predictions(record, store.worded(str(error)), state="damaged")
         cells.append(cell)
         if seconds_of(record.cell.preprocessing):
-            there = [indexes[name].whole_of for name in record.tested if name in indexes]
-            cells.append(majority(cell, pd.concat(there) if there else pd.Series(dtype=str)))
+            frames = [indexes[name].frame.sort_values("start_s") for name in record.tested if name in indexes]
+            whole_of = [of.set_index("utterance")["whole"] for of in frames]
+            cells.append(majority(cell, pd.concat(whole_of) if whole_of else pd.Series(dtype=str)))
     if not cells:
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
-    return [cell if cell.rows.empty or cell.has_all_emotions() else _bare(cell) for cell in cells]
-
-
-def _bare(cell: CellPredictions) -> CellPredictions:
-    absent = set(range(len(cell.emotions))) - set(cell.of()["truth"])
-    reason = f"no utterance of {listed(cell.emotions[code] for code in sorted(absent))}"
-    return without_predictions(cell.record, reason, state="refused")
+    for i, cell in enumerate(cells):
+        if len(cell.rows) and not cell.has_all_emotions():
+            absent = sorted(set(range(len(cell.emotions))) - set(cell.of()["truth"]))
+            reason = f"no utterance of {listed(cell.emotions[code] for code in absent)}"
+            cells[i] = without_predictions(cell.record, reason, state="refused")
+    return cells
 
 
 def without_predictions(record: CellRecord, reason: str, *, state: str) -> CellPredictions:
@@ -232,13 +225,34 @@ def without_predictions(record: CellRecord, reason: str, *, state: str) -> CellP
     return replace(cell, reasons=dict.fromkeys(cell.rules, reason))
 
 
+def again(record: CellRecord) -> str:
+    """Say how predictions of the present state are had."""
+    return "score it again" if record.outside else "run it again"
+
+
+def _outdated(record: CellRecord, states: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
+    """Return which of its corpora has changed since a cell was made, or nothing.
+
+    `states` are the digest of the present index of each corpus, and those of the parts of its entry.
+    """
+    for corpus, index in record.indexes.items():
+        name = "the corpus" if len(record.indexes) == 1 else corpus
+        if corpus not in states:
+            return f"the index of {name} is not there"
+        now, entry = states[corpus]
+        parts = [part for part, own in record.entries.get(corpus, {}).items() if entry and entry.get(part) != own]
+        if now != index or parts:
+            what = name if now != index else f"the {', '.join(parts)} of {name} in its entry"
+            return f"{what} has changed since"
+    return ""
+
+
 class _Index:
     """The index of a corpus, and what its entry said when it was indexed, part by part."""
 
     def __init__(self, frame: pd.DataFrame, entry: Mapping[str, str]) -> None:
         self.frame = frame
-        self.entry = entry
-        self.state = index_fingerprint(frame)
+        self.state = index_fingerprint(frame), entry
         self._known: dict[str, tuple[str, pd.DataFrame]] = {}
 
     def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
@@ -251,18 +265,13 @@ class _Index:
             self._known[person] = unit, rows.set_index("utterance").astype("string").astype("category")
         return self._known[person]
 
-    @functools.cached_property
-    def whole_of(self) -> pd.Series:
-        """Piece -> the utterance that it is of, earliest first."""
-        return self.frame.sort_values("start_s").set_index("utterance")["whole"]
-
 
 def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]) -> CellPredictions:
     """Read the jobs of a cell and apply the rules."""
     if record.reason:
         return without_predictions(record, record.reason, state="refused")
-    if why := outdated(record, {name: (index.state, index.entry) for name, index in indexes.items()}):
-        return without_predictions(record, why, state="outdated")
+    if why := _outdated(record, {name: index.state for name, index in indexes.items()}):
+        return without_predictions(record, f"outdated: {why}; {again(record)}", state="outdated")
     if lost := [key for key in record.jobs if not store.job(key).is_file()]:
         reason = f"{len(lost)} of {len(record.jobs)} jobs are not done yet"
         return without_predictions(record, reason, state="undone")
@@ -272,13 +281,12 @@ def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]
     truth = asked["emotion"].map(code)
     folds = [fold.name for fold in record.folds]
     if record.outside:
-        said = pd.Series(record.outside.predictions, index=record.utterances["id"], dtype="Int64")
-        by_rule = {GIVEN: said}
+        by_rule = {GIVEN: pd.Series(record.outside.predictions, index=record.utterances["id"], dtype="Int64")}
         settings = pd.DataFrame({"rule": GIVEN, "fold": folds, "setting": 0, "converged": True})
     else:
-        sources = dict(zip(record.sources["id"], record.sources["emotion"], strict=True))
-        known = {**dict(truth), **{u: code[emotion] for u, emotion in sources.items()}}
-        by_rule, settings = _by_rule(_Jobs(store, record, known))
+        sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
+        known = {**dict(truth), **{u: code[emotion] for u, emotion in sources}}
+        by_rule, settings = _by_rule(record, store, known)
     unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}
     rows = utterances.reindex(asked.index).assign(
@@ -297,90 +305,64 @@ def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]
 
 
 def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:
-    """Join what is known of the utterances of several corpora, whose sessions and texts may be called alike.
+    """Join what is known of the utterances of several corpora.
 
     Corpora with other independent units have the speaker as unit.
     """
     known = {name: index.utterances(persons[name]) for name, index in indexes.items()}
+    if len(known) == 1:
+        return next(iter(known.values()))
     units = {unit for unit, _ in known.values()}
     unit = units.pop() if len(units) == 1 else "speaker"
-    if len(known) == 1:
-        return unit, next(iter(known.values()))[1]
     frames = []
-    for corpus, (_, rows) in known.items():
-        own = rows[[name for name in _OWN_TO_CORPUS if name in rows]].astype("string")
+    for corpus, (_, rows) in known.items():  # sessions and the like of two corpora may be called alike
+        own = rows[[name for name in ("unit", "session", "text", "voice", "take") if name in rows]].astype("string")
         frames.append(rows.astype("string").assign(**(f"{corpus}/" + own)))
     return unit, pd.concat(frames).astype("category")
 
 
-def _chosen(jobs: _Jobs) -> dict[str, list[int]]:
-    """Return the setting of each test group, by rule."""
-    folds = jobs.record.folds
-    chosen = {}
-    if all(fold.inner for fold in folds):
-        chosen["nested"] = [jobs.best(fold.inner) for fold in folds]
-    chosen["default"] = [jobs.record.default] * len(folds)
-    chosen["oracle"] = [jobs.best([(fold.name, fold.job) for fold in folds])] * len(folds)
-    return chosen
+def _by_rule(record: CellRecord, store: Store, truth: Mapping[str, int]) -> tuple[dict[str, pd.Series], pd.DataFrame]:
+    """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
+    jobs = {key: _read_job(key, record, store) for key in record.jobs}
+    folds, n_emotions = record.folds, len(record.emotions)
 
+    def codes_of(name: str, job: str) -> np.ndarray:
+        places, codes, _ = jobs[job]
+        return codes[:, [places[u] for u in record.sets[name]]]
 
-def _by_rule(jobs: _Jobs) -> tuple[dict[str, pd.Series], pd.DataFrame]:
-    """Return the predictions by rule and utterance, and the settings of each fold."""
+    def best(pools: Sequence[tuple[str, str]]) -> int:
+        """Return the setting with the highest UAR over folds or validations; the earlier of equals."""
+        codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
+        true = np.array([truth[u] for name, _ in pools for u in record.sets[name]])
+        hits = np.stack([(codes[:, true == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
+        totals = np.bincount(true, minlength=n_emotions)
+        values = [exact_uar(of_setting, totals) for of_setting in hits]
+        return values.index(max(values))
+
+    chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
+    chosen["default"] = [record.default] * len(folds)
+    chosen["oracle"] = [best([(fold.name, fold.job) for fold in folds])] * len(folds)
     predictions, settings = {}, []
-    for rule, of_rule in _chosen(jobs).items():
+    for rule, of_rule in chosen.items():
         said: dict[str, int] = {}
-        for fold, setting in zip(jobs.record.folds, of_rule, strict=True):
-            utterances, codes = jobs.of(fold.name, fold.job)
-            said.update(zip(utterances, codes[setting].tolist(), strict=True))
-            settings.append((rule, fold.name, setting, setting not in jobs.not_converged[fold.job]))
+        for fold, setting in zip(folds, of_rule, strict=True):
+            said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
+            settings.append((rule, fold.name, setting, setting not in jobs[fold.job][2]))
         predictions[rule] = pd.Series(said)
-    return predictions, pd.DataFrame(settings, columns=["rule", "fold", "setting", "converged"])
+    return predictions, pd.DataFrame(settings, columns=list(_NO_SETTINGS))
 
 
-class _Jobs:
-    """The predictions of a cell's jobs, each file read once."""
+def _read_job(key: str, record: CellRecord, store: Store) -> tuple[dict[str, int], np.ndarray, list[int]]:
+    """Read the place of each utterance of a job, its codes (n_settings, n_utterances), and what did not converge.
 
-    def __init__(self, store: Store, record: CellRecord, truth: Mapping[str, int]) -> None:
-        self.record = record
-        self.truth = truth
-        self.codes: dict[str, tuple[dict[str, int], np.ndarray]] = {}
-        self.not_converged: dict[str, set[int]] = {}
-        for key in record.jobs:
-            utterances, codes, metadata = read_predictions(store.job(key))
-            _check_job(key, metadata, record, n_settings=len(codes))
-            self.codes[key] = {u: i for i, u in enumerate(utterances)}, codes
-            self.not_converged[key] = set(metadata["not_converged"])
-
-    def of(self, name: str, job: str) -> tuple[Sequence[str], np.ndarray]:
-        """Utterances of a fold or validation and a job's codes for them, shape (n_settings, n_utterances)."""
-        utterances = self.record.sets[name]
-        places, codes = self.codes[job]
-        return utterances, codes[:, [places[u] for u in utterances]]
-
-    def best(self, pools: Iterable[tuple[str, str]]) -> int:
-        """Return the place of the setting with the highest UAR over folds or validations; the earlier of equals."""
-        n_emotions = len(self.record.emotions)
-        hits = np.zeros((len(self.record.settings), n_emotions), dtype=np.int64)
-        totals = np.zeros(n_emotions, dtype=np.int64)
-        for name, job in pools:
-            utterances, codes = self.of(name, job)
-            truth = np.array([self.truth[u] for u in utterances])
-            for emotion in range(n_emotions):
-                hits[:, emotion] += (codes[:, truth == emotion] == emotion).sum(axis=1)
-            totals += np.bincount(truth, minlength=n_emotions)
-        scores = [exact_uar(of_setting, totals) for of_setting in hits]
-        return scores.index(max(scores))
-
-
-def _check_job(key: str, metadata: Mapping[str, Any], record: CellRecord, *, n_settings: int) -> None:
-    """Check that a file of predictions is that of a cell's job, and made as the cell's record says.
-
-    A job of a single corpus that is scaled per corpus is scaled on its training rows.
+    The file must be that of the job, and made as the cell's record says. A job of a single corpus that is scaled per
+    corpus is scaled on its training rows.
     """
-    cell, todo = record.cell, "Delete this file and run `serbench grid` again"
-    emotions, settings = list(record.emotions), [dict(setting) for setting in record.settings]
-    if metadata["key"] != key or n_settings != len(settings) or metadata["emotions"] != emotions:
-        raise StoreError(f"jobs/{key}.parquet", "does not belong to the cell that names it", todo=todo)
+    utterances, codes, metadata = read_predictions(store.job(key))
+    cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
+    settings = [dict(setting) for setting in record.settings]
+    if metadata["key"] != key or len(codes) != len(settings) or metadata["emotions"] != list(record.emotions):
+        raise StoreError(where, "does not belong to the cell that names it", todo=todo)
     scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
     wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
     wanted |= {"scaling": scaling, "seed": cell.seed}
@@ -391,26 +373,24 @@ def _check_job(key: str, metadata: Mapping[str, Any], record: CellRecord, *, n_s
         other["other settings"] = f"{len(settings)} settings of {cell.space}"
     if other:
         expected = f"what the cell's record says: {listed(other.values())}"
-        raise StoreError(f"jobs/{key}.parquet", f"made with {listed(other)}", expected, todo)
+        raise StoreError(where, f"made with {listed(other)}", expected, todo)
+    return {u: i for i, u in enumerate(utterances)}, codes, metadata["not_converged"]
 
 
 def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     """Return a cell of pieces as one of whole utterances, each with the emotion that most of its pieces were given.
 
     Of emotions with as many pieces, the one that was predicted first in the utterance wins. Settings stay those chosen
-    on pieces. Pieces without features have no vote; an utterance none of whose pieces has one is missing.
-
-    Parameters
-    ----------
-    whole_of : piece -> the utterance that it is of; the pieces of an utterance earliest first.
+    on pieces. Pieces without features have no vote; an utterance none of whose pieces has one is missing. `whole_of`
+    names the utterance of each piece; the pieces of an utterance earliest first.
     """
     fields = replace(cell.record.cell, preprocessing=majority_title(cell.record.cell.preprocessing))
     record = replace(cell.record, cell=fields)
     if cell.rows.empty:
         return replace(cell, record=record)
-    place = {piece: i for i, piece in enumerate(whole_of.index)}
-    pieces = cell.rows.assign(utterance=cell.rows["utterance"].map(whole_of), place=cell.rows["utterance"].map(place))
-    pieces = pieces.sort_values("place")
+    place = pd.Series(range(len(whole_of)), index=whole_of.index)
+    piece = cell.rows["utterance"]
+    pieces = cell.rows.assign(utterance=piece.map(whole_of), place=piece.map(place)).sort_values("place")
     votes = pieces.assign(n=pieces.groupby(["rule", "utterance", "prediction"])["place"].transform("size"))
     winners = votes.groupby(["rule", "utterance"])["n"].idxmax()  # of equals the first, which is the earliest
     rows = pd.concat([votes.loc[winners[rule].sort_index()] for rule in cell.with_values], ignore_index=True)

@@ -22,12 +22,6 @@ class Provenance:
     key: str
     json: Mapping[str, Any]
 
-    @property
-    def row(self) -> dict[str, Any]:
-        """All of it as a row of a table."""
-        words = {name: worded(of) for name, of in self.json.items() if isinstance(of, Mapping)}
-        return {**self.json, **words, "emotions": ", ".join(self.json["emotions"])}
-
 
 def provenance_of(record: CellRecord) -> Provenance:
     """Collect what made a cell: its fields, and what these leave open. `jobs` is a digest of the keys of its jobs."""

@@ -16,6 +16,7 @@ import pandas as pd
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, names, recalls, uar, war
 from serbench.scores.predictions import CellPredictions
+from serbench.scores.provenance import worded
 from serbench.scores.statistics import Interval, jackknife_interval
 
 Row = dict[str, Any]
@@ -27,6 +28,7 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     `low` and `high` are the interval over units, `sd` the standard deviation over folds (ddof 1). `n_incomplete` counts
     units without which an emotion has no utterance.
     """
+    nothing = dict.fromkeys(("value", "low", "high", "n_units", "sd"))
     rows = []
     for cell in cells:
         common = {
@@ -41,20 +43,11 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         }
         for rule in cell.rules:
             is_there = rule in cell.with_values
-            values = values_by(cell, rule) if is_there else dict.fromkeys((*METRICS, *FOLD_METRICS), _NO_VALUE)
+            values = values_by(cell, rule) if is_there else dict.fromkeys((*METRICS, *FOLD_METRICS), nothing)
             own = {**common, "reason": "" if is_there else cell.reasons.get(rule, "")}
             rows += [{**cell.fields, "rule": rule, "metric": m, **value, **own} for m, value in values.items()]
-    types: dict[str, Any] = {
-        "n_units": "Int64",
-        "n_speakers": "Int64",
-        "transductive": "boolean",
-        "low": float,
-        "high": float,
-    }
+    types = {"n_units": "Int64", "n_speakers": "Int64", "transductive": "boolean", "low": "float", "high": "float"}
     return pd.DataFrame(rows).astype(types)
-
-
-_NO_VALUE: Row = {"value": None, "low": None, "high": None, "n_units": None, "sd": None}
 
 
 def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
@@ -67,23 +60,23 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
     values = {}
     for name, metric in METRICS.items():
         interval = jackknife_interval(units, metric, bounds=BOUNDS[name])
-        values[name] = {**_NO_VALUE, "value": metric(units.sum(axis=0)), "n_units": len(units), **_ends(interval)}
+        values[name] = {"value": metric(units.sum(axis=0)), **_ends(interval), "n_units": len(units), "sd": None}
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
         interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=(0, 1))
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        values[name] = {"value": float(np.mean(each)), "n_units": len(units), "sd": sd, **_ends(interval)}
+        values[name] = {"value": float(np.mean(each)), **_ends(interval), "n_units": len(units), "sd": sd}
     cell.known["values", rule] = values
     return values
 
 
-def _mean_over_folds(metric: Metric, totals: np.ndarray) -> Any:
-    """Mean of a metric over the folds that have utterances; the last axis but two is that of folds."""
-    return np.nanmean(metric(totals), axis=-1)
+def _mean_over_folds(metric: Metric, folds: np.ndarray) -> Any:
+    """Return the mean of a metric over the folds that have utterances, shape (..., n_folds, n_emotions, n_emotions)."""
+    return np.nanmean(metric(folds), axis=-1)
 
 
 def _ends(interval: Interval | None) -> Row:
-    return {"low": interval.low, "high": interval.high} if interval else {"low": None, "high": None}
+    return {"low": interval and interval.low, "high": interval and interval.high}
 
 
 def n_incomplete(cell: CellPredictions) -> int:
@@ -115,8 +108,8 @@ def confusion_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         for rule in cell.with_values:
             confusion = cell.stack(rule=rule)
             for (i, j), n in np.ndenumerate(confusion):
-                pair = {"truth": cell.emotions[i], "prediction": cell.emotions[j], "n_utterances": int(n)}
-                rows.append({**cell.fields, "rule": rule, **pair})
+                row = {"rule": rule, "truth": cell.emotions[i], "prediction": cell.emotions[j], "n_utterances": int(n)}
+                rows.append({**cell.fields, **row})
     return pd.DataFrame(rows)
 
 
@@ -130,33 +123,21 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
             chosen = {fold: (cell.record.settings[i], bool(c)) for _, fold, i, c in of_rule.itertuples(index=False)}
             for fold, confusion in zip(names(cell.of(rule), "fold"), folds, strict=True):
                 setting, converged = chosen[fold]
-                row = {"rule": rule, "fold": fold, "setting": setting_title(setting), "converged": converged}
+                words = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
+                row = {"rule": rule, "fold": fold, "setting": words, "converged": converged}
                 row |= {"n_utterances": int(confusion.sum()), "n_emotions": int(confusion.any(axis=1).sum())}
                 rows.append({**cell.fields, **row, "uar": uar(confusion), "war": war(confusion)})
     return pd.DataFrame(rows)
 
 
-def setting_title(setting: Mapping[str, str | int | float]) -> str:
-    """Word a setting for a table.
-
-    >>> setting_title({"kernel": "rbf", "C": 1, "gamma": 0.3})
-    'kernel=rbf C=1 gamma=0.3'
-    """
-    return " ".join(f"{name}={v:g}" if isinstance(v, float) else f"{name}={v}" for name, v in setting.items())
-
-
 def provenance_table(cells: Iterable[CellPredictions], tables: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """One row per cell: what made it, and why it is missing where it is.
-
-    Parameters
-    ----------
-    tables : keys of cells -> keys of the tables that show them; other systems may stand in several.
-    """
+    """One row per cell: what made it, the keys of its `tables`, and why it is missing where it is."""
     rows = []
     for cell in cells:
-        key = cell.provenance.key
-        shown = " ".join(tables.get(key, ()))
-        rows.append({"provenance": key, "table": shown, **cell.provenance.row, "missing": cell.reason})
+        key, made = cell.provenance.key, cell.provenance.json
+        words = {name: worded(of) for name, of in made.items() if isinstance(of, Mapping)}
+        words |= {"emotions": ", ".join(cell.emotions), "missing": cell.reason}
+        rows.append({"provenance": key, "table": " ".join(tables.get(key, ())), **made, **words})
     return pd.DataFrame(rows)
 
 

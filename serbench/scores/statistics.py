@@ -1,8 +1,8 @@
 """Intervals, paired tests and ranks: pure functions on confusion matrices of independent units.
 
-Conventions: the unit is the speaker, or the session where speakers talk to each other, never the utterance. A `stack`
-has shape (n_units, ...): what each unit adds to a total, e.g. confusion matrices (n_units, n_labels, n_labels). A
-statistic takes totals, any number of them along the first axes, so that leaving each unit out is one subtraction.
+The unit is the speaker, or the session where speakers talk to each other, never the utterance. A `stack` has shape
+(n_units, ...): what each unit adds to a total, such as its confusion matrix. A statistic takes totals, any number of
+them along the first axes, so that leaving each unit out is one subtraction.
 
 ==================  ==========================================================================================
 jackknife_interval  delete-one jackknife with Student's t (Tukey, Ann. Math. Statist. 1958; Efron and Stein 1981)
@@ -80,11 +80,8 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     n = len(stack)
     if n < 2:
         return None
-    reach = _student(n - 1) * math.sqrt(jackknife_variance(stack, statistic))
-    value = statistic(stack.sum(axis=0, keepdims=True))[0]
-    if reach <= TINY:
-        return None
-    return Interval(float(max(bounds[0], value - reach)), float(min(bounds[1], value + reach)), n)
+    value, variance = _jackknife(stack, statistic)
+    return _interval(value, math.sqrt(variance), n - 1, bounds, n)
 
 
 @functools.cache
@@ -96,24 +93,15 @@ def _student(free: float) -> float:
 
 
 def gap_interval(
-    first: np.ndarray,
-    second: np.ndarray,
-    statistic: Statistic,
-    *,
-    bounds: tuple[float, float],
+    first: np.ndarray, second: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]
 ) -> Interval | None:
     """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
 
-    Each side is jackknifed by itself, as few units on one side tell little however many the other has; None where a
-    side has a single unit, or all units of both are alike.
+    Each side is jackknifed by itself; None where a side has a single unit, or all units of both are alike.
     """
     if min(len(first), len(second)) < 2:
         return None
-    gap, error, free = _welch(first, second, statistic)
-    reach = _student(free) * error
-    if reach <= TINY:
-        return None
-    return Interval(max(bounds[0], gap - reach), min(bounds[1], gap + reach), len(first) + len(second))
+    return _interval(*_welch(first, second, statistic), bounds, len(first) + len(second))
 
 
 def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:
@@ -124,22 +112,26 @@ def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: fl
     return float(2 * t.sf(abs(gap - bound) / error, free))
 
 
+def _interval(value: float, error: float, free: float, bounds: tuple[float, float], n_units: int) -> Interval | None:
+    """Return the interval of a value by Student's t; None where it has no width."""
+    reach = _student(free) * error
+    low, high = max(bounds[0], value - reach), min(bounds[1], value + reach)
+    return None if reach <= TINY else Interval(float(low), float(high), n_units)
+
+
 def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:
     """Return the gap between two sides, its standard error, and the degrees of freedom."""
-    sides = [first, second]
-    variances = [jackknife_variance(side, statistic) for side in sides]
-    total = sum(variances)
-    parts = [variance**2 / (len(side) - 1) for variance, side in zip(variances, sides, strict=True)]
-    free = total**2 / sum(parts) if sum(parts) else len(first) + len(second) - 2
-    one, other = (float(statistic(side.sum(axis=0, keepdims=True))[0]) for side in sides)
-    return one - other, math.sqrt(total), free
+    (one, variance), (other, of_other) = (_jackknife(side, statistic) for side in (first, second))
+    total = variance + of_other
+    parts = variance**2 / (len(first) - 1) + of_other**2 / (len(second) - 1)
+    return one - other, math.sqrt(total), total**2 / parts if parts else len(first) + len(second) - 2
 
 
-def jackknife_variance(stack: np.ndarray, statistic: Statistic) -> float:
-    """Variance of a statistic, from leaving out each unit."""
-    n = len(stack)
-    without = statistic(stack.sum(axis=0, keepdims=True) - stack)
-    return (n - 1) / n * float(((without - without.mean()) ** 2).sum())
+def _jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, float]:
+    """Return a statistic of all units, and its variance from leaving out each unit."""
+    n, total = len(stack), stack.sum(axis=0, keepdims=True)
+    without = statistic(total - stack)
+    return float(statistic(total)[0]), (n - 1) / n * float(((without - without.mean()) ** 2).sum())
 
 
 def uar_shares(stack: np.ndarray) -> np.ndarray:
@@ -147,16 +139,12 @@ def uar_shares(stack: np.ndarray) -> np.ndarray:
     totals = stack.sum(axis=(0, 2))
     if not totals.all():
         raise ScoreError("testing", f"no utterance of label {int(np.argmin(totals))}", "every emotion in the pool")
-    hits = np.diagonal(stack, axis1=1, axis2=2)
-    shares: np.ndarray = (hits / totals).sum(axis=1) / len(totals)
-    return shares
+    return np.asarray((np.diagonal(stack, axis1=1, axis2=2) / totals).sum(axis=1) / len(totals))
 
 
 def war_shares(stack: np.ndarray) -> np.ndarray:
     """What each unit adds to the pooled accuracy; shape (n_units,)."""
-    hits = np.diagonal(stack, axis1=1, axis2=2).sum(axis=1)
-    shares: np.ndarray = hits / stack.sum()
-    return shares
+    return np.asarray(np.diagonal(stack, axis1=1, axis2=2).sum(axis=1) / stack.sum())
 
 
 SHARES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"uar": uar_shares, "war": war_shares}
@@ -205,43 +193,32 @@ def flip_p(contrasts: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     contrasts : what each unit adds to each contrast, e.g. to the difference in UAR of two cells; shape
-        (n_units, n_contrasts). A contrast that is true on average but for chance adds up to 0.
+        (n_units, n_contrasts).
 
     Returns
     -------
     shape (n_contrasts,): the share of sign flips, the same for all contrasts, in which the largest sum of all
     contrasts that are no clearer than this one is at least as large as its own, and no less than the p of a clearer
-    one. So a contrast that nobody doubts takes nothing from the others, and a copy of a contrast changes no p.
-
-    Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.8.
+    one. Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.8.
 
     >>> flip_p(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, -0.1], [0.3, 0.1], [0.1, 0.0], [0.2, 0.1]])).tolist()
     [0.03125, 0.625]
     """
-    observed = np.abs(contrasts.sum(axis=0))
-    order = np.argsort(observed)
-    n_larger, n_flips = np.zeros(len(order)), 0
-    for signs in _flips(len(contrasts)):
-        largest = np.maximum.accumulate(np.abs(signs @ contrasts[:, order]), axis=1)
-        n_larger += (largest >= observed[order] - TINY).sum(axis=0)
-        n_flips += len(signs)
-    p = np.empty(len(order))
-    p[order] = np.maximum.accumulate(n_larger[::-1])[::-1] / n_flips
-    return p
-
-
-def _flips(n_units: int) -> list[np.ndarray]:
-    """Signs of units, in blocks of shape (n_flips, n_units): all of them, or random ones and the observed one.
-
-    The last sign stays where all are looked at: turning every sign changes no absolute value.
-    """
+    n_units = len(contrasts)
     if n_units > EXACT_UP_TO:
         drawn = np.random.default_rng(0).integers(2, size=(FLIPS, n_units)) * 2.0 - 1
-        signs = np.concatenate([np.ones((1, n_units)), drawn])
-    else:
-        bits = np.arange(2 ** (n_units - 1))[:, np.newaxis] >> np.arange(n_units)
-        signs = 1.0 - 2 * (bits & 1)
-    return np.array_split(signs, math.ceil(len(signs) / 1000))
+        flips = np.concatenate([np.ones((1, n_units)), drawn])
+    else:  # the last sign stays: turning every sign changes no absolute value
+        flips = 1.0 - 2 * (np.arange(2 ** (n_units - 1))[:, np.newaxis] >> np.arange(n_units) & 1)
+    observed = np.abs(contrasts.sum(axis=0))
+    order = np.argsort(observed)
+    n_larger = np.zeros(len(order))
+    for signs in np.array_split(flips, math.ceil(len(flips) / 1000)):
+        largest = np.maximum.accumulate(np.abs(signs @ contrasts[:, order]), axis=1)
+        n_larger += (largest >= observed[order] - TINY).sum(axis=0)
+    p = np.empty(len(order))
+    p[order] = np.maximum.accumulate(n_larger[::-1])[::-1] / len(flips)
+    return p
 
 
 def against_best(
@@ -249,15 +226,9 @@ def against_best(
 ) -> tuple[Name, dict[Name, Comparison]]:
     """Compare each set of predictions with the best one, which is the first of equals.
 
-    Parameters
-    ----------
-    stacks : name -> confusion matrices, shape (n_units, n_labels, n_labels), of the same utterances.
-    metric : one of `SHARES`.
-    references : names that are no contenders, such as the classifier that always says the same.
-
-    Returns
-    -------
-    the name of the best contender, and how each of the others differs from it.
+    `stacks` are confusion matrices by name, shape (n_units, n_labels, n_labels), of the same utterances; `metric` is
+    one of `SHARES`; `references` are names that are no contenders. Returned are the name of the best contender, and how
+    each of the others differs from it.
 
     The family of tests is all pairs of contenders, as the best was picked on the same data. A reference is tested
     against all contenders, in a family of its own: it changes no p of theirs.
@@ -311,11 +282,10 @@ def rank_over(values: Mapping[str, Sequence[float]]) -> Ranking | None:
 
     Parameters
     ----------
-    values : method -> its value in each corpus, the corpora in the same order; speakers of corpora are different
-        people, so that corpora are independent.
+    values : method -> its value in each corpus, the corpora in the same order.
 
-    p is that of Friedman's statistic when ranks are permuted within each corpus, by random permutations and the
-    observed one: with few corpora its chi-squared distribution does not hold.
+    p is that of Friedman's statistic when ranks are permuted within each corpus: with few corpora its chi-squared
+    distribution does not hold.
 
     >>> ranking = rank_over({"svc": [0.7, 0.6, 0.5], "rf": [0.6, 0.5, 0.4], "knn": [0.5, 0.4, 0.3]})
     >>> ranking.mean_ranks["svc"], round(ranking.p, 2), round(ranking.critical_difference, 2)
@@ -323,7 +293,7 @@ def rank_over(values: Mapping[str, Sequence[float]]) -> Ranking | None:
     """
     from scipy.stats import rankdata, studentized_range
 
-    table = np.array([list(of_method) for of_method in values.values()])
+    table = np.array(list(values.values()))
     n_methods, n_corpora = table.shape if table.ndim == 2 else (0, 0)
     if n_methods < 3 or n_corpora < 2:
         return None

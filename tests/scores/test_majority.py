@@ -1,6 +1,5 @@
 """Votes of pieces, against a loop of its own and against the files of a run."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given
@@ -8,7 +7,7 @@ from hypothesis import strategies as st
 from tables import codes_of, made_cell, made_record, truth_of
 
 import serbench
-from serbench.scores.metrics import METRICS, confusion_matrix
+from serbench.scores.metrics import METRICS, confusions
 from serbench.scores.predictions import VOTED as NOTE
 from serbench.scores.predictions import load_predictions, majority, without_predictions
 from serbench.store.results import read_predictions
@@ -107,7 +106,7 @@ def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspac
         winners = set(counts[counts == counts.max()].index)
         prediction.append(next(code for code in of["code"] if code in winners))
         truth.append(emotions.index(of["emotion"].iloc[0]))
-    confusion = confusion_matrix(np.array(truth), np.array(prediction), n_labels=3)
+    confusion = confusions(pd.DataFrame({"truth": truth, "prediction": prediction}), n_emotions=3)
     voted = scores[(scores["preprocessing"] == "segment 0.1 s, majority") & (scores["rule"] == rule)]
     values = voted.set_index("metric")["value"]
     assert len(truth) == 24
