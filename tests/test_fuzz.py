@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import audformat
 import numpy as np
@@ -22,7 +23,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serbench.corpora import catalogue as catalogue_module
+import serbench
 from serbench.corpora.audio import decode, read_header, to_mono
 from serbench.corpora.catalogue import build_catalogue, parse_document
 from serbench.corpora.documents import Folder
@@ -385,7 +386,7 @@ def test_mutated_entries(toy, survives, entry):
     survives(read_corpora, toy / "corpora.yaml")
 
 
-BUILT_IN = catalogue_module.built_in_path().read_bytes()
+BUILT_IN = Path(serbench.__file__).parents[1].joinpath("corpora.yaml").read_bytes()
 SMALL = yaml.safe_dump({"toy": ENTRY, "tasks": {"two": ["anger", "neutral"]}}).encode()
 SNIPPETS = ["&a", "*a", "<<:", "!!python/object:x", "- ", "? ", ": ", "\t", '"\\U11111111"', "---\n", *"|>{}[]%"]
 
@@ -438,7 +439,7 @@ def test_any_glob(toy, survives, pattern):
 
 @given(
     mutated(b"a1 a1\nn2 n2\n") | st.binary(),
-    st.sampled_from(["utf-8", "utf-16", "utf-32", "cp1252", "hz", "shift_jis", "utf-8-sig"]),
+    st.sampled_from(["utf-8", "utf-16", "cp1252", "gb18030", "shift_jis"]),
 )
 def test_any_bytes_as_annotations(toy, survives, data, encoding):
     (toy / "corpus" / "labels.txt").write_bytes(data)

@@ -57,23 +57,15 @@ class Catalogue:
         return [name for name, corpus in self.corpora.items() if why_absent(corpus) is None]
 
 
-def built_in_path() -> Path:
-    """Return the corpora.yaml of serbench: in a wheel inside the package, in a checkout beside it."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "corpora.yaml"
-    return inside if inside.is_file() else package.parent / "corpora.yaml"
-
-
 def load_catalogue(extra: Path | None = None) -> Catalogue:
-    """Load the built-in catalogue and, over it, `extra` or else a `corpora.yaml` in the working directory.
-
-    A warning names the entries of the working directory's file, because nobody asked for it by name.
+    """Load the built-in catalogue and, over it, `extra` or else a `corpora.yaml` in the working directory (it warns).
 
     Raises
     ------
     ConfigError : with every fault of every file.
     """
-    built_in = built_in_path()
+    package = Path(__file__).resolve().parent.parent  # has it in a wheel; in a checkout it is next to the package
+    built_in = next(path for of in (package, package.parent) if (path := of / "corpora.yaml").is_file())
     documents = [parse_document(built_in, loader=_BUILT_IN_LOADER)]
     local = extra or (Path(built_in.name) if os.path.exists(built_in.name) else None)
     if local is not None and local.resolve() != built_in:
@@ -118,15 +110,14 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
         except ValidationError as error:
             faults += faults_of(error, functools.partial(where, place))
     for name, corpus in corpora.items():
-        at = where((name,), ("shares_speakers_with",))
+        at, shares = where((name,), ("shares_speakers_with",)), corpus.shares_speakers_with
         others = [str(place[0]) for place in fields if len(place) == 1 and place[0] != name]
-        shares = corpus.shares_speakers_with
-        for other in (other for other in shares if other not in others):
-            todo = did_you_mean(other, others)
-            faults.append(Fault(at, f"'{short(other)}'", "another corpus of the catalogue", todo))
-        for one in [corpora[of] for of in (name, *shares) if shares and of in corpora]:
-            if one.person != "speaker":
-                faults.append(Fault(at, f"{one.name} gives no speaker", "corpora whose speakers have names"))
+        for other in sorted({*shares}.difference(others)):
+            expected = "another corpus of the catalogue"
+            faults.append(Fault(at, f"'{short(other)}'", expected, did_you_mean(other, others)))
+        for of in (name, *shares) if shares else ():
+            if of in corpora and corpora[of].person != "speaker":
+                faults.append(Fault(at, f"{of} gives no speaker", "corpora whose speakers have names"))
     if faults:
         raise ConfigError(faults)
     return Catalogue(corpora, tasks)

@@ -6,11 +6,11 @@ speaker `03` stays `03` and emotion `N` stays `N`. No recording or table is open
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import math
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
@@ -50,7 +50,6 @@ SOURCES = ("path", "table", "lines")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
 _INTERVAL = re.compile(rf"([\[(]){_NUMBER},{_NUMBER}([\])])")
-_NO_ENCODINGS_OF_FILES = ("idna", "punycode", "undefined", "utf-7")  # for names and mails; some take quadratic time
 
 Contradiction = tuple[Place, str, str, str]  # place in an entry, what was found, what was expected, what to do
 Merge = tuple[str, tuple[str, ...]]  # a label and the canonical emotions that have it
@@ -110,16 +109,6 @@ def _check_template(text: str) -> str:
     return text
 
 
-def _check_encoding(name: str) -> str:
-    try:
-        if codecs.lookup(name).name in _NO_ENCODINGS_OF_FILES:
-            raise LookupError(name)
-        b"a".decode(name, "replace")  # zip and its kin are codecs, but give no text
-    except (LookupError, ValueError) as error:
-        raise ValueError("not an encoding that Python knows, such as utf-8 or latin-1") from error
-    return name
-
-
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 Template = Annotated[str, AfterValidator(_check_template)]
 Range = Annotated[str, AfterValidator(lambda text: parse_interval(text) and text)]
@@ -128,16 +117,12 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(lambda value: [] if value =
 
 
 class Strict(BaseModel):
-    """Base of all models of YAML files: frozen, and every problem is a fault with its place in the block.
-
-    Unknown keys are faults that name the nearest key. `contradictions` of a block are looked for once each of its
-    fields is well formed.
-    """
+    """Base of all models of YAML files: frozen, every problem a fault with its place, unknown keys included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Yield what contradicts itself, though each field is well formed."""
+        """Yield what contradicts itself where each field is well formed."""
         yield from ()
 
     @model_validator(mode="wrap")
@@ -170,17 +155,16 @@ class Strict(BaseModel):
         if kind.startswith("union_tag"):
             tag = str(found.get("from", "") if isinstance(found, dict) else found)
             return (*place, "from"), f"'{short(tag)}'", f"one of {', '.join(SOURCES)}", did_you_mean(tag, SOURCES)
+        shown = f"'{short(found)}'" if isinstance(found, str) else short(str(found))
         if kind == "value_error":
-            return place, f"'{short(str(found))}' is {problem['msg'].removeprefix('Value error, ')}", "", ""
-        expected = problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list")
-        return place, f"'{short(found)}'" if isinstance(found, str) else short(str(found)), expected, ""
+            return place, f"{shown} is {problem['msg'].removeprefix('Value error, ')}", "", ""
+        return place, shown, problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list"), ""
 
 
 def faults_of(error: ValidationError, where: Callable[[Place], str]) -> list[Fault]:
     """Return the faults that a `Strict` model found; `where` words a place in its block."""
     faults = []
-    for problem in error.errors():
-        place, *words = Strict._worded(problem)
+    for place, *words in map(Strict._worded, error.errors()):
         is_kind = place[:1] == ("labels",) and place[1:2] and place[1] in SOURCES  # pydantic names the kind of labels
         faults.append(Fault(where((place[0], *place[2:]) if is_kind else place), *words))
     return faults
@@ -210,7 +194,7 @@ class LineLabels(Strict):
     files: str = Field(description="Glob of the annotation files, below the root.")
     pattern: Pattern = Field(description="Regular expression with named groups; lines without a hit are passed over.")
     path: Template = Field(description="Path of a recording below the root, from the groups.")
-    encoding: Annotated[str, AfterValidator(_check_encoding)] = "utf-8"
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc-kr"] = "utf-8"
 
 
 class Join(Strict):
@@ -267,8 +251,7 @@ class Task(Strict):
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield emotions that serbench does not have, and names or labels that mean something else."""
         merges = [parse_merge(text) for text in self.emotions]
-        emotions = itertools.chain.from_iterable(of for _, of in merges)
-        yield from _unknown(emotions, EMOTIONS, "a canonical emotion", "emotions")
+        yield from _unknown((e for _, of in merges for e in of), EMOTIONS, "a canonical emotion", "emotions")
         if self.name == AVAILABLE:
             yield (), "a name that means all emotions of a corpus", "another name", ""
         labels = tuple(sorted(label for label, _ in merges))
@@ -344,8 +327,8 @@ class Corpus(Strict):
             yield from _unknown([emotion], EMOTIONS, "a canonical emotion", "emotions", raw)
             if raw in self.drop:
                 yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
-        named = sorted(itertools.chain.from_iterable(self.genders.values()))
-        for speaker in dict.fromkeys(one for one, other in itertools.pairwise(named) if one == other):
+        named = Counter(speaker for speakers in self.genders.values() for speaker in speakers)
+        for speaker in sorted(speaker for speaker, n in named.items() if n > 1):
             yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
         yield from _target_faults(self)
         for name, partition in self.partitions.items():

@@ -35,9 +35,9 @@ Names = dict[str, str]  # what labels give for an utterance: name -> text as wri
 class Scan:
     """Utterances of a corpus before their audio is read.
 
-    `rows`, one per utterance and sorted by it, have the fields utterance, corpus, file, start_s, end_s (None for a
-    whole recording), speaker, raw_label, emotion and the entry's other fields; `partial` words what a complete copy has
-    more, or is empty. `stored` names the corpus in a results folder; `note` is for tables.
+    `rows`, sorted by utterance, have utterance, corpus, file, start_s, end_s (None for a whole recording), speaker,
+    raw_label, emotion and the entry's other fields. `partial` words what a complete copy has more. `odd_names` has the
+    files whose names are not UTF-8, by the names that tables have. `stored` names the corpus in a results folder.
     """
 
     corpus: Corpus
@@ -54,26 +54,25 @@ class Scan:
         return pd.DataFrame.from_records(list(self.rows)).astype({"start_s": "float64", "end_s": "float64"})
 
     def path(self, file: str) -> Path:
-        """Return where a recording of the table lies; in the table, names that are not UTF-8 are escaped."""
+        """Return where a recording of the table lies."""
         return self.root / self.odd_names.get(file, file)
 
     def span(self, row: Mapping[str, Any]) -> tuple[Path, float | None, float | None]:
-        """Return the recording of a row of the table, and where in it the utterance starts and ends, in seconds."""
+        """Return the recording of a row, and the seconds in it where the utterance starts and ends."""
         return self.path(row["file"]), row["start_s"], row["end_s"]
 
 
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
-    """List a corpus' utterances with their labels and compare them with what the entry expects.
+    """List a corpus' utterances with their labels, or raise CorpusError with all faults.
 
-    `partial` accepts a copy that is not complete; the tables will mark it. A CorpusError has all faults.
+    `partial` accepts a copy that has not what the entry expects.
     """
     folder = Folder(root_of(corpus), corpus.name, fenced=corpus.outside == "refuse")
     globs = (corpus.audio,) if isinstance(corpus.audio, str) else corpus.audio
     files = folder.files(globs, key="audio")
     labels = _Labels(corpus, folder, files)
     if not files:
-        quoted = ", ".join(f"'{pattern}'" for pattern in globs)
-        found = f"no recording matches {quoted} below {folder.root}"
+        found = f"no recording matches {', '.join(map(repr, globs))} below {folder.root}"
         labels.fault("audio", found, "recordings", "Correct `audio` or `root`; case matters")
         labels.stop()
     readers = {PathLabels: labels.from_paths, TableLabels: labels.from_table, LineLabels: labels.from_lines}
@@ -84,15 +83,14 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     labels.check_values(rows)
     labels.stop()
     rows, note = _with_one_gender_each(rows)
-    if corpus.traces:
-        rows = read_traces(corpus, folder, rows, labels.faults)
-        labels.stop()
+    rows = read_traces(corpus, folder, rows, labels.faults)
+    labels.stop()
     records = labels.records(rows)
     found, expected = _differences(corpus, records)
     if found and not partial:
         todo = "Complete the copy, or correct `expect`; --partial accepts it as it is and marks every table"
         labels.fault("expect", found, expected, todo)
-        labels.stop()
+    labels.stop()
     wanted = (corpus.expect.utterances or 0) if found else len(labelled)
     title = f"not as expected: {found} instead of {expected}" if found else ""
     title = f"partial, {len(records)} of {wanted}" if wanted > len(records) else title
@@ -163,9 +161,9 @@ class _Labels:
         assert not isinstance(self.corpus.labels, TableLabels)
         try:
             return hits(compile_pattern(self.corpus.labels.pattern), text)
-        except ValueError as error:
-            where, found = f"{self.corpus.name}.labels.pattern", f"on {place}: {error}"
-            raise CorpusError([Fault(where, found, "paths and lines of labels")]) from error
+        except ValueError as error:  # too long a text
+            self.fault("labels.pattern", f"on {place}: {error}", "paths and lines of labels")
+            raise CorpusError(self.faults) from error
 
     def _table(self, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()) -> list[Names]:
         """Read the rows of a table that an entry names under `key`; none where a column of the entry is not there."""
@@ -181,10 +179,9 @@ class _Labels:
     def present(self, rows: list[Names], *, partial: bool) -> list[Names]:
         """Match labels and recordings on disk: each recording needs a label, and each label a recording."""
         on_disk = {_normal(file): file for file in self.files}
-        files = [on_disk.get(_normal(row["file"])) for row in rows]
-        present = [{**row, "file": file} for row, file in zip(rows, files, strict=True) if file is not None]
-        absent = [row["file"] for row, file in zip(rows, files, strict=True) if file is None]
-        bare = sorted({*self.files} - {*files})
+        absent = [row["file"] for row in rows if _normal(row["file"]) not in on_disk]
+        present = [{**row, "file": file} for row in rows if (file := on_disk.get(_normal(row["file"])))]
+        bare = sorted({*self.files} - {row["file"] for row in present})
         if absent and not (partial and present):
             found = f"{len(absent)} of {len(rows)} labelled recordings are not on disk ({listed(absent)})"
             todo = "Complete the copy or correct `path`; --partial goes on with those that are there"
@@ -196,20 +193,19 @@ class _Labels:
         return present
 
     def joined(self, rows: list[Names]) -> list[Names]:
-        """Add what the joined tables give for each utterance."""
+        """Add what the joined tables give for each utterance; no rows where something is wrong with a table."""
         for i, join in enumerate(self.corpus.join):
             n_faults, known = len(self.faults), dict[tuple[str, ...], Names]()
             for record in self._table(join.file, f"join.{i}.file", [*join.match.values(), *join.columns.values()]):
                 key = tuple(record[column] for column in join.match.values())
                 if known.setdefault(key, record) != record:
                     self.fault(f"join.{i}", f"two rows for {'/'.join(key)} in {join.file}", "one row for each")
-            if len(self.faults) > n_faults:
-                return []
             keys = [tuple(_composed(self.corpus, row)[name] for name in join.match) for row in rows]
             lost = sorted({"/".join(key) for key in keys if key not in known})
-            if lost:
+            if lost and len(self.faults) == n_faults:
                 found = f"{len(lost)} values of {'/'.join(join.match)} are not in {join.file} ({listed(lost)})"
                 self.fault(f"join.{i}", found, "a row for each")
+            if len(self.faults) > n_faults:
                 return []
             added = [{name: known[key][column] for name, column in join.columns.items()} for key in keys]
             rows = [{**row, **more} for row, more in zip(rows, added, strict=True)]
@@ -220,9 +216,8 @@ class _Labels:
         corpus, person = self.corpus, self.corpus.person
         nameless = [printable(row["file"]) for row in rows if not row.get(person)]
         if nameless:
-            self.fault(
-                "labels", f"{len(nameless)} utterances have no {person} ({listed(nameless)})", f"a {person} for each"
-            )
+            found = f"{len(nameless)} utterances have no {person} ({listed(nameless)})"
+            self.fault("labels", found, f"a {person} for each")
         if "gender" in corpus.provided:
             odd = Counter(row["gender"] or f"none for {row.get(person)}" for row in rows)
             unknown = [f"'{gender}' ({n})" for gender, n in odd.items() if gender not in GENDERS]
@@ -268,7 +263,6 @@ class _Labels:
         if twice:
             found = f"{len(twice)} utterances are labelled twice ({listed(sorted(twice))})"
             self.fault("labels", found, "one label each", "Remove the doubled rows")
-            self.stop()
         return tuple(records[utterance] for utterance in sorted(records))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,12 +37,10 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
     try:
         check_regular(path)
         frame = _read_audformat(path, tables) if path.suffix == ".yaml" else _read(path)
-        names = pd.Index([str(name) for name in frame.columns])
-        if names.has_duplicates:
-            raise ValueError(f"two columns are called '{names[names.duplicated()][0]}'")
-        columns = [column.astype(object).where(column.notna(), "") for _, column in frame.items()]
-        texts = ([str(value).strip() for value in column] for column in columns)
-        return pd.DataFrame(dict(zip(names, texts, strict=True)), columns=names, dtype=object)
+        frame.columns = _once_each(frame.columns)
+        columns = {name: column.astype(object).where(column.notna(), "") for name, column in frame.items()}
+        texts = {name: [str(value).strip() for value in column] for name, column in columns.items()}
+        return pd.DataFrame(texts, columns=frame.columns, dtype=object)
     except FileNotFoundError:
         found, expected = f"'{path.name}' is not in {path.parent}", "the table of labels"
     except OSError as error:
@@ -50,6 +48,14 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
     except (*_UNREADABLE, yaml.YAMLError) as error:
         found = f"'{path.name}' cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
     raise CorpusError([Fault(where, found, expected)])
+
+
+def _once_each(names: Iterable[Any]) -> pd.Index[str]:
+    """Return the names of columns as text."""
+    index = pd.Index([str(name) for name in names])
+    if index.has_duplicates:
+        raise ValueError(f"two columns are called '{index[index.duplicated()][0]}'")
+    return index
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -90,13 +96,11 @@ def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             n_rows, fields = file.metadata.num_rows, list(file.schema_arrow)
-        if n_rows > (n_rows if most_rows is None else most_rows):
+        if most_rows is not None and n_rows > most_rows:
             raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
         if n_rows * max(1, len(fields)) > MOST_PARQUET_VALUES:
             raise ValueError(f"{n_rows} rows of {len(fields)} columns, at most {MOST_PARQUET_VALUES} values are read")
-        names = pd.Index([field.name for field in fields])
-        if names.has_duplicates:
-            raise ValueError(f"two columns are called '{names[names.duplicated()][0]}'")
+        _once_each(field.name for field in fields)
         kinds = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
         texts = [field.name for field in fields if field.type in kinds]
         flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
@@ -113,8 +117,7 @@ def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
 def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
     """Join tables of an audformat database by file, start and end; times become seconds.
 
-    The header is read as text and the tables as CSV or parquet. Neither the tags of a header nor pickles, which
-    audformat itself prefers, are read: both can run anything.
+    audformat itself prefers pickles, and reads the tags of a header: both can run anything.
     """
     header = yaml.load(read_whole(path, at_most=MOST_HEADER_BYTES).decode("utf-8-sig"), Loader=yaml.BaseLoader)
     known = header.get("tables") if isinstance(header, dict) else None
@@ -129,8 +132,7 @@ def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
         files = [path.with_name(f"{path.stem}.{name}.{ending}") for ending in ("parquet", "csv")]
         file = next((file for file in files if file.exists()), None)
         if file is None:
-            why = "; a pickle is not read, for it can run anything"
-            raise ValueError(f"table '{name}' has no {files[1].name} or .parquet{why}")
+            raise ValueError(f"table '{name}' has no {files[1].name} or .parquet; a pickle is not read")
         frame = _read(file).rename(columns=str)
         kinds = {column: (of or {}).get("scheme_id") for column, of in (known[name].get("columns") or {}).items()}
         for column in frame.columns.intersection([*_SPAN[1:], *kinds]):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.divisions import as_written
@@ -26,9 +27,6 @@ from serbench.corpora.entry import (
     parse_merge,
 )
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DEFAULT_TASK = "paper5"
 TARGETS = ("arousal", "gender", "language", "valence")  # of `--target`; without it a task tells emotions apart
@@ -57,8 +55,8 @@ class EmotionTask:
     """Labels to tell apart, and the utterances that have them.
 
     `merges`: label -> the canonical emotions merged into it. `where`: field -> value of the utterances that are kept.
-    `labels` are those of another target than emotions. `map` spells merges that the name does not give: those of a task
-    that serbench does not ship under this name. `presets` are there for the task of all available emotions only.
+    `labels` are those of another target than emotions. `map` spells merges unless serbench ships them under this name.
+    `presets` are there for the task of all available emotions only.
     """
 
     name: str
@@ -71,7 +69,7 @@ class EmotionTask:
 
     @property
     def spelt(self) -> str:
-        """All merges, as `--emotions` takes them; empty for a target that is not mapped from emotions."""
+        """All merges, as `--emotions` takes them; none for a target that is not mapped from emotions."""
         return ",".join(label if of == (label,) else f"{label}={'+'.join(of)}" for label, of in self.merges)
 
     @property
@@ -96,10 +94,9 @@ class EmotionTask:
         return dataclasses.replace(self, labels=languages)
 
     def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
-        """Return the task that a cell has: of the emotions of utterances that may take part, if all are asked for.
+        """Return the task that a cell has: where all emotions are asked for, those of utterances that may take part.
 
-        Such a task is a preset or is named by its emotions, so that corpora with other emotions are never in one column
-        or table as if asked the same.
+        It is named by a preset or its emotions, so that corpora with other emotions are never in one column or table.
         """
         if self.name != AVAILABLE:
             return self
@@ -124,7 +121,8 @@ class EmotionTask:
 
     def notes(self, index: pd.DataFrame, corpus: Corpus) -> list[str]:
         """Word how many utterances have no label of a target, and why."""
-        n = int(self._labels(index, corpus).isna().sum()) if self.target != "emotion" else 0
+        if self.target == "emotion" or not (n := int(self._labels(index, corpus).isna().sum())):
+            return []
         if ranges := corpus.targets.get(self.target, {}):
             why = f"{self.target} in none of {', '.join(f'{label} {text}' for label, text in ranges.items())}"
         elif self.target in DIMENSION_TARGETS:
@@ -133,14 +131,10 @@ class EmotionTask:
             why = f"emotions without a place ({listed(beyond)}) or no emotion" if beyond else "no emotion"
         else:
             why = f"another {self.target} than {', '.join(self.labels)}, or none known"
-        return [f"{n} utterances have no label: {why}"] if n else []
+        return [f"{n} utterances have no label: {why}"]
 
     def _labels(self, index: pd.DataFrame, corpus: Corpus) -> pd.Series:
-        """Label each utterance, None where it has no label.
-
-        Arousal and valence come from the ranges of the entry, or else from `merges`. The language is that of the
-        utterance or else of the corpus, without its region.
-        """
+        """Label each utterance, None where it has no label: people, then ranges of the entry, then merged emotions."""
         if self.target in OF_PEOPLE:
             if self.target not in index and self.target == "gender":
                 todo = "Name a group or column gender, or list the speakers"
@@ -153,12 +147,10 @@ class EmotionTask:
             if self.target not in index:
                 found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
                 raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
-            spans = {label: parse_interval(text) for label, text in ranges.items()}
-
-            def label_of(value: float) -> str | None:
-                return next((label for label, (low, high) in spans.items() if low <= value <= high), None)
-
-            return index[self.target].map(label_of, na_action="ignore").astype("object")
+            labels = pd.Series(None, index=index.index, dtype="object")
+            for label, text in ranges.items():
+                labels[index[self.target].between(*parse_interval(text))] = label
+            return labels
         if self.target != "emotion" and not (corpus.emotions and self.merges):
             where, found = f"{corpus.name}.targets", f"neither ranges of {self.target} nor emotions to map"
             todo = f"Add `targets: {{{self.target}: {{LABEL: RANGE, ...}}}}` to its entry, with a column {self.target}"

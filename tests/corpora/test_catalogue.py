@@ -142,7 +142,7 @@ HOSTILE = {
     "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
     "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
     "a million bytes": (b"#" * (2**20 + 1), r"1048577 bytes, at most 1048576 are read"),
-    "an encoding that is none": (GOOD.replace("path\n", "lines\n    files: x\n    path: x\n    encoding: zip\n", 1).encode(), "not an encoding"),
+    "an encoding that is none": (GOOD.replace("path\n", "lines\n    files: x\n    path: x\n    encoding: zip\n", 1).encode(), "'zip'. Expected 'utf-8', 'utf-16'"),
 }  # fmt: skip
 
 
