@@ -13,40 +13,39 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from serbench.classifiers import GROUP as CLASSIFIER_GROUP
-from serbench.classifiers import Classifier, Training, loop_sweep
+from serbench.classifiers import Classifier, Setting, Training, loop_sweep
 from serbench.errors import Fault, PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
 from serbench.features.table import Ragged, Rows, flat
 
-STEP_S = 0.01
-"""How exactly `shortest_s` is held: 10 ms less give no numbers."""
+STEP_S = 0.01  # how exactly `shortest_s` is held: 10 ms less give no numbers
 
 
 def check_feature_set(feature_set: FeatureSet) -> None:
-    """Run all of `FEATURE_CHECKS` on a feature set; a `PluginError` is what it does not keep."""
-    for check in FEATURE_CHECKS:
-        check(feature_set)
+    """Check the fields of a feature set, its rows, its shortest duration, and that no row depends on another."""
+    FEATURE_GROUP.check(feature_set, name=getattr(feature_set, "name", ""))
+    _check_row(feature_set)
+    _check_shortest_duration(feature_set)
+    _check_order_and_threads(feature_set)
 
 
 def check_classifier(classifier: Classifier) -> None:
-    """Run all of `CLASSIFIER_CHECKS` on a classifier; a `PluginError` is what it does not keep."""
-    for check in CLASSIFIER_CHECKS:
-        check(classifier)
+    """Check the fields of a classifier, that its sweep equals single fits and alters nothing, and that weights act."""
+    CLASSIFIER_GROUP.check(classifier, name=getattr(classifier, "name", ""))
+    _check_sweep(classifier)
+    if classifier.takes_weights:
+        _check_weights_matter(classifier)
+    _check_sweep_alters_nothing(classifier)
 
 
-def check_fields_of_feature_set(feature_set: FeatureSet) -> None:
-    """Its fields are what loading asks for: name, revision, packages that are there, options for a key."""
-    FEATURE_GROUP.check(feature_set, name=getattr(feature_set, "name", ""))
-
-
-def check_row(feature_set: FeatureSet) -> None:
+def _check_row(feature_set: FeatureSet) -> None:
     """A second of noise gives finite float32 of the promised shape, with distinct names, and stays as it was."""
     extractor, mono = feature_set.open(), noise(feature_set.sampling_rate)
     row = extractor(mono)
@@ -67,7 +66,7 @@ def check_row(feature_set: FeatureSet) -> None:
     _hold(is_same, feature_set, "samples altered by the extractor", "a new array for the row, and samples as they were")
 
 
-def check_shortest_duration(feature_set: FeatureSet) -> None:
+def _check_shortest_duration(feature_set: FeatureSet) -> None:
     """`shortest_s` gives numbers, and 10 ms less give NaN rather than an exception."""
 
     def has_numbers(n: int) -> bool:
@@ -82,7 +81,7 @@ def check_shortest_duration(feature_set: FeatureSet) -> None:
     _hold(shorter <= 0 or not has_numbers(shorter), feature_set, found, "NaN, or a lower shortest_s")
 
 
-def check_order_and_threads(feature_set: FeatureSet) -> None:
+def _check_order_and_threads(feature_set: FeatureSet) -> None:
     """Rows depend on their recording alone, whatever came before and however many threads extract at a time."""
     lengths_s = (0.5, 1.9, 0.19, 1.0)
     signals = [noise(round(s * feature_set.sampling_rate), seed=i) for i, s in enumerate(lengths_s)]
@@ -106,56 +105,57 @@ def check_order_and_threads(feature_set: FeatureSet) -> None:
     _hold(is_same, feature_set, found, "the same rows as in one thread")
 
 
-def check_fields_of_classifier(classifier: Classifier) -> None:
-    """Its fields are what loading asks for: name, revision, packages that are there, a space that holds the default."""
-    CLASSIFIER_GROUP.check(classifier, name=getattr(classifier, "name", ""))
+def _check_sweep(classifier: Classifier) -> None:
+    """A sweep predicts, label for label, what single fits predict.
 
-
-def check_sweep(classifier: Classifier) -> None:
-    """A sweep of the whole space predicts, label for label, what single fits by scikit-learn's calls predict."""
-    training, evaluation = as_taken(classifier, *blobs())
-    swept = classifier.sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
-    if classifier.auxiliary:  # which single fits are not given
-        found, wanted = f"predictions of shape {swept.shape}", (len(classifier.space), len(evaluation))
-        return _hold(swept.shape == wanted, classifier, found, f"one per setting and held-out row: shape {wanted}")
-    weights = classifier.fit_weights(training)
-    given = {} if weights is None else {"sample_weight": weights}
-    single = []
-    for setting in classifier.space:
-        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=3)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            single.append(estimator.fit(training.X, training.labels, **given).predict(evaluation))
-    looped = loop_sweep(classifier, classifier.space, training, evaluation, seed=3).predictions
-    for others in (np.array(single), looped):
-        _hold_same(classifier, swept, others, "three emotions of 6 features, seed 3")
-
-
-def check_sweep_of_real_size(classifier: Classifier) -> None:
-    """The same of features as wide as IS09 and five emotions that overlap; of two settings where they share nothing."""
+    Data: the whole space on three emotions; as wide as IS09 with five emotions that overlap; rows with weights, where
+    they are taken. Weights of 0 too: libsvm leaves such rows out. Of the slow `loop_sweep` few settings are enough.
+    """
     rng = np.random.default_rng(11)
     labels = np.sort(rng.integers(0, 5, 150))
     x = rng.normal(size=(190, 384)) + 0.4 * rng.normal(size=(5, 384))[np.append(labels, rng.integers(0, 5, 40))]
-    training = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {})
-    _hold_as_looped(classifier, 2, training, x[150:].copy(), "five emotions of 384 features")
-
-
-def check_sweep_of_weighted_rows(classifier: Classifier) -> None:
-    """The same of rows with weights, where they are taken. Weights of 0 too: libsvm leaves such rows out."""
+    wide = Training(x[:150].copy(), labels, None, np.array(["s"] * 150), {})
+    cases: dict[str, tuple[int, Training, Rows]] = {
+        "three emotions of 6 features": (len(classifier.space), *blobs()),
+        "five emotions of 384 features": (2, wide, x[150:].copy()),
+    }
     training, evaluation = blobs(n=90)
     for least in (0.0, 0.1) if classifier.takes_weights else ():
         weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
-        weighted = dataclasses.replace(training, weights=weights)
-        _hold_as_looped(classifier, 1, weighted, evaluation, f"weights from {least} to 2")
+        cases[f"weights from {least} to 2"] = 1, dataclasses.replace(training, weights=weights), evaluation
+    for data, (n_looped, given, held) in cases.items():
+        settings = classifier.space[:n_looped] if classifier.sweep is loop_sweep else classifier.space
+        taken = _as_taken(classifier, given, held)
+        swept = classifier.sweep(classifier, settings, *taken, seed=3).predictions
+        shape = (len(settings), len(taken[1]))
+        wanted = f"one per setting and held-out row: shape {shape}"
+        _hold(swept.shape == shape, classifier, f"predictions of shape {swept.shape}", wanted)
+        if not classifier.auxiliary:  # which single fits are not given
+            n = int((swept != _single_fits(classifier, settings, *taken)).sum())
+            found = f"{n} of {swept.size} predictions unlike those of single fits ({data})"
+            _hold(n == 0, classifier, found, "the same labels: a faster sweep may not change one")
 
 
-def check_weights_matter(classifier: Classifier) -> None:
-    """Weights of the rows change predictions, unless the record says `takes_weights=False`."""
-    if not classifier.takes_weights:
-        return
+def _single_fits(
+    classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows
+) -> np.ndarray:
+    """Predict setting by setting with the calls of scikit-learn alone."""
+    weights = classifier.fit_weights(training)
+    given = {} if weights is None else {"sample_weight": weights}
+    predictions = []
+    for setting in settings:
+        estimator = classifier.estimator(setting, n_features=training.X.shape[1], seed=3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predictions.append(estimator.fit(training.X, training.labels, **given).predict(evaluation))
+    return np.array(predictions)
+
+
+def _check_weights_matter(classifier: Classifier) -> None:
+    """Weights of the rows change predictions."""
     training, evaluation = blobs(n=60, seed=2)
     mixed_up = np.random.default_rng(7).permutation(flat(training.X))  # labels that the features do not tell
-    plain, evaluation = as_taken(classifier, dataclasses.replace(training, X=mixed_up), evaluation)
+    plain, evaluation = _as_taken(classifier, dataclasses.replace(training, X=mixed_up), evaluation)
     heavy = np.where(np.arange(60) % 2, 1000.0, 1e-3)  # within each emotion: balancing may undo weights across them
     weighted = dataclasses.replace(plain, weights=heavy)
     of_plain = classifier.sweep(classifier, classifier.space, plain, evaluation, seed=0).predictions
@@ -164,9 +164,9 @@ def check_weights_matter(classifier: Classifier) -> None:
     _hold(not np.array_equal(of_plain, of_weighted), classifier, found, "others, or takes_weights=False")
 
 
-def check_sweep_alters_nothing(classifier: Classifier) -> None:
+def _check_sweep_alters_nothing(classifier: Classifier) -> None:
     """A sweep leaves what it is given as it was, and predicts the same a second time."""
-    training, evaluation = as_taken(classifier, *blobs())
+    training, evaluation = _as_taken(classifier, *blobs())
     before = flat(training.X).copy(), training.labels.copy(), flat(evaluation).copy()
     first = classifier.sweep(classifier, classifier.space[:1], training, evaluation, seed=0).predictions
     again = classifier.sweep(classifier, classifier.space[:1], training, evaluation, seed=0).predictions
@@ -174,22 +174,6 @@ def check_sweep_alters_nothing(classifier: Classifier) -> None:
     after = flat(training.X), training.labels, flat(evaluation)
     is_kept = all(np.array_equal(array, same) for array, same in zip(after, before, strict=True))
     _hold(is_kept, classifier, "training or held-out rows altered by the sweep", "rows as they were")
-
-
-FEATURE_CHECKS: tuple[Callable[[FeatureSet], None], ...] = (
-    check_fields_of_feature_set,
-    check_row,
-    check_shortest_duration,
-    check_order_and_threads,
-)
-CLASSIFIER_CHECKS: tuple[Callable[[Classifier], None], ...] = (
-    check_fields_of_classifier,
-    check_sweep,
-    check_sweep_of_real_size,
-    check_sweep_of_weighted_rows,
-    check_weights_matter,
-    check_sweep_alters_nothing,
-)
 
 
 def noise(n: int, seed: int = 0) -> np.ndarray:
@@ -207,7 +191,7 @@ def blobs(n: int = 45, d: int = 6, seed: int = 0) -> tuple[Training, Rows]:
     return training, centres[np.arange(30) % 3] + rng.normal(size=(30, d))
 
 
-def as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tuple[Training, Rows]:
+def _as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tuple[Training, Rows]:
     """Put rows as a classifier takes them: as one to three frames each, and with the labels that it declares."""
 
     def frames(rows: Rows) -> Rows:
@@ -218,24 +202,6 @@ def as_taken(classifier: Classifier, training: Training, evaluation: Rows) -> tu
         training, evaluation = dataclasses.replace(training, X=frames(training.X)), frames(evaluation)
     words = np.resize(["one", "other"], len(training.labels))
     return dataclasses.replace(training, auxiliary=dict.fromkeys(classifier.auxiliary, words)), evaluation
-
-
-def _hold_as_looped(classifier: Classifier, n_alone: int, training: Training, evaluation: Rows, data: str) -> None:
-    """Hold a sweep against `loop_sweep`; of `n_alone` settings where it is `loop_sweep` itself."""
-    if classifier.auxiliary:  # which `loop_sweep` does not pass on
-        return
-    settings = classifier.space if classifier.sweep is not loop_sweep else classifier.space[:n_alone]
-    taken = as_taken(classifier, training, evaluation)
-    swept = classifier.sweep(classifier, settings, *taken, seed=0).predictions
-    _hold_same(classifier, swept, loop_sweep(classifier, settings, *taken, seed=0).predictions, data)
-
-
-def _hold_same(classifier: Classifier, swept: np.ndarray, others: np.ndarray, data: str) -> None:
-    found = f"predictions of shape {swept.shape}"
-    _hold(swept.shape == others.shape, classifier, found, f"one per setting and held-out row: shape {others.shape}")
-    n = int((swept != others).sum())
-    found = f"{n} of {swept.size} predictions unlike those of single fits ({data})"
-    _hold(n == 0, classifier, found, "the same labels: a faster sweep may not change one")
 
 
 def _hold(is_kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from serbench.classifiers.record import Classifier, Setting, Swept, Training, loop_sweep, rows_alone
@@ -17,13 +18,10 @@ if TYPE_CHECKING:
     from serbench.features.table import Rows
 
 
-def make_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a balanced SVC; it uses no random numbers."""
-    from sklearn.svm import SVC
-
-    kernel = str(setting["kernel"])
-    gamma = float(setting["gamma"]) / n_features if kernel == "rbf" else "scale"
-    return SVC(kernel=kernel, C=float(setting["C"]), gamma=gamma, class_weight="balanced")
+def _made(path: str, **parameters: Any) -> Any:
+    """Make an estimator of scikit-learn, e.g. `svm.SVC`; its module is imported only now."""
+    module, name = path.split(".")
+    return getattr(importlib.import_module(f"sklearn.{module}"), name)(**parameters)
 
 
 def sweep_svc(
@@ -33,6 +31,8 @@ def sweep_svc(
     import numpy as np
     from sklearn.svm import SVC
     from sklearn.utils.class_weight import compute_class_weight
+
+    from serbench.classifiers.kernels import Gram, dot_products, squared_distances
 
     # libsvm leaves rows of no weight out, and then mistakes the columns of a given kernel.
     weightless = training.weights is not None and not (training.weights > 0).all()
@@ -44,95 +44,28 @@ def sweep_svc(
         else:
             shared.setdefault(float(setting["gamma"]) if setting["kernel"] == "rbf" else None, []).append(i)
     predictions = np.empty((len(settings), len(evaluation)), dtype=np.int64)
-    classes = np.unique(training.labels)
-    balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
-    weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
-    for gamma, train, test in _kernels(list(shared), np.asarray(training.X), np.asarray(evaluation)):
-        for i in shared[gamma]:
-            svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
-            predictions[i] = svc.fit(train, training.labels, sample_weight=training.weights).predict(test)
     if alone:
         looped = loop_sweep(classifier, [settings[i] for i in alone], training, evaluation, seed=seed)
         predictions[alone] = looped.predictions
+    if not shared:
+        return Swept(predictions, ())
+    train, held = np.asarray(training.X), np.asarray(evaluation)
+    classes = np.unique(training.labels)
+    balanced = compute_class_weight("balanced", classes=classes, y=training.labels)
+    weights = dict(zip(classes.tolist(), balanced.tolist(), strict=True))
+    gram, kernel, of_held = Gram.of(train), np.empty((len(train), len(train))), np.empty((len(held), len(train)))
+    distances = squared_distances(held, train) if set(shared) - {None} else of_held
+    for gamma, places in shared.items():  # each kernel overwrites the last
+        if gamma is None:
+            gram.linear(kernel)
+            dot_products(held, train, out=of_held)
+        else:
+            gram.rbf(gamma / train.shape[1], kernel)
+            np.exp(np.multiply(distances, -gamma / train.shape[1], out=of_held), out=of_held)
+        for i in places:
+            svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)
+            predictions[i] = svc.fit(kernel, training.labels, sample_weight=training.weights).predict(of_held)
     return Swept(predictions, ())
-
-
-def _kernels(
-    gammas: Sequence[float | None], train: np.ndarray, test: np.ndarray
-) -> Iterator[tuple[float | None, np.ndarray, np.ndarray]]:
-    """Yield each gamma (None: the linear kernel) with its kernels of both; each is overwritten by the next.
-
-    Their shapes are (n_training, n_training) and (n_evaluation, n_training).
-    """
-    import numpy as np
-
-    from serbench.classifiers import kernels
-
-    if not gammas:
-        return
-    gram = kernels.Gram.of(train)
-    kernel, of_test = np.empty((len(train), len(train))), np.empty((len(test), len(train)))
-    if None in gammas:
-        gram.linear(kernel)
-        kernels.dot_products(test, train, out=of_test)
-        yield None, kernel, of_test
-    relative = [gamma for gamma in gammas if gamma is not None]
-    distances = kernels.squared_distances(test, train) if relative else of_test
-    for gamma in relative:
-        gram.rbf(gamma / train.shape[1], kernel)
-        np.multiply(distances, -gamma / train.shape[1], out=of_test)
-        np.exp(of_test, out=of_test)
-        yield gamma, kernel, of_test
-
-
-def make_linear_svc(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a balanced linear SVM by liblinear: one against the rest, squared hinge loss."""
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC(C=float(setting["C"]), class_weight="balanced", random_state=seed)
-
-
-def make_forest(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a balanced forest; `max_features` is a share of the features or "sqrt"."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(
-        n_estimators=300,
-        max_features=setting["max_features"],
-        min_samples_leaf=setting["min_samples_leaf"],
-        class_weight="balanced",
-        random_state=seed,
-    )
-
-
-def make_mlp(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a perceptron of one hidden layer (relu, adam) with `hidden` units and L2 penalty `alpha`."""
-    from sklearn.neural_network import MLPClassifier
-
-    layers = (int(setting["hidden"]),)
-    return MLPClassifier(hidden_layer_sizes=layers, alpha=float(setting["alpha"]), max_iter=200, random_state=seed)
-
-
-def balanced_weights(training: Training) -> np.ndarray:
-    """Weigh every emotion the same in total, times the rows' own weights, for estimators without `class_weight`."""
-    from sklearn.utils.class_weight import compute_sample_weight
-
-    balanced: np.ndarray = compute_sample_weight("balanced", training.labels)
-    return balanced if training.weights is None else balanced * training.weights
-
-
-def make_logistic(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a balanced multinomial logistic regression with L2 penalty 1 / C."""
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=float(setting["C"]), class_weight="balanced", max_iter=1000, random_state=seed)
-
-
-def make_knn(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make a vote of the k nearest neighbours in Euclidean distance; it cannot be balanced."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    return KNeighborsClassifier(n_neighbors=int(setting["k"]))
 
 
 def sweep_knn(
@@ -159,11 +92,12 @@ def sweep_knn(
     return Swept(predictions, ())
 
 
-def make_dummy(setting: Setting, *, n_features: int, seed: int) -> Any:
-    """Make the classifier that always predicts the most frequent emotion of its training set."""
-    from sklearn.dummy import DummyClassifier
+def balanced_weights(training: Training) -> np.ndarray:
+    """Weigh every emotion the same in total, times the rows' own weights, for estimators without `class_weight`."""
+    from sklearn.utils.class_weight import compute_sample_weight
 
-    return DummyClassifier(strategy="most_frequent")
+    balanced: np.ndarray = compute_sample_weight("balanced", training.labels)
+    return balanced if training.weights is None else balanced * training.weights
 
 
 SVC_CLASSIFIER = Classifier(
@@ -175,7 +109,13 @@ SVC_CLASSIFIER = Classifier(
     ),
     default={"kernel": "rbf", "C": 1, "gamma": 1},
     parameters=("kernel", "C", "gamma"),
-    estimator=make_svc,
+    estimator=lambda setting, n_features, seed: _made(  # it uses no random numbers
+        "svm.SVC",
+        kernel=str(setting["kernel"]),
+        C=float(setting["C"]),
+        gamma=float(setting["gamma"]) / n_features if setting["kernel"] == "rbf" else "scale",
+        class_weight="balanced",
+    ),
     seconds=lambda n, d, settings: 3e-10 * n**2 * d + settings * (1.5e-3 + 9e-10 * n**2.5),
     # the Gram triangle, one kernel, two of the held rows, libsvm's cache of 200 MB
     memory=lambda n, n_evaluation, d: (
@@ -189,7 +129,9 @@ LINEAR_SVC = Classifier(
     space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
     default={"C": 1e-2},
     parameters=("C",),
-    estimator=make_linear_svc,
+    estimator=lambda setting, n_features, seed: _made(
+        "svm.LinearSVC", C=float(setting["C"]), class_weight="balanced", random_state=seed
+    ),
     seconds=lambda n, d, settings: settings * 2.5e-7 * n * d,
 )
 FOREST = Classifier(
@@ -198,7 +140,14 @@ FOREST = Classifier(
     space=tuple({"max_features": m, "min_samples_leaf": leaf} for m in ("sqrt", 0.2) for leaf in (1, 4)),
     default={"max_features": "sqrt", "min_samples_leaf": 1},
     parameters=("max_features", "min_samples_leaf"),
-    estimator=make_forest,
+    estimator=lambda setting, n_features, seed: _made(
+        "ensemble.RandomForestClassifier",
+        n_estimators=300,
+        max_features=setting["max_features"],
+        min_samples_leaf=setting["min_samples_leaf"],
+        class_weight="balanced",
+        random_state=seed,
+    ),
     seconds=lambda n, d, settings: settings * (0.4 + 1.9e-6 * n * math.log2(n + 1) * d),
     memory=lambda n, n_evaluation, d: 2.5e4 * n + rows_alone(n, n_evaluation, d),
     needs_scaling=False,
@@ -209,7 +158,13 @@ MLP = Classifier(
     space=tuple({"hidden": hidden, "alpha": alpha} for hidden in (64, 128, 256) for alpha in (1e-4, 1e-2, 1)),
     default={"hidden": 128, "alpha": 1e-4},
     parameters=("hidden", "alpha"),
-    estimator=make_mlp,
+    estimator=lambda setting, n_features, seed: _made(
+        "neural_network.MLPClassifier",
+        hidden_layer_sizes=(int(setting["hidden"]),),
+        alpha=float(setting["alpha"]),
+        max_iter=200,
+        random_state=seed,
+    ),
     seconds=lambda n, d, settings: settings * (0.5 + 1.2e-6 * n * d),
     fit_weights=balanced_weights,
 )
@@ -219,7 +174,13 @@ LOGISTIC = Classifier(
     space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
     default={"C": 1e-2},
     parameters=("C",),
-    estimator=make_logistic,
+    estimator=lambda setting, n_features, seed: _made(
+        "linear_model.LogisticRegression",
+        C=float(setting["C"]),
+        class_weight="balanced",
+        max_iter=1000,
+        random_state=seed,
+    ),
     seconds=lambda n, d, settings: settings * (0.013 + 1e-8 * n * d),
 )
 KNN = Classifier(
@@ -228,7 +189,7 @@ KNN = Classifier(
     space=tuple({"k": k} for k in (1, 3, 5, 9, 15, 25)),
     default={"k": 5},
     parameters=("k",),
-    estimator=make_knn,
+    estimator=lambda setting, n_features, seed: _made("neighbors.KNeighborsClassifier", n_neighbors=int(setting["k"])),
     seconds=lambda n, d, settings: 3e-3 + 1e-11 * n * n * d,
     takes_weights=False,
     sweep=sweep_knn,
@@ -239,7 +200,7 @@ DUMMY = Classifier(
     space=({"strategy": "most_frequent"},),
     default={"strategy": "most_frequent"},
     parameters=("strategy",),
-    estimator=make_dummy,
+    estimator=lambda setting, n_features, seed: _made("dummy.DummyClassifier", strategy="most_frequent"),
     seconds=lambda n, d, settings: 6e-3,
     needs_scaling=False,
     takes_weights=False,

@@ -63,12 +63,7 @@ class Gram:
 
 
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Squared distances of all pairs of rows from their differences, as libsvm works them out when it predicts.
-
-    Returns
-    -------
-    float64, shape (n_left, n_right).
-    """
+    """Squared distances of all pairs of rows, float64, from their differences, as libsvm does when it predicts."""
     distances = np.empty((len(left), len(right)))
     buffer = np.empty((_BLOCK, right.shape[1]))
     for columns in _blocks(len(right)):

@@ -51,11 +51,6 @@ class Swept:
     not_converged: tuple[int, ...]
 
 
-def given_weights(training: Training) -> np.ndarray | None:
-    """Return the rows' own weights; the estimator balances the emotions by `class_weight`."""
-    return training.weights
-
-
 def rows_alone(n: int, n_evaluation: int, d: int) -> float:
     """Return the bytes of a fit that needs little except a few copies of its rows."""
     return 40.0 * (n + n_evaluation) * d
@@ -119,7 +114,7 @@ class Classifier:
     takes_weights: bool = True
     revision: int = 1
     sweep: Callable[..., Swept] = loop_sweep
-    fit_weights: Callable[[Training], np.ndarray | None] = given_weights
+    fit_weights: Callable[[Training], np.ndarray | None] = lambda training: training.weights
     packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
     input: Input = "rows"
     auxiliary: tuple[str, ...] = ()
