@@ -71,25 +71,9 @@ def sweep_svc(
 def sweep_knn(
     classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, *, seed: int
 ) -> Swept:
-    """Sweep with one search for the most neighbours; k is at most the number of training rows, then all of them vote.
-
-    Where the k-th and the next neighbour are equally far, which of them votes is up to scikit-learn's search for that
-    very k, so such a k is left to `loop_sweep`.
-    """
-    import numpy as np
-
-    ks = [min(int(setting["k"]), len(training.X)) for setting in settings]
-    search = classifier.estimator({"k": max(ks)}, n_features=training.X.shape[1], seed=seed)
-    distances, neighbours = search.fit(training.X, training.labels).kneighbors(evaluation)
-    votes = np.eye(int(training.labels.max()) + 1, dtype=np.int64)[training.labels[neighbours]].cumsum(axis=1)
-    predictions = np.array([votes[:, k - 1].argmax(axis=1) for k in ks])
-    # Equal but for rounding; of distances near 0 the search loses half the digits.
-    gaps = np.isclose(distances[:, :-1], distances[:, 1:], rtol=1e-9, atol=1e-6).any(axis=0)
-    tied = [i for i, k in enumerate(ks) if k < max(ks) and gaps[k - 1]]
-    if tied:
-        looped = loop_sweep(classifier, [{"k": ks[i]} for i in tied], training, evaluation, seed=seed)
-        predictions[tied] = looped.predictions
-    return Swept(predictions, ())
+    """Sweep setting by setting; where k is more than the number of training rows, all of them vote."""
+    capped = [{"k": min(int(setting["k"]), len(training.X))} for setting in settings]
+    return loop_sweep(classifier, capped, training, evaluation, seed=seed)
 
 
 def balanced_weights(training: Training) -> np.ndarray:
@@ -190,7 +174,7 @@ KNN = Classifier(
     default={"k": 5},
     parameters=("k",),
     estimator=lambda setting, n_features, seed: _made("neighbors.KNeighborsClassifier", n_neighbors=int(setting["k"])),
-    seconds=lambda n, d, settings: 3e-3 + 1e-11 * n * n * d,
+    seconds=lambda n, d, settings: settings * (3e-3 + 1e-11 * n * n * d),
     takes_weights=False,
     sweep=sweep_knn,
 )

@@ -46,19 +46,6 @@ def test_settings_of_a_user_are_swept_in_their_order_with_kernels_that_share_not
     assert len({tuple(row) for row in swept.predictions}) > 1
 
 
-def test_equally_far_neighbours_vote_as_in_a_search_of_their_own():
-    """Every row is there four times under different labels, so that every k of the space cuts through ties."""
-    rng = np.random.default_rng(4)
-    x = np.repeat(rng.normal(size=(20, 20)), 4, axis=0)
-    labels = np.tile([2, 0, 1, 0], 20)
-    training = Training(x, labels, None, np.array(["s"] * 80), {})
-    held = x[::2] + 1e-3
-    classifier = CLASSIFIERS["knn"]
-    swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)
-    looped = loop_sweep(classifier, classifier.space, training, held, seed=0)
-    np.testing.assert_array_equal(swept.predictions, looped.predictions)
-
-
 def test_more_neighbours_than_training_rows_means_all_of_them():
     classifier = CLASSIFIERS["knn"]
     training, held = blobs(n=12)
