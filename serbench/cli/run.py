@@ -57,8 +57,8 @@ def extract(
             print(f"{done.name} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
         if done.note:
             print(f"  {done.note}")
-        for utterance, reason in done.copies.items():
-            print(f"  {utterance} takes no part: {reason}")
+        for row in done.index.dropna(subset="duplicate").itertuples():
+            print(f"  {row.utterance} takes no part: {row.duplicate}")
     if say_failures(extracted):
         raise typer.Exit(1)
 

@@ -81,12 +81,6 @@ class Recording:
         return digest.hexdigest()[:32]
 
 
-@functools.lru_cache(1024)
-def hash_of_silence(n_frames: int, sampling_rate: int, channels: int) -> str:
-    """Fingerprint of so many frames of digital silence: every sample is zero."""
-    return Recording(np.zeros((n_frames, channels), dtype=np.float32), sampling_rate).audio_hash
-
-
 def read_header(path: Path) -> Header:
     """Read a recording's header; an `AudioError` if it is empty, not audio, unreadable or cut short."""
     with _open(path) as file:
@@ -147,7 +141,8 @@ def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np
             if len(blocks[-1]) < wanted:
                 break
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(printable(path.name), f"cannot be decoded ({_reason(error)})", "intact audio") from error
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise AudioError(printable(path.name), f"cannot be decoded ({reason})", "intact audio") from error
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
@@ -215,7 +210,8 @@ def _open(path: Path) -> soundfile.SoundFile:
         # as bytes, soundfile takes a name that is not UTF-8, too, as old archives unzip
         return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.LibsndfileError as error:
-        raise AudioError(name, f"unreadable ({_reason(error)})", "audio that libsndfile can decode") from error
+        reason = error.error_string.strip().rstrip(".")
+        raise AudioError(name, f"unreadable ({reason})", "audio that libsndfile can decode") from error
     except OSError as error:
         raise AudioError(name, f"unreadable ({error.strerror or error})", "a readable file") from error
     except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
@@ -257,8 +253,3 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[str, int]]:
         content = file.tell()
         yield name.decode("latin-1").strip(), length
         file.seek(content + length + length % 2)
-
-
-def _reason(error: Exception) -> str:
-    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-    return str(text).strip().rstrip(".")

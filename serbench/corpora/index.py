@@ -18,8 +18,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from serbench import __version__
-from serbench.corpora.audio import DECODER, hash_of_silence, read_header
+from serbench.corpora.audio import DECODER, Recording, read_header
 from serbench.corpora.entry import FIELDS, Corpus
 from serbench.corpora.labels import Scan
 from serbench.errors import AudioError, CorpusError, DamagedError, Fault, StoreError, listed
@@ -98,8 +100,10 @@ def write_decoded(store: Store, corpus: str, decoded: Sequence[Decoded]) -> None
 def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: str) -> str:
     """Write the index of a corpus unless the store has the same one, and return the digest of what it is made of.
 
-    `note` is what a partial copy misses of the complete corpus.
+    `note` is what a partial copy misses of the complete corpus. `duplicate` is why silence or a copy takes no part.
     """
+    import pandas as pd
+
     path, parts = store.index(scan.stored), store.index_parts(scan.stored)
     facts = sorted(astuple(one) for one in decoded)
     about: dict[str, Any] = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
@@ -112,7 +116,13 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     with contextlib.suppress(StoreError):  # absent or damaged
         stored = read_metadata(path)
     if stored != about:
-        write_table(path, build_index(scan, decoded), about)
+        types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
+        found = pd.DataFrame(facts, columns=_COLUMNS).astype(types).drop(columns=["start_s", "end_s"])
+        index = scan.table.merge(found, on="utterance", how="left", validate="one_to_one")
+        silent = dict.fromkeys(index["utterance"][is_silence(index)], SILENCE)
+        duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person)}
+        index["duplicate"] = index["utterance"].map(duplicates).astype("string")
+        write_table(path, index, about)
     for part in parts:
         part.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # there is none, or another process writes parts
@@ -129,18 +139,6 @@ def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
         raise StoreError(str(store.index(corpus)), found, todo=todo)
     frame: pd.DataFrame = table.to_pandas()
     return frame
-
-
-def build_index(scan: Scan, decoded: Sequence[Decoded]) -> pd.DataFrame:
-    """Join labels with what decoding reported; `duplicate` is why silence or a copy takes no part, or null."""
-    import pandas as pd
-
-    types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
-    facts = pd.DataFrame(map(astuple, decoded), columns=_COLUMNS).astype(types).drop(columns=["start_s", "end_s"])
-    index = scan.table.merge(facts, on="utterance", how="left", validate="one_to_one")
-    silent = dict.fromkeys(index["utterance"][is_silence(index)], SILENCE)
-    duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person)}
-    return index.assign(duplicate=index["utterance"].map(duplicates).astype("string"))
 
 
 def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -197,8 +195,9 @@ def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
     is_cut = index["start_s"].notna() | index["end_s"].notna()
     asked = index[index["audio_hash"].notna() & (is_cut | index["audio_hash"].duplicated(keep=False))]
     frames = (asked["duration_s"] * asked["sampling_rate"]).round().astype(int)
-    shapes = zip(frames, asked["sampling_rate"].astype(int), asked["channels"].astype(int), strict=True)
-    silent[asked.index] = [hash_of_silence(*shape) for shape in shapes] == asked["audio_hash"]
+    shapes = list(zip(frames, asked["sampling_rate"].astype(int), asked["channels"].astype(int), strict=True))
+    hash_of = {(n, *of): Recording(np.zeros((n, of[1]), np.float32), of[0]).audio_hash for n, *of in set(shapes)}
+    silent[asked.index] = [hash_of[shape] for shape in shapes] == asked["audio_hash"]
     return silent
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from serbench.corpora.labels import Record, Scan
 
 SHORTEST_S = 0.05  # of segments: shorter ones are too short for the feature sets
-WHOLE = "none"  # value of `preprocessing` for utterances that are not cut
-_MAJORITY = ", majority"
+WHOLE, MAJORITY = "none", ", majority"  # values of `preprocessing`: utterances not cut; ends those of votes
 
 
 def check_segment(seconds: float) -> None:
@@ -35,30 +33,9 @@ def check_segment(seconds: float) -> None:
         raise ConfigError([Fault("--segment", f"{seconds!r}", wanted)])
 
 
-def segment_title(seconds: float | None) -> str:
-    """Word the preprocessing of a cell, e.g. `segment 1 s`."""
-    return WHOLE if seconds is None else f"segment {seconds:g} s"
-
-
-def majority_title(preprocessing: str) -> str:
-    """Word the preprocessing of utterances whose emotion is a majority vote of their segments."""
-    return preprocessing + _MAJORITY
-
-
-def shown_as(preprocessing: str) -> tuple[str, ...]:
-    """Return what a report shows of a cell: segments and their majority votes, or utterances as they are."""
-    return (preprocessing, majority_title(preprocessing)) if seconds_of(preprocessing) else (preprocessing,)
-
-
-def is_majority(preprocessing: str) -> bool:
-    """Tell majority votes from segments."""
-    return preprocessing.endswith(_MAJORITY)
-
-
 def seconds_of(preprocessing: str) -> str:
     """Return the length of the segments in seconds, as `--segment` takes it; empty where there are none."""
-    segments = re.match(r"segment (\S+) s", preprocessing)
-    return segments[1] if segments else ""
+    return preprocessing.partition("segment ")[2].partition(" s")[0]
 
 
 def name_in_store(index: pd.DataFrame) -> str:

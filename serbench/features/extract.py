@@ -94,12 +94,6 @@ class Extraction:
         """One row per utterance, columns as DESIGN section 3 promises; read when it is first asked for."""
         return read_index(self.store, self.name, made_of=self.made_of)
 
-    @property
-    def copies(self) -> dict[str, str]:
-        """Utterances that take no part, with the reason: silence, and copies of another speaker's recordings."""
-        rows = read_table(self.store.index(self.name), ["utterance", "duplicate"]).to_pylist()
-        return {row["utterance"]: row["duplicate"] for row in rows if row["duplicate"] is not None}
-
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
@@ -377,7 +371,9 @@ class _Pass:
             failures = dict.fromkeys(self.folders, str(error))
             return _Result(Decoded(utterance, start_s, end_s, None, problem=str(error)), failures=failures)
         finally:
-            self._take(-sum(taken))
+            with self.changed:
+                self.taken -= sum(taken)
+                self.changed.notify_all()
 
     def _admit(self, samples: int, duration_s: float) -> float:
         """Wait until there is memory for a recording, and return the bytes that it may take."""
@@ -387,15 +383,10 @@ class _Pass:
             found = f"{duration_s:.0f} s, which take about {wanted / 1e9:.3g} GB of memory"
             todo = "Cut it into segments, or free memory; if it is not that long, its header is damaged"
             raise AudioError("memory", found, f"at most {self.free / 1e9:.3g} GB, by what is free", todo)
-        self._take(wanted)
-        return wanted
-
-    def _take(self, n_bytes: float) -> None:
-        """Wait until so many bytes are free, and take them; a negative number gives them back."""
         with self.changed:
-            self.changed.wait_for(lambda: n_bytes <= 0 or self.taken + n_bytes <= self.free)
-            self.taken += n_bytes
-            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.taken + wanted <= self.free)
+            self.taken += wanted
+        return wanted
 
     def _compute(self, feature_set: FeatureSet, recording: Recording) -> np.ndarray | str:
         """Return a row of features (of a framewise set one row per frame), or the reason why there is none."""
@@ -424,11 +415,11 @@ class _Pass:
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     """Write a failures table, sorted by utterance, unless the store has the same one; return its rows."""
     in_order = sorted(failed, key=lambda failure: failure.utterance)
+    columns = {f.name: [getattr(failure, f.name) for failure in in_order] for f in dataclasses.fields(Failure)}
     with contextlib.suppress(StoreError):  # absent or damaged
-        if read_table(path).to_pylist() == [dataclasses.asdict(failure) for failure in in_order]:
+        if read_table(path).to_pydict() == columns:
             return in_order
-    names = ("utterance", "features", "reason")
-    write_columns(path, {name: [getattr(failure, name) for failure in in_order] for name in names})
+    write_columns(path, columns)
     return in_order
 
 

@@ -61,11 +61,6 @@ class FeatureSet:
     piece_s: float | None = None
 
     @property
-    def argument(self) -> str:
-        """The value of `--features` for this set."""
-        return self.name
-
-    @property
     def hop_s(self) -> float | None:
         """Seconds from one frame to the next; None where there is one row per recording."""
         hop = self.options.get("hop_s") if self.is_framewise else None

@@ -48,8 +48,8 @@ class EngineExtractor(SmileExtractor):
         super().__init__(smile)
         self.engine: Any = None
         self._frames: list[np.ndarray] = []
-        self._n_done = 0
-        self._free = weakref.finalize(self, lambda: None)  # no engine yet
+        self._n_done = 0  # by this engine
+        self._free = weakref.finalize(self, lambda: None)
 
     def frames(self, mono: np.ndarray) -> np.ndarray:
         """Return what `SmileExtractor` returns."""
@@ -59,12 +59,10 @@ class EngineExtractor(SmileExtractor):
         frames = self._frames  # the callback refers to this list alone, so that the extractor can be freed
         frames.clear()
         try:
-            if self._free.alive and self._n_done % RENEWED_AFTER:
+            if self._n_done % RENEWED_AFTER:
                 self.engine.reset()
             else:
-                self._free()
                 self._start()
-                self._n_done = 0
             self._n_done += 1
             sink, source = config.EXTERNAL_OUTPUT_COMPONENT, config.EXTERNAL_SOURCE_COMPONENT
             self.engine.external_sink_set_callback_ex(sink, lambda data, meta: frames.append(data.copy()))
@@ -73,7 +71,7 @@ class EngineExtractor(SmileExtractor):
             self.engine.external_audio_source_set_eoi(source)
             self.engine.run()
         except Exception:
-            self._free()
+            self._n_done = 0  # the next recording has a new engine
             raise
         return np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)])
 
@@ -91,6 +89,7 @@ class EngineExtractor(SmileExtractor):
             "bufferModeRbConf": os.path.join(root, "shared/BufferModeRb.conf.inc"),
             "frameModeFunctionalsConf": os.path.join(root, "shared/FrameModeFunctionals.conf.inc"),
         }
+        self._free()
         self.engine = OpenSMILE()
         self._free = weakref.finalize(self, self.engine.free)  # the binding leaves that to its user
         self.engine.initialize(self.smile.config_path, options)

@@ -210,8 +210,8 @@ def remove_damaged_parts(folder: Path) -> list[Path]:
     removed = []
     for path in every_file(folder, "part-*.parquet"):
         try:
-            _rows_of(path, _changed_ns(path))
-        except DamagedError:
+            _rows_of(path, path.stat().st_mtime_ns)
+        except (DamagedError, FileNotFoundError):  # another process may have been faster
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
@@ -219,14 +219,11 @@ def remove_damaged_parts(folder: Path) -> list[Path]:
 
 def stored_rows(folder: Path) -> set[tuple[str, str]]:
     """Return (utterance, audio hash) of every row in the parts of a folder, without its features."""
-    return set().union(*(_rows_of(path, _changed_ns(path)) for path in every_file(folder, "part-*.parquet")))
-
-
-def _changed_ns(path: Path) -> int:
-    """When a part was changed; 0 where another process has just removed it."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_mtime_ns
-    return 0
+    rows: set[tuple[str, str]] = set()
+    for path in every_file(folder, "part-*.parquet"):
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
+            rows |= _rows_of(path, path.stat().st_mtime_ns)
+    return rows
 
 
 @functools.lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
 from serbench.corpora.divisions import partition_notes, sentences
 from serbench.corpora.index import entry_parts, index_fingerprint, overlapping_segments
-from serbench.corpora.segments import segment_title
+from serbench.corpora.segments import WHOLE
 from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
 from serbench.errors import ProtocolError, SerbenchError, listed
 from serbench.grid.cells import Cell, CellRecord, FoldJobs
@@ -234,7 +234,7 @@ def _asked(asked: Question) -> CellRecord:
         space="",
         scaling=asked.scaling,
         inner=asked.inner,
-        preprocessing=segment_title(asked.segment),
+        preprocessing=WHOLE if asked.segment is None else f"segment {asked.segment:g} s",
         seed=0,
         options=f"partition={asked.partition}" if protocol.needs == "partition" else title,
         map=task.map,

@@ -110,11 +110,11 @@ class GridResult:
         import pandas as pd
 
         import serbench
-        from serbench.corpora.segments import shown_as
+        from serbench.corpora.segments import MAJORITY
 
         cells = [asdict(one.cell) for one in self.plan.cells]
-        planned = pd.DataFrame([{**c, "preprocessing": shown} for c in cells for shown in shown_as(c["preprocessing"])])
-        scores: pd.DataFrame = serbench.load_scores(self.workspace).merge(planned)
+        shown = [{**c, "preprocessing": c["preprocessing"] + vote} for c in cells for vote in ("", MAJORITY)]
+        scores: pd.DataFrame = serbench.load_scores(self.workspace).merge(pd.DataFrame(shown))
         return scores
 
 
@@ -342,8 +342,9 @@ def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]
 def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
     from serbench.grid.utterances import FeatureSource
 
-    about = features.name, features.key, features.n_features, features.versions, features.argument
-    return FeatureSource(*about, is_assumed=is_assumed, hop_s=features.hop_s)
+    about = features.name, features.key, features.n_features, features.versions
+    argument = getattr(features, "argument", features.name)
+    return FeatureSource(*about, argument, is_assumed=is_assumed, hop_s=features.hop_s)
 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:

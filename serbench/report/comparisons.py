@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.corpora.segments import is_majority, seconds_of
+from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
@@ -139,7 +139,9 @@ class Setup:
         cut, seconds = "", seconds_of(a.preprocessing)
         if seconds:
             vote = "an utterance gets the emotion of most of its pieces, and of as many the one that comes first"
-            scored = vote if is_majority(a.preprocessing) else "each piece is scored, and called an utterance below"
+            scored = (
+                vote if a.preprocessing.endswith(MAJORITY) else "each piece is scored, and called an utterance below"
+            )
             cut = f" Utterances are cut into pieces of {seconds} s, and the remainder is dropped; {scored}."
         return f"{title[0].upper()}{title[1:]}, {independence}; {kind}: {name}{emotions}{only}.{cut}"
 
@@ -149,7 +151,7 @@ class Setup:
         a = self.axes
         others = a.task != DEFAULT_TASK, a.inner != "auto", a.scaling != "train"
         place = list(PROTOCOLS).index(a.protocol), bool(seconds_of(a.preprocessing))
-        return *others, *place, is_majority(a.preprocessing), self.title
+        return *others, *place, a.preprocessing.endswith(MAJORITY), self.title
 
     @property
     def options_of_grid(self) -> str:

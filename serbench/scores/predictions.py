@@ -21,7 +21,7 @@ import pandas as pd
 from serbench.corpora.divisions import sentences
 from serbench.corpora.entry import FIELDS
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.segments import majority_title, seconds_of
+from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
@@ -384,7 +384,7 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     on pieces. Pieces without features have no vote; an utterance none of whose pieces has one is missing. `whole_of`
     names the utterance of each piece; the pieces of an utterance earliest first.
     """
-    fields = replace(cell.record.cell, preprocessing=majority_title(cell.record.cell.preprocessing))
+    fields = replace(cell.record.cell, preprocessing=cell.record.cell.preprocessing + MAJORITY)
     record = replace(cell.record, cell=fields)
     if cell.rows.empty:
         return replace(cell, record=record)
