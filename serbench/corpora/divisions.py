@@ -85,10 +85,7 @@ def sentences(index: pd.DataFrame) -> pd.Series[str]:
 
 
 def text_groups(index: pd.DataFrame, corpus: str) -> dict[str, str]:
-    """Deal the texts of a whole corpus into groups of about as many utterances, the most frequent texts first.
-
-    The groups of utterances are called `texts1` and so on.
-    """
+    """Deal the texts of a whole corpus into groups (`texts1`, ...) of similar size, the most frequent texts first."""
     where, wanted = f"{corpus}, --text-independent", "what each utterance says"
     todo = "Add a `text` group to the pattern in corpora.yaml, or a `text` column where the labels are a table"
     if "text" not in index:
@@ -134,18 +131,14 @@ def confounded(index: pd.DataFrame, person: str) -> str:
 
 
 def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> pd.DataFrame:
-    """Add who speaks to the utterances of a corpus: the columns `who`, `namespace` and `person`.
-
-    `who` names the speaker (or the voice) with the corpus, as results show them. `person` names them with the
-    `Catalogue.namespace` of the corpus, so that speakers of one name are one person in corpora that share speakers.
-    """
+    """Add who speaks: `who` names them with the corpus, as results do, `person` with the namespace it shares."""
     names = index[corpus.person].astype(str).str.removeprefix(f"{corpus.name}/")
     shared = namespace or corpus.name
     return index.assign(who=f"{corpus.name}/" + names, namespace=shared, person=f"{shared}/" + names)
 
 
 def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
-    """Give each person one name in the column `person`, where a recording shows that two names are one person.
+    """Give each person one name in the column `person`; a recording that two names share shows one person.
 
     `utterances` has all corpora of a cell, dropped emotions included.
     """

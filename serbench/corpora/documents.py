@@ -160,11 +160,7 @@ def parse_text(
 
 
 def number_of(text: str) -> float:
-    """Return the number that a text is, NaN where it is none.
-
-    >>> number_of("2.5"), number_of("two")
-    (2.5, nan)
-    """
+    """Return the number that a text is, NaN where it is none."""
     try:
         return float(text)
     except ValueError:

@@ -33,11 +33,7 @@ _OTHERWISE = (
 
 @functools.lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> Any:
-    """Compile a pattern with RE2; the ValueError of one that cannot be used names the reason.
-
-    >>> compile_pattern("(?P<speaker>[0-9]+)_(?P<take>[a-z])").groupindex["take"]
-    2
-    """
+    """Compile a pattern with RE2; the ValueError of one that cannot be used names the reason."""
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"{len(pattern)} characters, at most {LONGEST_PATTERN} are read")
     for syntax, reason in _OTHERWISE:

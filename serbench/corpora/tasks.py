@@ -239,18 +239,10 @@ def _named(merges: Merges, presets: Iterable[tuple[str, Merges]], filters: Itera
 
 
 def primary(tag: str) -> str:
-    """Return the primary subtag of a BCP 47 tag: the language without region or script.
-
-    >>> primary("en-US"), primary("zh")
-    ('en', 'zh')
-    """
+    """Return the primary subtag of a BCP 47 tag: the language without region or script."""
     return tag.partition("-")[0].lower()
 
 
 def family(tag: str) -> str | None:
-    """Return the family of a language as Glottolog (https://glottolog.org) has it, None where it is not listed here.
-
-    >>> family("de"), family("fr-CA"), family("und")
-    ('Germanic', 'Romance', None)
-    """
+    """Return the family of a language as Glottolog (https://glottolog.org) has it, None where it is not listed here."""
     return _FAMILY_OF.get(primary(tag))
