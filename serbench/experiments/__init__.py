@@ -23,8 +23,8 @@ from serbench.workspace import HERE, Workspace
 class ExperimentResult:
     """An experiment as run: `absent` corpora, grids `skipped` and `failed`, each with the reason.
 
-    `grids` are those that were planned or run, `report` is None where it was only planned. `earlier` is the digest of
-    the description that this results folder was run with before, where that was another one.
+    `grids` were planned or run; `report` is None where they were only planned. `earlier` is the digest of another
+    description that this results folder was run with before.
     """
 
     described: Described = field(repr=False)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,29 +75,21 @@ class Contrast:
     tests: tuple[tuple[int, float | None], ...] = ()
 
 
-class Ruling(NamedTuple):
-    """The state of a group, `holds`, `fails`, `undecided` or `missing`, and the words for it."""
-
-    group: str
-    state: str
-    words: str
-
-
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a claim, the ruling on each group, and the numbers behind them in words."""
+    """The verdict on a claim, and the numbers behind it in words.
+
+    `groups` has the name of each group, its state (`holds`, `fails`, `undecided` or `missing`), and the words for it.
+    """
 
     verdict: str
     why: str
-    rulings: tuple[Ruling, ...] = ()
+    groups: Sequence[tuple[str, str, str]] = ()
     at_least: int = 0
 
     def count(self, state: str) -> int:
         """Count the groups of a state."""
-        return sum(ruling.state == state for ruling in self.rulings)
-
-
-# --- our numbers ---------------------------------------------------------------------------------------------------
+        return sum(own == state for _, own, _ in self.groups)
 
 
 @dataclass(frozen=True)
@@ -192,7 +184,7 @@ def _value(cell: CellPredictions, metric: str) -> Value:
         return Value(fields, metric, float("nan"), None, None, cell)
     stack, statistic = _stack(cell.of(), cell)[1], _statistic(cell, metric)
     total = stack.sum(axis=0)
-    interval = _sound(jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1))))
+    interval = jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1)))
     n_of = total.sum(axis=1)
     # One emotion at random (UAR), always the most frequent one (WAR), no agreement (kappa); else not defined.
     chance = {"uar": 1 / len(n_of), "war": float(n_of.max() / n_of.sum()), "kappa": 0.0}.get(metric)
@@ -214,15 +206,9 @@ def _statistic(cell: CellPredictions, metric: str) -> Statistic:
     def share(totals: np.ndarray) -> np.ndarray:
         of_emotion = totals.sum(axis=-1 if kind == "recall" else -2)[..., code]
         undefined = np.full(of_emotion.shape, np.nan)
-        found: np.ndarray = np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0)
-        return found
+        return np.asarray(np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0))
 
     return share
-
-
-def _sound(interval: Interval | None) -> Interval | None:
-    """Leave out an interval that is undefined without some unit."""
-    return interval if interval is not None and all(map(np.isfinite, interval.ends)) else None
 
 
 def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Callable[[float], Any]]:
@@ -242,7 +228,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
         first, second = (_stack(of.cell.of(), of.cell)[1] for of in (a, b))
         interval = None
         if not a.metric.startswith(OF_EMOTION) or (a.metric, a.cell.emotions) == (b.metric, b.cell.emotions):
-            interval = _sound(gap_interval(first, second, statistic, bounds=bounds))
+            interval = gap_interval(first, second, statistic, bounds=bounds)
         return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, statistic, bound)
     common = set(a.cell.of()["utterance"]) & set(b.cell.of()["utterance"])
     rows = [of.cell.of()[of.cell.of()["utterance"].isin(common)] for of in (a, b)]
@@ -253,18 +239,14 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
 
     def difference(totals: np.ndarray) -> np.ndarray:
         one, two = np.split(totals, [first[0].size], axis=1)
-        found: np.ndarray = statistic(one.reshape(-1, *first.shape[1:])) - of_b(two.reshape(-1, *second.shape[1:]))
-        return found
+        return np.asarray(statistic(one.reshape(-1, *first.shape[1:])) - of_b(two.reshape(-1, *second.shape[1:])))
 
     both = np.concatenate([first.reshape(len(first), -1), second.reshape(len(second), -1)], axis=1)
-    interval = _sound(jackknife_interval(both, difference, bounds=bounds))
+    interval = jackknife_interval(both, difference, bounds=bounds)
     shares, weights = shares_of(first, a.metric, statistic)
     gaps = shares - shares_of(second, b.metric, of_b)[0]
     value = float(difference(both.sum(axis=0, keepdims=True))[0])
     return Contrast(a, b, value, interval), units, lambda bound: gaps - bound * weights
-
-
-# --- verdicts ------------------------------------------------------------------------------------------------------
 
 
 def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
@@ -275,63 +257,42 @@ def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
     n_groups = len(test.groups)
     least = test.at_least or n_groups
     levels = ALPHA / (n_groups - least + 1), ALPHA / least
-    rulings = tuple(_ruling(test, book, group, test.metric or metric, levels) for group in test.groups)
-    n_holding, n_failing = (sum(ruling.state == state for ruling in rulings) for state in ("holds", "fails"))
+    groups = [
+        (" ".join(of.values()), *_judge_group(test, book, of, test.metric or metric, levels)) for of in test.groups
+    ]
+    n_holding, n_failing = (sum(own == state for _, own, _ in groups) for state in ("holds", "fails"))
     verdict = SUPPORTED if n_holding >= least else CONTRADICTED if n_failing > n_groups - least else CANNOT_TELL
     needed = "all" if least == n_groups else f"at least {least}"
     counted = f"must hold on {needed} of {n_groups}, holds on {n_holding}: " if n_groups > 1 else ""
-    parts = [f"{group}: {words} ({state})" for group, state, words in rulings if state != "missing"]
+    parts = [f"{group}: {words} ({state})" for group, state, words in groups if state != "missing"]
     missing: dict[str, list[str]] = {}
-    for group, state, words in rulings:
+    for group, state, words in groups:
         if state == "missing":
             missing.setdefault(words, []).append(group)
-    parts += [f"{', '.join(groups)}: no value, {why}" for why, groups in missing.items()]
-    return Judgement(verdict, counted + "; ".join(part.removeprefix(": ") for part in parts), rulings, least)
+    parts += [f"{', '.join(of)}: no value, {why}" for why, of in missing.items()]
+    return Judgement(verdict, counted + "; ".join(part.removeprefix(": ") for part in parts), groups, least)
 
 
-def _ruling(test: ClaimTest, book: Book, group: Mapping[str, str], metric: str, levels: tuple[float, float]) -> Ruling:
-    """Decide a group; `levels` are those at which it holds, and at which it fails."""
+def _judge_group(
+    test: ClaimTest, book: Book, group: Mapping[str, str], metric: str, levels: tuple[float, float]
+) -> tuple[str, str]:
+    """Return the state of a group and its words; `levels` are those at which it holds, and at which it fails."""
     where = {**test.where, **{name: (value,) for name, value in group.items()}}
     selected = {**where, **test.cells}
     here, lacking = book.values(selected, metric), book.lacking(selected, metric)
     contrasts: list[Contrast] = []
-    if here:
-        is_number = isinstance(test.target, float) or test.target == "chance"
-        contrasts, more = (_against_number if is_number else _against_cells)(test, book, where, here, metric)
-        lacking += more
-    name = " ".join(group.values())
+    if here and (isinstance(test.target, float) or test.target == "chance"):
+        numbers = [a.chance if test.target == "chance" else float(str(test.target)) for a in here]
+        lacking += [f"{a}: chance is not defined" for a, number in zip(here, numbers, strict=True) if number is None]
+        bounds = {i: test.bounds(number) for i, number in enumerate(numbers) if number is not None}
+        contrasts = book.contrasts([(here[i], None) for i in bounds], list(bounds.values()))
+    elif here:
+        contrasts, of_others = _against_cells(test, book, where, here, metric)
+        lacking += of_others
     if contrasts:
-        return Ruling(name, *_decided(test, contrasts, list(dict.fromkeys(lacking)), levels))
+        return _decided(test, contrasts, list(dict.fromkeys(lacking)), levels)
     own = [why.partition(": ")[2] if why.partition(": ")[0] in group.values() else why for why in lacking]
-    return Ruling(
-        name, "missing", "; ".join(dict.fromkeys(own)) or ("nothing to compare it with" if here else "not run")
-    )
-
-
-def _against_cells(
-    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
-) -> tuple[list[Contrast], list[str]]:
-    """Compare cells of a group with all cells that the test names; return also what is missing among these."""
-    target = test.target if isinstance(test.target, tuple) else None  # else all others of the group
-    against = [{**where, **of} for of in target] if target else [where]
-    rivals = [rival for other in against for rival in book.values(other, metric) if rival not in here]
-    lacking = [why for other in against for why in book.lacking(other, metric)]
-    named = {*test.ignoring, *test.cells, *(column for of in target or () for column in of)}
-    kept = [column for column in AXES if column not in named]
-    pairs = [(a, b) for a in here for b in rivals if not target or all(a.fields[c] == b.fields[c] for c in kept)]
-    lacking += [f"{a}: nothing to compare it with" for a in here if pairs and all(a is not of for of, _ in pairs)]
-    family = [*pairs, *([] if target else itertools.combinations(rivals, 2))]  # as in Table 2
-    return book.contrasts(family, [test.bounds(0.0)] * len(family))[: len(pairs)], lacking
-
-
-def _against_number(
-    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
-) -> tuple[list[Contrast], list[str]]:
-    """Compare cells of a group with a number, or with chance."""
-    known = [(a, a.chance if test.target == "chance" else float(str(test.target))) for a in here]
-    lacking = [f"{a}: chance is not defined" for a, number in known if number is None]
-    bounds = {i: test.bounds(number) for i, (_, number) in enumerate(known) if number is not None}
-    return book.contrasts([(here[i], None) for i in bounds], list(bounds.values())), lacking
+    return "missing", "; ".join(dict.fromkeys(own)) or ("nothing to compare it with" if here else "not run")
 
 
 def _decided(
@@ -354,6 +315,22 @@ def _decided(
     more = f", which decides among {len(contrasts)} comparisons" if len(contrasts) > 1 else ""
     lost = f"; others have no value: {'; '.join(lacking)}" if lacking else ""
     return state, f"{which}{_words(test, deciding)}{more}{lost}"
+
+
+def _against_cells(
+    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
+) -> tuple[list[Contrast], list[str]]:
+    """Compare cells of a group with all cells that the test names; return also what is missing among these."""
+    target = test.target if isinstance(test.target, tuple) else None  # else all others of the group
+    against = [{**where, **of} for of in target] if target else [where]
+    rivals = [rival for other in against for rival in book.values(other, metric) if rival not in here]
+    lacking = [why for other in against for why in book.lacking(other, metric)]
+    named = {*test.ignoring, *test.cells, *(column for of in target or () for column in of)}
+    kept = [column for column in AXES if column not in named]
+    pairs = [(a, b) for a in here for b in rivals if not target or all(a.fields[c] == b.fields[c] for c in kept)]
+    lacking += [f"{a}: nothing to compare it with" for a in here if pairs and all(a is not of for of, _ in pairs)]
+    family = [*pairs, *([] if target else itertools.combinations(rivals, 2))]  # as in Table 2
+    return book.contrasts(family, [test.bounds(0.0)] * len(family))[: len(pairs)], lacking
 
 
 def _words(test: ClaimTest, contrast: Contrast) -> str:

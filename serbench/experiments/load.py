@@ -64,8 +64,7 @@ Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, Bef
 Needs = Literal["neural network"]
 
 
-_HINTS = get_type_hints(GridRequest)
-_KINDS: dict[str, Any] = {name: Names if hint == catalogue.Names else hint for name, hint in _HINTS.items()}
+_KINDS: dict[str, Any] = {n: Names if of == catalogue.Names else of for n, of in get_type_hints(GridRequest).items()}
 _AXES: dict[str, Any] = {field.name: (_KINDS[field.name], field.default) for field in fields(GridRequest)}
 _AXES |= {name: (_KINDS[name], ...) for name in ("features", "classifiers")}  # which every experiment names
 
@@ -89,10 +88,7 @@ class Grid(create_model("Axes", __base__=Strict, **_AXES)):  # type: ignore[misc
 
 
 class PaperValue(Strict):
-    """A number of the paper, in its row and column, and which of our cells is compared with it.
-
-    `metric` is that of the experiment unless given. `note` says what differs.
-    """
+    """A number of the paper, and which of our cells is compared with it; `note` says what differs."""
 
     row: str
     column: str
@@ -112,13 +108,10 @@ class PaperValue(Strict):
 class ClaimTest(Strict):
     """What a sentence says, in numbers: *A above B*, in each group of cells.
 
-    `where` selects the cells that are looked at, and `by` groups them, one group per combination of its values. The
-    test must hold in `at_least` groups (all, unless given). In every group `cells` selects A; exactly one of `above`,
-    `below` and `near` names B: selections of cells, all `others` of the group, `chance`, or a number.
-
-    - ``above``: A is higher than B. With a `margin`, A is not lower than B by the margin or more.
-    - ``below``: the same with the sides changed.
-    - ``near``: A is neither higher nor lower than B by the `margin`.
+    `where` selects cells, and `by` groups them, one group per combination of its values. The test must hold in
+    `at_least` groups (all, unless given). In every group `cells` selects A; exactly one of `above`, `below` and `near`
+    names B: selections of cells, all `others` of the group, `chance`, or a number. With a `margin`, *above* is not
+    lower by the margin or more, *below* the reverse, and *near* neither higher nor lower by the margin.
 
     Cells of A and B are compared where they agree in all columns that `cells`, B and `ignoring` do not name; the rule
     of inner validation may always differ.
@@ -204,8 +197,7 @@ class Experiment(Strict):
     @model_validator(mode="after")
     def _has_no_twins(self) -> Self:
         names = [claim.name for claim in self.claims]
-        twins = sorted({name for name in names if names.count(name) > 1})
-        if twins:
+        if twins := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"no experiment: two claims are named '{twins[0]}'")
         return self
 
@@ -226,20 +218,14 @@ class Described:
 
 
 def built_in() -> dict[str, Path]:
-    """Return the files of the experiments that come with serbench: in a wheel beside this one, in a checkout not."""
+    """Return the files of the experiments that come with serbench: in a wheel next to this one, in a checkout not."""
     here = Path(__file__).resolve().parent
     found = sorted(here.glob("*.yaml")) or sorted((here.parent.parent / "experiments").glob("*.yaml"))
     return {path.stem: path for path in found}
 
 
 def find_experiment(name_or_path: str) -> Described:
-    """Read an experiment by name, or from a file of one's own, whose name ends in .yaml.
-
-    Raises
-    ------
-    UnknownNameError : no experiment of this name comes with serbench.
-    ConfigError : with every fault of the file.
-    """
+    """Read an experiment by name, or from a file of one's own, whose name ends in .yaml."""
     known = built_in()
     path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else known.get(name_or_path)
     if path is None:
@@ -254,12 +240,7 @@ def find_experiment(name_or_path: str) -> Described:
 
 
 def read_experiment(text: str, name: str) -> Described:
-    """Validate the text of an experiment.
-
-    Raises
-    ------
-    ConfigError : with every fault of the text.
-    """
+    """Validate the text of an experiment, and name every fault at once."""
     document = parse_text(text, f"{name}.yaml", Path(), holds="an experiment")
     try:
         experiment = Experiment.model_validate(document.entries)
@@ -269,27 +250,22 @@ def read_experiment(text: str, name: str) -> Described:
 
 
 def check_names(described: Described, known: Catalogue) -> None:
-    """Check every name in an experiment against what this serbench knows.
-
-    Raises
-    ------
-    ConfigError : with every unknown corpus, feature set, classifier, protocol, emotion and metric.
-    """
+    """Check every corpus, feature set, classifier, protocol, emotion and metric that an experiment names."""
     experiment = described.experiment
     checks: list[tuple[Place, Callable[[], object]]] = []
     checks += [(("corpora", i), partial(known.corpus, name)) for i, name in enumerate(experiment.corpora)]
     for i, grid in enumerate(experiment.grids):
-        kind, sets = f"corpus of {described.name}", [name for name in grid.features if not is_file_name(name)]
         place: Place = ("grids", i)
-        for name in grid.corpora or ():
-            checks.append(((*place, "corpora"), partial(_check_known, kind, name, experiment.corpora)))
+        of_ours = partial(_check_known, f"corpus of {described.name}", experiment.corpora)
+        checks += [((*place, "corpora"), partial(of_ours, name)) for name in grid.corpora or ()]
+        sets = [name for name in grid.features if not is_file_name(name)]
         checks += [((*place, "features"), partial(find_feature_set, name)) for name in sets]
         checks += [((*place, "classifiers"), partial(find_classifier, name)) for name in grid.classifiers]
         checks.append(((*place, "protocol"), partial(find_protocol, grid.protocol)))
         task = partial(find_task, known, task=grid.task, emotions=grid.emotions, where=grid.where or ())
         checks.append((place, task))
     metrics = [*METRICS, *(f"{kind}{emotion}" for kind in OF_EMOTION for emotion in EMOTIONS)]
-    checks += [(at, partial(_check_known, "metric", name, metrics)) for at, name in _metrics(experiment)]
+    checks += [(at, partial(_check_known, "metric", metrics, name)) for at, name in _metrics(experiment)]
     faults = []
     for at, check in checks:
         try:
@@ -300,7 +276,7 @@ def check_names(described: Described, known: Catalogue) -> None:
         raise ConfigError(faults)
 
 
-def _check_known(kind: str, name: str, known: Sequence[str]) -> None:
+def _check_known(kind: str, known: Sequence[str], name: str) -> None:
     if name not in known:
         raise UnknownNameError(kind, name, known)
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from serbench.errors import ConfigError, SerbenchError, StoreError
 from serbench.experiments.claims import Book, judge
-from serbench.experiments.load import PaperValue, find_experiment, read_experiment
+from serbench.experiments.load import find_experiment, read_experiment
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, transductive_note
 from serbench.scores.metrics import confusions
@@ -43,12 +43,10 @@ def read_books(store: Store, cells: Sequence[CellPredictions]) -> Iterator[Book]
             told = f"{path.name}: the record of an experiment cannot be used and is left out; run it again. {error}"
             warnings.warn(told, stacklevel=2)
             continue
-        is_changed = False
-        if record["is_built_in"]:
-            try:
-                is_changed = find_experiment(described.name).digest != described.digest
-            except SerbenchError:
-                is_changed = True
+        try:
+            is_changed = record["is_built_in"] and find_experiment(described.name).digest != described.digest
+        except SerbenchError:
+            is_changed = True
         there = [cell for cell in cells if cell.cell in record["cells"]]
         gone = [fields for fields in record["cells"] if fields not in [cell.cell for cell in there]]
         yield Book(described, there, record["absent"], record["skipped"], gone, is_changed)
@@ -69,12 +67,12 @@ def claims_frame(books: Sequence[Book]) -> pd.DataFrame:
 
 def experiment_tables(books: Sequence[Book], claims: pd.DataFrame) -> list[Table]:
     """Tables of all experiments: paper and ours, the verdicts of `claims_frame`, and confusions as shares."""
-    values = [value_table(book) for book in books if book.described.experiment.values]
-    judged = [claim_table(book, claims) for book in books if book.described.experiment.claims]
-    return [*values, *judged, *(table for book in books for table in share_tables(book))]
+    values = [_value_table(book) for book in books if book.described.experiment.values]
+    judged = [_claim_table(book, claims) for book in books if book.described.experiment.claims]
+    return [*values, *judged, *(table for book in books for table in _share_tables(book))]
 
 
-def value_table(book: Book) -> Table:
+def _value_table(book: Book) -> Table:
     """Paper, ours with its interval, and ours less the paper's; notes give the reasons why values are missing."""
     experiment, rows = book.described.experiment, []
     differs: dict[str, list[str]] = {}
@@ -87,7 +85,9 @@ def value_table(book: Book) -> Table:
             ours = Entry(f"{found[0].number:.3f}{mark}", aside=bracketed(found[0].interval))
             gap = Entry(signed(found[0].number - value.paper))
         else:
-            why = _why_missing(book, value, len(found))
+            lacking = [] if value.needs or found else book.lacking(value.where, value.metric or experiment.metric)
+            why = f"needs a {value.needs}" if value.needs else "; ".join(dict.fromkeys(lacking)) or "not run"
+            why = f"{len(found)} of our cells match; say more in `where`" if found else why
             missing.setdefault(why, []).append(f"{value.row}, {value.column}")
         rows.append((Entry(value.row), Entry(value.column), Entry(f"{value.paper:.3f}"), ours, gap))
         if value.note:
@@ -101,16 +101,7 @@ def value_table(book: Book) -> Table:
     return _table(book, "experiment", title, ["row", "column", "paper", "ours", "difference"], rows, notes)
 
 
-def _why_missing(book: Book, value: PaperValue, n_found: int) -> str:
-    if value.needs:
-        return f"needs a {value.needs}"
-    if n_found:
-        return f"{n_found} of our cells match; say more in `where`"
-    reasons = book.lacking(value.where, value.metric or book.described.experiment.metric)
-    return "; ".join(dict.fromkeys(reasons)) or "not run"
-
-
-def claim_table(book: Book, claims: pd.DataFrame) -> Table:
+def _claim_table(book: Book, claims: pd.DataFrame) -> Table:
     """The verdict on every claim with the number of groups behind it; sentences and numbers are in the notes."""
     experiment = book.described.experiment
     notes = [] if experiment.values else [experiment.about]  # else with the values
@@ -136,8 +127,8 @@ def _table(
     left_out = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
     absent = f" Took no part: {left_out}." if left_out else ""
     changed = "; serbench brings another description under this name now, run it again" if book.is_changed else ""
-    frozen = f"Experiment {described.name}, frozen as {described.digest}{changed}.{absent}"
-    first = f"{described.experiment.title}. {described.experiment.citation} {frozen}"
+    first = f"{described.experiment.title}. {described.experiment.citation} "
+    first += f"Experiment {described.name}, frozen as {described.digest}{changed}.{absent}"
     cells = [cell for cell in book.cells if cell.with_values]
     partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record.partials.items()}
     heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.record.transductive}
@@ -153,7 +144,7 @@ def _table(
     )
 
 
-def share_tables(book: Book) -> Iterator[Table]:
+def _share_tables(book: Book) -> Iterator[Table]:
     """Confusion matrices as shares, of predictions or of the truth, where the experiment asks for them."""
     by = book.described.experiment.confusion
     side = "Each column, what was predicted," if by == "predictions" else "Each row, what was said,"

@@ -111,16 +111,16 @@ def test_one_of_many_columns_needs_more_evidence_than_all_of_them():
 
 def test_the_best_of_a_column_must_be_above_every_other_and_the_nearest_is_named():
     values = {("emodb", "IS09", "svc"): 0.7, ("emodb", "IS09", "rf"): 0.68, ("emodb", "IS09", "knn"): 0.4}
-    (ruling, *_) = judge(best_on(4), GivenBook(values), metric="war").rulings
-    assert (ruling.state, ruling.group) == ("undecided", "emodb")
-    assert ruling.words.startswith("svc 0.700, rf 0.680: +0.020")
+    ((group, state, words), *_) = judge(best_on(4), GivenBook(values), metric="war").groups
+    assert (group, state) == ("emodb", "undecided")
+    assert words.startswith("svc 0.700, rf 0.680: +0.020")
 
 
 def test_a_row_that_a_cell_is_missing_beside_is_not_called_the_best():
     book = GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"})
-    (ruling, *_) = judge(best_on(4), book, metric="war").rulings
-    assert ruling.state == "undecided"
-    assert "others have no value: rf failed" in ruling.words
+    ((_, state, words), *_) = judge(best_on(4), book, metric="war").groups
+    assert state == "undecided"
+    assert "others have no value: rf failed" in words
 
 
 @pytest.mark.parametrize(

@@ -560,7 +560,7 @@ def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name
     for claim in described.experiment.claims:
         judgement = found[claim.name]
         assert not judgement.count("missing"), (claim.name, judgement.why)
-        assert bool(judgement.rulings) == (claim.test is not None)
+        assert bool(judgement.groups) == (claim.test is not None)
         assert "without an interval" not in judgement.why
     for value in described.experiment.values:
         assert bool(value.needs) or len(book.values(value.where, value.metric or described.experiment.metric)) == 1
