@@ -113,10 +113,10 @@ def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: fl
 
 
 def _interval(value: float, error: float, free: float, bounds: tuple[float, float], n_units: int) -> Interval | None:
-    """Return the interval of a value by Student's t; None where it has no width."""
+    """Return the interval of a value by Student's t; None where it has no width or is undefined without some unit."""
     reach = _student(free) * error
     low, high = max(bounds[0], value - reach), min(bounds[1], value + reach)
-    return None if reach <= TINY else Interval(float(low), float(high), n_units)
+    return Interval(float(low), float(high), n_units) if reach > TINY else None
 
 
 def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:

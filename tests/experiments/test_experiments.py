@@ -461,6 +461,17 @@ def test_an_emotion_that_is_never_predicted_has_no_precision(book):
     assert cut.values(where, "recall anger")[0].number == 0
 
 
+def test_precision_that_is_undefined_without_some_speaker_has_no_interval_and_decides_nothing(book):
+    where = {"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}
+    cell = book.values(where, "uar")[0].cell
+    anger, neutral = (cell.emotions.index(emotion) for emotion in ("anger", "neutral"))
+    one = cell.of()["unit"].iloc[0]
+    alone = saying(cell, lambda rows: np.where(rows["unit"] == one, anger, neutral))
+    (value,) = dataclasses.replace(book, cells=[alone]).values(where, "precision anger")
+    assert value.interval is None
+    assert [p for _, p in book.contrasts([(value, None)], [(0.0,)])[0].tests] == [None]
+
+
 def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
     described = find_experiment("goel2020-table2")
     cells = list(made_up_cells(described.experiment, make_index))
