@@ -176,10 +176,7 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
     labels = index.loc[train, "raw_label"].to_numpy(dtype=str)
     gram, kernel = Gram.of(x), np.empty((len(x), len(x)))
     for setting in CLASSIFIERS["svc"].space:
-        if setting["kernel"] == "linear":
-            gram.linear(kernel)
-        else:
-            gram.rbf(setting["gamma"] / 384, kernel)
+        gram.fill(kernel, setting["gamma"] / 384 if setting["kernel"] == "rbf" else None)
         shared = SVC(kernel="precomputed", C=setting["C"], class_weight="balanced").fit(kernel, labels)
         own = CLASSIFIERS["svc"].estimator(setting, n_features=384, seed=0).fit(x, labels)
         np.testing.assert_array_equal(shared.support_, own.support_)

@@ -56,11 +56,10 @@ def sweep_svc(
     gram, kernel, of_held = Gram.of(train), np.empty((len(train), len(train))), np.empty((len(held), len(train)))
     distances = squared_distances(held, train) if set(shared) - {None} else of_held
     for gamma, places in shared.items():  # each kernel overwrites the last
+        gram.fill(kernel, None if gamma is None else gamma / train.shape[1])
         if gamma is None:
-            gram.linear(kernel)
             dot_products(held, train, out=of_held)
         else:
-            gram.rbf(gamma / train.shape[1], kernel)
             np.exp(np.multiply(distances, -gamma / train.shape[1], out=of_held), out=of_held)
         for i in places:
             svc = SVC(kernel="precomputed", C=float(settings[i]["C"]), class_weight=weights)

@@ -45,21 +45,20 @@ class Gram:
         )
         return Gram(blocks, np.vecdot(X, X))
 
-    def linear(self, out: np.ndarray) -> None:
-        """Fill `out`, float64, shape (n, n), with the linear kernel."""
-        for rows, columns, products in self.blocks:
-            out[rows, columns] = products
-            out[columns, rows] = products.T
+    def fill(self, out: np.ndarray, gamma: float | None) -> None:
+        """Fill `out`, float64, shape (n, n), with the linear kernel, or exp(-gamma * squared distance).
 
-    def rbf(self, gamma: float, out: np.ndarray) -> None:
-        """Fill `out` with exp(-gamma * squared distance), in libsvm's order of operations when it trains."""
+        The order of operations is libsvm's when it trains.
+        """
         for rows, columns, products in self.blocks:
-            distances = np.add.outer(self.squares[rows], self.squares[columns])
-            distances -= 2 * products
-            distances *= -gamma
-            np.exp(distances, out=distances)
-            out[rows, columns] = distances
-            out[columns, rows] = distances.T
+            kernel = products
+            if gamma is not None:
+                kernel = np.add.outer(self.squares[rows], self.squares[columns])
+                kernel -= 2 * products
+                kernel *= -gamma
+                np.exp(kernel, out=kernel)
+            out[rows, columns] = kernel
+            out[columns, rows] = kernel.T
 
 
 def squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -143,36 +143,29 @@ def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
 
 def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
     """Refuse a corpus, before anything is computed, if no header in a sample has the sampling rate of its entry."""
-    if scan.corpus.expect.rate is None:
-        return
-    files = list(dict.fromkeys(str(row["file"]) for row in rows))
-    rates: Counter[int] = Counter()
+    files = list(dict.fromkeys(str(row["file"]) for row in rows)) if scan.corpus.expect.rate else []
+    rate_of: dict[str, int] = {}
     for file in files[:: max(1, -(-len(files) // _SAMPLED))]:
         with contextlib.suppress(AudioError):  # reported with its reason when the file is decoded
-            rates[read_header(scan.path(file)).sampling_rate] += 1
-    if rates and scan.corpus.expect.rate not in rates:
-        raise _other_rate(scan, rates)
+            rate_of[file] = read_header(scan.path(file)).sampling_rate
+    if scan.corpus.expect.rate not in rate_of.values():
+        rate_note(scan, rate_of, partial=False)
 
 
-def rate_note(scan: Scan, decoded: Iterable[Decoded], *, partial: bool) -> str:
-    """Compare the most frequent sampling rate with that of the entry, and return the note for tables.
+def rate_note(scan: Scan, rate_of: Mapping[str, int], *, partial: bool) -> str:
+    """Compare the most frequent sampling rate of files with that of the entry, and return the note for tables.
 
     Another rate is a `CorpusError` unless `partial` is given.
     """
-    wanted = scan.corpus.expect.rate
-    file_of = {row["utterance"]: row["file"] for row in scan.rows}
-    rates = Counter({file_of[one.utterance]: one.sampling_rate for one in decoded if one.sampling_rate}.values())
+    wanted, rates = scan.corpus.expect.rate, Counter(rate_of.values())
     if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
         return scan.partial
+    rate = rates.most_common(1)[0][0]
     if not partial:
-        raise _other_rate(scan, rates)
-    return f"{scan.partial or 'altered'}, {rates.most_common(1)[0][0]} Hz instead of {wanted} Hz"
-
-
-def _other_rate(scan: Scan, rates: Counter[int]) -> CorpusError:
-    found, wanted = f"most recordings have {rates.most_common(1)[0][0]} Hz", f"{scan.corpus.expect.rate} Hz"
-    todo = "Get the original recordings; --partial accepts these and says so in every table"
-    return CorpusError([Fault(f"{scan.corpus.name}.expect.rate", found, wanted, todo)])
+        todo = "Get the original recordings; --partial accepts these and says so in every table"
+        found = f"most recordings have {rate} Hz"
+        raise CorpusError([Fault(f"{scan.corpus.name}.expect.rate", found, f"{wanted} Hz", todo)])
+    return f"{scan.partial or 'altered'}, {rate} Hz instead of {wanted} Hz"
 
 
 def identical_recordings(index: pd.DataFrame) -> list[list[str]]:

@@ -232,7 +232,9 @@ def extract_corpus(
             results.append(result)
             workspace.progress(f"{activity} {scan.stored}", done, len(todo), done / len(todo))
     decoded = [result.decoded for result in results]
-    note = rate_note(scan, decoded, partial=workspace.partial)
+    file_of = {row["utterance"]: row["file"] for row in scan.rows}
+    rate_of = {file_of[one.utterance]: one.sampling_rate for one in decoded if one.sampling_rate}
+    note = rate_note(scan, rate_of, partial=workspace.partial)
     made_of = write_index(scan, decoded, store, note=note)
     failed: list[Failure] = []
     for s in feature_sets:

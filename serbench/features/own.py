@@ -33,6 +33,8 @@ class OwnFeatures:
     utterances: tuple[str, ...]
     columns: tuple[str, ...]
     matrix: np.ndarray
+    description: Mapping[str, object]  # everything that decides the numbers
+    key: str  # name of this table's folder in the store
     versions: ClassVar[Mapping[str, str]] = {}  # of packages that decide the numbers: unknown to serbench
     hop_s: ClassVar[None] = None  # one row per recording, no frames
 
@@ -40,17 +42,6 @@ class OwnFeatures:
     def n_features(self) -> int:
         """Number of features."""
         return len(self.columns)
-
-    @property
-    def description(self) -> dict[str, object]:
-        """Everything that decides the numbers."""
-        content = digest([list(self.utterances), list(self.columns), self.matrix.tobytes().hex()])
-        return {"name": self.name, "own": content, "versions": {}}
-
-    @property
-    def key(self) -> str:
-        """Name of this table's folder in the store."""
-        return f"{self.name}-{digest(self.description)[:12]}"
 
 
 def is_file_name(name: str) -> bool:
@@ -81,7 +72,10 @@ def read_own_features(path: Path) -> OwnFeatures:
         raise FeatureError(where, found, "one row per utterance and numbers in every other column")
     with np.errstate(over="ignore"):  # infinite as float32: a failure row of its utterance
         matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32, na_value=np.nan))
-    return OwnFeatures(name, path.name, tuple(frame.index), tuple(map(str, frame.columns)), matrix)
+    columns = list(map(str, frame.columns))
+    description = {"name": name, "own": digest([list(frame.index), columns, matrix.tobytes().hex()]), "versions": {}}
+    key = f"{name}-{digest(description)[:12]}"
+    return OwnFeatures(name, path.name, tuple(frame.index), tuple(columns), matrix, description, key)
 
 
 def _read(path: Path, where: str) -> pd.DataFrame:

@@ -21,7 +21,6 @@ class Extractor(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the features, in order."""
-        ...
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
         """Compute the features of one recording: float32 in [-1, 1), shape (n_samples,), at the set's sampling rate.
@@ -31,7 +30,6 @@ class Extractor(Protocol):
         float32, shape (n_features,), of a framewise set (n_frames, n_features). NaN (or no frames) where the recording
         is too short; the caller makes that a failure.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

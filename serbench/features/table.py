@@ -181,21 +181,6 @@ def map_features(folder: Path) -> FeatureTable:
     return table
 
 
-def pack_features(folder: Path) -> bytes:
-    """Return all parts of a folder as one Arrow stream, for a process that does not see the store."""
-    arrow = pa.concat_tables([read_table(part) for part in every_file(folder, "part-*.parquet")]).combine_chunks()
-    packed = pa.BufferOutputStream()
-    with pa.ipc.new_stream(packed, arrow.schema) as stream:
-        stream.write_table(arrow)
-    content: bytes = packed.getvalue().to_pybytes()
-    return content
-
-
-def unpack_features(content: bytes) -> FeatureTable:
-    """Return what `pack_features` packed; the numbers stay a view of the content."""
-    return _feature_table(pa.ipc.open_stream(content).read_all())
-
-
 def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
     """Read the rows of the wanted utterances (utterance -> audio hash) from all parts of a folder, sorted by id."""
     whole = map_features(folder)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import pickle
 import threading
 import time
 import warnings
@@ -18,7 +19,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any
 
 from serbench.errors import STOPS, ClusterError
-from serbench.features.table import pack_features, unpack_features
+from serbench.features.table import map_features
 from serbench.grid.fit import Predicted, check_versions, predict, store_predictions
 from serbench.grid.plan import Job
 from serbench.grid.workers import DEAD, Failed, Outcome, Run, failure_of, sigint_blocked
@@ -39,7 +40,7 @@ PATIENCE_S = 600.0
 BUSY_S = 10.0
 """Seconds after which a worker counts as busy with a fit that another program left there."""
 
-_unpacked = functools.lru_cache(maxsize=16)(unpack_features)
+_unpacked = functools.lru_cache(maxsize=16)(pickle.loads)
 """The same object for every job of a process."""
 
 _one_fit = threading.Lock()
@@ -125,7 +126,7 @@ class ClusterCrew:
     def _table(self, features: str, corpus: str) -> Any:
         """Send a corpus' features, once, as bytes: a worker without serbench may hold those, too."""
         if (features, corpus) not in self._tables:
-            content = pack_features(self._store.features(features, corpus))
+            content = pickle.dumps(map_features(self._store.features(features, corpus)))
             self._tables[features, corpus] = self._client.submit(bytes, content, pure=False)
         return self._tables[features, corpus]
 

@@ -16,10 +16,7 @@ def rows(n, d=384, seed=0):
 
 def kernel(x, gamma=None):
     filled = np.full((len(x), len(x)), np.nan)
-    if gamma is None:
-        Gram.of(x).linear(filled)
-    else:
-        Gram.of(x).rbf(gamma, filled)
+    Gram.of(x).fill(filled, gamma)
     return filled
 
 
