@@ -241,7 +241,7 @@ def _asked(asked: Question) -> CellRecord:
     )
     parts = {"folds", f"partition {asked.partition}", f"target {task.target}"}
     parts |= {"shares_speakers_with"} if protocol.is_across else set()
-    parts |= {"language"} if protocol.goes_by_language or task.target == "language" else set()
+    parts |= {"language"} if protocol.meets == "other languages" or task.target == "language" else set()
     pool = joined(asked.others) if protocol.is_pairwise else asked.pool if protocol.is_across else ""
     return CellRecord(
         cell=cell,

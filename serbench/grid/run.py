@@ -22,7 +22,7 @@ from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set
 from serbench.grid.request import DEFAULTS, GridRequest
-from serbench.protocols import Draw, Protocol, all_at_once, check_inner, find_protocol
+from serbench.protocols import Draw, Protocol, check_inner, find_protocol
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
@@ -197,8 +197,10 @@ def _questions(
     asked = find_protocol(request.protocol)
     protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
     for protocol, source, c, seed in itertools.product(protocols, sources, classifiers, request.seeds):
-        pairings = all_at_once if task.target == "language" else protocol.pairings
-        for tested, others in pairings([data.language for data in corpora]):
+        pairings = protocol.pairings([data.language for data in corpora])
+        if task.target == "language":  # all corpora in one cell
+            pairings = [(tuple(range(len(corpora))), ())]
+        for tested, others in pairings:
             for draw in [Draw(k, request.weight, seed) for k in request.k] if protocol.needs == "k" else [None]:
                 own = task
                 with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused

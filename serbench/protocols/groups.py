@@ -41,14 +41,20 @@ def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False)
             first = index["utterance"][unknown].iloc[0]
             found = f"{unknown.sum()} utterances without {kept_apart} (first {first})"
             raise ProtocolError(corpus.name, found, "all known")
+    folds, by = corpus.folds, corpus.folds.by
+    groups = [[value] for value in sorted(index[by].unique())]
+    if by == "speaker" and folds.groups is not None:
+        groups = _balanced(index, folds.groups, corpus.name)
+    elif by == "speaker" and folds.leave_out == 2:
+        groups = _pairs(index)
     names: dict[str, str] = {}
-    for members in _members(index, corpus):
+    for members in groups:
         short = [member.removeprefix(f"{corpus.name}/") for member in sorted(members)]
         name = "+".join(short) if len(short) <= NAMED_AT_MOST else f"{short[0]}+{len(short) - 1}more"
         if name in names.values():
             raise ProtocolError(f"{corpus.name}.folds", "two test groups of one name", "distinct names of people")
         names |= dict.fromkeys(members, name)
-    group = pd.Categorical(index[corpus.folds.by].map(names), categories=list(dict.fromkeys(names.values())))
+    group = pd.Categorical(index[by].map(names), categories=list(dict.fromkeys(names.values())))
     grouped = index.assign(group=group, sex="mixed")
     if "gender" in index:
         sexes = grouped.dropna(subset="gender").groupby("group", observed=True)["gender"].agg(["first", "nunique"])
@@ -66,16 +72,6 @@ def independent_units(index: pd.DataFrame, person: str = "speaker") -> tuple[str
     """
     field = "session" if person == "speaker" and _sessions(index) else person
     return field, dict(zip(index["utterance"], index[field].astype(str), strict=True))
-
-
-def _members(index: pd.DataFrame, corpus: Corpus) -> list[list[str]]:
-    """People (or other values of `folds.by`) of each test group."""
-    folds = corpus.folds
-    if folds.by == "speaker" and folds.groups is not None:
-        return _balanced(index, folds.groups, corpus.name)
-    if folds.by == "speaker" and folds.leave_out == 2:
-        return _pairs(index)
-    return [[value] for value in sorted(index[folds.by].unique())]
 
 
 def _sex_of(index: pd.DataFrame) -> dict[str, str]:

@@ -98,8 +98,10 @@ def test_report_sets_within_before_within_text(toy):
 
 
 def test_planted_leak_of_a_text_stops_the_run(toy, monkeypatch):
+    sound = protocols.Protocol.folds
+
     def leaky(self, rows, rule, draw=None):
-        first, *others = protocols.folds.make_folds(rows, self, rule)
+        first, *others = sound(self, rows, rule)
         said = next(u for u in rows["utterance"] if "f1" not in u and u[-5] == "0")
         train = dataclasses.replace(first.train, utterances=(*first.train.utterances, said))
         return [dataclasses.replace(first, train=train), *others]
