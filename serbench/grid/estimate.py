@@ -43,7 +43,9 @@ class Estimate:
 
     def memory(self, job: Job) -> float:
         """Bytes that a worker process is expected to take at most while it does the job."""
-        return PROCESS + _asked(job, "memory", job.n_training, len(job.evaluated), self.n_features[job.recipe.features])
+        return PROCESS + _asked(
+            job, "memory", len(job.train.utterances), len(job.evaluated), self.n_features[job.recipe.features]
+        )
 
     def seconds(self, job: Job) -> float:
         """Seconds that the job is expected to take on one core."""
@@ -56,7 +58,7 @@ class Estimate:
 
     def _guess(self, job: Job) -> float:
         n_features, n_settings = self.n_features[job.recipe.features], len(job.recipe.settings)
-        return _asked(job, "seconds", job.n_training, n_features, n_settings)
+        return _asked(job, "seconds", len(job.train.utterances), n_features, n_settings)
 
 
 def _asked(job: Job, what: str, *sizes: int) -> float:

@@ -53,10 +53,9 @@ AUXILIARY = "auxiliary "
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """All that is asked of a cell but its classifier: what decides its utterances and folds.
+    """All that is asked of a cell but its classifier; `pool` names all corpora asked for.
 
-    `others` are the corpora that train and are not tested, `pool` names all corpora asked for, `segment` is the seconds
-    that utterances are cut into.
+    `others` are the corpora that train and are not tested. `segment`: seconds that utterances are cut into.
     """
 
     tested: tuple[CorpusData, ...]
@@ -93,14 +92,8 @@ class Recipe:
     @property
     def json(self) -> dict[str, Any]:
         """The recipe as JSON."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | {
-            "settings": [dict(setting) for setting in self.settings],
-            "emotions": list(self.emotions),
-            "versions": dict(self.versions),
-        }
-
-
-_NO_RECIPE = Recipe("", 0, (), "", "", 0, (), {})
+        lists = {"settings": list(map(dict, self.settings)), "emotions": list(self.emotions)}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | lists
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,13 +131,8 @@ class Job:
     scaled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
-    def n_training(self) -> int:
-        """Rows to train on."""
-        return len(self.train.utterances)
-
-    @property
     def json(self) -> dict[str, Any]:
-        """All that a worker must know; put together when asked for, as a plan may hold thousands of jobs."""
+        """All that a worker must know; made when asked for, as a plan may hold thousands of jobs."""
         train, held = (self.rows.loc[list(ids)] for ids in (self.train.utterances, self.evaluated))
         auxiliary = _auxiliary(train)
         return {
@@ -174,47 +162,46 @@ def joined(corpora: Iterable[CorpusData]) -> str:
 def planner(store: Store) -> Callable[[Question, Classifier, Space, int, str], tuple[CellRecord, Request | None]]:
     """Return a function that lays out cells of a store; what several classifiers have in common is worked out once."""
     extracted = functools.cache(lambda source, data: source.extracted(data, store))
-    asked = functools.cache(_asked)
-    tables = functools.cache(lambda question: _tables(question, extracted))
-    divided = functools.cache(lambda question: _divided(question, tables(question), store))
+    asked_record = functools.cache(_asked)
+    tables = functools.cache(lambda asked: _tables(asked, extracted))
+    divided = functools.cache(lambda asked: _divided(asked, tables(asked), store))
 
     def plan_cell(
-        question: Question, classifier: Classifier, space: Space, seed: int, space_file: str
+        asked: Question, classifier: Classifier, space: Space, seed: int, space_file: str
     ) -> tuple[CellRecord, Request | None]:
         """Lay out one cell, all but its jobs; there is no request where it cannot be carried out."""
-        record = asked(question)
+        record = asked_record(asked)
         record = replace(
             record,
             cell=replace(record.cell, classifier=classifier.name, space=space.name, seed=seed),
             space_file=space_file,
-            versions={**question.source.versions, **classifier.versions},
+            versions={**asked.source.versions, **classifier.versions},
             revision=classifier.revision,
             settings=tuple(dict(setting) for setting in space.settings),
             default=space.default,
         )
         try:
-            _check_classifier(question, classifier)
-            rule, title = tables(question).rule, tables(question).inner_title
-            record = replace(
-                record, cell=replace(record.cell, inner=rule.name), inner_title=title, no_nested=rule.reason
-            )
-            found, request = divided(question)
-            auxiliary = auxiliary_labels(question.corpora, request.rows, classifier)
+            _check_classifier(asked, classifier)
+            rule, title = tables(asked).rule, tables(asked).inner_title
+            cell = replace(record.cell, inner=rule.name)
+            record = replace(record, cell=cell, inner_title=title, no_nested=rule.reason)
+            fields, rows, folds, scaled = divided(asked)
+            auxiliary = auxiliary_labels(asked.corpora, rows, classifier)
         except SerbenchError as error:
             return replace(record, state="refused", reason=store.worded(str(error))), None
-        labels = {f"{AUXILIARY}{name}": request.rows["utterance"].map(of) for name, of in auxiliary.items()}
         recipe = Recipe(
             classifier=classifier.name,
             revision=classifier.revision,
             settings=record.settings,
-            features=question.source.key,
-            scaling=question.scaling,
+            features=asked.source.key,
+            scaling=asked.scaling,
             seed=seed,
-            emotions=question.task.emotions,
+            emotions=asked.task.emotions,
             versions=classifier.versions,
         )
-        rows = request.rows.assign(**labels) if labels else request.rows
-        return replace(record, **found), replace(request, recipe=recipe, rows=rows)
+        if auxiliary:
+            rows = rows.assign(**{f"{AUXILIARY}{name}": rows["utterance"].map(of) for name, of in auxiliary.items()})
+        return replace(record, **fields), Request(recipe, rows, folds, scaled, asked.protocol.sees_target)
 
     return plan_cell
 
@@ -223,7 +210,6 @@ def _asked(asked: Question) -> CellRecord:
     """Record what was asked for and of which state of the corpora, without a classifier."""
     protocol, task = asked.protocol, asked.task
     trains_all = protocol.sees_target and not asked.draw
-    title = asked.draw.title if asked.draw else ""
     cell = Cell(
         protocol=protocol.name,
         task=task.title,
@@ -236,7 +222,7 @@ def _asked(asked: Question) -> CellRecord:
         inner=asked.inner,
         preprocessing=WHOLE if asked.segment is None else f"segment {asked.segment:g} s",
         seed=0,
-        options=f"partition={asked.partition}" if protocol.needs == "partition" else title,
+        options=asked.draw.title if asked.draw else f"partition={asked.partition}" if asked.partition else "",
         map=task.map,
     )
     parts = {"folds", f"partition {asked.partition}", f"target {task.target}"}
@@ -275,12 +261,7 @@ def _check_classifier(asked: Question, classifier: Classifier) -> None:
 
 
 def check_input(source: FeatureSource, classifier: Classifier) -> None:
-    """Check that a classifier takes what the features are: rows or frames.
-
-    Raises
-    ------
-    ProtocolError : it takes the other.
-    """
+    """Check that a classifier takes what the features are, rows or frames; `ProtocolError` where it does not."""
     if source.gives != classifier.input:
         found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
         what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
@@ -316,35 +297,34 @@ def _tables(asked: Question, extracted_of: Callable[[FeatureSource, CorpusData],
     return _Tables(rows, whole, shared, extracted, rule, "auto" if rule.name == auto.name else rule.name)
 
 
-def _divided(asked: Question, tables: _Tables, store: Store) -> tuple[dict[str, Any], Request]:
-    """Divide the utterances of a cell into folds; return fields of its record, and its request without a recipe.
-
-    Raises
-    ------
-    SerbenchError : the corpora cannot be divided as asked.
-    """
+def _divided(
+    asked: Question, tables: _Tables, store: Store
+) -> tuple[dict[str, Any], pd.DataFrame, tuple[Fold, ...], dict[str, dict[str, str]]]:
+    """Divide a cell into folds: fields of its record, and the rows, folds and scaled audio of its request."""
     protocol, task, rows = asked.protocol, asked.task, tables.rows
     check_emotions(rows, asked.tested, task, asked.source)
     divided = divisible(rows)
     scaled = scaled_alone(asked.corpora, rows, task, scaling=asked.scaling, extracted=tables.extracted)
     folds = tuple(protocol.folds(divided, tables.rule, asked.draw))
     for data in asked.corpora:
-        check_no_overlap(
-            folds, overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person)
-        )
+        overlaps = overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person)
+        check_no_overlap(folds, overlaps)
     code = {emotion: i for i, emotion in enumerate(task.emotions)}
     known = divided.assign(label=divided["label"].map(code)).set_index("utterance", drop=False)
-    known = known.assign(said=sentences(known)) if protocol.holds_out_texts else known
+    if protocol.holds_out_texts:
+        known = known.assign(said=sentences(known))
     _check_trained_emotions(asked, folds, dict(zip(known["utterance"], known["label"], strict=True)))
-    notes = [*remarks(asked.tested, asked.others, rows, task, protocol, tables.shared)]
-    notes += _notes_on_folds(asked, folds, divided)
+    notes = (
+        *remarks(asked.tested, asked.others, rows, task, protocol, tables.shared),
+        *_notes_on_folds(asked, folds, divided),
+    )
     fields = {
         "notes": tuple(note for note in notes if note),
         "transductive": any(scaled_on(asked.scaling, known, scaled, f.train.utterances, f.test) for f in folds),
         "missing": missing_features(rows[rows["tested"]], asked.source, store),
         **_state(asked, tables, folds),
     }
-    return fields, Request(_NO_RECIPE, known, folds, scaled, protocol.sees_target)
+    return fields, known, folds, scaled
 
 
 def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str, Any]:
@@ -352,7 +332,6 @@ def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str,
     rows, whole, n = tables.rows, tables.whole, len(asked.tested)
     tested = rows[rows["tested"]]
     genders = tested["gender"] if "gender" in tested else [None] * len(tested)
-    gender = [known if isinstance(known, str) else None for known in genders]
     validated = {u for fold in folds for v in fold.inner for u in v.test} - set(tested["utterance"])
     sources = rows[rows["utterance"].isin(validated)].sort_values("utterance")
     states = [basis(rows[rows["corpus"] == d.name], of, asked.task) for d, of in zip(asked.corpora, whole, strict=True)]
@@ -365,7 +344,7 @@ def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str,
             "id": tested["utterance"].tolist(),
             "emotion": tested["emotion"].tolist(),
             "speaker": tested["who"].tolist(),
-            "gender": gender,
+            "gender": [known if isinstance(known, str) else None for known in genders],
             "present": tested["present"].tolist(),
         },
         "sources": {"id": sources["utterance"].tolist(), "emotion": sources["emotion"].tolist()},
@@ -373,14 +352,13 @@ def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str,
 
 
 def _notes_on_folds(asked: Question, folds: Sequence[Fold], rows: pd.DataFrame) -> Iterator[str]:
-    """Word what a partition is; what a fold is where texts are held out, and how much that leaves to train on."""
+    """Word what a partition is, and how much is left to train on where texts are held out."""
     if asked.protocol.needs == "partition":
         for data in asked.tested:
             yield from partition_notes(data.index, data.corpus, asked.partition)
     if asked.protocol.holds_out_texts:
-        group_of = dict(zip(rows["utterance"], rows["group"], strict=True))
-        sizes = rows["group"].value_counts()
-        others = sum(len(rows) - sizes[group_of[fold.test[0]]] for fold in folds)
+        n_others = len(rows) - rows.set_index("utterance")["group"].map(rows["group"].value_counts()).astype(int)
+        others = sum(n_others[fold.test[0]] for fold in folds)
         left = sum(len(fold.train.utterances) for fold in folds) / others
         what = f"{rows['group'].nunique()} groups of speakers x {rows['text_group'].nunique()} of texts"
         yield f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
@@ -413,8 +391,8 @@ def scaled_on(
 ) -> dict[str, Mapping[str, str]]:
     """Return the audio that a job fits scalers on beyond its training rows: fingerprints by unit and utterance.
 
-    Per speaker, all extracted utterances of every speaker of the job. Per corpus, all of each corpus without a training
-    row. Both are unlabelled audio of what is tested: transductive.
+    Units are all speakers of the job, or its corpora without a training row. Their audio is unlabelled and tested:
+    transductive.
     """
     if scaling not in ("speaker", "corpus"):
         return {}
@@ -434,22 +412,21 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
     ------
     ProtocolError : a fold leaks.
     """
-    for request in {(id(of.folds), id(of.rows)): of for of in requests}.values():  # once for all classifiers
-        check_no_leak(request.folds, request.rows)
-        if not request.sees_target:
-            check_unseen(request.folds, request.rows)
+    states: dict[tuple[int, ...], str] = {}  # digests of rows, once for all classifiers
     known_of: dict[int, dict[str, list[Any]]] = {}
-    states: dict[tuple[int, int], str] = {}  # digests of rows, once for all requests that have the same
     wanted: dict[tuple[str, str, TrainingSet], tuple[Request, set[str]]] = {}
     places = []
     for request in requests:
-        same = id(request.rows), id(request.scaled)
+        rows, same = request.rows, (id(request.rows), id(request.folds), id(request.scaled))
         if same not in states:
-            known = [request.rows[name].tolist() for name in ("utterance", *_DECISIVE)]
+            check_no_leak(request.folds, rows)
+            if not request.sees_target:
+                check_unseen(request.folds, rows)
+            decisive = [rows[name].tolist() for name in ("utterance", "audio_hash", "label", "who", "stored")]
             scaled = {unit: sorted(of.items()) for unit, of in request.scaled.items()}
-            states[same] = digest([known, scaled, _auxiliary(request.rows)])
-            columns = request.rows[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
-            known_of[id(request.rows)] = dict(zip(request.rows["utterance"], columns, strict=True))
+            states[same] = digest([decisive, scaled, _auxiliary(rows)])
+            columns = rows[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
+            known_of[id(rows)] = dict(zip(rows["utterance"], columns, strict=True))
         places.append((digest(request.recipe.json), states[same]))
         for fold in request.folds:
             for train, test in ((fold.train, fold.test), *((v.train, v.test) for v in fold.inner)):
@@ -457,11 +434,12 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
     trainings: dict[tuple[str, TrainingSet], str] = {}
     jobs = {}
     for (recipe, state, train), (request, held) in wanted.items():
+        known = known_of[id(request.rows)]
         if (state, train) not in trainings:
-            trainings[state, train] = _training_key(request.rows, known_of[id(request.rows)], train)
-        jobs[recipe, state, train] = _job(
-            request, known_of[id(request.rows)], train, tuple(sorted(held)), trainings[state, train]
-        )
+            auxiliary = _auxiliary(request.rows) and _auxiliary(request.rows.loc[list(train.utterances)])
+            trained = [[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])]
+            trainings[state, train] = digest(trained)
+        jobs[recipe, state, train] = _job(request, known, train, tuple(sorted(held)), trainings[state, train])
     planned = [
         tuple(
             FoldJobs(f.name, jobs[*place, f.train].key, tuple((v.name, jobs[*place, v.train].key) for v in f.inner))
@@ -472,20 +450,10 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
     return {job.key: job for job in jobs.values()}, planned
 
 
-_DECISIVE = ("audio_hash", "label", "who", "stored")
-"""Columns of a row that decide a model."""
-
-
 def _auxiliary(rows: pd.DataFrame) -> dict[str, list[str]]:
     """Return the labels that a classifier declares beside the emotion, by name."""
     names = sorted(name for name in map(str, rows) if name.startswith(AUXILIARY))
     return {name.removeprefix(AUXILIARY): rows[name].tolist() for name in names}
-
-
-def _training_key(rows: pd.DataFrame, known: Mapping[str, list[Any]], train: TrainingSet) -> str:
-    """Digest the rows that a job trains on."""
-    auxiliary = _auxiliary(rows) and _auxiliary(rows.loc[list(train.utterances)])
-    return digest([[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])])
 
 
 def _job(
@@ -504,12 +472,8 @@ def _job(
 def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
     """Check that no person and no audio is on both sides of any test or validation, and no text of a test elsewhere.
 
-    Texts are looked at where the rows have them. A validation may say what its training says, but not what the test
-    says.
-
-    Raises
-    ------
-    ProtocolError : with the fold and what it shares.
+    Texts are looked at where the rows have them. A validation may have texts of its training, but none of the test.
+    `ProtocolError` names the fold and what it shares.
     """
     columns = {"speakers": "person" if "person" in rows else "who", "recordings": "audio_hash"}
     columns |= {"texts": "said"} if "said" in rows else {}
@@ -518,11 +482,8 @@ def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
 
     @functools.cache
     def held(what: str, utterances: tuple[str, ...]) -> np.ndarray:
-        """Mark what a set of utterances has, among all that there is."""
         codes, names = coded[what]
-        marks = np.zeros(len(names), dtype=bool)
-        marks[codes[[place[u] for u in utterances]]] = True
-        return marks
+        return np.isin(np.arange(len(names)), codes[[place[u] for u in utterances]])
 
     def check_apart(name: str, one: tuple[str, ...], other: tuple[str, ...], *, texts: bool = True) -> None:
         for what in columns if texts else ("speakers", "recordings"):
@@ -543,12 +504,7 @@ def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
 
 
 def check_no_overlap(folds: Iterable[Fold], overlaps: Sequence[tuple[str, str]]) -> None:
-    """Check that no test utterance shares a stretch of a recording with one outside the test.
-
-    Raises
-    ------
-    ProtocolError : with the pairs that do.
-    """
+    """Check that no test utterance shares a stretch of a recording with one outside; `ProtocolError` names them."""
     for fold in folds if overlaps else ():
         test = set(fold.test)
         shared = [f"{one} and {other}" for one, other in overlaps if (one in test) != (other in test)]
@@ -558,12 +514,7 @@ def check_no_overlap(folds: Iterable[Fold], overlaps: Sequence[tuple[str, str]])
 
 
 def check_unseen(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
-    """Check that no utterance of a corpus tested trains or validates anything.
-
-    Raises
-    ------
-    ProtocolError : with the fold and the corpora.
-    """
+    """Check that no utterance of a corpus tested trains or validates; `ProtocolError` names the corpora."""
     corpus = dict(zip(rows["utterance"], rows["stored"], strict=True))
     for fold in folds:
         parts = (fold.train.utterances, *(v.train.utterances for v in fold.inner), *(v.test for v in fold.inner))

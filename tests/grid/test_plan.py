@@ -61,7 +61,7 @@ def test_ring_of_four_costs_two_models_per_group_and_one():
 
 
 def test_job_for_a_pair_predicts_both_groups():
-    pair = next(job for job in jobs_of(request_of(4)).values() if job.n_training == 4)
+    pair = next(job for job in jobs_of(request_of(4)).values() if len(job.train.utterances) == 4)
     assert len(pair.evaluated) == 4
     assert not set(pair.evaluated) & set(pair.train.utterances)
 
