@@ -275,7 +275,7 @@ class _Tables:
 
     rows: pd.DataFrame
     whole: list[pd.DataFrame]
-    shared: dict[str, list[str]]
+    shared: list[str]
     extracted: dict[str, set[tuple[str, str]]]
     rule: InnerRule
     inner_title: str

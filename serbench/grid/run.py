@@ -22,7 +22,7 @@ from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set
 from serbench.grid.request import DEFAULTS, GridRequest
-from serbench.protocols import Draw, Protocol, check_inner, find_protocol
+from serbench.protocols import Draw, check_inner, find_protocol
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from serbench.features.extract import Extracted, Failure
     from serbench.features.own import OwnFeatures
     from serbench.grid.cells import CellRecord
+    from serbench.grid.cluster import ClusterCrew
     from serbench.grid.estimate import Estimate
     from serbench.grid.plan import Job, Question, Request
     from serbench.grid.utterances import CorpusData, FeatureSource
-    from serbench.grid.workers import Crew, Room
+    from serbench.grid.workers import LocalCrew
     from serbench.store.results import Store
 
 SCALINGS = ("train", "speaker", "corpus", "none")
@@ -145,22 +146,33 @@ def plan_grid(
     entries = entries_of(catalogue, corpora)
     task = asked_task(catalogue, request)
     classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
-    check_request(request, [entry.name for entry in entries])
-    registered, own = _sources(as_names(request.features) or ())
-    _check_pieces(registered, request)
+    _check_request(request, [entry.name for entry in entries])
+    registered, own = _features(request)
 
     from serbench.classifiers.spaces import Space, read_spaces
     from serbench.features.extract import count_lacking, extract_features
     from serbench.grid.plan import check_input, planner
-    from serbench.grid.utterances import CorpusData
+    from serbench.grid.utterances import CorpusData, FeatureSource
 
-    sources = [_source(features) for features in own] + [_source(s, is_assumed=dry_run) for s in registered]
+    every: list[FeatureSet | OwnFeatures] = [*own, *registered]
+    sources = [
+        FeatureSource(
+            name=of.name,
+            key=of.key,
+            n_features=of.n_features,
+            versions=of.versions,
+            argument=getattr(of, "argument", of.name),
+            is_assumed=dry_run and of in registered,
+            hop_s=of.hop_s,
+        )
+        for of in every
+    ]
     if not any(source.gives == classifier.input for source in sources for classifier in classifiers):
         for source, classifier in itertools.product(sources, classifiers):
             check_input(source, classifier)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
-    wanted = () if dry_run else [s.name for s in registered]
-    extracted = extract_features([c.name for c in entries], wanted, workspace, segment=request.segment)
+    wanted = () if dry_run else [features.name for features in registered]
+    extracted = extract_features([entry.name for entry in entries], wanted, workspace, segment=request.segment)
     left = [done.corpus for done in extracted.done]
     if find_protocol(request.protocol).is_across and len(left) < 2:  # another question would be answered than was asked
         faults = [Fault(name, reason) for name, reason in extracted.refused.items()]
@@ -171,17 +183,20 @@ def plan_grid(
         CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note, catalogue.namespace(e.corpus))
         for e in extracted.done
     ]
-    imported = _import_own(own, [d.index for d in data], store)
-    plan_cell = planner(store)
-    space_file = "" if request.space is None else Path(request.space).name
-    task = task_of(request, task, data, catalogue)
+    extracted = replace(extracted, imported=tuple(_import_own(own, [d.index for d in data], store)))
+    is_told = task.target != "emotion" or request.task not in (None, AVAILABLE) or request.emotions is not None
+    if is_told or not find_protocol(request.protocol).is_across:
+        task = task.for_corpora([d.corpus for d in data])
+    else:  # all emotions that the corpora have in common
+        task = common_task(catalogue, {d.name: d.index for d in data}, where=as_names(request.where) or ())
+    plan_cell, space_file = planner(store), "" if request.space is None else Path(request.space).name
     cells = [
         plan_cell(question, classifier, spaces.get(classifier.name, Space.of(classifier)), seed, space_file)
         for question, classifier, seed in _questions(data, sources, classifiers, task, request)
     ]
     plan = _merged(cells, {source.key: source.numbers(data) for source in sources}, store)
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
-    return GridResult(plan, replace(extracted, imported=tuple(imported)), workspace, to_extract)
+    return GridResult(plan, extracted, workspace, to_extract)
 
 
 def _questions(
@@ -192,7 +207,7 @@ def _questions(
     request: GridRequest,
 ) -> Iterator[tuple[Question, Classifier, int]]:
     """Yield every combination, with the cells of the diagonal where a protocol has one of its own."""
-    from serbench.grid.plan import Question
+    from serbench.grid.plan import Question, joined
 
     asked = find_protocol(request.protocol)
     protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
@@ -200,25 +215,25 @@ def _questions(
         pairings = protocol.pairings([data.language for data in corpora])
         if task.target == "language":  # all corpora in one cell
             pairings = [(tuple(range(len(corpora))), ())]
-        for tested, others in pairings:
-            for draw in [Draw(k, request.weight, seed) for k in request.k] if protocol.needs == "k" else [None]:
-                own = task
-                with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
-                    own = task.for_index(corpora[tested[0]].index, corpora[tested[0]].corpus)
-                question = Question(
-                    tested=tuple(corpora[i] for i in tested),
-                    others=tuple(corpora[i] for i in others),
-                    protocol=protocol,
-                    task=own,
-                    source=source,
-                    scaling=request.scaling,
-                    inner=str(request.inner),
-                    partition=request.partition or "",
-                    draw=draw,
-                    pool="+".join(sorted(data.name for data in corpora)),
-                    segment=request.segment,
-                )
-                yield question, c, seed
+        draws = [Draw(k, request.weight, seed) for k in request.k] if protocol.needs == "k" else [None]
+        for (tested, others), draw in itertools.product(pairings, draws):
+            own, first = task, corpora[tested[0]]
+            with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
+                own = task.for_index(first.index, first.corpus)
+            question = Question(
+                tested=tuple(corpora[i] for i in tested),
+                others=tuple(corpora[i] for i in others),
+                protocol=protocol,
+                task=own,
+                source=source,
+                scaling=request.scaling,
+                inner=str(request.inner),
+                partition=request.partition or "",
+                draw=draw,
+                pool=joined(corpora),
+                segment=request.segment,
+            )
+            yield question, c, seed
 
 
 def _merged(
@@ -268,9 +283,9 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
 
 def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
-    """Run jobs by local processes, or by the workers of a dask scheduler; see `_run_by`."""
+    """Run jobs by local processes, or by a dask scheduler; return which failed, and how many others did meanwhile."""
     from serbench.features.table import map_features
-    from serbench.grid.workers import LocalCrew, Room
+    from serbench.grid.workers import Elsewhere, Failed, LocalCrew, Room, run_jobs
     from serbench.store.memory import free_memory
 
     tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
@@ -278,28 +293,23 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
         with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
             map_features(store.features(features, corpus))  # before any of the workers would
     memory, timeout_s = {job.key: plan.estimate.memory(job) for job in plan.todo}, workspace.job_timeout_s
+    room = Room.of(memory, workers=workspace.workers, free=free_memory())
+    crew: LocalCrew | ClusterCrew
     if workspace.scheduler is None:
-        room = Room.of(memory, workers=workspace.workers, free=free_memory())
-        with contextlib.closing(LocalCrew(store, workers=room.workers, timeout_s=timeout_s)) as local:
-            return _run_by(local, plan, store, room, workspace)
+        crew = LocalCrew(store, workers=room.workers, timeout_s=timeout_s)
+    else:
+        from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
 
-    from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
-
-    distant = ClusterCrew(store, scheduler=workspace.scheduler, workers=workspace.workers, timeout_s=timeout_s)
-    with contextlib.closing(distant):  # memory is what each worker's machine says
-        return _run_by(distant, plan, store, Room(distant.n_free, sys.float_info.max, memory), workspace)
-
-
-def _run_by(crew: Crew, plan: GridPlan, store: Store, room: Room, workspace: Workspace) -> tuple[dict[str, str], int]:
-    """Run the jobs of a plan, noting how long they take; return which failed, and how many others did meanwhile."""
-    from serbench.grid.workers import Elsewhere, Failed, run_jobs
-
+        crew = ClusterCrew(store, scheduler=workspace.scheduler, workers=workspace.workers, timeout_s=timeout_s)
     failed: dict[str, str] = {}
-    elsewhere = 0
-    seconds_done = 0.0
-    workspace.progress("grid", 0, len(plan.todo), 0.0)
-    # Closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
-    with contextlib.closing(run_jobs(room.in_order(plan.todo), crew, store, room)) as outcomes:
+    elsewhere, seconds_done = 0, 0.0
+    # Both are closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
+    with contextlib.ExitStack() as closed:
+        closed.enter_context(contextlib.closing(crew))
+        workspace.progress("grid", 0, len(plan.todo), 0.0)
+        if workspace.scheduler is not None:  # memory is what each worker's machine says
+            room = Room(crew.n_free, sys.float_info.max, memory)
+        outcomes = closed.enter_context(contextlib.closing(run_jobs(room.in_order(plan.todo), crew, store, room)))
         for done, (job, outcome) in enumerate(outcomes, start=1):
             if isinstance(outcome, Failed):
                 failed[job.key] = outcome.reason
@@ -329,24 +339,22 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
             path.unlink(missing_ok=True)
 
 
-def _sources(names: Sequence[str]) -> tuple[list[FeatureSet], list[OwnFeatures]]:
-    """Split `--features` into registered sets and files, reading the files."""
+def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]]:
+    """Find the registered sets among `--features`, and read the files."""
     from serbench.features.own import is_file_name, read_own_features
 
-    unique = list(dict.fromkeys(names))
-    files = [name for name in unique if is_file_name(name)]
+    names = list(dict.fromkeys(as_names(request.features) or ()))
+    files = [name for name in names if is_file_name(name)]
     own = [read_own_features(Path(name)) for name in files]
     if len({features.name for features in own}) < len(own):
         raise FeatureError("--features", f"{', '.join(files)}: two files of one name", "names that tell them apart")
-    return [find_feature_set(n) for n in unique if n not in files], own
-
-
-def _source(features: FeatureSet | OwnFeatures, *, is_assumed: bool = False) -> FeatureSource:
-    from serbench.grid.utterances import FeatureSource
-
-    about = features.name, features.key, features.n_features, features.versions
-    argument = getattr(features, "argument", features.name)
-    return FeatureSource(*about, argument, is_assumed=is_assumed, hop_s=features.hop_s)
+    registered = [find_feature_set(name) for name in names if name not in files]
+    for of in registered:
+        if of.piece_s is not None and request.segment != of.piece_s:
+            found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
+            todo = f"Give --segment {of.piece_s:g}"
+            raise ConfigError([Fault(of.name, found, f"pieces of {of.piece_s:g} s", todo)])
+    return registered, own
 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
@@ -366,55 +374,37 @@ def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], sto
     return failed
 
 
-def check_request(request: GridRequest, corpora: Sequence[str]) -> None:
-    """Check the options of a grid against each other, before anything is read.
-
-    Raises
-    ------
-    SerbenchError : a name is unknown, or a protocol lacks what it needs, or is given what it does not take.
-    """
-    protocol = find_protocol(request.protocol)
+def _check_request(request: GridRequest, corpora: Sequence[str]) -> None:
+    """Check the options of a grid against each other, before anything is read; all faults are in one error."""
+    protocol, faults = find_protocol(request.protocol), []
     check_inner(str(request.inner))
     if request.scaling not in SCALINGS:
         raise UnknownNameError("scaling", request.scaling, SCALINGS)
-    faults = [*_protocol_faults(protocol, request, corpora)]
-    if any(seed < 0 for seed in request.seeds):
-        faults.append(Fault("--seed", f"{min(request.seeds)}", "0 or more"))
-    if faults:
-        raise ConfigError(faults)
-
-
-def _check_pieces(features: Sequence[FeatureSet], request: GridRequest) -> None:
-    """Check that feature sets of pieces of one length are given these."""
-    for feature_set in features:
-        if feature_set.piece_s is not None and request.segment != feature_set.piece_s:
-            found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
-            wanted = f"pieces of {feature_set.piece_s:g} s"
-            raise ConfigError([Fault(feature_set.name, found, wanted, f"Give --segment {feature_set.piece_s:g}")])
-
-
-def _protocol_faults(protocol: Protocol, request: GridRequest, corpora: Sequence[str]) -> Iterator[Fault]:
     name = f"--protocol {protocol.name}"
     if protocol.is_across and len(corpora) < 2:
-        yield Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two")
+        faults.append(Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two"))
     if bool(request.partition) != (protocol.needs == "partition"):
         found = f"--partition {request.partition}" if request.partition else "no --partition"
-        yield Fault(name, found, "--partition NAME with --protocol holdout, and only there")
+        faults.append(Fault(name, found, "--partition NAME with --protocol holdout, and only there"))
     if bool(request.k) != (protocol.needs == "k"):
         found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
-        yield Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there")
+        faults.append(Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there"))
     if request.target == "language" and protocol.name != "pooled":
         todo = "Only corpora of several languages together can be told apart by it"
-        yield Fault("--target language", name, "--protocol pooled", todo)
+        faults.append(Fault("--target language", name, "--protocol pooled", todo))
     if request.target == "language" and request.scaling in ("corpus", "speaker"):
         found = f"--scaling {request.scaling}: what is scaled by itself has one language"
-        yield Fault("--target language", found, "--scaling train", "The scaler would tell the language")
+        faults.append(Fault("--target language", found, "--scaling train", "The scaler would tell the language"))
     if request.weight != 1 and protocol.needs != "k":
-        yield Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only")
+        faults.append(Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only"))
     if any(k < 1 for k in request.k):
-        yield Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them")
+        faults.append(Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them"))
     if not 0 < request.weight < float("inf"):
-        yield Fault("--weight", str(request.weight), "a number above 0")
+        faults.append(Fault("--weight", str(request.weight), "a number above 0"))
+    if any(seed < 0 for seed in request.seeds):
+        faults.append(Fault("--seed", str(min(request.seeds)), "0 or more"))
+    if faults:
+        raise ConfigError(faults)
 
 
 def check_whole(request: GridRequest) -> None:
@@ -428,12 +418,3 @@ def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
     """Resolve what a request tells apart."""
     where = as_names(request.where) or ()
     return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)
-
-
-def task_of(request: GridRequest, task: EmotionTask, data: Sequence[CorpusData], catalogue: Catalogue) -> EmotionTask:
-    """Return the task of a grid: across corpora, unless told otherwise, all emotions that they have in common."""
-    is_told = task.target != "emotion" or request.task not in (None, AVAILABLE) or request.emotions is not None
-    if is_told or not find_protocol(request.protocol).is_across:
-        return task.for_corpora([d.corpus for d in data])
-    indexes = {d.corpus.name: d.index for d in data}
-    return common_task(catalogue, indexes, where=as_names(request.where) or ())

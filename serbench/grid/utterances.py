@@ -1,13 +1,13 @@
 """The table of utterances of a cell: one row per utterance of the task in the corpora that the cell tests or trains on.
 
-Beside the columns of the index it has `stored` (name of the corpus in the store), `corpus_language` (without region),
-`who` (the person with the corpus), `person` (one name for each person, whatever corpora call them), `group` and `sex`
-(who is tested together), `text_group` where texts are held out, `tested` (whether the row may be tested) and `present`
-(whether it has features).
+It has the columns of the index and of `serbench.protocols`, and `stored` (name of the corpus in the store), `who` (the
+person with the corpus), `person` (one name for each person, whatever corpora call them) and `present` (whether the row
+has features).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +40,7 @@ SCALING_NEEDS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusData:
-    """A corpus as the grid meets it: its entry, its index, what its copy misses, what else tables must say of it.
-
-    `namespace` names the corpora that it shares speakers with, after one of them; empty where there are none.
-    """
+    """A corpus as the grid meets it; `namespace` is one name for all corpora that share its speakers, else empty."""
 
     corpus: Corpus
     index: pd.DataFrame
@@ -69,10 +66,9 @@ class CorpusData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureSource:
-    """Features as the grid meets them: name, folder in the store, number, and what `--features` calls them.
+    """Features: name, folder in the store, number, and what `--features` calls them.
 
-    `is_assumed` plans as if they had all been extracted. `hop_s`: seconds from one frame to the next of a framewise
-    set, None where there is one row per recording.
+    `is_assumed` plans as if all had been extracted. `hop_s`: seconds between frames; None for one row per recording.
     """
 
     name: str
@@ -113,10 +109,7 @@ def grouped(data: CorpusData, protocol: Protocol, partition: str = "") -> pd.Dat
     """Divide a whole corpus into groups: its index with the columns of this module but `tested` and `present`.
 
     The column `held_out` marks what a published partition tests. Utterances of neither side are left out.
-
-    Raises
-    ------
-    ProtocolError : the corpus cannot be divided as the protocol asks, or a person or fold is on both sides.
+    `ProtocolError` where the corpus cannot be divided, or a person or group is on both sides.
     """
     index = with_people(data.index, data.corpus, namespace=data.namespace)
     index = index.assign(stored=data.stored, corpus_language=data.language)
@@ -152,9 +145,7 @@ def join(corpora: Sequence[CorpusData], rows: Sequence[pd.DataFrame]) -> pd.Data
     parts = [of.assign(group=prefix + of["group"].astype(str)) for prefix, of in zip(prefixes, rows, strict=True)]
     joined = pd.concat(parts, ignore_index=True)
     ordered = {
-        "group": [
-            prefix + name for prefix, of in zip(prefixes, rows, strict=True) for name in of["group"].cat.categories
-        ],
+        "group": [p + name for p, of in zip(prefixes, rows, strict=True) for name in of["group"].cat.categories],
         "corpus": [data.name for data in corpora],
         "corpus_language": list(dict.fromkeys(data.language for data in corpora)),
     }
@@ -169,13 +160,7 @@ def divisible(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def basis(selected: pd.DataFrame, whole: pd.DataFrame, task: EmotionTask) -> str:
-    """Tell apart states of a corpus under one name: its labels, audio and test groups, and what the task merges.
-
-    Parameters
-    ----------
-    selected : the utterances of the task.
-    whole : the whole corpus, from `grouped`.
-    """
+    """Digest the state of a corpus: labels and audio of the utterances selected, its groups, what the task merges."""
     truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
     return digest([list(map(list, truth)), group_keys(whole), task.merges])
 
@@ -185,15 +170,12 @@ def group_keys(whole: pd.DataFrame) -> list[list[Any]]:
     keys: list[list[Any]] = []
     for name, rows in whole.sort_values("utterance").groupby("group", observed=True):
         ids = rows["utterance"].tolist()
-        has_texts = "text_group" in rows
-        texts = [[list(pair) for pair in zip(ids, rows["text_group"], strict=True)]] if has_texts else []
+        texts = [list(map(list, zip(ids, rows["text_group"], strict=True)))] if "text_group" in rows else []
         keys.append([name, ids, *texts])
     return keys
 
 
-def keep_apart(
-    rows: pd.DataFrame, whole: Sequence[pd.DataFrame], protocol: Protocol
-) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+def keep_apart(rows: pd.DataFrame, whole: Sequence[pd.DataFrame], protocol: Protocol) -> tuple[pd.DataFrame, list[str]]:
     """Keep people and recordings that several corpora of a cell have on one side.
 
     A recording stays in the first corpus. A person who is tested trains in no other corpus; where every test group has
@@ -202,22 +184,20 @@ def keep_apart(
 
     Returns
     -------
-    The rows that are left, and notes on what became of copies and of shared people, by corpus.
+    The rows that are left, and notes on what became of copies and of shared people.
 
     Raises
     ------
     ProtocolError : corpora share recordings and no entry says so, one person is tested under two names, or all people
         of a corpus are tested.
     """
-    notes: dict[str, list[str]] = {}
     if len(whole) == 1:
-        return rows.drop(columns="person"), notes
+        return rows.drop(columns="person"), []
     everyone = one_person_each(pd.concat(whole, ignore_index=True))
     rows = rows.assign(person=rows["utterance"].map(dict(zip(everyone["utterance"], everyone["person"], strict=True))))
     copies = is_copy_of_earlier(rows)
-    for corpus, n in rows["corpus"][copies].value_counts(sort=False).items():
-        if n:
-            notes[str(corpus)] = [f"{n} recordings of {corpus} are another corpus' too and take no part"]
+    copied = rows["corpus"][copies].value_counts(sort=False)
+    notes = [f"{n} recordings of {name} are another corpus' too and take no part" for name, n in copied.items() if n]
     rows = rows[~copies]
     if everyone["namespace"].nunique() == len(whole):
         return rows.drop(columns="person"), notes
@@ -225,12 +205,11 @@ def keep_apart(
     shared = ~rows["tested"] & rows["person"].isin(rows["person"][rows["tested"]])
     for corpus, n in rows[shared].groupby("corpus", observed=True)["person"].nunique().items():
         if protocol.part and shared[rows["corpus"] == corpus].all():
-            todo = (
-                "Leave this corpus out, or use --protocol pooled, which leaves out the people of each test group only"
-            )
-            raise ProtocolError(str(corpus), "all of its speakers are tested in another corpus", "some others", todo)
+            instead = "use --protocol pooled, which leaves out the people of each test group only"
+            found, todo = "all of its speakers are tested in another corpus", f"Leave this corpus out, or {instead}"
+            raise ProtocolError(str(corpus), found, "some others", todo)
         became = "are tested and do not train" if protocol.part else "do not train where they are tested"
-        notes.setdefault(str(corpus), []).append(f"{n} speakers of {corpus} {became}")
+        notes.append(f"{n} speakers of {corpus} {became}")
     return rows[~shared] if protocol.part else rows, notes
 
 
@@ -272,42 +251,30 @@ def scaled_alone(
     scaling: str,
     extracted: Mapping[str, set[tuple[str, str]]],
 ) -> dict[str, dict[str, str]]:
-    """Return what a scaling looks at beside training rows: unit -> its extracted utterances with their fingerprints.
+    """Return the audio that a scaling looks at beside training rows: by speaker or corpus, fingerprints by utterance.
 
-    Units are speakers or corpora; utterances of dropped emotions are among them.
-
-    Raises
-    ------
-    ProtocolError : a speaker has too few utterances, or one emotion only.
+    Utterances of dropped emotions are among them. `ProtocolError` where a speaker has too few utterances, or one
+    emotion only.
     """
     units: dict[str, dict[str, str]] = {}
     for data in corpora if scaling in ("speaker", "corpus") else ():
         index = with_people(data.index, data.corpus).assign(stored=data.stored)
-        places = zip(index["utterance"], index["audio_hash"], strict=True)
-        has = index[[place in extracted[data.name] for place in places]]
-        own = rows[(rows["corpus"] == data.name) & rows["present"]]
+        own = rows[rows["corpus"] == data.name]
         by = "stored" if scaling == "corpus" else "who"
-        found: dict[str, dict[str, str]] = {str(unit): {} for unit in sorted(own[by].unique())}
-        for unit, utterance, audio_hash in zip(has[by], has["utterance"], has["audio_hash"], strict=True):
-            if unit in found:
+        found: dict[str, dict[str, str]] = {str(unit): {} for unit in sorted(own[by][own["present"]].unique())}
+        for unit, utterance, audio_hash in zip(index[by], index["utterance"], index["audio_hash"], strict=True):
+            if unit in found and (utterance, audio_hash) in extracted[data.name]:
                 found[unit][utterance] = audio_hash
         if scaling == "speaker":
-            _check_variety(data, index if task.target == "emotion" else rows[rows["corpus"] == data.name], found, task)
+            kind, labelled = ("emotion", index) if task.target == "emotion" else ("label", own)
+            n_labels = labelled.groupby("who")["emotion"].nunique()
+            refused = [f"{s} ({len(of)} utterances)" for s, of in found.items() if len(of) < SCALING_NEEDS]
+            refused += [f"{s} (one {kind})" for s in found if n_labels[s] < 2]
+            if refused:
+                need = f"at least {SCALING_NEEDS} utterances and two {kind}s per {data.corpus.person}"
+                raise ProtocolError(f"{data.name}, --scaling speaker", listed(refused), need, "Use --scaling train")
         units |= found
     return units
-
-
-def _check_variety(
-    data: CorpusData, labelled: pd.DataFrame, speakers: Mapping[str, Mapping[str, str]], task: EmotionTask
-) -> None:
-    """Check that each speaker has enough utterances, and two emotions (or labels of another target), to be scaled."""
-    kind, person = "emotion" if task.target == "emotion" else "label", data.corpus.person
-    n_labels = labelled.groupby("who")["emotion"].nunique()
-    refused = [f"{s} ({len(of)} utterances)" for s, of in speakers.items() if len(of) < SCALING_NEEDS]
-    refused += [f"{s} (one {kind})" for s in speakers if n_labels[s] < 2]
-    if refused:
-        need = f"at least {SCALING_NEEDS} utterances and two {kind}s per {person}"
-        raise ProtocolError(f"{data.name}, --scaling speaker", listed(refused), need, "Use --scaling train")
 
 
 def auxiliary_labels(
@@ -315,24 +282,20 @@ def auxiliary_labels(
 ) -> dict[str, dict[str, str]]:
     """Return the labels that a classifier declares beside the emotion, by name and utterance.
 
-    The language of a corpus without a column of that name is the one of its entry.
-
-    Raises
-    ------
-    ProtocolError : the corpus has no such label, or has it for a part of its utterances only.
+    The language of a corpus without a column of that name is the one of its entry. `ProtocolError` where an utterance
+    has no such label.
     """
     labels: dict[str, dict[str, str]] = {name: {} for name in classifier.auxiliary}
-    for data in corpora:
+    for data, name in itertools.product(corpora, classifier.auxiliary):
         own = rows[rows["corpus"] == data.name]
-        for name in classifier.auxiliary:
-            column = "corpus_language" if name == "language" and name not in data.index else name
-            found_labels = own[column] if column in own else [None] * len(own)
-            labels[name] |= dict(zip(own["utterance"], found_labels, strict=True))
-            absent = [u for u in own["utterance"] if not isinstance(labels[name][u], str)]
-            if absent:
-                found = f"{len(absent)} of {len(own)} utterances without a label of '{name}' (first {absent[0]})"
-                todo = f"Give the corpus' entry a field '{name}', or leave {classifier.name} out"
-                raise ProtocolError(f"{data.name} with {classifier.name}", found, "one for each, as text", todo)
+        column = "corpus_language" if name == "language" and name not in data.index else name
+        known = dict(zip(own["utterance"], own[column] if column in own else [None] * len(own), strict=True))
+        absent = [utterance for utterance, label in known.items() if not isinstance(label, str)]
+        if absent:
+            found = f"{len(absent)} of {len(own)} utterances without a label of '{name}' (first {absent[0]})"
+            todo = f"Give the corpus' entry a field '{name}', or leave {classifier.name} out"
+            raise ProtocolError(f"{data.name} with {classifier.name}", found, "one for each, as text", todo)
+        labels[name] |= known
     return labels
 
 
@@ -340,8 +303,7 @@ def missing_features(rows: pd.DataFrame, source: FeatureSource, store: Store) ->
     """Return the utterances without features, with the reason."""
     absent = rows[~rows["present"]]
     reasons: dict[str, str] = {}
-    for stored in absent["stored"].unique():
-        path = store.failures(source.key, str(stored))
+    for path in (store.failures(source.key, str(stored)) for stored in absent["stored"].unique()):
         if path.is_file():
             known = read_frame(path)
             reasons |= dict(zip(known["utterance"], known["reason"], strict=True))
@@ -354,7 +316,7 @@ def remarks(
     rows: pd.DataFrame,
     task: EmotionTask,
     protocol: Protocol,
-    shared: Mapping[str, list[str]],
+    shared: Sequence[str],
 ) -> Iterator[str]:
     """Word what every table must say of the corpora of a cell, beside what the copy of a test corpus misses."""
     every, is_across = (*tested, *others), protocol.is_across
@@ -365,15 +327,15 @@ def remarks(
         prefix = f"{data.name}: " if len(every) > 1 else ""
         yield from (f"{prefix}{note}" for note in task.notes(data.index, data.corpus))
     if is_across and task.target == "emotion":
-        for data in every:
-            dropped = _dropped(data, task)
-            yield f"{data.name} dropped {dropped}" if dropped else ""
+        used = {source for _, sources in task.merges for source in sources}
+        for data in every if used else ():
+            counts = data.index["emotion"].value_counts()
+            dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
+            yield f"{data.name} dropped {listed(dropped)}" if dropped else ""
     for data in every:
         yield from (f"{data.name}: {note}" if is_across else note for note in _left_out(data, task))
     yield from (f"trained on {data.name}, {data.partial}" for data in others if data.partial)
-    told = [(data, note) for data in every for note in shared.get(data.name, ())]
-    yield from (note for _, note in told if note.endswith("take no part"))
-    yield from (note for data, note in told if data in others and not note.endswith("take no part"))
+    yield from shared
     for data in others:
         n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
         yield f"{n} utterances of {data.name} have no features and do not train" if n else ""
@@ -395,10 +357,3 @@ def _left_out(data: CorpusData, task: EmotionTask) -> Iterator[str]:
         left = f"; nothing else is left of {listed(sorted(gone))}" if gone else ""
         kind = "pieces" if "whole" in asked else "utterances"
         yield f"{len(silent)} {kind} are digital silence and take no part{left}"
-
-
-def _dropped(data: CorpusData, task: EmotionTask) -> str:
-    """Emotions of a corpus that the task leaves out, with their number of utterances."""
-    used = {source for _, sources in task.merges for source in sources}
-    counts = data.index["emotion"].value_counts()
-    return listed((f"{e} ({n})" for e, n in sorted(counts.items()) if e not in used)) if used else ""
