@@ -30,7 +30,7 @@ from serbench.errors import STOPS, ClusterError, DiskError, SerbenchError
 from serbench.grid.estimate import PROCESS
 from serbench.grid.fit import run_job, settle_process
 from serbench.grid.plan import Job
-from serbench.store.results import Locks, Store
+from serbench.store.results import Store
 
 POLL_S = 0.2
 """Seconds between two looks at jobs that other processes have in hand."""
@@ -77,7 +77,7 @@ class Run:
 
 
 class Crew(Protocol):
-    """Workers that jobs are handed to."""
+    """Workers that jobs are handed to, on this machine or on others."""
 
     @property
     def n_free(self) -> int:
@@ -127,65 +127,43 @@ def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Gener
     ------
     DiskError : the store cannot be written; jobs done so far are stored.
     """
+    waiting = OrderedDict((job.key, job) for job in jobs)  # taken from the front, slow with a plain dict
+    running: dict[str, Job] = {}
+    retried: set[str] = set()
+    is_told = False
     with store.locks() as locks:
-        yield from _Schedule(jobs, crew, store, room, locks).outcomes()
-
-
-class _Schedule:
-    """Jobs that wait and those that run; `retried` are those that had a worker die."""
-
-    def __init__(self, jobs: Sequence[Job], crew: Crew, store: Store, room: Room, locks: Locks) -> None:
-        self.waiting = OrderedDict((job.key, job) for job in jobs)  # taken from the front, slow with a plain dict
-        self.running: dict[str, Job] = {}
-        self.retried: set[str] = set()
-        self.is_told = False
-        self.crew, self.store, self.room, self.locks = crew, store, room, locks
-
-    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
-        while self.waiting or self.running:
-            for job in self._hand_over():
-                yield job, Elsewhere()
+        while waiting or running:
+            for job in tuple(waiting.values()):
+                if not crew.n_free:
+                    break
+                if not room.has_room(job, running.values()) or not locks.acquire(job.key):
+                    continue
+                del waiting[job.key]
+                if store.has_job(job.key):
+                    locks.release(job.key)
+                    yield job, Elsewhere()
+                else:
+                    running[job.key] = job
+                    crew.start(job)
+            if waiting and not running and not is_told:
+                is_told = True
+                warnings.warn(f"waiting for {len(waiting)} jobs that another process has in hand", stacklevel=2)
             # What waits although a worker is free may be in other hands, so it is soon looked at again.
-            is_kept_waiting = self.crew.n_free > 0 and bool(self.waiting)
-            for job, outcome in self.crew.wait(POLL_S if is_kept_waiting else None):
-                del self.running[job.key]
-                self.locks.release(job.key)
+            for job, outcome in crew.wait(POLL_S if waiting and crew.n_free else None):
+                del running[job.key]
+                locks.release(job.key)
                 if not isinstance(outcome, Failed) or not outcome.is_worker_fault:
                     yield job, outcome
-                elif job.key in self.retried:
+                elif job.key in retried:
                     yield job, Failed(f"{outcome.reason}, twice")
                 else:  # once more when nothing else runs: it may have been the memory that all of them took
-                    self.retried.add(job.key)
-                    self.waiting[job.key] = job
-                    alone = {**self.room.memory, job.key: float("inf")}
-                    self.room = dataclasses.replace(self.room, memory=alone)
-
-    def _hand_over(self) -> Iterator[Job]:
-        """Give jobs to the workers that are free; yield those that another process has done."""
-        for job in tuple(self.waiting.values()):
-            if not self.crew.n_free:
-                return
-            if not self.room.has_room(job, self.running.values()):
-                continue
-            if self.store.has_job(job.key):
-                del self.waiting[job.key]
-                yield job
-            elif self.locks.acquire(job.key):
-                if self.store.has_job(job.key):  # done and released between the two looks
-                    self.locks.release(job.key)
-                    continue
-                self.running[job.key] = self.waiting.pop(job.key)
-                self.crew.start(job)
-        if self.waiting and not self.running and not self.is_told:
-            self.is_told = True
-            warnings.warn(f"waiting for {len(self.waiting)} jobs that another process has in hand", stacklevel=2)
+                    retried.add(job.key)
+                    waiting[job.key] = job
+                    room = dataclasses.replace(room, memory={**room.memory, job.key: float("inf")})
 
 
 class LocalCrew:
-    """So many worker processes over one store; a job that takes longer than `timeout_s` is stopped.
-
-    A worker is a pool of one process; None is this process.
-    """
+    """Worker processes, each a pool of one (None is this process); jobs longer than `timeout_s` are stopped."""
 
     def __init__(self, store: Store, *, workers: int, timeout_s: float | None = None) -> None:
         self._store = store
@@ -206,7 +184,7 @@ class LocalCrew:
             future = self._submit(worker, job)
         except (BrokenProcessPool, OSError) as error:  # it died while it had nothing to do, or could not be started
             _kill(worker)
-            worker = self._this_process(error) if isinstance(error, OSError) else self._new_worker()
+            worker = self._new_worker(error if isinstance(error, OSError) else None)
             future = self._submit(worker, job)
         self._running[future] = Run(job, worker, time.monotonic())
 
@@ -234,54 +212,51 @@ class LocalCrew:
         future: Future[Outcome] = Future()
         if worker is None:
             future.set_result(attempt(*given))
-            return future
-        with sigint_blocked():
-            future = worker.submit(attempt, *given)
+        else:
+            with sigint_blocked():
+                future = worker.submit(attempt, *given)
         return future
 
     def _outcome(self, future: Future[Outcome], run: Run) -> Outcome | None:
         """What became of a job, None while it runs; its worker, or a new one, is free then."""
         outcome: Outcome
-        worker = run.worker
+        worker, is_lost = run.worker, False
         if future.done():
             try:
                 outcome = future.result()
             except BrokenProcessPool:
-                outcome, worker = DEAD, self._replaced(worker)
+                outcome, is_lost = DEAD, True
             except Exception as error:  # of the disk, or on the way back
                 outcome = failure_of(error)
         elif self._timeout_s is not None and time.monotonic() - run.started >= self._timeout_s:
-            outcome = Failed(f"it took longer than --job-timeout {self._timeout_s:g} seconds")
-            worker = self._replaced(worker)
+            outcome, is_lost = Failed(f"it took longer than --job-timeout {self._timeout_s:g} seconds"), True
         else:
             return None
+        if is_lost:
+            _kill(worker)
+            self._store.clear_leftovers()
+            worker = self._new_worker()
         del self._running[future]
         self._free.append(worker)
         return outcome
 
-    def _replaced(self, worker: ProcessPoolExecutor | None) -> ProcessPoolExecutor | None:
-        _kill(worker)
-        self._store.clear_leftovers()
-        return self._new_worker()
-
-    def _new_worker(self) -> ProcessPoolExecutor | None:
-        options = {"timeout": IDLE_S, "env": _ONE_THREAD, "initializer": _start_worker, "initargs": (os.getpid(),)}
-        try:
-            return ProcessPoolExecutor(1, **options)
-        except OSError as error:
-            return self._this_process(error)
-
-    def _this_process(self, error: OSError) -> ProcessPoolExecutor | None:
-        """Go on in this process where one worker is enough, with a warning.
+    def _new_worker(self, refused: OSError | None = None) -> ProcessPoolExecutor | None:
+        """Make a worker; where no process can be started and one worker is enough, this process, with a warning.
 
         Raises
         ------
-        ClusterError : more workers are asked for, or a limit of time.
+        ClusterError : no process can be started, and more workers are asked for, or a limit of time.
         """
-        found = f"no worker process can be started ({error.strerror or error})"
+        if refused is None:
+            options = {"timeout": IDLE_S, "env": _ONE_THREAD, "initializer": _start_worker, "initargs": (os.getpid(),)}
+            try:
+                return ProcessPoolExecutor(1, **options)
+            except OSError as error:
+                refused = error
+        found = f"no worker process can be started ({refused.strerror or refused})"
         if not self._may_work_here:
             todo = "Mend /dev/shm and the limit of processes, or use --jobs 1 without --job-timeout"
-            raise ClusterError("workers", found, "shared memory to write to, and room for processes", todo) from error
+            raise ClusterError("workers", found, "shared memory to write to, and room for processes", todo) from refused
         warnings.warn(f"{found}; the jobs run in this process, and one that crashes ends it", stacklevel=2)
         return None
 
@@ -297,12 +272,7 @@ def attempt(key: str, job: Mapping[str, Any], root: str) -> Outcome:
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Word why a job failed.
-
-    Raises
-    ------
-    DiskError : the worker could not write to the store, as none could.
-    """
+    """Word why a job failed; a DiskError goes on, as no other worker could write to the store either."""
     if isinstance(error, DiskError):
         raise error
     return Failed(str(error) if isinstance(error, SerbenchError) else f"{type(error).__name__}: {error}")
