@@ -25,26 +25,16 @@ from serbench.grid.plan import Job
 from serbench.grid.workers import DEAD, Failed, Outcome, Run, failure_of, sigint_blocked
 from serbench.store.results import Store
 
-LOCAL = "local"
-"""Scheduler that this program starts itself, with workers on this machine."""
+LOCAL = "local"  # the scheduler that this program starts itself, with workers on this machine
+GO_ON = "What was finished is stored; the same command goes on from there"
 
-POLL_S, LOOK_S = 0.02, 1.0
-"""Seconds between two looks at whether a job has ended, and at which workers there are."""
+POLL_S, LOOK_S = 0.02, 1.0  # between two looks at whether a job has ended, and at which workers there are
+ANSWER_S, CONNECT_S, CLOSE_S = 5, 30, 10  # for an answer, for a scheduler to be reached or started, and to end
+PATIENCE_S = 600.0  # without a single worker, after which the run stops: queues of clusters take their time
+BUSY_S = 10.0  # after which a worker counts as busy with a fit that another program left there
 
-ANSWER_S, CONNECT_S, CLOSE_S = 5, 30, 10
-"""Seconds to wait for an answer, for a scheduler to be reached or started, and for it to end."""
-
-PATIENCE_S = 600.0
-"""Seconds without a single worker after which the run stops: queues of clusters take their time."""
-
-BUSY_S = 10.0
-"""Seconds after which a worker counts as busy with a fit that another program left there."""
-
-_unpacked = functools.lru_cache(maxsize=16)(pickle.loads)
-"""The same object for every job of a process."""
-
-_one_fit = threading.Lock()
-"""Warnings of a fit are caught for the whole process, so that its threads take turns."""
+_unpacked = functools.lru_cache(maxsize=16)(pickle.loads)  # the same object for every job of a process
+_one_fit = threading.Lock()  # warnings of a fit are caught for the whole process, so that its threads take turns
 
 
 class ClusterCrew:
@@ -89,10 +79,14 @@ class ClusterCrew:
             return run_there(*given)
 
         given = job.json
+        names = [(given["features"], corpus) for corpus in given["corpora"]]
         worker = min(self._workers - {run.worker for run in self._running.values()})
         with self._reaching(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large graphs: features that are lost with a worker are there again
-            tables = [self._table(given["features"], corpus) for corpus in given["corpora"]]
+            for name in (name for name in names if name not in self._tables):
+                content = pickle.dumps(map_features(self._store.features(*name)))
+                self._tables[name] = self._client.submit(bytes, content, pure=False)  # held without serbench, too
+            tables = [self._tables[name] for name in names]
             future = self._client.submit(fit, given, *tables, workers=[worker], pure=False)
         self._running[future] = Run(job, worker, time.monotonic())
 
@@ -103,12 +97,13 @@ class ClusterCrew:
             time.sleep(POLL_S)
         if time.monotonic() - self._last_look >= LOOK_S:
             self._look()
-        outcomes = [(future, run.job, self._outcome(future, run)) for future, run in list(self._running.items())]
-        ended = [(future, job, outcome) for future, job, outcome in outcomes if outcome is not None]
-        for future, _, _ in ended:
-            del self._running[future]
-            future.cancel(force=True)
-        return [(job, outcome) for _, job, outcome in ended]
+        ended = []
+        for future, run in list(self._running.items()):
+            if (outcome := self._outcome(future, run)) is not None:
+                ended.append((run.job, outcome))
+                del self._running[future]
+                future.cancel(force=True)
+        return ended
 
     def close(self) -> None:
         """Let go of the scheduler, and stop what still runs there, with the processes that run it."""
@@ -122,13 +117,6 @@ class ClusterCrew:
             self._client.close(timeout=CLOSE_S)
             if cluster is not None:
                 cluster.close(timeout=CLOSE_S)
-
-    def _table(self, features: str, corpus: str) -> Any:
-        """Send a corpus' features, once, as bytes: a worker without serbench may hold those, too."""
-        if (features, corpus) not in self._tables:
-            content = pickle.dumps(map_features(self._store.features(features, corpus)))
-            self._tables[features, corpus] = self._client.submit(bytes, content, pure=False)
-        return self._tables[features, corpus]
 
     def _outcome(self, future: Any, run: Run) -> Outcome | None:
         """What became of a job; None while it runs, and while a worker that died with the answer is not yet missed."""
@@ -155,15 +143,14 @@ class ClusterCrew:
         """See which workers there are."""
         with self._reaching():
             there = set(self._client.nthreads())
-        self._workers = there - self._refused
-        self._last_look = time.monotonic()
+        self._workers, self._last_look = there - self._refused, time.monotonic()
         if self._workers:
             self._last_seen = self._last_look
         elif there:
             todo = "Start some with `dask worker`, with the same packages as this program, and run the command again"
             raise ClusterError(f"--scheduler {self._scheduler}", "no worker that may be used", todo=todo)
         elif self._last_look - self._last_seen > PATIENCE_S:
-            raise self._lost(f"no worker for {PATIENCE_S:g} seconds")
+            raise ClusterError(f"--scheduler {self._scheduler}", f"no worker for {PATIENCE_S:g} seconds", todo=GO_ON)
 
     def _refuse(self, worker: str, reason: str) -> None:
         """Give a worker no further job, and say why."""
@@ -180,17 +167,14 @@ class ClusterCrew:
             self._refuse(worker, "its fit cannot be stopped, as it was started without a nanny")
         self._workers.discard(worker)
 
-    def _lost(self, found: str) -> ClusterError:
-        todo = "What was finished is stored; the same command goes on from there"
-        return ClusterError(f"--scheduler {self._scheduler}", found, todo=todo)
-
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
         """Word that the scheduler cannot be reached any more."""
         try:
             yield
         except (OSError, CancelledError) as error:
-            raise self._lost(f"the scheduler does not answer any more ({error})") from error
+            found = f"the scheduler does not answer any more ({error})"
+            raise ClusterError(f"--scheduler {self._scheduler}", found, todo=GO_ON) from error
 
 
 def run_there(job: Mapping[str, Any], *contents: bytes) -> Predicted | Failed:
@@ -199,23 +183,22 @@ def run_there(job: Mapping[str, Any], *contents: bytes) -> Predicted | Failed:
 
     if not _one_fit.acquire(timeout=BUSY_S):
         return Failed("it is busy with a fit that another program left there", is_worker_fault=True)
+    is_alike = False
     try:
-        try:
-            check_versions(job)
-        except Exception as error:
-            return dataclasses.replace(failure_of(error), is_worker_fault=True)
+        check_versions(job)
+        is_alike = True
         with threadpool_limits(1):  # limits of OpenMP are a thread's own
             return predict(job, list(map(_unpacked, contents)))
     except STOPS:
         raise
     except BaseException as error:
-        return failure_of(error)
+        return dataclasses.replace(failure_of(error), is_worker_fault=not is_alike)
     finally:
         _one_fit.release()
 
 
 def _connect(scheduler: str, *, workers: int) -> Any:
-    """Connect, or say within a time that nobody answers: another service at the address may keep dask waiting."""
+    """Connect within a time: another service at the address may keep dask waiting."""
     where = f"--scheduler {scheduler}"
     try:
         from distributed import Client, LocalCluster

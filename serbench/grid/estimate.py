@@ -16,11 +16,8 @@ from serbench.errors import STOPS, Fault, PluginError
 from serbench.grid.plan import Job
 from serbench.store.results import Store
 
-PROCESS = 3e8
-"""Bytes of a worker process before its first fit."""
-
-RECENT = 200
-"""Jobs of a classifier that correct its guess, the last ones: what came before may have been another machine."""
+PROCESS = 3e8  # bytes of a worker process before its first fit
+RECENT = 200  # jobs of a classifier that correct its guess: what came before may have been another machine
 
 
 @dataclass(frozen=True, slots=True)

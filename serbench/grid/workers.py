@@ -32,14 +32,9 @@ from serbench.grid.fit import run_job, settle_process
 from serbench.grid.plan import Job
 from serbench.store.results import Store
 
-POLL_S = 0.2
-"""Seconds between two looks at jobs that other processes have in hand."""
-
-IDLE_S = 60
-"""Seconds after which a worker without a job ends itself."""
-
-WATCH_S = 0.5
-"""Seconds between two looks of a worker at whether the program that started it is still there."""
+POLL_S = 0.2  # between two looks at jobs that other processes have in hand
+IDLE_S = 60  # after which a worker without a job ends itself
+WATCH_S = 0.5  # between two looks of a worker at whether the program that started it is still there
 
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")}
 _ONE_THREAD["VECLIB_MAXIMUM_THREADS"] = "1"
@@ -63,8 +58,7 @@ class Elsewhere:
     """The job was done by another process on the same store."""
 
 
-Outcome = float | Failed | Elsewhere
-"""Seconds that a job took, or why there are none."""
+Outcome = float | Failed | Elsewhere  # seconds that a job took, or why there are none
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,7 @@ from serbench.errors import DamagedError, DiskError, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-[0-9]+-[0-9a-f]{8}-.+")
-"""Names of files that are being written: system, process, a random number, and the name of the whole file."""
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-[0-9]+-[0-9a-f]{8}-.+")  # system, process, a random number, whole name
 
 _MARKER, _ZEROS = b"serbench-sha256:", b"0" * 64
 UNSEALED = (_MARKER + _ZEROS).decode()
@@ -62,12 +61,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place.
-
-    Raises
-    ------
-    DiskError : no space, no permission, or any other refusal of the disk.
-    """
+    """Let `write` fill a temporary file beside `path`, flush it to disk, and move it into place, or a DiskError."""
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +89,7 @@ def staged(folder: Path) -> Iterator[Path]:
 def put_staged(temporary: Path, folder: Path, names: Iterable[str], *, stale: Iterable[str] = ()) -> None:
     """Remove stale files of a folder and move staged files there, in the order of their names.
 
-    Raises
-    ------
-    DiskError : the disk refuses, or a file or folder of somebody is in the way; then nothing is moved.
+    A DiskError comes where the disk refuses. If a file or folder of somebody is in the way, nothing is moved.
     """
     names = tuple(names)
     try:
@@ -138,12 +130,9 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a table, or a data frame without its index, as parquet with a checksum, atomically, with JSON metadata."""
-    ready = _with_metadata(
-        table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False), metadata
-    )
-    _write_sealed(
-        path, lambda temporary: pq.write_table(ready, temporary, compression="zstd", write_page_checksum=True)
-    )
+    arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    ready, options = _with_metadata(arrow, metadata), {"compression": "zstd", "write_page_checksum": True}
+    _write_sealed(path, lambda temporary: pq.write_table(ready, temporary, **options))
 
 
 def write_mappable(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
@@ -166,13 +155,7 @@ def write_columns(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a record that was written as JSON.
-
-    Raises
-    ------
-    StoreError : absent or unreadable.
-    DamagedError : not what was written.
-    """
+    """Read a record that was written as JSON; StoreError if it cannot be read, DamagedError if it was altered."""
     with _intact(path) as content:
         record: dict[str, Any] = json.loads(content)
         del record["seal"]
@@ -226,21 +209,10 @@ def is_intact(content: bytes | mmap.mmap) -> bool:
 
 
 def is_damaged(path: Path) -> bool:
-    """Return whether a file is there whose content is not what was written.
-
-    Raises
-    ------
-    StoreError : it cannot be read just now, so that nobody knows.
-    """
-    try:
-        with _intact(path):
-            return False
-    except DamagedError:
-        return True
-    except StoreError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        return False
+    """Return whether a file is there whose content is not what was written; a StoreError where nobody knows."""
+    with _readable(path), contextlib.suppress(FileNotFoundError):
+        return not is_intact(path.read_bytes())
+    return False
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
@@ -281,9 +253,8 @@ def _write_sealed(path: Path, write: Callable[[Path], object]) -> None:
 def _with_metadata(table: pa.Table, metadata: Mapping[str, Any] | None) -> pa.Table:
     """Return a table with JSON metadata and a place for its checksum."""
     own = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False).encode()
-    return table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), b"serbench": own, b"seal": UNSEALED.encode()}
-    )
+    sealed = {b"serbench": own, b"seal": UNSEALED.encode()}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **sealed})
 
 
 @contextlib.contextmanager

@@ -29,8 +29,7 @@ from filelock import FileLock, Timeout
 from serbench.errors import DiskError, StoreError
 from serbench.store.files import TEMPORARY, metadata_of, read_json, read_table, system_id, write_table
 
-FOLDERS = ("index", "features", "jobs", "cells", "experiments", "audits", "report")
-"""Folders of a results folder that serbench writes to."""
+FOLDERS = ("index", "features", "jobs", "cells", "experiments", "audits", "report")  # that serbench writes to
 
 _LOCKED = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")  # keys of jobs, and chunks of recordings by corpus and number
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -74,20 +73,13 @@ class Store:
         return self.job(key).is_file()
 
     def report_files(self) -> dict[str, bool]:
-        """Return the names below `report/` that the last report wrote, each with whether it is there as written.
-
-        Raises
-        ------
-        StoreError : there is no such list.
-        """
+        """Return the names below `report/` that the last report wrote, each with whether it is there as written."""
         files = read_json(self.provenance).get("files")
         if not isinstance(files, Mapping):
             raise StoreError(str(self.provenance), "no list of what the report wrote", todo="Run `serbench report`")
         own = {name: self.report / name for name in files if re.fullmatch(r"(figures/)?[A-Za-z0-9_-]+\.[a-z]+", name)}
-        return {
-            name: place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == files[name]
-            for name, place in own.items()
-        }
+        found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in own.items() if path.is_file()}
+        return {name: found.get(name) == files[name] for name in own}
 
     def worded(self, text: str) -> str:
         """Return words for a record or a report, with places relative to the results folder.
@@ -98,12 +90,7 @@ class Store:
         return re.sub(rf"(?<![^\s'\"(]){re.escape(str(self.root))}{re.escape(os.sep)}", "", text)
 
     def prepare(self) -> None:
-        """Create the folder, prove that it can be written, and clear what killed processes of this host left.
-
-        Raises
-        ------
-        DiskError : it cannot be created or written.
-        """
+        """Create the folder, prove that it can be written, and clear what killed processes of this host left."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
@@ -118,10 +105,7 @@ class Store:
         return Locks(self.root / "locks")
 
     def temporary(self, *, older_than_s: float = 0) -> Iterator[Path]:
-        """Yield temporary files and folders of any host that nobody has written to for so many seconds.
-
-        Only names of `temporary_beside`, in folders where serbench writes; no links, nor what lies behind them.
-        """
+        """Yield temporary files and folders that nobody has written to for so long; no links, nor behind them."""
         for folder, folders, files in os.walk(self.root):
             for path in (Path(folder, name) for name in (*folders, *files) if TEMPORARY.fullmatch(name)):
                 with contextlib.suppress(FileNotFoundError):  # its writer has just moved it into place
@@ -175,8 +159,7 @@ class Locks:
 
     def release(self, name: str) -> None:
         """Leave something to others."""
-        lock = self._held.pop(name, None)
-        if lock is not None:
+        if (lock := self._held.pop(name, None)) is not None:
             with contextlib.suppress(OSError):
                 Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody waits for this file
             lock.release()
@@ -212,24 +195,14 @@ def every_file(folder: Path, pattern: str) -> list[Path]:
 def write_predictions(
     path: Path, *, utterances: Sequence[str], predictions: np.ndarray, metadata: Mapping[str, Any]
 ) -> None:
-    """Write the predictions of a job.
-
-    Parameters
-    ----------
-    predictions : integers, shape (n_settings, n_utterances): codes of the emotions named in `metadata`.
-    """
+    """Write the predictions of a job, of shape (n_settings, n_utterances): codes of the emotions in `metadata`."""
     by_utterance = np.ascontiguousarray(predictions.T, dtype=np.uint8)
     columns = pa.FixedSizeListArray.from_arrays(pa.array(by_utterance.ravel()), by_utterance.shape[1])
     write_table(path, pa.table({"utterance": pa.array(utterances, pa.string()), "predictions": columns}), metadata)
 
 
 def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata.
-
-    Raises
-    ------
-    StoreError : absent, unreadable or damaged.
-    """
+    """Read a job: its utterances, its codes of shape (n_settings, n_utterances), its metadata."""
     table = read_table(path)
     codes = matrix_of(table["predictions"], np.uint8)
     return table["utterance"].to_pylist(), codes.T, metadata_of(table.schema)
@@ -237,8 +210,8 @@ def read_predictions(path: Path) -> tuple[list[str], np.ndarray, dict[str, Any]]
 
 def matrix_of(column: pa.ChunkedArray, dtype: type) -> np.ndarray:
     """Return a column of fixed-size lists as a matrix; of one chunk it is a view, so that what is mapped stays so."""
-    width = column.type.list_size
-    chunks: list[np.ndarray] = [np.asarray(chunk.flatten(), dtype=dtype).reshape(-1, width) for chunk in column.chunks]
-    if len(chunks) == 1:
-        return chunks[0]
-    return np.concatenate(chunks) if chunks else np.empty((0, width), dtype=dtype)
+    empty: np.ndarray = np.empty((0, column.type.list_size), dtype)
+    chunks: list[np.ndarray] = [
+        np.asarray(chunk.flatten(), dtype).reshape(-1, empty.shape[1]) for chunk in column.chunks
+    ] or [empty]
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
