@@ -19,7 +19,7 @@ from serbench.store.files import is_damaged, read_metadata
 from serbench.store.results import Store, every_file
 from serbench.workspace import HERE, Workspace
 
-CHECKED = {
+CHECKED = {  # every kind of file with a checksum, and where it lies
     "cells": "cells/*.json",
     "jobs": "jobs/*.parquet",
     "indexes": "index/*.parquet",
@@ -33,15 +33,12 @@ CHECKED = {
     "tables of the report": "report/*.parquet",
     "provenance": "report/*.json",
 }
-"""Every kind of file with a checksum, and where it lies."""
 
+# Names that serbench gives to files that may become unused; no other name is ever removed.
 _REMOVABLE = re.compile(
     r"cells/[^/]+-[0-9a-f]{10}\.json|jobs/[0-9a-f]{24}\.parquet|features/[^/]+-[0-9a-f]{12}/"
     r"(set\.json|[^/]+/(part-[0-9a-f]{24}\.parquet|rows-[0-9a-f]{24}\.arrow|failures\.parquet))"
 )
-"""Names that serbench gives to files that may become unused; no other name is ever removed."""
-
-_DAY_S = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ def find_unused(workspace: Workspace = HERE) -> dict[str, tuple[Path, ...]]:
         "files of features": _unused_features(store, features),
     }
     own = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in unused.items()}
-    own["temporary files"] = tuple(sorted(store.temporary(older_than_s=_DAY_S)))
+    own["temporary files"] = tuple(sorted(store.temporary(older_than_s=86400)))
     return {kind: paths for kind, paths in own.items() if paths}
 
 

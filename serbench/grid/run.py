@@ -248,7 +248,7 @@ def _merged(
     planned = iter(folds)
     records = [record if asked is None else with_jobs(record, asked, next(planned)) for record, asked in cells]
     damaged = [job for job in jobs.values() if is_damaged(store.job(job.key))]
-    todo = [job for job in jobs.values() if not store.has_job(job.key)] + damaged
+    todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + damaged
     estimate = Estimate.of(store, n_features)
     longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
     return GridPlan(tuple(records), jobs, tuple(longest_first), estimate, tuple(damaged))
@@ -319,7 +319,7 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
                 plan.estimate.note(store, job, outcome)
             seconds_done += plan.estimate.seconds(job)
             workspace.progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
-    return {key: why for key, why in failed.items() if not store.has_job(key)}, elsewhere
+    return {key: why for key, why in failed.items() if not store.job(key).is_file()}, elsewhere
 
 
 def _remove_replaced(plan: GridPlan, store: Store) -> None:

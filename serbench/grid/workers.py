@@ -133,7 +133,7 @@ def run_jobs(jobs: Sequence[Job], crew: Crew, store: Store, room: Room) -> Gener
                 if not room.has_room(job, running.values()) or not locks.acquire(job.key):
                     continue
                 del waiting[job.key]
-                if store.has_job(job.key):
+                if store.job(job.key).is_file():
                     locks.release(job.key)
                     yield job, Elsewhere()
                 else:

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{12}-[0-9]+-[0-9a-f]{8}-.+")  # system, process, a random number, whole name
 
+# The place of the checksum, which is the SHA-256 of the whole file with these zeros. Of several the last counts.
 _MARKER, _ZEROS = b"serbench-sha256:", b"0" * 64
 UNSEALED = (_MARKER + _ZEROS).decode()
-"""Place of the checksum, which is the SHA-256 of the whole file with these zeros. Of several places the last counts."""
 
 _FORMULA = tuple("=+-@\t\n\uff1d\uff0b\uff0d\uff20")  # the last four are the wide ones of East Asia, taken likewise
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -146,9 +146,7 @@ def write_mappable(path: Path, table: pa.Table, metadata: Mapping[str, Any] | No
     _write_sealed(path, write)
 
 
-def write_columns(
-    path: Path, columns: Mapping[str, Sequence[Any]], *, metadata: Mapping[str, Any] | None = None
-) -> None:
+def write_columns(path: Path, columns: Mapping[str, Sequence[Any]], metadata: Mapping[str, Any] | None = None) -> None:
     """Write lists of equal length as parquet; a list of nothing is one of text; see `write_table`."""
     arrays = {name: pa.array(values) if len(values) else pa.array([], pa.string()) for name, values in columns.items()}
     write_table(path, pa.table(arrays), metadata)
@@ -224,8 +222,7 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
         if not pd.api.types.is_numeric_dtype(kind):
             values = [_plain(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
             written.isetitem(place, pd.array(values, dtype=object))
-    text: str = written.to_csv(index=False, lineterminator="\n")
-    return text
+    return str(written.to_csv(index=False, lineterminator="\n"))
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 
 import psutil
@@ -16,28 +16,17 @@ _VERSION_2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
 
 def free_memory() -> float:
     """Bytes of memory that this process may still take: what is free, or what its control groups leave of a limit."""
-    left = [float(psutil.virtual_memory().available)]
-    for group, (limit, used, cache) in _control_groups():
-        try:
-            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            taken = int((group / used).read_text()) - sum(int(counts.get(name, 0)) for name in cache)
-            left.append(float(int((group / limit).read_text()) - taken))
-        except (OSError, ValueError):  # no such group seen from here, or no limit
-            continue
-    return max(1.0, min(left))
-
-
-def _control_groups() -> Iterator[tuple[Path, tuple[str, str, tuple[str, ...]]]]:
-    """Yield the control groups of this process' memory and those above them; none where there are no such groups."""
-    try:
+    left, lines = [float(psutil.virtual_memory().available)], []
+    with contextlib.suppress(OSError):  # no control groups
         lines = _OWN_GROUP.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, own = line.split(":", 2)
+    for _, controllers, own in (line.split(":", 2) for line in lines):
         if controllers and "memory" not in controllers.split(","):
             continue
-        top, files = (_GROUPS / "memory", _VERSION_1) if controllers else (_GROUPS, _VERSION_2)
+        top, (limit, used, cache) = (_GROUPS / "memory", _VERSION_1) if controllers else (_GROUPS, _VERSION_2)
         path = Path(own.lstrip("/"))
         for group in (path, *path.parents):  # in a container, the path may be the host's, and only the top is there
-            yield top / group, files
+            with contextlib.suppress(OSError, ValueError):  # no such group seen from here, or no limit
+                counts = dict(line.split() for line in (top / group / "memory.stat").read_text().splitlines())
+                taken = int((top / group / used).read_text()) - sum(int(counts.get(name, 0)) for name in cache)
+                left.append(float(int((top / group / limit).read_text()) - taken))
+    return max(1.0, min(left))

@@ -68,10 +68,6 @@ class Store:
     cells = property(_files("cells/*.json"))
     experiments = property(_files("experiments/*.json"))
 
-    def has_job(self, key: str) -> bool:
-        """Return whether the predictions of a job are there."""
-        return self.job(key).is_file()
-
     def report_files(self) -> dict[str, bool]:
         """Return the names below `report/` that the last report wrote, each with whether it is there as written."""
         files = read_json(self.provenance).get("files")

@@ -582,7 +582,7 @@ def test_job_planned_with_other_versions_is_refused_by_the_worker(toy):
     planned = {**job.json, "versions": {**job.json["versions"], "scikit-learn": "0.1"}}
     with pytest.raises(serbench.SerbenchError, match=r"knn: scikit-learn \S+, not 0.1 as planned"):
         run_job(job.key, planned, str(run.store().root))
-    assert not run.store().has_job(job.key)
+    assert not run.store().job(job.key).is_file()
 
 
 def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, monkeypatch):
@@ -602,7 +602,7 @@ def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, mo
             serbench.run_planned_grid(how(planned, **workers))
     with pytest.warns(UserWarning, match=r"Read-only file system\); the jobs run in this process"):
         assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
-    assert all(run.store().has_job(job.key) for job in plan.todo)
+    assert all(run.store().job(job.key).is_file() for job in plan.todo)
 
 
 def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
