@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
-PATIENCE_S = 900
+PATIENCE_S = 240
 
 TOUCHES = ("open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir")
 """Audit events of Python (PEP 578) that come just before a file or a folder is read, made, moved or removed."""

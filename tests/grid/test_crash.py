@@ -304,10 +304,10 @@ def test_stopped_grid_ends_and_does_not_wait_for_a_fit_inside_libsvm(endless, tm
     tally("grid: stops inside libsvm", 1)
 
 
-LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("yaml", "numpy", "serbench.grid.plan", "sklearn")]
+LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("serbench.corpora.tasks", "numpy", "loky")]
 
 
-@pytest.mark.parametrize("imported", ["serbench.workspace", "pandas", "serbench.grid.run", *LATE])
+@pytest.mark.parametrize("imported", ["pandas", "serbench.grid.plan", *LATE])  # by a statement, which is an event
 def test_command_stopped_while_it_imports_says_so_without_tracebacks(endless, tmp_path, imported):
     stop = acting(f"event == 'import' and arguments[0] == {imported!r}", "os.killpg(os.getpid(), signal.SIGINT)")
     process = endless.start(tmp_path / "results", before=stop)
