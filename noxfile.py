@@ -1,5 +1,6 @@
 """Sessions: `nox` runs tests, lint and types; the others are asked for by name, e.g. `nox -s slow`."""
 
+import os
 from pathlib import Path
 
 import nox
@@ -17,26 +18,31 @@ def group(name: str) -> list[str]:
 
 
 def run_tests(session: nox.Session) -> None:
-    """Run the tests with the example of a plug-in installed as its users would, and the example's own."""
-    session.install("-e", ".[dask]", *group("test"))
-    session.install(EXAMPLE)
-    session.run("pytest", f"{EXAMPLE}/tests")
+    """Run the tests with the example of a plug-in installed as its users would, and first the example's own."""
+    session.install("-e", ".[dask]", *group("test"), EXAMPLE)
+    if not session.posargs:
+        session.run("pytest", f"{EXAMPLE}/tests")
     # Two files at a time: much of a test's time is waiting for processes that it has started, killed or stopped.
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
-@nox.session
+@nox.session(reuse_venv=True)
 def tests(session: nox.Session) -> None:
     """Run the tests on the Python that runs nox; those of real corpora where SERBENCH_DATA is set."""
     run_tests(session)
 
 
-@nox.session(default=False)
+@nox.session(venv_backend="none", default=False)
+def slow(session: nox.Session) -> None:
+    """Run the tests that take longer, in the environment of `tests`; not together with it, as nox runs it only once."""
+    session.notify("tests", ["-m", "slow and not long", *session.posargs])
+
+
+@nox.session(venv_backend="none", default=False)
 def fuzz(session: nox.Session) -> None:
-    """Feed the readers twenty times as much hostile input as the tests do."""
-    session.install("-e", ".", *group("test"))
-    given = ["tests/test_fuzz.py", "tests/report/test_formats.py", "tests/corpora/test_patterns.py"]
-    session.run("pytest", *given, *session.posargs, env={"HYPOTHESIS_PROFILE": "thorough"})
+    """Feed the readers twenty times as much hostile input as the tests do, in the environment of `tests`."""
+    os.environ["HYPOTHESIS_PROFILE"] = "thorough"
+    session.notify("tests", ["-m", "hypothesis", *session.posargs])
 
 
 @nox.session(default=False)
@@ -44,16 +50,15 @@ def reliability(session: nox.Session) -> None:
     """Kill, damage, fill and feed everything many times, and write docs/reliability.md; half an hour for all."""
     session.install("-e", ".[dask]", *group("test"))
     tally = Path(session.create_tmp()) / "tally.jsonl"
-    if not session.posargs:
-        tally.unlink(missing_ok=True)
     commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
     counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
-    names = ("grid/test_crash", "store/test_disk", "grid/test_cluster", "report/test_report_files", "store/test_states")
-    breaking = [f"tests/{name}.py" for name in names]
-    session.run("pytest", "-n", "2", "-m", "slow or not slow", *(session.posargs or breaking), env=counted)
-    if not session.posargs:
-        session.run("pytest", "-n", "2", "tests/test_fuzz.py", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})
-        session.run("python", "benchmarks/reliability.py", str(tally), "docs/reliability.md")
+    if session.posargs:
+        session.run("pytest", "-n", "2", "-m", "counted or long", *session.posargs, env=counted)
+        return
+    tally.unlink(missing_ok=True)
+    session.run("pytest", "-n", "2", "-m", "(counted or long) and not hypothesis", env=counted)
+    session.run("pytest", "-n", "2", "-m", "hypothesis", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})
+    session.run("python", "benchmarks/reliability.py", str(tally), "docs/reliability.md")
 
 
 @nox.session(default=False)
@@ -69,7 +74,7 @@ def pythons(session: nox.Session) -> None:
     run_tests(session)
 
 
-@nox.session
+@nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """Check style, and that imports point down; the code is read and not run."""
     session.install("--no-deps", "-e", ".")
@@ -79,7 +84,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
-@nox.session
+@nox.session(reuse_venv=True)
 def types(session: nox.Session) -> None:
     """Check types strictly."""
     session.install("-e", ".", *group("types"))
@@ -108,13 +113,6 @@ def audit_dependencies(session: nox.Session) -> None:
         path.write_text("\n".join(one for one in pinned if "==" in one) + "\n", encoding="utf-8")
         # Strict: a version that could not be asked for is no version without holes.
         session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "--requirement", str(path))
-
-
-@nox.session(default=False)
-def slow(session: nox.Session) -> None:
-    """Run what takes minutes: the forest on EmoDB against the independent script, and thirty kills instead of two."""
-    session.install("-e", ".[dask]", *group("test"))
-    session.run("pytest", "-m", "slow", "-s", *session.posargs)
 
 
 @nox.session(default=False)

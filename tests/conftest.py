@@ -35,9 +35,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs real recordings where there are none."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark tests that count; skip, with the reason, what needs real recordings where there are none."""
     for item in items:
+        if "tally" in item.fixturenames:
+            item.add_marker("counted")
         if item.get_closest_marker("corpus") and not (Path(REAL_DATA) / "emodb" / "wav").is_dir():
             item.add_marker(pytest.mark.skip(reason="needs real recordings: set SERBENCH_DATA to a folder with emodb"))
 

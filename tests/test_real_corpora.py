@@ -188,7 +188,7 @@ def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predict
     compare_with_script("rf", place, inner="none", rules=("default",))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
     print(compare_with_script("rf", place))
 

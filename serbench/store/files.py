@@ -2,7 +2,7 @@
 
 Every file is filled beside its place and moved there in one step, so that a reader meets a whole file or none. JSON,
 parquet and Arrow files contain a checksum of every byte and are read only where they are what was written. Other
-programs read such a file as usual. Columns and metadata are text and numbers: nothing is ever unpickled, and text in
+programs read such a file as usual. Columns and metadata are text and numbers: no file is ever unpickled, and text in
 CSV files that a spreadsheet would run as a formula gets a quote in front.
 """
 

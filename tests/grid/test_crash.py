@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX s
 FIVE = ("anger", "fear", "happiness", "neutral", "sadness")
 SMALL_CHUNKS = "import serbench.features.extract; serbench.features.extract.CHUNK = 16\n"
 JOBS, PARTS = "jobs/[!.]*.parquet", "features/*/toy/part-*.parquet"
-KILLS = [2, pytest.param(30, marks=pytest.mark.slow)]
+KILLS = [2, pytest.param(30, marks=pytest.mark.long)]
 SETS = ("mfcc", "IS09", "logmel26")
 
 
@@ -246,7 +246,7 @@ def commands_of(folder):
     }
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name", ["report", pytest.param("report --figures", marks=pytest.mark.slow), "run", "score", "store clean"]
 )
@@ -385,7 +385,7 @@ def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path
     assert not leftovers(tmp_path / "results")
 
 
-@pytest.mark.parametrize("deaths", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("deaths", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
     """Killed early only: jobs are run again at the end, and one that is killed there too has failed, rightly."""
     rng = random.Random(deaths)
@@ -408,7 +408,7 @@ def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, 
     tally("grid: workers killed", deaths)
 
 
-AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 6))]
+AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
 
 
 def run_two_at_once(bench, results, pattern):

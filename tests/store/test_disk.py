@@ -23,7 +23,7 @@ from serbench.grid.check import check_store, clean_store, find_unused
 from serbench.store.files import UNSEALED, is_intact, read_json, write_json
 from serbench.store.results import Store
 
-FAULTS = [9, pytest.param(600, marks=pytest.mark.slow)]
+FAULTS = [9, pytest.param(600, marks=pytest.mark.long)]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ KINDS = (
     *("index/*", "features/*/set.json", "features/*/*/*", "jobs/*", "cells/*", "experiments/*"),
     *("timings.csv", "report/*"),
 )
-STATES = [10, pytest.param(400, marks=pytest.mark.slow)]
+STATES = [10, pytest.param(400, marks=pytest.mark.long)]
 
 
 @pytest.fixture
