@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +27,7 @@ from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
-from serbench.scores.metrics import confusions, exact_uar, names
+from serbench.scores.metrics import confusions, names
 from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
 from serbench.store.results import Store, read_predictions
@@ -38,6 +40,9 @@ GROUPED_BY = ("speaker", "gender", "text")
 """Columns of the predictions by which a report breaks scores down."""
 VOTED = "settings, the oracle's too, were chosen on pieces"
 """What the notes of a cell say whose utterances have the emotion of most of their pieces."""
+
+Job = tuple[dict[str, int], np.ndarray, dict[str, Any]]
+"""Place of each utterance of a job, its codes of shape (n_settings, n_utterances), and its metadata."""
 
 _NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "person"])
 _NO_SETTINGS = pd.DataFrame(columns=["rule", "fold", "setting", "converged"])
@@ -193,17 +198,23 @@ def load_predictions(store: Store) -> list[CellPredictions]:
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
     indexes = {path.stem: _Index(read_frame(path), read_metadata(path).get("entry", {})) for path in store.indexes}
-    cells = []
+    cells, records = [], []
     for path in store.cells:
         try:
-            record = read_cell(path)
+            records.append(read_cell(path))
         except DamagedError as error:
             warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
-            continue
+    left = Counter(key for record in records for key in record.jobs)
+    jobs: dict[str, Job] = {}
+    for record in records:
         try:
-            cell = _predictions(record, store, indexes)
+            cell = _predictions(record, store, indexes, jobs)
         except SerbenchError as error:
             cell = without_predictions(record, store.worded(str(error)), state="damaged")
+        left.subtract(record.jobs)
+        for key in record.jobs:  # a job is read once, and kept until its last cell has it
+            if not left[key]:
+                jobs.pop(key, None)
         cells.append(cell)
         if seconds_of(record.cell.preprocessing):
             frames = [indexes[name].frame.sort_values("start_s") for name in record.tested if name in indexes]
@@ -266,7 +277,9 @@ class _Index:
         return self._known[person]
 
 
-def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]) -> CellPredictions:
+def _predictions(
+    record: CellRecord, store: Store, indexes: Mapping[str, _Index], jobs: dict[str, Job]
+) -> CellPredictions:
     """Read the jobs of a cell and apply the rules."""
     if record.reason:
         return without_predictions(record, record.reason, state="refused")
@@ -286,7 +299,7 @@ def _predictions(record: CellRecord, store: Store, indexes: Mapping[str, _Index]
     else:
         sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
         known = {**dict(truth), **{u: code[emotion] for u, emotion in sources}}
-        by_rule, settings = _by_rule(record, store, known)
+        by_rule, settings = _by_rule(record, store, known, jobs)
     unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}
     rows = utterances.reindex(asked.index).assign(
@@ -321,9 +334,15 @@ def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tu
     return unit, pd.concat(frames).astype("category")
 
 
-def _by_rule(record: CellRecord, store: Store, truth: Mapping[str, int]) -> tuple[dict[str, pd.Series], pd.DataFrame]:
+def _by_rule(
+    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, Job]
+) -> tuple[dict[str, pd.Series], pd.DataFrame]:
     """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
-    jobs = {key: _read_job(key, record, store) for key in record.jobs}
+    for key in record.jobs:
+        if key not in jobs:
+            utterances, codes, metadata = read_predictions(store.job(key))
+            jobs[key] = {u: i for i, u in enumerate(utterances)}, codes, metadata
+        _check_job(key, record, *jobs[key][1:])
     folds, n_emotions = record.folds, len(record.emotions)
 
     def codes_of(name: str, job: str) -> np.ndarray:
@@ -335,9 +354,10 @@ def _by_rule(record: CellRecord, store: Store, truth: Mapping[str, int]) -> tupl
         codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
         true = np.array([truth[u] for name, _ in pools for u in record.sets[name]])
         hits = np.stack([(codes[:, true == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
-        totals = np.bincount(true, minlength=n_emotions)
-        values = [exact_uar(of_setting, totals) for of_setting in hits]
-        return values.index(max(values))
+        totals = np.bincount(true, minlength=n_emotions).tolist()
+        whole = math.lcm(*filter(None, totals))  # as integers, the sums of recalls are exact
+        weights = np.array([whole // total if total else 0 for total in totals], dtype=object)
+        return int(np.argmax(hits.astype(object) @ weights))
 
     chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
     chosen["default"] = [record.default] * len(folds)
@@ -347,18 +367,16 @@ def _by_rule(record: CellRecord, store: Store, truth: Mapping[str, int]) -> tupl
         said: dict[str, int] = {}
         for fold, setting in zip(folds, of_rule, strict=True):
             said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
-            settings.append((rule, fold.name, setting, setting not in jobs[fold.job][2]))
+            settings.append((rule, fold.name, setting, setting not in jobs[fold.job][2]["not_converged"]))
         predictions[rule] = pd.Series(said)
     return predictions, pd.DataFrame(settings, columns=list(_NO_SETTINGS))
 
 
-def _read_job(key: str, record: CellRecord, store: Store) -> tuple[dict[str, int], np.ndarray, list[int]]:
-    """Read the place of each utterance of a job, its codes (n_settings, n_utterances), and what did not converge.
+def _check_job(key: str, record: CellRecord, codes: np.ndarray, metadata: Mapping[str, Any]) -> None:
+    """Check that a file is that of its job, and made as the cell's record says, or raise a StoreError.
 
-    The file must be that of the job, and made as the cell's record says. A job of a single corpus that is scaled per
-    corpus is scaled on its training rows.
+    A job of a single corpus that is scaled per corpus is scaled on its training rows.
     """
-    utterances, codes, metadata = read_predictions(store.job(key))
     cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
     settings = [dict(setting) for setting in record.settings]
     if metadata["key"] != key or len(codes) != len(settings) or metadata["emotions"] != list(record.emotions):
@@ -374,7 +392,6 @@ def _read_job(key: str, record: CellRecord, store: Store) -> tuple[dict[str, int
     if other:
         expected = f"what the cell's record says: {listed(other.values())}"
         raise StoreError(where, f"made with {listed(other)}", expected, todo)
-    return {u: i for i, u in enumerate(utterances)}, codes, metadata["not_converged"]
 
 
 def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
