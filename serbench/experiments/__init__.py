@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 from serbench import __version__
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
@@ -15,7 +15,6 @@ from serbench.protocols import find_protocol
 from serbench.report import Report, make_report
 from serbench.report.table import Table
 from serbench.store.files import read_json, write_json
-from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
 
@@ -76,33 +75,51 @@ def run_experiment(
     catalogue, store = workspace.catalogue(), workspace.store()
     check_names(described, catalogue)
     absent = _absent(described, catalogue, as_names(corpora))
-    present = [name for name in described.experiment.corpora if name not in absent]
-    path, grids = store.experiment(described.name), described.experiment.grids
+    present = tuple(name for name in described.experiment.corpora if name not in absent)
+    path = store.experiment(described.name)
     before = str(read_json(path)["digest"]) if path.is_file() else ""
     earlier = before if before != described.digest else ""
-    result = ExperimentResult(described, tuple(present), absent, {}, {}, earlier, (), None)
-    for i, grid in enumerate(grids, start=1):
+    skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    grids: list[GridResult] = []
+    waiting = {grid.title: "the run was stopped before this grid; run it again" for grid in described.experiment.grids}
+
+    def record() -> None:
+        refused = {name: store.worded(why) for grid in grids for name, why in grid.extracted.refused.items()}
+        made = {
+            "name": described.name,
+            "digest": described.digest,
+            "is_built_in": described.name in built_in(),
+            "serbench": __version__,
+            "absent": {**absent, **refused},
+            "skipped": {**skipped, **{title: store.worded(why) for title, why in failed.items()}, **waiting},
+            "cells": [asdict(one.cell) for grid in grids for one in grid.plan.cells],
+            "text": described.text,
+        }
+        write_json(path, made)
+
+    for grid in described.experiment.grids:
+        del waiting[grid.title]
         names = [name for name in grid.corpora or described.experiment.corpora if name in present]
         fewest = 2 if find_protocol(grid.protocol).is_across else 1
         if len(names) < fewest:
-            why = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
-            result = replace(result, skipped={**result.skipped, grid.title: why})
+            skipped[grid.title] = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
             continue
         try:
             planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
         except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
-            result = replace(result, failed={**result.failed, grid.title: str(error)})
+            failed[grid.title] = str(error)
             continue
         on_plan(planned)
-        done = result.grids
-        result = replace(result, grids=(*done, planned))
+        grids.append(planned)
         if not dry_run:
-            _record(result, store, waiting=[other.title for other in grids[i:]])
-            result = replace(result, grids=(*done, run_planned_grid(planned)))
-    if dry_run or not result.grids:
-        return result
-    _record(result, store, waiting=())
-    return replace(result, report=make_report(workspace))
+            record()
+            grids[-1] = run_planned_grid(planned)
+    report = None
+    if grids and not dry_run:
+        record()
+        report = make_report(workspace)
+    return ExperimentResult(described, present, absent, skipped, failed, earlier, tuple(grids), report)
 
 
 def _absent(described: Described, catalogue: Catalogue, wanted: Sequence[str] | None) -> dict[str, str]:
@@ -120,22 +137,3 @@ def _absent(described: Described, catalogue: Catalogue, wanted: Sequence[str] | 
         expected = "at least one corpus of the experiment"
         raise CorpusError([Fault(name, why, expected, WHERE_TO_GET) for name, why in absent.items()])
     return absent
-
-
-def _record(result: ExperimentResult, store: Store, *, waiting: Sequence[str]) -> None:
-    """Write down what is run, on what, and which cells come from it; `waiting` names grids that are not yet planned."""
-    described = result.described
-    refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
-    failed = {title: store.worded(why) for title, why in result.failed.items()}
-    stopped = dict.fromkeys(waiting, "the run was stopped before this grid; run it again")
-    record = {
-        "name": described.name,
-        "digest": described.digest,
-        "is_built_in": described.name in built_in(),
-        "serbench": __version__,
-        "absent": {**result.absent, **refused},
-        "skipped": {**result.skipped, **failed, **stopped},
-        "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
-        "text": described.text,
-    }
-    write_json(store.experiment(described.name), record)

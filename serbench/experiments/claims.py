@@ -1,30 +1,27 @@
 """Our numbers of an experiment, and verdicts on the paper's sentences: supported, contradicted, or cannot tell.
 
-A test looks at one or more groups of cells (a corpus each, mostly). A comparison *holds* where the sign-flip test of
-Table 2 finds the difference (or the value) on the named side of the number that the sentence names: zero, a margin,
-chance. It *fails* where the test finds it on the other side; else it is *undecided*. Tests are corrected for all
-comparisons of a group. A group holds where all of its comparisons hold, and fails where one of them fails.
+A comparison *holds* where the sign-flip test of Table 2 finds A on the named side of B, *fails* where the test finds A
+on the other side, and else is *undecided*. Tests are corrected for all comparisons of a group of cells. A group holds
+where all of its comparisons hold, and fails where one of them fails.
 
-Of m groups of which at least n must hold, the claim is supported once n hold, whatever the others would say, and
-contradicted once more than m - n fail; until then nobody can tell. As n may be reached by any of the groups, those
-that hold must do so at the level over m - n + 1, and those that fail at the level over n (Benjamini and Heller,
-Biometrics 2008, the partial conjunction by Bonferroni's rule). Groups without cells are undecided, and named.
+Of m groups of which at least n must hold, the claim is supported once n hold, and contradicted once more than m - n
+fail. As n may be reached by any of the groups, those that hold must do so at the level over m - n + 1, and those that
+fail at the level over n (Benjamini and Heller, Biometrics 2008). Groups without cells are undecided, and named.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Experiment, Grid
+from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Grid
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.protocols import PROTOCOLS
-from serbench.scores.metrics import BOUNDS, METRICS, confusions, names
+from serbench.scores.metrics import BOUNDS, METRICS, names
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
@@ -33,11 +30,12 @@ from serbench.scores.statistics import (
     flip_p,
     gap_interval,
     gap_p,
+    interval_of,
+    jackknife,
     jackknife_interval,
     shares_of,
 )
 
-SUPPORTED, CONTRADICTED, CANNOT_TELL, NOT_TESTED = "supported", "contradicted", "cannot tell", "not tested here"
 GONE = "its cell is not in the results folder; run it again"
 AXES = [column for column in CELL_COLUMNS if column != "inner"]
 """Columns that tell the cells of a comparison apart; the rule of inner validation may always differ."""
@@ -65,27 +63,23 @@ class Contrast:
     """One of our numbers less another, or less nothing.
 
     `tests` has for each bound the side that the difference is on (1 above, -1 below), and p after correction for all
-    contrasts and bounds that were asked for together; p is None where nothing can be tested.
+    contrasts and bounds that were asked for together; p is NaN where nothing can be tested.
     """
 
     a: Value
     b: Value | None
     difference: float
     interval: Interval | None
-    tests: tuple[tuple[int, float | None], ...] = ()
+    tests: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a claim, and the numbers behind it in words.
-
-    `groups` has the name of each group, its state (`holds`, `fails`, `undecided` or `missing`), and the words for it.
-    """
+    """The verdict on a claim, why, and of each group its name, state (holds, fails, undecided, missing) and words."""
 
     verdict: str
     why: str
     groups: Sequence[tuple[str, str, str]] = ()
-    at_least: int = 0
 
     def count(self, state: str) -> int:
         """Count the groups of a state."""
@@ -114,20 +108,21 @@ class Book:
         return [value for value in found if not np.isnan(value.number)]
 
     def lacking(self, where: Where, metric: str) -> list[str]:
-        """Return why values of a selection are missing: of its cells, and of its corpora or its grids."""
-        cells = [cell for cell in self.cells if _is_match(cell.cell, where)]
-        reasons = [(cell.cell, cell.reason) for cell in cells if not cell.rule]
-        reasons += [(dict(fields), GONE) for fields in self.gone if _is_match(fields, where)]
-        found = [f"{of['corpus']} {of['features']} {of['classifier']}: {why}" for of, why in reasons]
-        # A selection needs the corpora that it names, or all where it crosses any of them.
-        named = {name for column in ("corpus", "train") for value in where.get(column, ()) for name in value.split("+")}
+        """Return why values of a selection are missing: of its cells, and of its corpora or its grids.
+
+        A selection needs the corpora that it names, or all where it crosses any of them.
+        """
+        cells = [cell.cell | {"why": cell.reason, "has": cell.rule} for cell in self.cells]
+        cells += [{**fields, "why": GONE, "has": ""} for fields in self.gone]
+        cells = [cell for cell in cells if _is_match(cell, where)]
+        found = [f"{of['corpus']} {of['features']} {of['classifier']}: {of['why']}" for of in cells if not of["has"]]
+        here = {name for cell in cells if cell["why"] != GONE for name in (*_parts([cell["train"]]), cell["corpus"])}
         is_any = "train" not in where and any(PROTOCOLS[name].is_across for name in where.get("protocol", ()))
-        here = {name for cell in cells for column in ("corpus", "train") for name in cell.cell[column].split("+")}
-        needed = {name: why for name, why in self.absent.items() if is_any or name in named}
-        absent = sorted(f"{name}: {why}" for name, why in needed.items() if name not in here)
-        experiment = self.described.experiment
-        asked = dict.fromkeys(grid.title for grid in experiment.grids if _may_give(grid, experiment, where))
-        found += absent or [self.skipped[title] for title in asked if title in self.skipped]
+        named = {*where.get("corpus", ()), *_parts(where.get("train", ())), *(self.absent if is_any else ())}
+        absent = [f"{name}: {why}" for name, why in sorted(self.absent.items()) if name in named - here]
+        grids = {grid.title: grid for grid in self.described.experiment.grids}
+        skipped = [why for title, why in self.skipped.items() if title in grids and _may_give(grids[title], where)]
+        found += absent or skipped
         return found or [f"{m}: no value" for m in where.get("metric", (metric,)) if not self.values(where, m)]
 
     def contrasts(
@@ -136,13 +131,13 @@ class Book:
         """Test each pair against its bounds, all in one family of tests.
 
         What tests the same units is corrected together, but for references such as the dummy: each is a family of its
-        own, as in Table 2.
+        own, as in Table 2. An interval without width, or none, can test nothing.
         """
         compared = [_compare(a, b) for a, b in pairs]
         families: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[int, float]]] = {}
-        for i, ((contrast, units, _), pair) in enumerate(zip(compared, pairs, strict=True)):
-            if contrast.interval is not None:  # an interval without width, or none, can test nothing
-                references = tuple(str(v.fields) for v in pair if v is not None and v.cell.is_reference)
+        for i, (contrast, units, _) in enumerate(compared):
+            references = tuple(str(of.fields) for of in pairs[i] if of is not None and of.cell.is_reference)
+            if contrast.interval is not None:
                 families.setdefault((units, references), []).extend((i, bound) for bound in bounds[i])
         p: dict[tuple[int, float], float] = {}
         for (units, _), places in families.items():
@@ -151,30 +146,25 @@ class Book:
             p |= zip(places, corrected, strict=True)
         tested = []
         for i, (contrast, _, _) in enumerate(compared):
-            tests = [(1 if contrast.difference > bound else -1, p.get((i, bound))) for bound in bounds[i]]
+            tests = [(1 if contrast.difference > bound else -1, p.get((i, bound), np.nan)) for bound in bounds[i]]
             tested.append(replace(contrast, tests=tuple(tests)))
         return tested
+
+
+def _parts(joined: Sequence[str]) -> set[str]:
+    return {name for value in joined for name in value.split("+")}
 
 
 def _is_match(fields: Mapping[str, Any], where: Where) -> bool:
     return all(str(fields.get(name, "")) in values for name, values in where.items() if name != "metric")
 
 
-def _may_give(grid: Grid, experiment: Experiment, where: Where) -> bool:
+def _may_give(grid: Grid, where: Where) -> bool:
     """Whether a selection asks for cells of a grid, by the columns that its description names."""
-    named: dict[str, Iterable[str]] = {
-        "protocol": [grid.protocol],
-        "corpus": grid.corpora or experiment.corpora,
-        "features": grid.features,
-        "classifier": grid.classifiers,
-        "scaling": [grid.scaling],
-        "seed": map(str, grid.seeds),
-    }
-    task = grid.target or grid.task
-    if task and not grid.where:  # filters are part of what a cell calls its task
-        named["task"] = [task]
-    parts = {column: {part for value in values for part in value.split("+")} for column, values in where.items()}
-    return all(parts[column] & set(named[column]) for column in parts if column in named)
+    named = {"protocol": [grid.protocol], "features": grid.features, "classifier": grid.classifiers}
+    named |= {"scaling": [grid.scaling], "seed": [str(seed) for seed in grid.seeds], "corpus": grid.corpora or ()}
+    named |= {"task": [grid.target] if grid.target else [grid.task] if grid.task and not grid.where else ()}
+    return all(set(where[column]) & set(values) for column, values in named.items() if values and column in where)
 
 
 def _value(cell: CellPredictions, metric: str) -> Value:
@@ -182,7 +172,7 @@ def _value(cell: CellPredictions, metric: str) -> Value:
     fields = {name: str(cell.cell[name]) for name in CELL_COLUMNS}
     if metric.startswith(OF_EMOTION) and metric.partition(" ")[2] not in cell.emotions:
         return Value(fields, metric, float("nan"), None, None, cell)
-    stack, statistic = _stack(cell.of(), cell)[1], _statistic(cell, metric)
+    stack, statistic = cell.stack("unit"), _statistic(cell, metric)
     total = stack.sum(axis=0)
     interval = jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1)))
     n_of = total.sum(axis=1)
@@ -191,20 +181,15 @@ def _value(cell: CellPredictions, metric: str) -> Value:
     return Value(fields, metric, float(statistic(total[np.newaxis])[0]), interval, chance, cell)
 
 
-def _stack(rows: pd.DataFrame, cell: CellPredictions) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of units, and their confusion matrices, shape (n_units, n_emotions, n_emotions)."""
-    return tuple(names(rows, "unit")), confusions(rows, "unit", n_emotions=len(cell.emotions))
-
-
 def _statistic(cell: CellPredictions, metric: str) -> Statistic:
     """Return a metric; that of an emotion is the share of hits in its row (recall) or its column (precision)."""
     kind, _, emotion = metric.partition(" ")
     if not emotion:
         return METRICS[metric]
-    code = cell.emotions.index(emotion)
+    code, axis = cell.emotions.index(emotion), -1 if kind == "recall" else -2
 
     def share(totals: np.ndarray) -> np.ndarray:
-        of_emotion = totals.sum(axis=-1 if kind == "recall" else -2)[..., code]
+        of_emotion = totals.sum(axis=axis)[..., code]
         undefined = np.full(of_emotion.shape, np.nan)
         return np.asarray(np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0))
 
@@ -217,93 +202,67 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     Cells of one corpus are compared unit by unit, on the utterances that both have: the test gives what each unit adds.
     Cells of two corpora are compared by Welch's test, which gives p; no unit is named.
     """
-    statistic = _statistic(a.cell, a.metric)
-    if b is None:
-        units, stack = _stack(a.cell.of(), a.cell)
-        shares, weights = shares_of(stack, a.metric, statistic)
-        return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
     low, high = BOUNDS.get(a.metric, (0, 1))
-    bounds = low - high, high - low
+    one, of_a = a.cell, _statistic(a.cell, a.metric)
+    if b is None:
+        shares, weights = shares_of(one.stack("unit"), a.metric, of_a)
+        units = tuple(names(one.of(), "unit"))
+        return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
+    other, of_b = b.cell, _statistic(b.cell, b.metric)
     if a.fields["corpus"] != b.fields["corpus"]:
-        first, second = (_stack(of.cell.of(), of.cell)[1] for of in (a, b))
+        first, second = one.stack("unit"), other.stack("unit")
         interval = None
-        if not a.metric.startswith(OF_EMOTION) or (a.metric, a.cell.emotions) == (b.metric, b.cell.emotions):
-            interval = gap_interval(first, second, statistic, bounds=bounds)
-        return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, statistic, bound)
-    common = set(a.cell.of()["utterance"]) & set(b.cell.of()["utterance"])
-    rows = [of.cell.of()[of.cell.of()["utterance"].isin(common)] for of in (a, b)]
-    if not common or not all(of.has_all_emotions(own) for of, own in zip((a.cell, b.cell), rows, strict=True)):
-        return Contrast(a, b, float("nan"), None), (), lambda bound: float("nan")
-    (units, first), (_, second) = map(_stack, rows, (a.cell, b.cell))
-    of_b = _statistic(b.cell, b.metric)
-
-    def difference(totals: np.ndarray) -> np.ndarray:
-        one, two = np.split(totals, [first[0].size], axis=1)
-        return np.asarray(statistic(one.reshape(-1, *first.shape[1:])) - of_b(two.reshape(-1, *second.shape[1:])))
-
-    both = np.concatenate([first.reshape(len(first), -1), second.reshape(len(second), -1)], axis=1)
-    interval = jackknife_interval(both, difference, bounds=bounds)
-    shares, weights = shares_of(first, a.metric, statistic)
+        if not a.metric.startswith(OF_EMOTION) or (a.metric, one.emotions) == (b.metric, other.emotions):
+            interval = gap_interval(first, second, of_a, bounds=(low - high, high - low))
+        return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, of_a, bound)
+    if set(one.of()["utterance"]) != set(other.of()["utterance"]):
+        common = set(one.of()["utterance"]) & set(other.of()["utterance"])
+        one, other = one.on(common), other.on(common)
+        if not (one.has_all_emotions() and other.has_all_emotions()):
+            return Contrast(a, b, float("nan"), None), (), lambda bound: float("nan")
+    first, second = one.stack("unit"), other.stack("unit")
+    (value, left), (of_other, left_of_other) = jackknife(first, of_a), jackknife(second, of_b)
+    interval = interval_of(value - of_other, left - left_of_other, bounds=(low - high, high - low))
+    shares, weights = shares_of(first, a.metric, of_a)
     gaps = shares - shares_of(second, b.metric, of_b)[0]
-    value = float(difference(both.sum(axis=0, keepdims=True))[0])
-    return Contrast(a, b, value, interval), units, lambda bound: gaps - bound * weights
+    units = tuple(names(one.of(), "unit"))
+    return Contrast(a, b, value - of_other, interval), units, lambda bound: gaps - bound * weights
 
 
 def judge(claim: Claim, book: Book, *, metric: str) -> Judgement:
     """Decide a claim; `metric` is that of the experiment."""
     test = claim.test
     if test is None:
-        return Judgement(NOT_TESTED, f"it needs a {claim.needs}")
-    n_groups = len(test.groups)
-    least = test.at_least or n_groups
+        return Judgement("not tested here", f"it needs a {claim.needs}")
+    n_groups, least = len(test.groups), test.at_least or len(test.groups)
     levels = ALPHA / (n_groups - least + 1), ALPHA / least
     groups = [
         (" ".join(of.values()), *_judge_group(test, book, of, test.metric or metric, levels)) for of in test.groups
     ]
     n_holding, n_failing = (sum(own == state for _, own, _ in groups) for state in ("holds", "fails"))
-    verdict = SUPPORTED if n_holding >= least else CONTRADICTED if n_failing > n_groups - least else CANNOT_TELL
+    verdict = "supported" if n_holding >= least else "contradicted" if n_failing > n_groups - least else "cannot tell"
     needed = "all" if least == n_groups else f"at least {least}"
     counted = f"must hold on {needed} of {n_groups}, holds on {n_holding}: " if n_groups > 1 else ""
-    parts = [f"{group}: {words} ({state})" for group, state, words in groups if state != "missing"]
-    missing: dict[str, list[str]] = {}
-    for group, state, words in groups:
-        if state == "missing":
-            missing.setdefault(words, []).append(group)
-    parts += [f"{', '.join(of)}: no value, {why}" for why, of in missing.items()]
-    return Judgement(verdict, counted + "; ".join(part.removeprefix(": ") for part in parts), groups, least)
+    parts = [f"{name}: {words} ({state})".removeprefix(": ") for name, state, words in groups]
+    return Judgement(verdict, counted + "; ".join(parts), groups)
 
 
 def _judge_group(
     test: ClaimTest, book: Book, group: Mapping[str, str], metric: str, levels: tuple[float, float]
 ) -> tuple[str, str]:
-    """Return the state of a group and its words; `levels` are those at which it holds, and at which it fails."""
+    """Return the state of a group and its words; `levels` are those at which it holds, and at which it fails.
+
+    Where some comparison cannot be made, the group cannot hold.
+    """
     where = {**test.where, **{name: (value,) for name, value in group.items()}}
-    selected = {**where, **test.cells}
-    here, lacking = book.values(selected, metric), book.lacking(selected, metric)
-    contrasts: list[Contrast] = []
-    if here and (isinstance(test.target, float) or test.target == "chance"):
-        numbers = [a.chance if test.target == "chance" else float(str(test.target)) for a in here]
-        lacking += [f"{a}: chance is not defined" for a, number in zip(here, numbers, strict=True) if number is None]
-        bounds = {i: test.bounds(number) for i, number in enumerate(numbers) if number is not None}
-        contrasts = book.contrasts([(here[i], None) for i in bounds], list(bounds.values()))
-    elif here:
-        contrasts, of_others = _against_cells(test, book, where, here, metric)
-        lacking += of_others
-    if contrasts:
-        return _decided(test, contrasts, list(dict.fromkeys(lacking)), levels)
-    own = [why.partition(": ")[2] if why.partition(": ")[0] in group.values() else why for why in lacking]
-    return "missing", "; ".join(dict.fromkeys(own)) or ("nothing to compare it with" if here else "not run")
-
-
-def _decided(
-    test: ClaimTest, contrasts: Sequence[Contrast], lacking: Sequence[str], levels: tuple[float, float]
-) -> tuple[str, str]:
-    """Return the state of a group and its words; where some comparison cannot be made, it cannot hold."""
+    contrasts, lacking = _contrasts(test, book, where, metric)
+    if not contrasts:
+        return "missing", f"no value, {'; '.join(lacking) or 'not run'}"
     by_state: dict[str, list[Contrast]] = {}
     for contrast in contrasts:
         tests = [(side * found, p) for side, (found, p) in zip(test.sides, contrast.tests, strict=True)]
-        holds = all(towards == 1 and p is not None and p <= levels[0] for towards, p in tests)
-        fails = any(towards == -1 and p is not None and p <= levels[1] for towards, p in tests)
+        holds = all(towards == 1 and p <= levels[0] for towards, p in tests)
+        fails = any(towards == -1 and p <= levels[1] for towards, p in tests)
         by_state.setdefault("holds" if holds else "fails" if fails else "undecided", []).append(contrast)
     holds = not lacking and set(by_state) == {"holds"}
     state = "fails" if "fails" in by_state else "holds" if holds else "undecided"
@@ -317,36 +276,44 @@ def _decided(
     return state, f"{which}{_words(test, deciding)}{more}{lost}"
 
 
-def _against_cells(
-    test: ClaimTest, book: Book, where: Where, here: Sequence[Value], metric: str
-) -> tuple[list[Contrast], list[str]]:
-    """Compare cells of a group with all cells that the test names; return also what is missing among these."""
-    target = test.target if isinstance(test.target, tuple) else None  # else all others of the group
-    against = [{**where, **of} for of in target] if target else [where]
+def _contrasts(test: ClaimTest, book: Book, where: Where, metric: str) -> tuple[list[Contrast], list[str]]:
+    """Compare the cells A of a group with B; return also why values of either are missing."""
+    here = book.values({**where, **test.cells}, metric)
+    lacking = book.lacking({**where, **test.cells}, metric)
+    if test.target == "chance" or isinstance(test.target, float):
+        number = test.target if isinstance(test.target, float) else None  # else what chance gives each cell
+        numbers = [a.chance if number is None else number for a in here]
+        lacking += [f"{a}: chance is not defined" for a, number in zip(here, numbers, strict=True) if number is None]
+        alone = [(a, test.bounds(number)) for a, number in zip(here, numbers, strict=True) if number is not None]
+        return book.contrasts([(a, None) for a, _ in alone], [bounds for _, bounds in alone]), lacking
+    target = test.target if isinstance(test.target, tuple) else ()  # nothing for all others of the group
+    against: list[Where] = [{**where, **of} for of in target] or [where]
+    lacking += [why for other in against for why in book.lacking(other, metric)]
     rivals = [rival for other in against for rival in book.values(other, metric) if rival not in here]
-    lacking = [why for other in against for why in book.lacking(other, metric)]
-    named = {*test.ignoring, *test.cells, *(column for of in target or () for column in of)}
+    named = {*test.ignoring, *test.cells, *(column for of in target for column in of)}
     kept = [column for column in AXES if column not in named]
     pairs = [(a, b) for a in here for b in rivals if not target or all(a.fields[c] == b.fields[c] for c in kept)]
-    lacking += [f"{a}: nothing to compare it with" for a in here if pairs and all(a is not of for of, _ in pairs)]
-    family = [*pairs, *([] if target else itertools.combinations(rivals, 2))]  # as in Table 2
-    return book.contrasts(family, [test.bounds(0.0)] * len(family))[: len(pairs)], lacking
+    lacking += [f"{a}: nothing to compare it with" for a in here if all(a is not of for of, _ in pairs)]
+    family: list[tuple[Value, Value | None]] = [
+        *pairs,
+        *([] if target else itertools.combinations(rivals, 2)),
+    ]  # as in Table 2
+    return book.contrasts(family, [test.bounds(0.0)] * len(family))[: len(pairs)], list(dict.fromkeys(lacking))
 
 
 def _words(test: ClaimTest, contrast: Contrast) -> str:
     """Word a comparison: the values, the difference with its interval, and p."""
     a, b, interval = contrast.a, contrast.b, contrast.interval
-    tested = [p for _, p in contrast.tests if p is not None]
-    p = f", p {max(tested):.2g}" if tested else ""
+    p = f", p {max(p for _, p in contrast.tests):.2g}" if interval else ""
     sign = "+" if b else ""
     ends = f" [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]" if interval else " without an interval"
     if b is None:
         number = f"chance {a.chance:.3f}" if test.target == "chance" else f"{test.target:g}"
         return f"{a.number:.3f}{ends} against {number}{p}"
     differing = [column for column in AXES if a.fields[column] != b.fields[column]]
-    names = []
+    named = []
     for value in (a, b):  # without the corpus that trains where it is the one that is tested
         is_own = len(differing) > 1 and value.fields["train"] == value.fields["corpus"]
         parts = [value.fields[column] for column in differing if not (is_own and column == "train")]
-        names.append(" ".join(filter(None, [*parts, value.metric if a.metric != b.metric else ""])))
-    return f"{names[0]} {a.number:.3f}, {names[1]} {b.number:.3f}: {contrast.difference:+.3f}{ends}{p}"
+        named.append(" ".join(filter(None, [*parts, value.metric if a.metric != b.metric else ""])))
+    return f"{named[0]} {a.number:.3f}, {named[1]} {b.number:.3f}: {contrast.difference:+.3f}{ends}{p}"

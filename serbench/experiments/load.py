@@ -1,13 +1,12 @@
 """experiments/*.yaml -> `Experiment`: strictly validated, all faults at once, each with its file, field and line.
 
-Every scalar arrives as text and becomes a number only where a field below says so. The models check form, and
-`check_names` checks names against the registries.
+The models check form and metrics; `check_names` checks names against the catalogue and the registries.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, cr
 from serbench.classifiers import find_classifier
 from serbench.corpora import catalogue
 from serbench.corpora.catalogue import Catalogue
-from serbench.corpora.documents import Document, Place, parse_text, read_whole
+from serbench.corpora.documents import Document, parse_document, parse_text
 from serbench.corpora.entry import EMOTIONS, Strict, faults_of
 from serbench.corpora.tasks import find_task
-from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError
+from serbench.errors import ConfigError, Fault, SerbenchError, UnknownNameError, did_you_mean
 from serbench.features import find_feature_set
 from serbench.features.own import is_file_name
 from serbench.grid.cells import CELL_COLUMNS
@@ -36,24 +35,32 @@ OF_EMOTION = ("recall ", "precision ")
 """How the metrics of one emotion begin. Precision is the share of hits among the predictions of an emotion."""
 
 
+def _is_metric(name: str) -> str:
+    known = [*METRICS, *(f"{kind}{emotion}" for kind in OF_EMOTION for emotion in EMOTIONS)]
+    if name and name not in known:
+        raise ValueError(f"no metric. {did_you_mean(name, known) or 'Known: ' + ', '.join(METRICS)}")
+    return name
+
+
 def _names_columns(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     if unknown := [name for name in where if name not in COLUMNS]:
         raise ValueError(f"no selection: '{unknown[0]}' is no column of the scores; known: {', '.join(COLUMNS)}")
+    for name in where.get("metric", ()):
+        _is_metric(name)
     return where
 
 
 def _as_target(value: Any) -> Any:
     """Part selections from words and numbers, so that a fault is that of the right one."""
-    if isinstance(value, dict):
-        return (value,)
     if not isinstance(value, str) or value in ("others", "chance"):
-        return value
+        return (value,) if isinstance(value, dict) else value
     try:
         return float(value)
     except ValueError:
         raise ValueError(f"no selection, 'others', 'chance' or number: '{value}'") from None
 
 
+Metric = Annotated[str, AfterValidator(_is_metric)]
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
 """A list of names; a single name stands for a list of one."""
 Where = Annotated[dict[str, Names], AfterValidator(_names_columns)]
@@ -62,7 +69,6 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, BeforeValidator(_as_target)]
 """What cells are compared with: other cells, all others of the column, chance, or a number."""
 Needs = Literal["neural network"]
-
 
 _KINDS: dict[str, Any] = {n: Names if of == catalogue.Names else of for n, of in get_type_hints(GridRequest).items()}
 _AXES: dict[str, Any] = {field.name: (_KINDS[field.name], field.default) for field in fields(GridRequest)}
@@ -88,13 +94,13 @@ class Grid(create_model("Axes", __base__=Strict, **_AXES)):  # type: ignore[misc
 
 
 class PaperValue(Strict):
-    """A number of the paper, and which of our cells is compared with it; `note` says what differs."""
+    """A number of the paper, and which of our cells is compared with it; `note` describes what differs."""
 
     row: str
     column: str
     paper: Number
     where: Where = Field({})
-    metric: str = ""
+    metric: Metric = ""
     note: str = ""
     needs: Needs | None = None
 
@@ -126,7 +132,7 @@ class ClaimTest(Strict):
     by: Where = Field({})
     at_least: Annotated[int, Field(gt=0)] | None = None
     ignoring: tuple[str, ...] = ()
-    metric: str = ""
+    metric: Metric = ""
 
     @property
     def target(self) -> tuple[Mapping[str, tuple[str, ...]], ...] | str | float:
@@ -188,17 +194,19 @@ class Experiment(Strict):
     citation: str
     about: str
     corpora: Annotated[tuple[str, ...], Field(min_length=1)]
-    metric: str = "uar"
+    metric: Metric = "uar"
     confusion: Literal["predictions", "truth"] | None = None
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
     values: tuple[PaperValue, ...] = ()
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
-    def _has_no_twins(self) -> Self:
+    def _is_whole(self) -> Self:
         names = [claim.name for claim in self.claims]
         if twins := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"no experiment: two claims are named '{twins[0]}'")
+        if others := [name for grid in self.grids for name in grid.corpora or () if name not in self.corpora]:
+            raise ValueError(f"no experiment: a grid names the corpus '{others[0]}', which is not in its corpora")
         return self
 
 
@@ -230,13 +238,8 @@ def find_experiment(name_or_path: str) -> Described:
     path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else known.get(name_or_path)
     if path is None:
         raise UnknownNameError("experiment", name_or_path, known)
-    try:
-        text = read_whole(path, at_most=2**20).decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError([Fault(str(path), f"cannot be read ({error.strerror})", "a YAML file")]) from error
-    except ValueError as error:
-        raise ConfigError([Fault(str(path), str(error), "text in UTF-8", "Save it as UTF-8")]) from error
-    return read_experiment(text, path.stem)
+    parse_document(path, holds="an experiment")  # which refuses a file that cannot be read
+    return read_experiment(path.read_bytes().decode("utf-8-sig"), path.stem)
 
 
 def read_experiment(text: str, name: str) -> Described:
@@ -250,44 +253,20 @@ def read_experiment(text: str, name: str) -> Described:
 
 
 def check_names(described: Described, known: Catalogue) -> None:
-    """Check every corpus, feature set, classifier, protocol, emotion and metric that an experiment names."""
-    experiment = described.experiment
-    checks: list[tuple[Place, Callable[[], object]]] = []
-    checks += [(("corpora", i), partial(known.corpus, name)) for i, name in enumerate(experiment.corpora)]
-    for i, grid in enumerate(experiment.grids):
-        place: Place = ("grids", i)
-        of_ours = partial(_check_known, f"corpus of {described.name}", experiment.corpora)
-        checks += [((*place, "corpora"), partial(of_ours, name)) for name in grid.corpora or ()]
-        sets = [name for name in grid.features if not is_file_name(name)]
-        checks += [((*place, "features"), partial(find_feature_set, name)) for name in sets]
-        checks += [((*place, "classifiers"), partial(find_classifier, name)) for name in grid.classifiers]
-        checks.append(((*place, "protocol"), partial(find_protocol, grid.protocol)))
-        task = partial(find_task, known, task=grid.task, emotions=grid.emotions, where=grid.where or ())
-        checks.append((place, task))
-    metrics = [*METRICS, *(f"{kind}{emotion}" for kind in OF_EMOTION for emotion in EMOTIONS)]
-    checks += [(at, partial(_check_known, "metric", metrics, name)) for at, name in _metrics(experiment)]
+    """Check every corpus, feature set, classifier, protocol and emotion that an experiment names."""
+    checks: list[tuple[Any, partial[Any]]] = []
+    checks += [(("corpora", i), partial(known.corpus, name)) for i, name in enumerate(described.experiment.corpora)]
+    for i, grid in enumerate(described.experiment.grids):
+        of_grid: list[partial[Any]] = [partial(find_protocol, grid.protocol)]
+        of_grid += [partial(find_feature_set, name) for name in grid.features if not is_file_name(name)]
+        of_grid += [partial(find_classifier, name) for name in grid.classifiers]
+        of_grid += [partial(find_task, known, task=grid.task, emotions=grid.emotions, where=grid.where or ())]
+        checks += [(("grids", i), check) for check in of_grid]
     faults = []
-    for at, check in checks:
+    for place, check in checks:
         try:
             check()
         except SerbenchError as error:
-            faults.append(Fault(described.document.where(at), str(error)))
+            faults.append(Fault(described.document.where(place), str(error)))
     if faults:
         raise ConfigError(faults)
-
-
-def _check_known(kind: str, known: Sequence[str], name: str) -> None:
-    if name not in known:
-        raise UnknownNameError(kind, name, known)
-
-
-def _metrics(experiment: Experiment) -> Iterator[tuple[Place, str]]:
-    """Yield every metric that an experiment names, with its place."""
-    yield ("metric",), experiment.metric
-    for i, value in enumerate(experiment.values):
-        yield from [(("values", i, "metric"), value.metric)] if value.metric else []
-    for i, claim in enumerate(experiment.claims):
-        if test := claim.test:
-            selections = [test.where, test.cells, *(test.target if isinstance(test.target, tuple) else ())]
-            named = [test.metric, *(metric for where in selections for metric in where.get("metric", ()))]
-            yield from ((("claims", i, "test"), metric) for metric in named if metric)

@@ -19,7 +19,6 @@ from serbench.experiments.claims import Book, judge
 from serbench.experiments.load import find_experiment, read_experiment
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, transductive_note
-from serbench.scores.metrics import confusions
 from serbench.scores.predictions import CellPredictions
 from serbench.store.files import read_json
 from serbench.store.results import Store
@@ -56,20 +55,23 @@ def claims_frame(books: Sequence[Book]) -> pd.DataFrame:
     """One row per experiment and claim: the sentence, the verdict, and the numbers behind it in words."""
     rows: list[dict[str, Any]] = []
     for book in books:
+        about = {"experiment": book.described.name, "digest": book.described.digest}
         for claim in book.described.experiment.claims:
             judgement = judge(claim, book, metric=book.described.experiment.metric)
-            row = {"experiment": book.described.name, "digest": book.described.digest, "claim": claim.name}
-            row |= {"says": claim.says, "source": claim.source, "note": claim.note, "verdict": judgement.verdict}
+            of = {"claim": claim.name, "says": claim.says, "source": claim.source, "note": claim.note}
             counts = {state: judgement.count(state) for state in ("holds", "fails", "undecided", "missing")}
-            rows.append({**row, **counts, "at_least": judgement.at_least, "why": judgement.why})
+            least = claim.test.at_least or len(claim.test.groups) if claim.test else 0
+            verdict = {"verdict": judgement.verdict, **counts, "at_least": least, "why": judgement.why}
+            rows.append({**about, **of, **verdict})
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["experiment", "claim", "verdict", "why"])
 
 
 def experiment_tables(books: Sequence[Book], claims: pd.DataFrame) -> list[Table]:
     """Tables of all experiments: paper and ours, the verdicts of `claims_frame`, and confusions as shares."""
-    values = [_value_table(book) for book in books if book.described.experiment.values]
-    judged = [_claim_table(book, claims) for book in books if book.described.experiment.claims]
-    return [*values, *judged, *(table for book in books for table in _share_tables(book))]
+    tables = [_value_table(book) for book in books if book.described.experiment.values]
+    tables += [_claim_table(book, claims) for book in books if book.described.experiment.claims]
+    asked = [book for book in books if book.described.experiment.confusion]
+    return tables + [_share_table(book, cell) for book in asked for cell in book.cells if cell.rule]
 
 
 def _value_table(book: Book) -> Table:
@@ -78,18 +80,21 @@ def _value_table(book: Book) -> Table:
     differs: dict[str, list[str]] = {}
     missing: dict[str, list[str]] = {}
     for value in experiment.values:
-        found = [] if value.needs else book.values(value.where, value.metric or experiment.metric)
+        metric = value.metric or experiment.metric
+        found = [] if value.needs else book.values(value.where, metric)
         ours, gap = Entry(NOTHING), Entry(NOTHING)
         if len(found) == 1:
             mark = "" if found[0].cell.is_chosen else DEFAULT_MARK
             ours = Entry(f"{found[0].number:.3f}{mark}", aside=bracketed(found[0].interval))
             gap = Entry(signed(found[0].number - value.paper))
         else:
-            lacking = [] if value.needs or found else book.lacking(value.where, value.metric or experiment.metric)
-            why = f"needs a {value.needs}" if value.needs else "; ".join(dict.fromkeys(lacking)) or "not run"
-            why = f"{len(found)} of our cells match; say more in `where`" if found else why
+            why = (
+                f"{len(found)} of our cells match; give more columns in `where`" if found else f"needs a {value.needs}"
+            )
+            if not (found or value.needs):
+                why = "; ".join(dict.fromkeys(book.lacking(value.where, metric))) or "not run"
             missing.setdefault(why, []).append(f"{value.row}, {value.column}")
-        rows.append((Entry(value.row), Entry(value.column), Entry(f"{value.paper:.3f}"), ours, gap))
+        rows.append((value.row, value.column, f"{value.paper:.3f}", ours, gap))
         if value.note:
             differs.setdefault(value.note, []).append(value.row)
     notes = [f"{experiment.about} In brackets: 95 % intervals of ours over speakers or sessions; papers give none."]
@@ -121,10 +126,7 @@ def _table(
 ) -> Table:
     """Make a table; its notes begin with the state of the experiment, and end with what holds for its cells."""
     described = book.described
-    reasons: dict[str, list[str]] = {}
-    for name, why in book.absent.items():
-        reasons.setdefault(why, []).append(name)
-    left_out = "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
+    left_out = "; ".join(f"{name} ({why})" for name, why in book.absent.items())
     absent = f" Took no part: {left_out}." if left_out else ""
     changed = "; serbench brings another description under this name now, run it again" if book.is_changed else ""
     first = f"{described.experiment.title}. {described.experiment.citation} "
@@ -144,26 +146,25 @@ def _table(
     )
 
 
-def _share_tables(book: Book) -> Iterator[Table]:
-    """Confusion matrices as shares, of predictions or of the truth, where the experiment asks for them."""
-    by = book.described.experiment.confusion
-    side = "Each column, what was predicted," if by == "predictions" else "Each row, what was said,"
-    for cell in (cell for cell in book.cells if by and cell.rule):
-        confusion = confusions(cell.of(), n_emotions=len(cell.emotions))
-        totals = confusion.sum(axis=0 if by == "predictions" else 1, keepdims=True)
-        shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
-        rows: list[list[Entry | str]] = []
-        for i, (emotion, of) in enumerate(zip(cell.emotions, shares.tolist(), strict=True)):
-            places = [Entry(NOTHING) if np.isnan(s) else Entry(f"{s:.2f}", "", i == j, s) for j, s in enumerate(of)]
-            rows.append([emotion, *places])
-        cut = [] if cell.cell["preprocessing"] == "none" else [cell.cell["preprocessing"]]
-        named = ", ".join([book.described.name, *(cell.cell[c] for c in ("corpus", "features", "classifier")), *cut])
-        yield make_table(
-            "confusion-shares",
-            f"Confusion, shares of {by}: {named}",
-            ("truth \\ prediction", *cell.emotions),
-            rows,
-            n_labels=1,
-            notes=[f"{side} adds up to 1; {NOTHING} where there is none."],
-            cells=[cell.provenance.key],
-        )
+def _share_table(book: Book, cell: CellPredictions) -> Table:
+    """A confusion matrix as shares of predictions or of the truth, as the experiment asks."""
+    of_predictions = book.described.experiment.confusion == "predictions"
+    confusion = cell.stack()
+    totals = confusion.sum(axis=0 if of_predictions else 1, keepdims=True)
+    shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
+    rows: list[list[Entry | str]] = []
+    for i, (emotion, of) in enumerate(zip(cell.emotions, shares.tolist(), strict=True)):
+        places = [Entry(NOTHING) if np.isnan(s) else Entry(f"{s:.2f}", "", i == j, s) for j, s in enumerate(of)]
+        rows.append([emotion, *places])
+    cut = [] if cell.cell["preprocessing"] == "none" else [cell.cell["preprocessing"]]
+    named = ", ".join([book.described.name, *(cell.cell[c] for c in ("corpus", "features", "classifier")), *cut])
+    side = "Each column, what was predicted," if of_predictions else "Each row, what was said,"
+    return make_table(
+        "confusion-shares",
+        f"Confusion, shares of {'predictions' if of_predictions else 'truth'}: {named}",
+        ("truth \\ prediction", *cell.emotions),
+        rows,
+        n_labels=1,
+        notes=[f"{side} adds up to 1; {NOTHING} where there is none."],
+        cells=[cell.provenance.key],
+    )

@@ -62,6 +62,12 @@ class Interval:
         return self.low, self.high
 
 
+def jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarray]:
+    """Return a statistic of the sum of all units, and of the sums without each of them, shape (n_units,)."""
+    total = stack.sum(axis=0, keepdims=True)
+    return float(statistic(total)[0]), statistic(total - stack)
+
+
 def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
     """Return the interval of a statistic over units, or None for a single unit or for units that are all alike.
 
@@ -77,19 +83,13 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
     >>> round(interval.low, 3), round(interval.high, 3)
     (0.452, 0.948)
     """
-    n = len(stack)
-    if n < 2:
-        return None
-    value, variance = _jackknife(stack, statistic)
-    return _interval(value, math.sqrt(variance), n - 1, bounds, n)
+    return interval_of(*jackknife(stack, statistic), bounds=bounds) if len(stack) > 1 else None
 
 
-@functools.cache
-def _student(free: float) -> float:
-    """Return how many standard errors an interval reaches to either side."""
-    from scipy.stats import t
-
-    return float(t.ppf((1 + LEVEL) / 2, free))
+def interval_of(value: float, without: np.ndarray, *, bounds: tuple[float, float]) -> Interval | None:
+    """Return the interval of a value from its values without each unit; None where one of these is undefined."""
+    n = len(without)
+    return _interval(value, math.sqrt(_variance(without)), n - 1, bounds, n) if n > 1 else None
 
 
 def gap_interval(
@@ -112,6 +112,20 @@ def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: fl
     return float(2 * t.sf(abs(gap - bound) / error, free))
 
 
+def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:
+    """Return the gap between two sides, its standard error, and the degrees of freedom."""
+    (one, left), (other, left_of_other) = jackknife(first, statistic), jackknife(second, statistic)
+    variance, of_other = _variance(left), _variance(left_of_other)
+    parts = variance**2 / (len(first) - 1) + of_other**2 / (len(second) - 1)
+    free = (variance + of_other) ** 2 / parts if parts else len(first) + len(second) - 2
+    return one - other, math.sqrt(variance + of_other), free
+
+
+def _variance(without: np.ndarray) -> float:
+    """Jackknife variance of a statistic from its values without each unit."""
+    return (len(without) - 1) / len(without) * float(((without - without.mean()) ** 2).sum())
+
+
 def _interval(value: float, error: float, free: float, bounds: tuple[float, float], n_units: int) -> Interval | None:
     """Return the interval of a value by Student's t; None where it has no width or is undefined without some unit."""
     reach = _student(free) * error
@@ -119,19 +133,12 @@ def _interval(value: float, error: float, free: float, bounds: tuple[float, floa
     return Interval(float(low), float(high), n_units) if reach > TINY else None
 
 
-def _welch(first: np.ndarray, second: np.ndarray, statistic: Statistic) -> tuple[float, float, float]:
-    """Return the gap between two sides, its standard error, and the degrees of freedom."""
-    (one, variance), (other, of_other) = (_jackknife(side, statistic) for side in (first, second))
-    total = variance + of_other
-    parts = variance**2 / (len(first) - 1) + of_other**2 / (len(second) - 1)
-    return one - other, math.sqrt(total), total**2 / parts if parts else len(first) + len(second) - 2
+@functools.cache
+def _student(free: float) -> float:
+    """Return how many standard errors an interval reaches to either side."""
+    from scipy.stats import t
 
-
-def _jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, float]:
-    """Return a statistic of all units, and its variance from leaving out each unit."""
-    n, total = len(stack), stack.sum(axis=0, keepdims=True)
-    without = statistic(total - stack)
-    return float(statistic(total)[0]), (n - 1) / n * float(((without - without.mean()) ** 2).sum())
+    return float(t.ppf((1 + LEVEL) / 2, free))
 
 
 def uar_shares(stack: np.ndarray) -> np.ndarray:
