@@ -21,7 +21,7 @@ import numpy as np
 from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Grid
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.protocols import PROTOCOLS
-from serbench.scores.metrics import BOUNDS, METRICS, names
+from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
@@ -206,7 +206,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     one, of_a = a.cell, _statistic(a.cell, a.metric)
     if b is None:
         shares, weights = shares_of(one.stack("unit"), a.metric, of_a)
-        units = tuple(names(one.of(), "unit"))
+        units = tuple(one.coded("unit")[1])
         return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
     other, of_b = b.cell, _statistic(b.cell, b.metric)
     if a.fields["corpus"] != b.fields["corpus"]:
@@ -225,7 +225,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     interval = interval_of(value - of_other, left - left_of_other, bounds=(low - high, high - low))
     shares, weights = shares_of(first, a.metric, of_a)
     gaps = shares - shares_of(second, b.metric, of_b)[0]
-    units = tuple(names(one.of(), "unit"))
+    units = tuple(one.coded("unit")[1])
     return Contrast(a, b, value - of_other, interval), units, lambda bound: gaps - bound * weights
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serbench import __version__
-from serbench.audit.checks import ALTERED_COPIES
 from serbench.classifiers import CLASSIFIERS
 from serbench.corpora.catalogue import Names
 from serbench.corpora.index import index_fingerprint
@@ -65,8 +64,8 @@ if TYPE_CHECKING:
 class Report:
     """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
-    `provenance` is what `provenance.json` has, `made_with` the releases in a line. `matrices` and `curves` are what
-    tables were made from, for figures and the page.
+    `provenance` is what `provenance.json` has, `made_with` the releases in a line. `cells`, `matrices` and `curves` are
+    what tables were made from, for figures and the page.
     """
 
     tables: tuple[Table, ...]
@@ -74,6 +73,7 @@ class Report:
     commands: tuple[str, ...]
     provenance: Mapping[str, Any]
     made_with: str
+    cells: tuple[CellPredictions, ...]
     matrices: tuple[Matrix, ...]
     curves: tuple[Curve, ...] = ()
 
@@ -174,6 +174,7 @@ def score_store(store: Store) -> Report:
         tuple(commands),
         provenance,
         made_with(cell.record for cell in cells if cell.with_values),
+        tuple(cells),
         tuple(found),
         tuple(curves),
     )
@@ -195,10 +196,12 @@ def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], st
     leaves out byte-identical ones only. A damaged audit is left out with a warning.
     """
     found: dict[str, list[str]] = {}
-    for one in indexes:
+    for one in (one for one in indexes if store.audit(one.name).is_file()):
+        from serbench.audit.checks import ALTERED_COPIES  # takes long to import, and few corpora are audited
+
         path = store.audit(one.name)
         try:
-            audit: dict[str, Any] = read_json(path) if path.is_file() else {"index": ""}
+            audit = read_json(path)
             if audit["index"] == index_fingerprint(one.index):
                 texts = [f["text"] for f in audit["findings"] if (f["kind"], f["level"]) == (ALTERED_COPIES, "error")]
                 found[one.name] = [f"the audit of {one.name} found {t}; folds do not keep them apart" for t in texts]

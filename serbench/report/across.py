@@ -28,7 +28,7 @@ from serbench.report.comparisons import (
 )
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import DEFAULT_MARK, SHORT_MARK, short_note, transductive_note
-from serbench.scores.metrics import METRICS, names
+from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
@@ -145,7 +145,7 @@ def _against_chance(values: Mapping[int, Value]) -> dict[int, Value]:
         stack = value.scored.stack("unit")
         if smallest_p(len(stack)) <= ALPHA:
             shares, weights = shares_of(stack, "uar", METRICS["uar"])
-            units = tuple(names(value.scored.of(), "unit"))
+            units = tuple(value.scored.coded("unit")[1])
             family = value.setup, value.pair[1], units, i if value.scored.is_reference else None
             families.setdefault(family, {})[i] = shares - weights * value.setup.chance
     p: dict[int, float] = {}

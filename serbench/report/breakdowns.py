@@ -12,8 +12,9 @@ from serbench.protocols import find_protocol
 from serbench.report.comparisons import Matrix, Place, Setup, paired, paired_stack, stacks_by
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import MARK_NOTES, corpus_remarks, mark_of
-from serbench.scores.metrics import METRICS, names
+from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import GROUPED_BY, CellPredictions
+from serbench.scores.scores import Columns, long_table
 from serbench.scores.statistics import difference_of, gap_interval, jackknife_interval
 
 SAID_OFTEN = 10
@@ -24,22 +25,15 @@ _LABELS = ("corpus", "features", "classifier")
 
 def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell and speaker, gender or sentence: its UAR over the emotions it has, by the rule of the tables."""
-    rows = [
-        {
-            **cell.fields,
-            "rule": cell.rule,
-            "by": by,
-            "group": name,
-            "uar": float(METRICS["uar"](confusion)),
-            "war": float(METRICS["war"](confusion)),
-            "n_emotions": int(confusion.any(axis=1).sum()),
-            "n_utterances": int(confusion.sum()),
-        }
-        for cell in cells
-        for by in GROUPED_BY
-        for name, confusion in stacks_by(cell, by).items()
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["corpus", "rule", "by", "group", "provenance"])
+    parts = []
+    for cell in cells:
+        for by in (by for by in GROUPED_BY if by in cell.rows):
+            stack, groups = cell.stack(by), cell.coded(by)[1]
+            columns: Columns = {"rule": [cell.rule] * len(groups), "by": [by] * len(groups), "group": groups}
+            columns |= {"uar": list(map(METRICS["uar"], stack)), "war": METRICS["war"](stack).tolist()}
+            columns |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}
+            parts.append((cell, columns | {"n_utterances": stack.sum(axis=(1, 2)).tolist()}))
+    return long_table(parts)
 
 
 def rule_table(matrix: Matrix) -> Table | None:
@@ -113,7 +107,7 @@ def speaker_table(matrix: Matrix) -> Table | None:
 def _genders(cell: CellPredictions) -> tuple[Entry, Entry, Entry]:
     """UAR of each gender over the emotions that both have, and their difference."""
     uar = METRICS["uar"]
-    known = names(cell.of(), "gender") if "gender" in cell.rows else []
+    known = cell.coded("gender")[1] if "gender" in cell.rows else []
     units = {name: cell.stack("gender", "unit")[i] for i, name in enumerate(known) if name in GENDERS}
     pools = {gender: stack.sum(axis=0) for gender, stack in units.items()}
     if len(pools) < 2:
@@ -185,7 +179,7 @@ def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
     for matrix in matrices:
         alike.setdefault(matrix.setup.without("seed"), []).append(matrix)
     tables = [_seed_table(of) for of in alike.values() if len(of) > 1]
-    return [table for table in tables if len(table.body)]
+    return [table for table in tables if table.rows]
 
 
 def _seed_table(matrices: Sequence[Matrix]) -> Table:

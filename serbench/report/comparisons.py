@@ -25,7 +25,7 @@ from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
 from serbench.protocols import PROTOCOLS, find_protocol
-from serbench.scores.metrics import BOUNDS, METRICS, names
+from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.predictions import UNKNOWN, CellPredictions
 from serbench.scores.scores import n_incomplete
 from serbench.scores.statistics import (
@@ -224,7 +224,7 @@ def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
 
 def stacks_by(cell: CellPredictions, by: str) -> dict[str, np.ndarray]:
     """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
-    return dict(zip(names(cell.of(), by), cell.stack(by), strict=True)) if by in cell.rows else {}
+    return dict(zip(cell.coded(by)[1], cell.stack(by), strict=True)) if by in cell.rows else {}
 
 
 def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = "") -> np.ndarray:
@@ -232,8 +232,11 @@ def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = ""
 
     Without a rule, each cell has the one that tables show.
     """
-    both = set(first.of(rule)["utterance"]) & set(second.of(rule)["utterance"])
-    return np.stack([cell.on(both).stack("unit", rule=rule) for cell in (first, second)], axis=1)
+    pair, (one, other) = (first, second), (cell.of(rule)["utterance"] for cell in (first, second))
+    if not one.reset_index(drop=True).equals(other.reset_index(drop=True)):
+        both = set(one) & set(other)
+        pair = first.on(both), second.on(both)
+    return np.stack([cell.stack("unit", rule=rule) for cell in pair], axis=1)
 
 
 def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interval | None]:

@@ -92,7 +92,7 @@ def figures(report: Report) -> dict[str, Callable[[], Figure]]:
     """Return every figure of a report by the name of its files: a function that draws it."""
     wanted: list[tuple[str, Callable[[], Figure]]] = []
     for table in report.tables:
-        if table.values is not None and table.stem != "confusion":
+        if table.values and table.stem != "confusion":
             name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
             wanted.append((name, functools.partial(heat_map, table)))
     for title, of in curves_by_title(report).items():
@@ -136,7 +136,7 @@ def heat_map(table: Table) -> Figure:
     axes.set_ylim(len(rows), 0)
     axes.spines[:].set_visible(False)
     axes.xaxis.tick_top()
-    axes.set_xticks(np.arange(len(rows[0])) + 0.5, [_plain(name) for name in table.body.columns[table.n_labels :]])
+    axes.set_xticks(np.arange(len(rows[0])) + 0.5, [_plain(name) for name in table.header[table.n_labels :]])
     labels = [_plain(" ".join(entry.text for entry in row[: table.n_labels])) for row in table.rows]
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     return figure

@@ -12,26 +12,36 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from serbench.report.figures import curve_figure, curves_by_title, drawing, to_files
-from serbench.report.table import Table
-from serbench.report.tables import score_matrix
+from serbench.report.across import Curve
+from serbench.report.table import Entry, Table, bracketed, make_table
+from serbench.report.tables import confusion_of, score_matrix
 from serbench.scores.metrics import FOLD_METRICS, METRICS
-from serbench.scores.predictions import RULES
+from serbench.scores.predictions import RULES, CellPredictions
+from serbench.scores.scores import values_by
+from serbench.scores.statistics import Interval
 
 if TYPE_CHECKING:
     from serbench.report import Report
 
 FILE = "index.html"
+COLOURS = {
+    "light": "#fdf299 #f5eaa2 #ece2ab #e3dab0 #dad3b5 #d1ccb7 #c9c6b9 #c1bfba "
+    "#b9b9b8 #b2b3b6 #aaadb4 #a2a7b3 #99a1b4 #8d9bb5 #7e96b3 #7e90a4",
+    "dark": "#0a192e #0a1e3a #15223b #1e273a #252b3a #2b303a #31343b #36393d "
+    "#3c3e3f #42433e #49483d #4f4d3b #565237 #5d5833 #645e2c #6a6526",
+}
+"""Colours from the lowest to the highest value: cividis, which the colour-blind see as all others do.
+
+It is faded to the paper of each theme so far that its ink can be read on every step at 4.5 to 1, as WCAG 2 AA asks.
+"""
 N_STEPS = 16
-"""Steps of the colours, from the lowest to the highest value."""
 CHOICES = {"task": "Task", "metric": "Metric", "rule": "Settings"}
 """Facet of a table -> what the page calls the choice."""
 NAMES = {
@@ -47,10 +57,6 @@ NAMES = {
     "given": "Predictions of another system",
 }
 """Metrics and rules in words."""
-HEADLINE = ("nested", "given", "default", "oracle")
-"""Rules in the order in which the sheet of a cell prefers them."""
-_LISTS = (("groups", ["by", "group"], "UAR by speaker"), ("folds", ["fold", "setting"], "Folds and their settings"))
-"""Long tables of a report that a sheet lists, their columns that are words, and what the sheet calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,6 @@ class Block:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """What is behind a cell, over all of its utterances: what must be known of it, and its tables."""
-
-    key: str
-    title: str
-    about: list[str]
-    tables: list[Table]
-
-
 def render_page(report: Report) -> str:
     """Render the page as HTML; the same report gives the same text."""
     import jinja2
@@ -82,6 +78,7 @@ def render_page(report: Report) -> str:
     by_choice = itertools.product(report.matrices, (*METRICS, *FOLD_METRICS), RULES)
     tables = [*(score_matrix(*choice) for choice in by_choice), *others]
     blocks, ends = blocks_of(tables), colour_ends(tables)
+    keys = {entry.key for table in tables for row in table.rows for entry in row}
     folder = files("serbench.report") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -93,31 +90,17 @@ def render_page(report: Report) -> str:
         legends=CHOICES,
         step_of=lambda entry, table: step_of(entry.value, *ends.get(range_of(table), (0.0, 1.0))),
         ends_of=lambda table: ends.get(range_of(table)),
-        sheets=list(sheets_of(report.long, {entry.key for t in tables for row in t.rows for entry in row} - {""})),
-        curves=curve_drawings(report),
+        sheets=sheets_of(report, keys),
+        curves=curve_plots(report.curves),
         sentence=sentence(report.scores),
         commands=report.commands,
         made_with=report.made_with,
-        colours=list(zip(scale("light"), scale("dark"), strict=True)),
+        colours=list(zip(*(COLOURS[theme].split() for theme in ("light", "dark")), strict=True)),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
-
-
-def scale(theme: str) -> list[str]:
-    """Colours from the lowest to the highest value, as #rrggbb: cividis, faded to the paper of a light or dark theme.
-
-    The colour-blind see cividis as all others do. It is faded so far that the ink of the theme can be read on every
-    step at 4.5 to 1, as WCAG 2 AA asks. Higher values are darker on light paper, and lighter on dark paper.
-    """
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex, to_rgb
-
-    name, share, paper = {"light": ("cividis_r", 0.5, "#fdfdfb"), "dark": ("cividis", 0.38, "#10141b")}[theme]
-    colours = colormaps[name](np.linspace(0, 1, N_STEPS))[:, :3]
-    return [to_hex(colour) for colour in share * colours + (1 - share) * np.array(to_rgb(paper))]
 
 
 def step_of(value: float | None, low: float, high: float) -> int | None:
@@ -141,9 +124,7 @@ def colour_ends(tables: Iterable[Table]) -> dict[str, tuple[float, float]]:
     """Return the ends of every range of colours, in tenths."""
     found: dict[str, list[float]] = {}
     for table in tables:
-        if table.values is not None:
-            values = table.values.to_numpy(float)
-            found.setdefault(range_of(table), []).extend(values[~np.isnan(values)].tolist())
+        found.setdefault(range_of(table), []).extend(value for value in table.values if not math.isnan(value))
     tenths = {name: (round(min(of) * 10, 6), round(max(of) * 10, 6)) for name, of in found.items() if of}
     return {name: (math.floor(low) / 10, math.ceil(high) / 10) for name, (low, high) in tenths.items()}
 
@@ -153,96 +134,91 @@ def blocks_of(tables: Iterable[Table]) -> list[Block]:
     grouped: dict[tuple[str, str, str], list[Table]] = {}
     for table in tables:
         if "protocol" in table.facets:
-            protocol, task, setup = (table.facets.get(name, "") for name in ("protocol", "task", "setup"))
+            protocol, task, setup = (table.facets[name] for name in ("protocol", "task", "setup"))
             grouped.setdefault((protocol, task, setup), []).append(table)
     made: list[Block] = []
     for (protocol, task, setup), of in grouped.items():
-        title = ", ".join(filter(None, (protocol, task, setup)))
         choices = [table for table in of if "rule" in table.facets]
         others = [table for table in of if "rule" not in table.facets]
+        title = ", ".join(filter(None, (protocol, task, setup)))
         made.append(Block(title, task, choices, others, all(block.task != task for block in made)))
     return made
 
 
 def choices_of(blocks: Sequence[Block]) -> dict[str, list[str]]:
     """Facet -> its values, in the order of the tables; a facet of one value leaves no choice."""
-    tables = [table for block in blocks for table in block.choices]
-    values = {name: list(dict.fromkeys(t.facets[name] for t in tables if name in t.facets)) for name in CHOICES}
-    values["task"] = list(dict.fromkeys(block.task for block in blocks))
+    facets = [{**table.facets, "task": block.task} for block in blocks for table in (*block.choices, *block.others)]
+    values = {name: list(dict.fromkeys(of[name] for of in facets if name in of)) for name in CHOICES}
     return {name: of for name, of in values.items() if len(of) > 1}
 
 
-def curve_drawings(report: Report) -> dict[str, str]:
-    """Draw the learning curves of each setup as SVG for a page: in the colours of its text, without a header."""
-    drawings = {}
-    for title, curves in curves_by_title(report).items():
-        with drawing():
-            text = to_files(curve_figure(curves), ["svg"])["svg"].decode()
-        svg = text[text.index("<svg") :].replace("#000000", "currentColor")
-        drawings[title] = svg.replace("<style", "<style hidden")
-    return drawings
+def curve_plots(curves: Sequence[Curve]) -> dict[str, list[dict[str, Any]]]:
+    """Title of a setup -> a plot for each pair of corpora, in hundredths: k to the right, UAR from 100 up to 0."""
+    plots: dict[str, list[dict[str, Any]]] = {}
+    for title, pair in dict.fromkeys((curve.setup.title, curve.pair) for curve in curves):
+        drawn = [curve for curve in curves if (curve.setup.title, curve.pair) == (title, pair)]
+        numbers = sorted({k for curve in curves if curve.setup.title == title for k in curve.points})
+        x = {k: 100 * i / max(len(numbers) - 1, 1) for i, k in enumerate(numbers)}
+        lines = []
+        for curve in drawn:
+            ends = {k: v.interval.ends if v.interval else (v.uar, v.uar) for k, v in curve.points.items()}
+            band = [(k, low) for k, (low, _) in ends.items()] + [(k, high) for k, (_, high) in reversed(ends.items())]
+            line = [(k, value.uar) for k, value in curve.points.items()]
+            name = f"{' '.join(curve.row)}{curve.weight}"
+            lines.append(
+                (name, *(" ".join(f"{x[k]:.1f},{100 - 100 * uar:.1f}" for k, uar in of) for of in (line, band)))
+            )
+        ticks = [(k, x[k]) for k in numbers]
+        chance = 100 - 100 * drawn[0].setup.chance
+        plot = {"title": " → ".join(pair), "lines": lines, "ticks": ticks, "chance": chance}
+        plots.setdefault(title, []).append(plot)
+    return plots
 
 
-def sheets_of(long: Mapping[str, pd.DataFrame], keys: set[str]) -> Iterator[Sheet]:
-    """Make the sheet of every cell that a table leads to, from the long tables of the report."""
-    scores = long["scores"][long["scores"]["provenance"].isin(keys)]
-    if scores["value"].isna().all():  # no cell, or outdated cells alone
-        return
-    ranks = scores["rule"].map(HEADLINE.index)
-    headline = scores.loc[ranks.groupby(scores["provenance"]).idxmin()].set_index("provenance")["rule"]
-    parts = {}
-    for name in ("confusion", "groups", "folds"):  # of the headline rule alone
-        rows = long[name][long[name]["rule"] == long[name]["provenance"].map(headline)]
-        parts[name] = dict(list(rows.groupby("provenance", sort=False)))
-    for key, of_cell in scores.groupby("provenance", sort=False):
-        first = of_cell.iloc[0]
-        setup = ", ".join(f"{name} {first[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
-        about = [setup, *of_cell["notes"].dropna().unique(), *of_cell["reason"].dropna().unique()]
-        if of_cell["transductive"].eq(True).any():
+def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
+    """Make the sheet of every cell that a table leads to: what must be known of it, and tables over all utterances."""
+    lists = {}
+    for name, words in (("groups", ["by", "group"]), ("folds", ["fold", "setting"])):
+        found: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+        columns = ["provenance", "rule", *words, "uar", "n_utterances"]
+        for key, rule, *of, uar, n in report.long[name].reindex(columns=columns).to_numpy(dtype=object).tolist():
+            found.setdefault((key, rule), []).append((*of, f"{uar:.3f}", str(n)))
+        lists[name] = (*words, "UAR", "utterances"), found
+    sheets = []
+    for cell in (cell for cell in report.cells if cell.provenance.key in keys):
+        fields, key = cell.cell, cell.provenance.key
+        notes = ", ".join(f"{name} {fields[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
+        about = [notes, "; ".join(cell.notes), *dict.fromkeys(cell.reasons.values())]
+        if cell.record.transductive and not cell.is_outside:
             about.append("Transductive: scaling has used unlabelled audio of the test speakers.")
-        if of_cell["n_missing"].gt(0).any():
-            about.append(f"{of_cell['n_missing'].max()} utterances have no features and take no part.")
-        title = ", ".join(str(first[name]) for name in ("corpus", "features", "classifier"))
-        rule = NAMES.get(headline[key], headline[key]).lower()
-        tables = [_score_sheet(of_cell)]
-        if key in parts["confusion"]:
-            tables.append(_confusion_sheet(parts["confusion"][key], rule))
-        for name, columns, title_of in _LISTS:
-            if key in parts[name]:
-                body = parts[name][key].assign(UAR=parts[name][key]["uar"].map("{:.3f}".format))
-                body = body.rename(columns={"n_utterances": "utterances"})[[*columns, "UAR", "utterances"]]
-                tables.append(Table(name, f"{title_of}: {rule}", body.astype(str), len(columns)))
-        yield Sheet(str(key), title, [text for text in about if text], tables)
+        if cell.record.missing:
+            about.append(f"{len(cell.record.missing)} utterances have no features and take no part.")
+        tables = [_score_sheet(cell)]
+        if cell.rule:
+            rule = NAMES[cell.rule].lower()
+            title = f"Confusion matrix: {rule}. Colours are shares of a row"
+            tables.append(make_table("confusion", title, *confusion_of(cell), n_labels=1))
+            for name, title in (("groups", "UAR by speaker"), ("folds", "Folds and their settings")):
+                header, found = lists[name]
+                if (key, cell.rule) in found:
+                    tables.append(make_table(name, f"{title}: {rule}", header, found[key, cell.rule], n_labels=2))
+        title = ", ".join(str(fields[name]) for name in ("corpus", "features", "classifier"))
+        sheets.append({"key": key, "title": title, "about": [text for text in about if text], "tables": tables})
+    return sheets
 
 
-def _score_sheet(scores: pd.DataFrame) -> Table:
+def _score_sheet(cell: CellPredictions) -> Table:
     """Every metric by every rule, with intervals."""
-    scores = scores.drop_duplicates(["metric", "rule"], keep="last")
-    pairs = zip(scores["low"], scores["high"], strict=True)
-    intervals = ["" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]" for low, high in pairs]
-    values = ["" if math.isnan(value) else f"{value:.3f}" for value in scores["value"]]
-    body, asides = (
-        scores.assign(shown=shown)
-        .pivot(index="metric", columns="rule", values="shown")
-        .reindex(index=scores["metric"].unique(), columns=scores["rule"].unique(), fill_value="")
-        .fillna("")
-        .reset_index()
-        for shown in (values, intervals)
-    )
-    body["metric"] = body["metric"].map(lambda metric: NAMES.get(metric, metric))
-    return Table("scores", "Scores by rule, with 95 % intervals", body, 1, asides=asides.assign(metric=""))
-
-
-def _confusion_sheet(rows: pd.DataFrame, rule: str) -> Table:
-    """Counts of a confusion matrix; a colour is the share of its row."""
-    emotions = sorted({*rows["truth"], *rows["prediction"]})
-    counts = np.zeros((len(emotions), len(emotions)), dtype=int)
-    counts[tuple(rows[side].map(emotions.index) for side in ("truth", "prediction"))] = rows["n_utterances"]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    body = pd.DataFrame(counts.astype(str), columns=emotions)
-    body.insert(0, "truth \\ prediction", emotions)
-    values = pd.DataFrame(np.column_stack([np.full(len(emotions), np.nan), shares]))
-    return Table("confusion", f"Confusion matrix: {rule}. Colours are shares of a row", body, 1, values=values)
+    by_rule = {rule: values_by(cell, rule) for rule in cell.with_values}
+    rows = []
+    for metric in (*METRICS, *FOLD_METRICS):
+        entries = []
+        for rule in cell.rules:
+            of = by_rule[rule][metric] if rule in by_rule else None
+            interval = Interval(of["low"], of["high"], of["n_units"]) if of and of["low"] is not None else None
+            entries.append(Entry(f"{of['value']:.3f}", bracketed(interval)) if of else "")
+        rows.append((NAMES[metric], *entries))
+    return make_table("scores", "Scores by rule, with 95 % intervals", ("metric", *cell.rules), rows, n_labels=1)
 
 
 def sentence(scores: pd.DataFrame) -> str:

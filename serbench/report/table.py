@@ -1,8 +1,4 @@
-"""A table for readers, and its Markdown, CSV and LaTeX. Text is escaped here, and only here.
-
-`body` has the text of each place. Frames of the same shape have what belongs to a place: `asides` (an interval, a
-mark), `bold`, and `values` (the number, by which a page colours it). CSV has `body` alone: its numbers stay numbers.
-"""
+"""A table for readers, and its Markdown, CSV and LaTeX. Text is escaped here, and only here."""
 
 from __future__ import annotations
 
@@ -11,9 +7,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -50,7 +45,11 @@ _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 
 
 class Entry(NamedTuple):
-    """One place of a table, for `make_table`; `key` is the provenance key of the cell that its value is of."""
+    """One place of a table.
+
+    `text` is what CSV has, so that its numbers stay numbers; `aside` is an interval or a mark behind it. A page colours
+    by `value`. `key` is the provenance key of the cell that the value is of.
+    """
 
     text: str
     aside: str = ""
@@ -61,35 +60,25 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table for readers.
+    """A table for readers; see `make_table`.
 
     Parameters
     ----------
     stem : names its files.
-    body : text; the first `n_labels` columns are words, the others numbers; the names of its columns are the header.
+    rows : the first `n_labels` places of a row are words, the others numbers.
     notes : sentences below the table.
-    asides, bold, values, keys : frames of the shape of `body`, or None where no place has any. `keys` has the
-        provenance key of the cell behind a place.
     facets : what a page chooses by, such as protocol, task, setup, metric and rule.
     cells : provenance keys of all cells behind it.
     """
 
     stem: str
     title: str
-    body: pd.DataFrame
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
     n_labels: int
     notes: tuple[str, ...] = ()
-    asides: pd.DataFrame | None = None
-    bold: pd.DataFrame | None = None
-    values: pd.DataFrame | None = None
-    keys: pd.DataFrame | None = None
-    facets: Mapping[str, str] = field(default_factory=dict)
     cells: tuple[str, ...] = ()
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        """Names of its columns."""
-        return tuple(self.body.columns)
+    facets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -97,13 +86,9 @@ class Table:
         return digest(list(self.cells))[:12] if self.cells else ""
 
     @property
-    def rows(self) -> list[tuple[Entry, ...]]:
-        """All that belongs to each place, row by row."""
-        values = None if self.values is None else self.values.astype(object).where(self.values.notna(), None)
-        blanks = ((self.asides, ""), (self.bold, False), (values, None), (self.keys, ""))
-        parts = [np.full(self.body.shape, blank) if frame is None else frame.to_numpy() for frame, blank in blanks]
-        by_row = zip(self.body.to_numpy().tolist(), *(part.tolist() for part in parts), strict=True)
-        return [tuple(map(Entry, *of_row)) for of_row in by_row]
+    def values(self) -> list[float]:
+        """Numbers that a page colours its places by."""
+        return [entry.value for row in self.rows for entry in row if entry.value is not None]
 
 
 def make_table(
@@ -117,27 +102,10 @@ def make_table(
     cells: Iterable[str] = (),
     facets: Mapping[str, str] | None = None,
 ) -> Table:
-    """Make a table row by row; a place is an `Entry`, or a text alone."""
-    places = [[entry if isinstance(entry, Entry) else Entry(str(entry)) for entry in row] for row in rows]
-    parts = np.array(places, dtype=object).reshape(-1, len(header), len(Entry._fields))
-    names = pd.Series(header, dtype=object)  # as objects: columns of text hold no halves of characters
-    kinds: tuple[Any, ...] = (object, object, bool, float, object)
-    text, aside, bold, values, keys = (
-        pd.DataFrame(parts[:, :, i].astype(kind), columns=names, dtype=kind) for i, kind in enumerate(kinds)
-    )
-    return Table(
-        stem,
-        title,
-        text,
-        n_labels,
-        tuple(notes),
-        aside,
-        bold,
-        values if np.isfinite(values.to_numpy()).any() else None,
-        keys if keys.to_numpy().any() else None,
-        dict(facets or {}),
-        tuple(sorted(set(cells))),
-    )
+    """Make a table; a place is an `Entry`, or a text alone."""
+    places = (tuple(entry if isinstance(entry, Entry) else Entry(str(entry)) for entry in row) for row in rows)
+    made = tuple(sorted(set(cells)))
+    return Table(stem, title, tuple(header), tuple(places), n_labels, tuple(notes), made, facets or {})
 
 
 def bracketed(interval: Interval | None) -> str:
@@ -194,10 +162,9 @@ def to_csv(tables: Sequence[Table]) -> str:
     """Render tables of the same kind as CSV, the title of each in a first column, its provenance in the last."""
     texts = []
     for table in tables:
-        frame = table.body.copy()
-        frame.insert(0, "table", pd.Series([table.title] * len(frame), dtype=object), allow_duplicates=True)
-        frame.insert(len(frame.columns), "provenance", table.key, allow_duplicates=True)
-        texts.append(frame_to_csv(frame))
+        rows = [[table.title, *(entry.text for entry in row), table.key] for row in table.rows]
+        header = pd.Index(["table", *table.header, "provenance"], dtype=object)
+        texts.append(frame_to_csv(pd.DataFrame(rows, columns=header, dtype=object)))
     return "".join(texts)
 
 

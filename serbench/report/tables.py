@@ -346,15 +346,19 @@ def confusion_matrices(matrix: Matrix) -> list[Table]:
     """One confusion matrix per cell: rows are the truth, columns the predictions; values are shares of a row."""
     tables = []
     for (features, classifier, corpus), cell in matrix.in_order():
-        confusion = cell.stack()
-        rows = []
-        for i, (emotion, counts) in enumerate(zip(cell.emotions, confusion, strict=True)):
-            shares = counts / max(counts.sum(), 1)
-            entries = [Entry(str(n), bold=i == j, value=float(shares[j])) for j, n in enumerate(counts)]
-            rows.append((emotion, *entries, str(counts.sum())))
+        header, rows = confusion_of(cell)
         title = f"Confusion matrix: {corpus}, {features}, {classifier} ({cell.rule}): {matrix.setup.title}"
-        header = ("truth \\ prediction", *cell.emotions, "utterances")
         notes = [f"{corpus}: {remark}." for remark in matrix.remarks[features, classifier, corpus]]
         keys = [cell.provenance.key]
         tables.append(make_table("confusion", title, header, rows, n_labels=1, notes=notes, cells=keys))
     return tables
+
+
+def confusion_of(cell: CellPredictions) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return header and rows of a confusion matrix."""
+    rows: list[tuple[object, ...]] = []
+    for i, (emotion, counts) in enumerate(zip(cell.emotions, cell.stack().tolist(), strict=True)):
+        total = sum(counts)
+        entries = [Entry(str(n), bold=i == j, value=n / max(total, 1)) for j, n in enumerate(counts)]
+        rows.append((emotion, *entries, str(total)))
+    return ("truth \\ prediction", *cell.emotions, "utterances"), rows

@@ -15,7 +15,7 @@ macro_f1   F1 of each emotion, averaged without weights           Opitz and Burs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +24,8 @@ import pandas as pd
 
 from serbench.errors import ScoreError
 
+Coded = tuple[np.ndarray, list[str]]
+"""A column as codes of its values, -1 for none, and the values."""
 Metric = Callable[[np.ndarray], Any]
 """Confusion matrices, shape (..., n_emotions, n_emotions) -> values, shape (...); a number for one matrix."""
 
@@ -35,7 +37,7 @@ def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
     ----------
     rows : predictions of one rule, with `truth` and `prediction` as codes 0 .. n_emotions - 1.
     by : columns such as `unit` or `fold`; rows without a value in one of them are left out. Values come in the order
-        of their categories, others sorted: see `names`.
+        of their categories, others sorted.
 
     Returns
     -------
@@ -45,35 +47,35 @@ def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
     >>> confusions(rows, "unit", n_emotions=2).tolist()
     [[[0, 1], [0, 0]], [[1, 0], [0, 1]]]
     """
-    places = [_places(rows[name]) for name in by]
-    codes = [rows[name].to_numpy(dtype=np.int64) for name in ("truth", "prediction")]
-    axes = [*(place for place, _ in places), *codes]
-    if any(-1 in place for place, _ in places):
-        there = np.all([place >= 0 for place, _ in places], axis=0)
-        axes = [axis[there] for axis in axes]
-    for name, of in zip(("truth", "prediction"), codes, strict=True):
+    columns = [coded(rows[name]) for name in by]
+    truth, prediction = (rows[name].to_numpy(np.int64) for name in ("truth", "prediction"))
+    return count_pairs(truth, prediction, columns, n_emotions)
+
+
+def count_pairs(truth: np.ndarray, prediction: np.ndarray, by: Sequence[Coded], n_emotions: int) -> np.ndarray:
+    """Count pairs of codes as `confusions` does, by columns as `coded` returns them."""
+    for name, of in (("truth", truth), ("prediction", prediction)):
         if len(of) and not 0 <= of.min() <= of.max() < n_emotions:
             raise ScoreError("scoring", f"{name} codes {of.min()}..{of.max()}", f"0..{n_emotions - 1}")
-    shape = (*(len(values) for _, values in places), n_emotions, n_emotions)
-    index = np.ravel_multi_index(axes, shape) if len(axes[0]) else codes[0][:0]
-    counts: np.ndarray = np.bincount(index, minlength=math.prod(shape))
-    return counts.reshape(shape)
+    axes: list[np.ndarray] = [*(codes for codes, _ in by), truth, prediction]
+    if any(-1 in codes for codes, _ in by):
+        there = np.all([codes >= 0 for codes, _ in by], axis=0)
+        axes = [axis[there] for axis in axes]
+    shape = (*(len(values) for _, values in by), n_emotions, n_emotions)
+    index: np.ndarray = np.ravel_multi_index(axes, shape) if len(axes[0]) else axes[0][:0]
+    return np.bincount(index, minlength=math.prod(shape)).reshape(shape)
 
 
-def names(rows: pd.DataFrame, column: str) -> list[str]:
-    """Return the values of a column in the order in which `confusions` counts by them."""
-    return [str(value) for value in _places(rows[column])[1]]
-
-
-def _places(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
-    """Return where the value of each row stands among those of a column that occur, -1 for none, and the values."""
+def coded(column: pd.Series) -> Coded:
+    """Return where the value of each row is among those of a column that occur, -1 for none, and the values."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
-        return pd.factorize(column, sort=True)
+        places, values = pd.factorize(column, sort=True)
+        return places, [str(value) for value in values]
     codes = column.cat.codes.to_numpy()
     used = np.unique(codes[codes >= 0])
     place = np.full(len(column.cat.categories) + 1, -1)  # its last for the code -1
     place[used] = np.arange(len(used))
-    return place[codes], column.cat.categories[used]
+    return place[codes], [str(value) for value in column.cat.categories[used]]
 
 
 def recalls(confusion: np.ndarray) -> Any:
@@ -100,7 +102,7 @@ def exact_uar(hits: np.ndarray, totals: np.ndarray) -> Fraction:
     >>> exact_uar(np.array([1, 2, 0]), np.array([3, 3, 0]))
     Fraction(1, 2)
     """
-    present = [(int(hit), int(total)) for hit, total in zip(hits, totals, strict=True) if total]
+    present = [(hit, total) for hit, total in zip(hits.tolist(), totals.tolist(), strict=True) if total]
     if not present:
         raise ScoreError("scoring", "an empty pool", "at least one utterance")
     whole = math.lcm(*(total for _, total in present))

@@ -27,7 +27,7 @@ from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.protocols import independent_units
-from serbench.scores.metrics import confusions, names
+from serbench.scores.metrics import Coded, coded, confusions, count_pairs
 from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
 from serbench.store.results import Store, read_predictions
@@ -98,8 +98,9 @@ class CellPredictions:
     @property
     def _by_rule(self) -> dict[str, pd.DataFrame]:
         if "by_rule" not in self.known:
-            codes, rules = pd.factorize(self.rows["rule"])
-            self.known["by_rule"] = {str(rule): self.rows[codes == i] for i, rule in enumerate(rules)}
+            codes, rules = pd.factorize(self.rows["rule"])  # whose rows follow each other
+            ends = np.searchsorted(codes, np.arange(len(rules) + 1))
+            self.known["by_rule"] = {str(rule): self.rows[ends[i] : ends[i + 1]] for i, rule in enumerate(rules)}
         found: dict[str, pd.DataFrame] = self.known["by_rule"]
         return found
 
@@ -111,10 +112,18 @@ class CellPredictions:
     def stack(self, *by: str, rule: str = "") -> np.ndarray:
         """Count the predictions of a rule by truth and prediction, and by columns before; see `confusions`."""
         if by not in self.known:
-            counts = confusions(self.rows, "rule", *by, n_emotions=len(self.emotions))
-            self.known[by] = dict(zip(names(self.rows, "rule"), counts, strict=True))
+            truth, prediction = (self.rows[name].to_numpy(np.int64) for name in ("truth", "prediction"))
+            counts = count_pairs(truth, prediction, [self.coded(c) for c in ("rule", *by)], len(self.emotions))
+            self.known[by] = dict(zip(self.coded("rule")[1], counts, strict=True))
         found: np.ndarray | None = self.known[by].get(rule or self.rule)
         return confusions(self.rows.iloc[:0], *by, n_emotions=len(self.emotions)) if found is None else found
+
+    def coded(self, column: str) -> Coded:
+        """Return a column of the predictions by every rule as codes, and its values in the order of `stack`."""
+        if ("coded", column) not in self.known:
+            self.known["coded", column] = coded(self.rows[column])
+        found: Coded = self.known["coded", column]
+        return found
 
     @property
     def with_values(self) -> tuple[str, ...]:
@@ -298,7 +307,7 @@ def _predictions(
         settings = pd.DataFrame({"rule": GIVEN, "fold": folds, "setting": 0, "converged": True})
     else:
         sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
-        known = {**dict(truth), **{u: code[emotion] for u, emotion in sources}}
+        known = dict(zip(asked.index, truth, strict=True)) | {u: code[emotion] for u, emotion in sources}
         by_rule, settings = _by_rule(record, store, known, jobs)
     unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}

@@ -6,6 +6,7 @@ A pool is scored once over all test utterances of a cell. Means over folds have 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS
-from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, names, recalls, uar, war
+from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, recalls, uar, war
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.provenance import worded
 from serbench.scores.statistics import Interval, jackknife_interval
 
 Row = dict[str, Any]
+Columns = dict[str, Sequence[Any]]
 
 
 def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
@@ -87,47 +89,68 @@ def n_incomplete(cell: CellPredictions) -> int:
 
 def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell, rule and emotion: recall with its interval over the units that have the emotion."""
-    rows = []
-    for cell in cells:
-        for rule in cell.with_values:
-            stack = cell.stack("unit", rule=rule)
-            of_emotion = recalls(stack.sum(axis=0))
-            for i, emotion in enumerate(cell.emotions):
-                have = stack[stack[:, i].any(axis=1)]
-                pairs = np.stack([have[:, i, i], have[:, i].sum(axis=1)], axis=1)
-                interval = jackknife_interval(pairs, lambda of: of[:, 0] / of[:, 1], bounds=(0, 1))
-                row = {"rule": rule, "emotion": emotion, "recall": float(of_emotion[i]), **_ends(interval)}
-                rows.append({**cell.fields, **row, "n_utterances": int(stack[:, i].sum())})
-    return pd.DataFrame(rows)
+    parts = []
+    for cell, rule in by_rule(cells):
+        stack = cell.stack("unit", rule=rule)
+        ends = []
+        for i in range(len(cell.emotions)):
+            have = stack[stack[:, i].any(axis=1)]
+            pairs = np.stack([have[:, i, i], have[:, i].sum(axis=1)], axis=1)
+            ends.append(_ends(jackknife_interval(pairs, lambda of: of[:, 0] / of[:, 1], bounds=(0, 1))))
+        of_emotion: Columns = {"emotion": cell.emotions, "recall": recalls(stack.sum(axis=0)).tolist()}
+        of_emotion |= {side: [of[side] for of in ends] for side in ("low", "high")}
+        of_emotion["n_utterances"] = stack.sum(axis=(0, 2)).tolist()
+        parts.append((cell, {"rule": [rule] * len(ends), **of_emotion}))
+    return long_table(parts)
 
 
 def confusion_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell, rule, true and predicted emotion: how many utterances."""
-    rows = []
-    for cell in cells:
-        for rule in cell.with_values:
-            confusion = cell.stack(rule=rule)
-            for (i, j), n in np.ndenumerate(confusion):
-                row = {"rule": rule, "truth": cell.emotions[i], "prediction": cell.emotions[j], "n_utterances": int(n)}
-                rows.append({**cell.fields, **row})
-    return pd.DataFrame(rows)
+    parts = []
+    for cell, rule in by_rule(cells):
+        truth, prediction = zip(*itertools.product(cell.emotions, repeat=2), strict=True)
+        counts = cell.stack(rule=rule).ravel().tolist()
+        columns = {"rule": [rule] * len(counts), "truth": truth, "prediction": prediction, "n_utterances": counts}
+        parts.append((cell, columns))
+    return long_table(parts)
 
 
 def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell, rule and fold: its setting and whether that converged, UAR, WAR, and how many emotions."""
-    rows = []
+    parts = []
     for cell in cells:
+        worded_settings = [
+            " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
+            for setting in cell.record.settings
+        ]
+        columns = (cell.settings[name].tolist() for name in ("rule", "fold", "setting", "converged"))
+        chosen = {(rule, fold): (worded_settings[i], bool(c)) for rule, fold, i, c in zip(*columns, strict=True)}
         for rule in cell.with_values:
-            folds = cell.stack("fold", rule=rule)
-            of_rule = cell.settings[cell.settings["rule"] == rule]
-            chosen = {fold: (cell.record.settings[i], bool(c)) for _, fold, i, c in of_rule.itertuples(index=False)}
-            for fold, confusion in zip(names(cell.of(rule), "fold"), folds, strict=True):
-                setting, converged = chosen[fold]
-                words = " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
-                row = {"rule": rule, "fold": fold, "setting": words, "converged": converged}
-                row |= {"n_utterances": int(confusion.sum()), "n_emotions": int(confusion.any(axis=1).sum())}
-                rows.append({**cell.fields, **row, "uar": uar(confusion), "war": war(confusion)})
-    return pd.DataFrame(rows)
+            stack, folds = cell.stack("fold", rule=rule), cell.coded("fold")[1]
+            settings, converged = zip(*(chosen[rule, fold] for fold in folds), strict=True)
+            of_fold: Columns = {"rule": [rule] * len(folds), "fold": folds, "setting": settings, "converged": converged}
+            of_fold |= {"n_utterances": stack.sum(axis=(1, 2)).tolist()}
+            of_fold |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}
+            parts.append((cell, of_fold | {"uar": list(map(uar, stack)), "war": war(stack).tolist()}))
+    return long_table(parts)
+
+
+def by_rule(cells: Iterable[CellPredictions]) -> list[tuple[CellPredictions, str]]:
+    """Return cells with every rule that they have values by."""
+    return [(cell, rule) for cell in cells for rule in cell.with_values]
+
+
+def long_table(parts: Sequence[tuple[CellPredictions, Columns]]) -> pd.DataFrame:
+    """Make a table of columns of several cells, each row with the fields of its cell in front."""
+    if not parts:
+        return pd.DataFrame()
+    columns: dict[str, list[Any]] = {name: [] for name in parts[0][1]}
+    for _, of_cell in parts:
+        for name, values in of_cell.items():
+            columns[name].extend(values)
+    lengths = [len(next(iter(of_cell.values()))) for _, of_cell in parts]
+    fields = pd.DataFrame([cell.fields for cell, _ in parts])
+    return fields.take(np.repeat(np.arange(len(parts)), lengths)).reset_index(drop=True).assign(**columns)
 
 
 def provenance_table(cells: Iterable[CellPredictions], tables: Mapping[str, Sequence[str]]) -> pd.DataFrame:

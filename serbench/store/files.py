@@ -220,12 +220,12 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     written = frame.rename(columns=lambda name: _plain(str(name)))
     for place, kind in enumerate(written.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):
-            values = [_plain(value) if isinstance(value, str) else value for value in written.iloc[:, place]]
-            written.isetitem(place, pd.array(values, dtype=object))
+            values = written.iloc[:, place].to_numpy(dtype=object).tolist()
+            plain = {value: _plain(value) for value in set(values) if isinstance(value, str)}
+            written.isetitem(place, pd.array([plain.get(value, value) for value in values], dtype=object))
     return str(written.to_csv(index=False, lineterminator="\n"))
 
 
-@functools.lru_cache(maxsize=10_000)
 def _plain(text: str) -> str:
     plain = re.sub("\r\n?", "\n", text)  # the csv module leaves a lone carriage return without quotes
     plain = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", plain)
