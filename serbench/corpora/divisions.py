@@ -11,11 +11,13 @@ refused, because it is evidence for its own speakers and not for the others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serbench.corpora.entry import Corpus
 from serbench.errors import CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TEXT_GROUPS = 5  # of a corpus: each one takes a fifth of the training data
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.divisions import as_written
@@ -27,6 +26,9 @@ from serbench.corpora.entry import (
     parse_merge,
 )
 from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_TASK = "paper5"
 TARGETS = ("arousal", "gender", "language", "valence")  # of `--target`; without it a task tells emotions apart
@@ -147,6 +149,8 @@ class EmotionTask:
             if self.target not in index:
                 found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
                 raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
+            import pandas as pd
+
             labels = pd.Series(None, index=index.index, dtype="object")
             for label, text in ranges.items():
                 labels[index[self.target].between(*parse_interval(text))] = label
