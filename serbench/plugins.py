@@ -2,7 +2,7 @@
 
 A package joins with a line such as `loudness = "serbench_example:LOUDNESS"` under the entry-point group
 `serbench.features` or `serbench.classifiers`. The object is the record itself and has the name of its entry point.
-A plug-in is imported once, when it is asked for by its name or when all are listed. One that cannot be used is a
+It is imported once, when it is asked for by its name or when all are listed. A plug-in that cannot be used is a
 `PluginError` that names the plug-in and its package, and does not stop anything else.
 """
 
@@ -79,19 +79,25 @@ class Group(Generic[R]):
         faults = tuple(found for found in loaded.values() if isinstance(found, PluginError))
         return Known({**self.builtin, **usable}, faults)
 
-    def check(self, record: object, *, name: str) -> R:
+    def check(self, record: Any, *, name: str) -> R:
         """Return an object that is a sound record of this name, or raise a `PluginError` with all that is wrong."""
-        where = f"{self.kind} '{name}'"
+        wanted, problems = self.record.__name__, list[Problem]()
         if not isinstance(record, self.record):
-            found, expected = f"an object of type {type(record).__name__}", f"a {self.record.__name__}"
-            raise PluginError([Fault(where, found, expected)])
-        faults = [Fault(where, found, expected) for found, expected in _problems(self, record, name)]
-        if faults:
-            raise PluginError(faults)
-        return record
+            problems = [(f"an object of type {type(record).__name__}", f"a {wanted}")]
+        else:
+            try:
+                problems += _problems(record, name)
+                problems += self.problems(record)
+            except Exception as error:  # fields of types that nobody foresaw, or a package that is missing
+                unforeseen = f"fields that cannot be checked ({_words(error)})", f"those that {wanted} describes"
+                problems = problems or [unforeseen]
+        if problems:
+            raise PluginError([Fault(f"{self.kind} '{name}'", *problem) for problem in problems])
+        return record  # type: ignore[no-any-return]
 
 
-def _problems(group: Group[Any], record: Any, name: str) -> Iterator[Problem]:
+def _problems(record: Any, name: str) -> Iterator[Problem]:
+    """Look at the fields that every record has."""
     if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
         yield f"the name {record.name!r}", "letters, digits, '_' and '-'"
     if record.name != name:
@@ -100,15 +106,8 @@ def _problems(group: Group[Any], record: Any, name: str) -> Iterator[Problem]:
         yield f"the revision {record.revision!r}", "a whole number, 1 or more"
     if not isinstance(record.packages, tuple) or not all(isinstance(package, str) for package in record.packages):
         yield f"packages {record.packages!r}", "a tuple of names of packages"
-        return
-    missing = [package for package in record.packages if not any(importlib.metadata.distributions(name=package))]
-    if missing:
+    elif missing := [one for one in record.packages if not any(importlib.metadata.distributions(name=one))]:
         yield f"{listed(missing)} not installed", "every package of its `packages` to be there"
-        return
-    try:
-        yield from group.problems(record)
-    except Exception as error:  # fields of types that nobody foresaw
-        yield f"fields that cannot be checked ({_words(error)})", f"those that {group.record.__name__} describes"
 
 
 @functools.cache
@@ -123,10 +122,9 @@ def _load(group: Group[R], name: str) -> R | PluginError:
     """Import a plug-in, once; what is wrong with it is kept for the next time it is asked for."""
     points = _entry_points(group.name)[name]
     packages = [Package(point.dist.name, point.dist.version) for point in points if point.dist is not None]
-    where = f"{group.kind} '{name}' of {listed(map(str, packages))}"
+    where, todo = f"{group.kind} '{name}' of {listed(map(str, packages))}", f"Uninstall {packages[0].name}"
     if name in group.builtin:
-        found = f"serbench has a {group.kind} of this name"
-        return PluginError([Fault(where, found, "another name", f"Uninstall {packages[0].name}")])
+        return PluginError([Fault(where, f"serbench has a {group.kind} of this name", "another name", todo)])
     if len(points) > 1:  # the order of folders must not decide a number
         return PluginError([Fault(where, f"{len(points)} plug-ins of one name", "one", "Uninstall all but one")])
     todo = f"Upgrade or uninstall {packages[0].name}; all else works without it"

@@ -1,26 +1,23 @@
 """Extraction: corpora to index tables and feature tables.
 
-One pass over a corpus decodes each utterance once, digests its samples, and computes what the store misses of every
-feature set. Parts are written every few seconds. Rows of a part are found by utterance and audio hash, so a recording
-whose samples changed is computed again, and no other. What cannot be computed becomes a row of the failures table with
-its reason, never a row of NaN.
+One pass over a corpus decodes each utterance once and computes what the store misses of every feature set. Rows of the
+store are found by utterance and audio hash: a changed recording is computed again, and no other. What cannot be
+computed becomes a row of the failures table with its reason, never a row of NaN.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import threading
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -43,7 +40,7 @@ from serbench.corpora.segments import check_segment, name_in_store, segmented
 from serbench.errors import STOPS, AudioError, FeatureError, StoreError
 from serbench.features import DEFAULT_FEATURES, find_feature_set
 from serbench.features.record import Extractor, FeatureSet
-from serbench.features.table import FeatureTable, Ragged, read_features, remove_damaged_parts, stored_rows, write_part
+from serbench.features.table import FeatureTable, Ragged, read_features, stored_rows, write_part
 from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
@@ -63,8 +60,7 @@ COMPUTING_BYTES = {"emobase": 300}  # per sample, while features are computed
 USUAL_COMPUTING_BYTES = 56  # the same for all other sets; measured: 26 (IS09) to 51 (schiavone)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An utterance without features of a set (or without audio, where `features` is `index`), and the reason."""
 
     utterance: str
@@ -72,27 +68,21 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
-    """What one corpus, called `name` in the store, gave: rows computed and already stored by set, and what failed.
+    """What one corpus, called `name` in the store, gave: its index; rows computed and already stored, by feature set.
 
     `partial` is what the copy misses of a complete one, `note` what else tables must report; both may be empty.
     """
 
     corpus: str
-    store: Store
-    made_of: str
+    name: str
+    index: pd.DataFrame
     partial: str
+    note: str
     computed: Mapping[str, int]
     stored: Mapping[str, int]
     failed: tuple[Failure, ...]
-    name: str
-    note: str
-
-    @functools.cached_property
-    def index(self) -> pd.DataFrame:
-        """One row per utterance, columns as DESIGN section 3 promises; read when it is first asked for."""
-        return read_index(self.store, self.name, made_of=self.made_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +106,7 @@ class Extracted:
         """Utterances without features as a table: columns utterance, features, reason."""
         import pandas as pd
 
-        rows = [dataclasses.astuple(failure) for failure in self.failed]
-        return pd.DataFrame(rows, columns=["utterance", "features", "reason"], dtype="string")
+        return pd.DataFrame(self.failed, columns=Failure._fields, dtype="string")
 
 
 def extract_features(
@@ -176,7 +165,7 @@ def load_features(
     (utterance, frame), frames from 0. Utterances that failed have no row.
     """
     index = extract_features([corpus], [features], workspace, segment=segment).done[0].index
-    return read_corpus_features(index, find_feature_set(features).key, workspace.store()).frame()
+    return _read(index, find_feature_set(features), workspace.store()).frame()
 
 
 def export_features(features: str, path: Path | str, corpora: Names = None, workspace: Workspace = HERE) -> Extracted:
@@ -196,7 +185,7 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
     extracted = extract_features(corpora, [features], workspace)
     store, about = workspace.store(), find_feature_set(features)
-    tables = [read_corpus_features(e.index, about.key, store) for e in extracted.done]
+    tables = [_read(one.index, about, store) for one in extracted.done]
     table = pd.concat([t.frame() for t in tables if t.utterances] or [tables[-1].frame()]).reset_index()
     if target.suffix == ".csv":
         write_text(target, frame_to_csv(table))
@@ -204,6 +193,11 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
         partial = {e.corpus: e.partial for e in extracted.done}
         write_table(target, table, {"serbench": __version__, "corpora": partial, **about.description})
     return extracted
+
+
+def _read(index: pd.DataFrame, feature_set: FeatureSet, store: Store) -> FeatureTable:
+    """Read the features of a corpus, of its recordings as they are now, sorted by utterance."""
+    return read_features(store.features(feature_set.key, name_in_store(index)), _decoded(index))
 
 
 Listener = Callable[[str, Path, Recording], None]
@@ -217,35 +211,33 @@ def extract_corpus(
 
     A sampling rate that is not the expected one is a `CorpusError`, unless the workspace takes partial copies.
     """
-    store = workspace.store()
+    store, corpus, name = workspace.store(), scan.corpus, scan.stored
     run = _Pass(scan, feature_sets, workspace, listen)
     for feature_set in feature_sets:
         write_json(store.features(feature_set.key, "set.json"), feature_set.description)
-        for part in remove_damaged_parts(run.folders[feature_set.name]):
-            warnings.warn(f"{part} is damaged; its rows are extracted again", stacklevel=2)
+        stored_rows(run.folders[feature_set.name], remove_damaged=True)
     results, todo = run.split(scan.rows)
     if not workspace.partial and not results:
         check_first_rates(scan, todo)
     activity = "extract" if any(len(rows) < len(scan.rows) for rows in run.stored().values()) else "index"
     with contextlib.closing(run.results(todo)) as new:
-        for done, result in enumerate(new, start=1):
+        for n_done, result in enumerate(new, start=1):
             results.append(result)
-            workspace.progress(f"{activity} {scan.stored}", done, len(todo), done / len(todo))
+            workspace.progress(f"{activity} {name}", n_done, len(todo), n_done / len(todo))
     decoded = [result.decoded for result in results]
     file_of = {row["utterance"]: row["file"] for row in scan.rows}
     rate_of = {file_of[one.utterance]: one.sampling_rate for one in decoded if one.sampling_rate}
-    note = rate_note(scan, rate_of, partial=workspace.partial)
-    made_of = write_index(scan, decoded, store, note=note)
-    failed: list[Failure] = []
-    for s in feature_sets:
-        own = [Failure(r.decoded.utterance, s.name, r.failures[s.name]) for r in results if s.name in r.failures]
-        failed += write_failures(own, store.failures(s.key, scan.stored))
+    partial = rate_note(scan, rate_of, partial=workspace.partial)
+    index = read_index(store, name, made_of=write_index(scan, decoded, store, note=partial))
+    computed, stored, failed = {}, {}, []
+    for s in (one.name for one in feature_sets):
+        failures = [Failure(r.decoded.utterance, s, r.failures[s]) for r in results if s in r.failures]
+        failed += write_failures(failures, run.folders[s] / "failures.parquet")
+        computed[s] = sum(s in result.computed for result in results)
+        stored[s] = len(results) - computed[s] - len(failures)
     if not feature_sets:
-        by_id = sorted(decoded, key=lambda one: one.utterance)
-        failed += [Failure(one.utterance, "index", one.problem) for one in by_id if one.problem]
-    computed = {s.name: sum(s.name in r.computed for r in results) for s in feature_sets}
-    there = {name: sum(name not in r.computed and name not in r.failures for r in results) for name in computed}
-    return Extraction(scan.corpus.name, store, made_of, note, computed, there, tuple(failed), scan.stored, scan.note)
+        failed = sorted(Failure(one.utterance, "index", one.problem) for one in decoded if one.problem)
+    return Extraction(corpus.name, name, index, partial, scan.note, computed, stored, tuple(failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,12 +286,12 @@ class _Pass:
         return done, todo
 
     def results(self, todo: Sequence[Record]) -> Generator[_Result, None, None]:
-        """Yield the result of each row; chunks that other processes compute come last."""
+        """Yield the result of each row, and store new ones every few seconds; chunks of other processes come last."""
         place = {row["utterance"]: i // CHUNK for i, row in enumerate(self.scan.rows)}
         chunks: dict[str, list[Record]] = {}  # by a name that is the same for every process
         for row in todo:
             chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
-        threads = ThreadPoolExecutor(max_workers=self.jobs)
+        threads, last = ThreadPoolExecutor(max_workers=self.jobs), time.monotonic()
         with self.store.locks() as locks:
             try:
                 while chunks:
@@ -309,29 +301,22 @@ class _Pass:
                         continue
                     done, rest = self.split(chunks.pop(name))  # another process may have done some
                     yield from done
-                    yield from self._computed(threads, rest)
+                    stored, rows = self.stored(), iter(rest)
+                    pending: deque[Future[_Result]] = deque()
+                    for _ in rest:
+                        new = islice(rows, 4 * self.jobs - len(pending))  # few are in flight
+                        pending.extend(threads.submit(self._result, row, stored) for row in new)
+                        result = pending.popleft().result()
+                        self.waiting.append(result)
+                        if time.monotonic() - last >= FLUSH_S:
+                            self._flush()
+                            last = time.monotonic()
+                        yield result
+                    self._flush()
                     locks.release(name)
             finally:  # after Ctrl-C nobody waits for a thread in a long recording
                 threads.shutdown(wait=False, cancel_futures=True)
                 self._flush()
-
-    def _computed(self, threads: ThreadPoolExecutor, rows: Iterable[Record]) -> Iterator[_Result]:
-        """Yield results in order, with few utterances in flight, and store them every few seconds."""
-        stored, todo = self.stored(), iter(rows)
-        pending: deque[Future[_Result]] = deque()
-        last = time.monotonic()
-        while True:
-            n_free = 4 * self.jobs - len(pending)
-            pending.extend(threads.submit(self._result, row, stored) for row in islice(todo, n_free))
-            if not pending:
-                break
-            result = pending.popleft().result()
-            self.waiting.append(result)
-            if time.monotonic() - last >= FLUSH_S:
-                self._flush()
-                last = time.monotonic()
-            yield result
-        self._flush()
 
     def _flush(self) -> None:
         """Store the features of waiting results, then what was decoded."""
@@ -416,18 +401,13 @@ class _Pass:
 
 def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     """Write a failures table, sorted by utterance, unless the store has the same one; return its rows."""
-    in_order = sorted(failed, key=lambda failure: failure.utterance)
-    columns = {f.name: [getattr(failure, f.name) for failure in in_order] for f in dataclasses.fields(Failure)}
+    in_order = sorted(failed)
+    columns = {name: [failure[i] for failure in in_order] for i, name in enumerate(Failure._fields)}
     with contextlib.suppress(StoreError):  # absent or damaged
         if read_table(path).to_pydict() == columns:
             return in_order
     write_columns(path, columns)
     return in_order
-
-
-def read_corpus_features(index: pd.DataFrame, feature_key: str, store: Store) -> FeatureTable:
-    """Read the features of a corpus from the store, of its recordings as they are now, sorted by utterance."""
-    return read_features(store.features(feature_key, name_in_store(index)), _decoded(index))
 
 
 def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:

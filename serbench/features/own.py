@@ -57,28 +57,6 @@ def read_own_features(path: Path) -> OwnFeatures:
         raise FeatureError(where, found, "another file name")
     if not re.fullmatch(r"[^\W_][\w.-]{0,99}", name):
         raise FeatureError(where, "no plain name", "letters, digits, - _ and ., 100 at most", "Rename the file")
-    frame = _read(path, where)
-    if "utterance" not in frame:
-        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
-    if n_without := frame["utterance"].isna().sum():
-        raise FeatureError(where, f"{n_without} rows without an utterance", "an id in each row")
-    ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
-    if twice := listed(ids[ids.duplicated()]):
-        raise FeatureError(where, f"utterances that occur twice: {twice}", "one row per utterance")
-    frame = frame.assign(utterance=ids).set_index("utterance").sort_index()
-    words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
-    if words or frame.empty or frame.shape[1] == 0:
-        found = f"columns without numbers: {listed(words)}" if words else f"a table of shape {frame.shape}"
-        raise FeatureError(where, found, "one row per utterance and numbers in every other column")
-    with np.errstate(over="ignore"):  # infinite as float32: a failure row of its utterance
-        matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32, na_value=np.nan))
-    columns = list(map(str, frame.columns))
-    description = {"name": name, "own": digest([list(frame.index), columns, matrix.tobytes().hex()]), "versions": {}}
-    key = f"{name}-{digest(description)[:12]}"
-    return OwnFeatures(name, path.name, tuple(frame.index), tuple(columns), matrix, description, key)
-
-
-def _read(path: Path, where: str) -> pd.DataFrame:
     wanted = "a parquet or CSV file of features"
     try:
         if path.suffix.lower() == ".parquet":
@@ -98,4 +76,22 @@ def _read(path: Path, where: str) -> pd.DataFrame:
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FeatureError(where, f"cannot be read ({reason})", wanted) from error
-    return frame.reset_index() if frame.index.name == "utterance" else frame
+    frame = frame.reset_index() if frame.index.name == "utterance" else frame
+    if "utterance" not in frame:
+        raise FeatureError(where, f"columns {listed(map(str, frame.columns))}", "one named 'utterance'")
+    if n_without := frame["utterance"].isna().sum():
+        raise FeatureError(where, f"{n_without} rows without an utterance", "an id in each row")
+    ids = frame["utterance"].astype(str).str.normalize("NFC")  # as those of an index are
+    if twice := listed(ids[ids.duplicated()]):
+        raise FeatureError(where, f"utterances that occur twice: {twice}", "one row per utterance")
+    frame = frame.assign(utterance=ids).set_index("utterance").sort_index()
+    words = [str(c) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    if words or frame.empty or frame.shape[1] == 0:
+        found = f"columns without numbers: {listed(words)}" if words else f"a table of shape {frame.shape}"
+        raise FeatureError(where, found, "one row per utterance and numbers in every other column")
+    with np.errstate(over="ignore"):  # infinite as float32: a failure row of its utterance
+        matrix = np.ascontiguousarray(frame.to_numpy(dtype=np.float32, na_value=np.nan))
+    columns = list(map(str, frame.columns))
+    description = {"name": name, "own": digest([list(frame.index), columns, matrix.tobytes().hex()]), "versions": {}}
+    key = f"{name}-{digest(description)[:12]}"
+    return OwnFeatures(name, path.name, tuple(frame.index), tuple(columns), matrix, description, key)

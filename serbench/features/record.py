@@ -38,9 +38,9 @@ class FeatureSet:
 
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
     are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
-    where recordings must be cut into segments first. `is_framewise`: the extractor gives one row per frame; the option
-    `hop_s` then says how far frames are apart, in seconds. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`.
-    `package` is filled in for a plug-in: what brings it.
+    where recordings must be cut into segments first. `is_framewise`: the extractor gives one row per frame, and the
+    option `hop_s` the seconds between them. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`. `package` is
+    filled in for a plug-in.
     """
 
     name: str

@@ -1,10 +1,8 @@
 """openSMILE's functionals and low-level descriptors, through opensmile. openSMILE is free for research only.
 
 Names are versioned: `eGeMAPS` and `GeMAPS` alone are aliases of superseded versions and are not offered.
-
 `opensmile.Smile` sets up a new engine for every recording. `EngineExtractor` keeps one engine per thread and resets it,
-through `opensmile.core.lib`, the binding inside the wheel. It was tested with the releases in `DRIVEN`, bit for bit;
-with any other release, `Smile` itself computes, which is slower.
+through the binding inside the wheel, with the releases in `DRIVEN`; with others `Smile` computes, more slowly.
 """
 
 from __future__ import annotations
@@ -110,37 +108,26 @@ def _smile_set(
 ) -> FeatureSet:
     """Describe the functionals of an openSMILE set, or its descriptors in frames of 25 ms every 10 ms."""
     level = "LowLevelDescriptors" if is_framewise else "Functionals"
-    frames: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025} if is_framewise else {}
-    return FeatureSet(
-        name=f"{name}-lld" if is_framewise else name,
-        title=title,
-        citation=citation,
-        n_features=n_features,
-        sampling_rate=SAMPLING_RATE,
-        shortest_s=shortest_s,
-        packages=("opensmile",),
-        open=functools.partial(open_smile, name, level),
-        options={"level": level, **frames},
-        is_framewise=is_framewise,
-    )
+    options: dict[str, Option] = {"level": level, **({"hop_s": 0.01, "window_s": 0.025} if is_framewise else {})}
+    opened, own_name = functools.partial(open_smile, name, level), f"{name}-lld" if is_framewise else name
+    about = (own_name, title, citation, n_features, SAMPLING_RATE, shortest_s, ("opensmile",))
+    return FeatureSet(*about, open=opened, options=options, is_framewise=is_framewise)
 
 
 _SCHULLER, _EYBEN = "Schuller et al., INTERSPEECH 20", "Eyben et al., IEEE Transactions on Affective Computing 2016"
+_LARGER: tuple[tuple[str, str, str, int, float], ...] = (
+    ("eGeMAPSv02", "extended Geneva minimalistic acoustic parameters", _EYBEN, 88, 0.06),
+    ("ComParE_2016", "Computational Paralinguistics Challenge 2016", _SCHULLER + "16", 6373, 0.06),
+    ("GeMAPSv01b", "Geneva minimalistic acoustic parameters", _EYBEN, 62, 0.06),
+    ("IS10", "INTERSPEECH 2010 Paralinguistic Challenge", _SCHULLER + "10", 1582, 0.07),
+    ("IS11", "INTERSPEECH 2011 Speaker State Challenge", _SCHULLER + "11", 4368, 0.07),
+    ("IS12", "INTERSPEECH 2012 Speaker Trait Challenge", _SCHULLER + "12", 6125, 0.07),
+    ("IS13", "INTERSPEECH 2013 Computational Paralinguistics Challenge", _SCHULLER + "13", 6373, 0.06),
+    ("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04),
+)
+"""All other openSMILE sets: name, title, citation, number of features, shortest duration in seconds."""
 
 IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09", 384, 0.025)
 _LLD = "16 low-level descriptors of IS09 of each frame"
 IS09_LLD = _smile_set("IS09", _LLD, _SCHULLER + "09", 16, 0.025, is_framewise=True)
-LARGER = tuple(
-    _smile_set(*about)
-    for about in (
-        ("eGeMAPSv02", "extended Geneva minimalistic acoustic parameters", _EYBEN, 88, 0.06),
-        ("ComParE_2016", "Computational Paralinguistics Challenge 2016", _SCHULLER + "16", 6373, 0.06),
-        ("GeMAPSv01b", "Geneva minimalistic acoustic parameters", _EYBEN, 62, 0.06),
-        ("IS10", "INTERSPEECH 2010 Paralinguistic Challenge", _SCHULLER + "10", 1582, 0.07),
-        ("IS11", "INTERSPEECH 2011 Speaker State Challenge", _SCHULLER + "11", 4368, 0.07),
-        ("IS12", "INTERSPEECH 2012 Speaker Trait Challenge", _SCHULLER + "12", 6125, 0.07),
-        ("IS13", "INTERSPEECH 2013 Computational Paralinguistics Challenge", _SCHULLER + "13", 6373, 0.06),
-        ("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04),
-    )
-)
-"""All other openSMILE sets: name, title, citation, number of features, shortest duration in seconds."""
+LARGER = tuple(_smile_set(*about) for about in _LARGER)

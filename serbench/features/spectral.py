@@ -5,17 +5,16 @@ so that no frame looks beyond the recording.
 
 `schiavone` is Schiavone, "Multilingual Speech Emotion Recognition via Stacked Convolutional Autoencoders", section 4:
 of a segment of one second at 8 kHz, 16 log-mel bands, 12 MFCCs, 12 chroma and the spectral centroid, in 16 frames each.
-The paper names these and the shape, 41 x 16. Frames of 2048 samples every 512, centred, are librosa's defaults and give
-just that shape; all other options are librosa's defaults, too. The paper scales to [0, 1] afterwards; that is fitted on
-training data, so it is no part of this set. The paper decimates a recording and then cuts it. Here a segment is cut
-before it is decimated, so that it contains nothing of its neighbours; a few samples at its ends differ.
+The paper names these and the shape, 41 x 16, which librosa's defaults give. The paper then scales to [0, 1], which is
+fitted on training data and so no part of this set. The paper decimates a recording and then cuts it; here a segment is
+cut first, so that it contains nothing of its neighbours; a few samples at its ends differ.
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,50 +119,50 @@ def _open_schiavone() -> Extractor:
 
 
 _DAVIS = "Davis and Mermelstein, IEEE Transactions on ASSP 1980; McFee et al., librosa, SciPy 2015"
-_HOPS: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025}
-_MFCCS, _LOG_MELS = (tuple(f"{name}{i}" for i in range(n)) for name, n in (("mfcc", N_MFCC), ("logmel", N_MELS)))
-_LLDS = [f"{mfcc}{suffix}" for suffix in ("", "_delta", "_delta2") for mfcc in _MFCCS]
-_FUNCTIONALS = tuple(f"{lld}_{name}" for lld in _LLDS for name in FUNCTIONALS)
-_FIRST_FRAMES = tuple(f"frame{t}_{mfcc}" for t in range(N_FRAMES) for mfcc in _MFCCS)
+_GOEL = "Goel and Beigi, Cross Lingual Cross Corpus Speech Emotion Recognition, 2020"
 _PACKAGES = ("librosa", "numpy", "scipy")
-_spectral_set = functools.partial(
-    FeatureSet, sampling_rate=SAMPLING_RATE, shortest_s=N_FFT / SAMPLING_RATE, packages=_PACKAGES
-)
 
+
+def _spectral_set(
+    about: tuple[str, str, str],
+    columns: Sequence[str],
+    compute: Callable[[np.ndarray], np.ndarray],
+    options: Mapping[str, Option],
+    *,
+    is_framewise: bool = False,
+) -> FeatureSet:
+    """Describe features of frames of 25 ms every 10 ms; `about` is the set's name, title and citation."""
+    hops: dict[str, Option] = {"hop_s": 0.01, "window_s": 0.025} if is_framewise else {}
+    return FeatureSet(
+        *about,
+        n_features=len(columns),
+        sampling_rate=SAMPLING_RATE,
+        shortest_s=N_FFT / SAMPLING_RATE,
+        packages=_PACKAGES,
+        open=functools.partial(SpectralExtractor, tuple(columns), compute, is_framewise=is_framewise),
+        options={**options, **hops},
+        is_framewise=is_framewise,
+    )
+
+
+_MFCCS, _LOG_MELS = [f"mfcc{i}" for i in range(N_MFCC)], [f"logmel{i}" for i in range(N_MELS)]
+_LLDS = [f"{mfcc}{suffix}" for suffix in ("", "_delta", "_delta2") for mfcc in _MFCCS]
 MFCC = _spectral_set(
-    name="mfcc",
-    title="13 MFCCs with deltas and delta-deltas, four functionals of each",
-    citation=_DAVIS,
-    n_features=156,
-    open=functools.partial(SpectralExtractor, _FUNCTIONALS, mfcc_functionals),
-    options={**MFCC_OPTIONS, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
+    ("mfcc", "13 MFCCs with deltas and delta-deltas, four functionals of each", _DAVIS),
+    [f"{lld}_{name}" for lld in _LLDS for name in FUNCTIONALS],
+    mfcc_functionals,
+    {**MFCC_OPTIONS, "deltas": 2, "width": 9, "mode": "nearest", "functionals": ",".join(FUNCTIONALS)},
 )
 MFCC120 = _spectral_set(
-    name="mfcc120",
-    title="13 MFCCs of the first 120 frames, zero-padded, flattened",
-    citation="Goel and Beigi, Cross Lingual Cross Corpus Speech Emotion Recognition, 2020",
-    n_features=1560,
-    open=functools.partial(SpectralExtractor, _FIRST_FRAMES, first_mfcc_frames),
-    options={**MFCC_OPTIONS, "frames": N_FRAMES},
+    ("mfcc120", "13 MFCCs of the first 120 frames, zero-padded, flattened", _GOEL),
+    [f"frame{t}_{mfcc}" for t in range(N_FRAMES) for mfcc in _MFCCS],
+    first_mfcc_frames,
+    {**MFCC_OPTIONS, "frames": N_FRAMES},
 )
-MFCC_FRAMES = _spectral_set(
-    name="mfcc-frames",
-    title="13 MFCCs of each frame",
-    citation=_DAVIS,
-    n_features=N_MFCC,
-    open=functools.partial(SpectralExtractor, _MFCCS, mfcc, is_framewise=True),
-    options={**MFCC_OPTIONS, **_HOPS},
-    is_framewise=True,
-)
-LOGMEL26 = _spectral_set(
-    name="logmel26",
-    title="26 log-mel bands in dB of each frame",
-    citation="McFee et al., librosa, SciPy 2015",
-    n_features=N_MELS,
-    open=functools.partial(SpectralExtractor, _LOG_MELS, log_mel, is_framewise=True),
-    options={**LOG_MEL_OPTIONS, **_HOPS},
-    is_framewise=True,
-)
+_FRAMES = ("mfcc-frames", "13 MFCCs of each frame", _DAVIS)
+MFCC_FRAMES = _spectral_set(_FRAMES, _MFCCS, mfcc, MFCC_OPTIONS, is_framewise=True)
+_BANDS = ("logmel26", "26 log-mel bands in dB of each frame", "McFee et al., librosa, SciPy 2015")
+LOGMEL26 = _spectral_set(_BANDS, _LOG_MELS, log_mel, LOG_MEL_OPTIONS, is_framewise=True)
 SCHIAVONE = FeatureSet(
     name="schiavone",
     title="log-mel, MFCC, chroma and centroid of a piece of 1 s, 41 x 16, flattened",

@@ -1,8 +1,6 @@
 """Features of utterances: one row of each, or its frames; the parts in which they are stored, and one mapped file.
 
-Parts are named by what they hold and never rewritten; writing one twice is harmless, by two processes too. A feature
-set that gives one row per frame has as many rows as a recording is long: `Ragged` holds them without padding, one below
-the other in one block; where that block is memory-mapped, so is every view of it.
+Parts are named by what they contain and never rewritten; writing one twice is harmless, by two processes too.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
-    """Frames of recordings: those of recording i are `matrix[offsets[i] : offsets[i + 1]]`.
+    """Frames of recordings, one below the other: those of recording i are `matrix[offsets[i] : offsets[i + 1]]`.
 
-    `offsets`: int64, shape (n_recordings + 1,), from 0 up. `matrix`: shape (n_frames of all, n_features).
+    `offsets`: int64, shape (n_recordings + 1,), from 0 up. `matrix`: shape (n_frames of all, n_features); where it is
+    memory-mapped, so is every view of it.
     """
 
     offsets: np.ndarray
@@ -132,12 +132,11 @@ def write_part(folder: Path, part: FeatureTable) -> Path:
 
 
 def content_of_part(path: Path) -> str:
-    """Digest of what a part contains, which is its name."""
+    """Digest what a part contains, which is its name."""
     return _content(_feature_table(read_table(path)))
 
 
 def _content(table: FeatureTable) -> str:
-    """Digest ids, audio hashes and numbers, and how many frames each utterance has."""
     matrix = np.ascontiguousarray(flat(table.matrix), dtype=np.float32)
     lengths = [table.matrix.lengths.tolist()] if isinstance(table.matrix, Ragged) else []
     numbers = hashlib.sha256(matrix.data).hexdigest()
@@ -190,24 +189,19 @@ def read_features(folder: Path, wanted: Mapping[str, str]) -> FeatureTable:
     return FeatureTable(ids, tuple(wanted[u] for u in ids), whole.columns, whole.matrix[[found[u] for u in ids]])
 
 
-def remove_damaged_parts(folder: Path) -> list[Path]:
-    """Remove the parts of a feature set that are damaged, and return where they were."""
-    removed = []
-    for path in every_file(folder, "part-*.parquet"):
-        try:
-            _rows_of(path, path.stat().st_mtime_ns)
-        except (DamagedError, FileNotFoundError):  # another process may have been faster
-            path.unlink(missing_ok=True)
-            removed.append(path)
-    return removed
-
-
-def stored_rows(folder: Path) -> set[tuple[str, str]]:
-    """Return (utterance, audio hash) of every row in the parts of a folder, without its features."""
+def stored_rows(folder: Path, *, remove_damaged: bool = False) -> set[tuple[str, str]]:
+    """Return (utterance, audio hash) of every row in the parts of a folder; damaged parts may go, with a warning."""
     rows: set[tuple[str, str]] = set()
     for path in every_file(folder, "part-*.parquet"):
-        with contextlib.suppress(FileNotFoundError):  # removed by another process
+        try:
             rows |= _rows_of(path, path.stat().st_mtime_ns)
+        except FileNotFoundError:  # removed by another process
+            continue
+        except DamagedError:
+            if not remove_damaged:
+                raise
+            path.unlink(missing_ok=True)
+            warnings.warn(f"{path} is damaged; its rows are extracted again", stacklevel=2)
     return rows
 
 

@@ -3,7 +3,6 @@ import os
 import re
 import unicodedata
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import features_by_the_page
@@ -42,25 +41,15 @@ def opensmile_of(name):
 
 @pytest.mark.parametrize("name", SMILE_SETS)
 def test_opensmile_sets_are_what_opensmile_itself_gives(name):
-    """Bit for bit, in both directions through one engine that is kept, and in two threads with one engine each."""
-    smile = opensmile_of(name)
-    signals = [speech(seconds, seed=i) for i, seconds in enumerate(SECONDS)]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Segment too short")
-        direct = [smile.process_signal(signal, 16000).to_numpy(dtype=np.float32) for signal in signals]
-    extractor = find_feature_set(name).open()
+    """Bit for bit, through one engine that is kept; that order and threads change nothing is part of the contract."""
+    smile, extractor = opensmile_of(name), find_feature_set(name).open()
     assert list(extractor.columns) == smile.feature_names
-
-    def in_thread(_):
-        own = find_feature_set(name).open()
-        return [own(signal) for signal in signals]
-
-    forwards = [extractor(signal) for signal in signals]
-    backwards = [extractor(signal) for signal in reversed(signals)][::-1]
-    with ThreadPoolExecutor(2) as pool:
-        for rows in (forwards, backwards, *pool.map(in_thread, range(2))):
-            for row, expected in zip(rows, direct, strict=True):
-                np.testing.assert_array_equal(np.atleast_2d(row), expected)
+    for seed, seconds in enumerate(SECONDS):
+        signal = speech(seconds, seed=seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Segment too short")
+            direct = smile.process_signal(signal, 16000).to_numpy(dtype=np.float32)
+        np.testing.assert_array_equal(np.atleast_2d(extractor(signal)), direct)
 
 
 @pytest.mark.corpus
@@ -72,13 +61,6 @@ def test_opensmile_sets_are_what_opensmile_itself_gives_of_a_real_recording(name
     found = find_feature_set(name).open()(mono)
     np.testing.assert_array_equal(np.atleast_2d(found), expected)
     assert len(expected) == (1 if name == "IS09" else 189)
-
-
-def test_frames_of_a_framewise_opensmile_set_are_too_few_below_its_shortest_duration_and_never_a_row():
-    extractor = find_feature_set("IS09-lld").open()
-    assert np.isnan(extractor(speech(0.02))).all()
-    assert extractor(speech(0.02)).shape == (1, 16)
-    assert extractor(speech(1.0)).shape == (99, 16)
 
 
 @pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
@@ -120,8 +102,6 @@ def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch)
 
 
 def librosa_log_mel(y):
-    import librosa
-
     mel = librosa.feature.melspectrogram(
         y=y, sr=16000, n_fft=512, hop_length=160, win_length=400, window="hamming", center=False,
         n_mels=26, fmin=0.0, fmax=8000.0, htk=False, norm="slaney",
@@ -130,30 +110,7 @@ def librosa_log_mel(y):
 
 
 def librosa_mfcc(y):
-    import librosa
-
     return librosa.feature.mfcc(S=librosa_log_mel(y), n_mfcc=13, lifter=0)
-
-
-def test_mfcc_equals_a_direct_librosa_computation_to_the_last_bit():
-    import librosa
-
-    y = speech(1.3)
-    static = librosa_mfcc(y)
-    parts = {
-        "": static,
-        "_delta": librosa.feature.delta(static, width=9, mode="nearest"),
-        "_delta2": librosa.feature.delta(static, width=9, order=2, mode="nearest"),
-    }
-    expected = {}
-    for suffix, matrix in parts.items():
-        for i, row in enumerate(matrix):
-            for name, functional in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
-                expected[f"mfcc{i}{suffix}_{name}"] = functional(matrix, axis=1)[i]
-                assert row.shape == (matrix.shape[1],)
-    extractor = find_feature_set("mfcc").open()
-    assert list(extractor.columns) == list(expected)
-    np.testing.assert_array_equal(extractor(y), np.array(list(expected.values()), dtype=np.float32))
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0])
@@ -188,12 +145,13 @@ def test_aliases_of_old_versions_are_not_offered():
         find_feature_set("eGeMAPS")
 
 
-def test_own_features_are_read_from_csv_and_parquet_alike(tmp_path):
-    frame = pd.DataFrame({"utterance": ["toy/b", "toy/a"], "x": [1.5, 2.5], "y": [3, 4]})
+def test_own_features_are_read_from_csv_and_parquet_alike_with_ids_in_the_form_of_an_index(tmp_path):
+    ids = ["toy/b", unicodedata.normalize("NFD", "toy/aé")]
+    frame = pd.DataFrame({"utterance": ids, "x": [1.5, 2.5], "y": [3, 4]})
     frame.to_csv(tmp_path / "mine.csv", index=False)
     frame.to_parquet(tmp_path / "mine.parquet")
     from_csv, from_parquet = (read_own_features(tmp_path / name) for name in ("mine.csv", "mine.parquet"))
-    assert from_csv.utterances == ("toy/a", "toy/b")
+    assert from_csv.utterances == (unicodedata.normalize("NFC", ids[1]), "toy/b")
     assert from_csv.key == from_parquet.key
     np.testing.assert_array_equal(from_csv.matrix, [[2.5, 4], [1.5, 3]])
 
@@ -201,6 +159,7 @@ def test_own_features_are_read_from_csv_and_parquet_alike(tmp_path):
 BAD_TABLES = {
     "no ids": ({"id": ["a"], "x": [1.0]}, "mine.csv", "Expected one named 'utterance'"),
     "twice": ({"utterance": ["a", "a"], "x": [1.0, 2.0]}, "mine.csv", "utterances that occur twice: a"),
+    "two forms": ({"utterance": ["\xe9", "e\u0301"], "x": [1.0, 2.0]}, "mine.csv", "that occur twice: \xe9"),
     "words": ({"utterance": ["a"], "x": ["loud"]}, "mine.csv", "columns without numbers: x"),
     "nothing": ({"utterance": ["a"]}, "mine.csv", r"a table of shape \(1, 0\)"),
     "taken name": ({"utterance": ["a"], "x": [1.0]}, "IS09.csv", "the name of a feature set of serbench"),
@@ -214,17 +173,6 @@ def test_bad_tables_of_own_features_are_refused(tmp_path, columns, name, message
         read_own_features(tmp_path / name)
     with pytest.raises(FeatureError, match="no such file"):
         read_own_features(tmp_path / "absent.parquet")
-
-
-def test_ids_of_own_features_are_brought_to_the_form_of_those_of_an_index(tmp_path):
-    written = [unicodedata.normalize("NFD", "toy/jeté.wav"), "toy/b.wav"]
-    pd.DataFrame({"utterance": written, "x": [1.0, 2.0]}).to_csv(tmp_path / "mine.csv", index=False)
-    own = read_own_features(tmp_path / "mine.csv")
-    assert own.utterances == ("toy/b.wav", unicodedata.normalize("NFC", "toy/jeté.wav"))
-    both = [*written, unicodedata.normalize("NFC", "toy/jeté.wav")]
-    pd.DataFrame({"utterance": both, "x": 1.0}).to_csv(tmp_path / "twice.csv", index=False)
-    with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/jeté\.wav"):
-        read_own_features(tmp_path / "twice.csv")
 
 
 RECORDINGS = {
