@@ -1,10 +1,8 @@
-"""Kernel matrices whose entries are the ones libsvm would work out for itself, bit for bit where that can be had.
+"""Kernel matrices whose entries are the ones libsvm would compute for itself (docs/decisions/0008).
 
-A matrix product would be a little faster, but it adds in another order than the BLAS `ddot` that libsvm calls for
-every pair, so its entries differ in the last bits and a fit might take another turn. `numpy.vecdot` calls `ddot` too,
-in the same way where rows lie in C order. Of an RBF kernel the exponential is numpy's, which may differ from the C
-library's in the last bit of a double; libsvm trains on entries in single precision, where nearly all of that vanishes.
-See docs/decisions/0008.
+A matrix product adds in another order than the BLAS `ddot` that libsvm calls for every pair, so a fit might turn out
+otherwise; `numpy.vecdot` calls `ddot`, too. The exponential of an RBF kernel is numpy's, which may differ from the C
+library's in the last bit of a double; libsvm trains in single precision, where nearly all of that vanishes.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_BLOCK = 128
-"""Rows whose products are worked out together: two blocks of 384 features stay in the processor's cache."""
+_BLOCK = 128  # rows whose products are computed together: two blocks of 384 features stay in the processor's cache
 
 
 def dot_products(left: np.ndarray, right: np.ndarray, *, out: np.ndarray) -> None:
@@ -27,10 +24,7 @@ def dot_products(left: np.ndarray, right: np.ndarray, *, out: np.ndarray) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Gram:
-    """Dot products of all pairs of rows of one matrix, each held once: the blocks on and below the diagonal.
-
-    Half a matrix is kept, so that a kernel made of it is the only whole one in memory.
-    """
+    """Dot products of all pairs of rows of one matrix, each held once: the blocks on and below the diagonal."""
 
     blocks: tuple[tuple[slice, slice, np.ndarray], ...]
     squares: np.ndarray

@@ -89,16 +89,14 @@ class Classifier:
     ----------
     estimator : makes an unfitted scikit-learn estimator, `estimator(setting, n_features=..., seed=...)`; every
         `random_state` is the seed itself.
-    seconds : guesses a job's time from (n_training, n_features, n_settings) until the store knows better.
-    memory : bounds the bytes that a sweep takes, from (n_training, n_evaluation, n_features).
-    revision : goes up by one whenever the predictions of this entry may change.
+    seconds, memory : guess a job's time from (n_training, n_features, n_settings), until the store knows better, and
+        bound its bytes from (n_training, n_evaluation, n_features).
+    revision, packages : a number that goes up whenever predictions may change; packages whose releases may move them.
     sweep : fits all settings and predicts all rows held out, with the arguments of `loop_sweep`.
     fit_weights : sample weights that `fit` is given, or None for a fit without.
-    packages : packages whose releases may move the predictions.
-    input : "frames" goes with framewise feature sets alone; `seconds` and `memory` are then given, as n_features, the
-        numbers of a recording of mean length.
-    auxiliary : labels of the training rows that the sweep is given beside the emotions: speaker, gender, language, or
-        another field of text in a corpus' index.
+    input : "frames" goes with framewise feature sets alone; n_features are then the numbers of a mean recording.
+    auxiliary : labels of the training rows that the sweep is given as well: speaker, gender, language, or another field
+        of text in a corpus' index.
     package : filled in for a plug-in: what brings it.
     """
 

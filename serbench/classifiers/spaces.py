@@ -73,11 +73,15 @@ def _space(classifier: Classifier, block: Any, where: str) -> Space:
     if n > MOST_SETTINGS:
         todo = "Name fewer values; a second file and a second results folder hold the others"
         raise ConfigError([Fault(where, f"{n} settings", f"at most {MOST_SETTINGS} settings", todo)])
-    settings = []
+    known, faults, settings = classifier.parameters, list[Fault](), list[Setting]()
     for entry in entries:
         values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
         settings += [dict(zip(entry, combination, strict=True)) for combination in itertools.product(*values)]
-    faults = [Fault(where, *found) for entry in entries for found in _oddities(entry, classifier)]
+        for name in sorted(map(str, entry.keys() - set(known))):
+            todo = did_you_mean(name, known) or f"Known: {', '.join(known)}"
+            faults.append(Fault(where, f"unknown parameter '{name}'", todo=todo))
+        odd = [value for value in itertools.chain(*values) if not is_plain(value)]
+        faults += [Fault(where, short(f"the value {value}"), "text or a finite number") for value in odd]
     faults = faults or [Fault(where, found, "a complete setting") for found in _refused(settings, classifier)]
     if faults:
         raise ConfigError(faults)
@@ -97,17 +101,6 @@ def _number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _oddities(entry: Mapping[str, Any], classifier: Classifier) -> Iterator[tuple[str, str, str]]:
-    """Yield what is wrong with names and values: what was found, what was expected, what to do."""
-    known = classifier.parameters
-    for name, value in entry.items():
-        if name not in known:
-            yield f"unknown parameter '{name}'", "", did_you_mean(str(name), known) or f"Known: {', '.join(known)}"
-        for one in value if isinstance(value, list) else [value]:
-            if not is_plain(_number(one)):
-                yield short(f"the value {one}"), "text or a finite number", ""
 
 
 def _refused(settings: Sequence[Setting], classifier: Classifier) -> Iterator[str]:

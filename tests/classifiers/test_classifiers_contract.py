@@ -62,14 +62,15 @@ def test_emotions_are_balanced(name):
     held = rng.normal(size=(400, 2)) + 1.2
     training = Training(x, labels, None, np.array(["s"] * 200), {})
     classifier = CLASSIFIERS[name]
-    found = classifier.sweep(classifier, classifier.space, training, held, seed=0).predictions
+    settings = classifier.space if name == "svc" else classifier.space[-2:]
+    found = classifier.sweep(classifier, settings, training, held, seed=0).predictions
     assert (found == 1).mean(axis=1).max() > 0.4
 
 
 def test_settings_that_did_not_converge_are_recorded_and_not_printed(recwarn):
     classifier = CLASSIFIERS["mlp"]
     training, held = blobs(n=90)
-    swept = classifier.sweep(classifier, classifier.space, training, held, seed=0)
-    assert set(swept.not_converged) <= set(range(9))
-    assert len(swept.not_converged) > 0
+    swept = classifier.sweep(classifier, classifier.space[:2], training, held, seed=0)
+    assert set(swept.not_converged) <= {0, 1}
+    assert swept.not_converged
     assert not list(recwarn)
