@@ -5,7 +5,7 @@ import serbench
 
 
 def test_a_notebook_needs_one_call_for_each_thing(make_corpus, workspace):
-    place = workspace(make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness")))
+    place = workspace(make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness")), jobs=1)
     index = serbench.load_index("toy", place)
     assert len(index) == 40
     features = serbench.load_features("toy", "mfcc", place)
@@ -54,7 +54,7 @@ def test_corpus_never_heard_of_works_from_a_yaml_block_alone(source, tmp_path, w
     if source == "lines":
         (tmp_path / "new" / "labels.txt").write_text("\n".join(["# turn = emotion", *lines]))
     (tmp_path / "corpora.yaml").write_text(HEAD + SOURCES[source] + EMOTIONS)
-    place = serbench.Workspace(results=tmp_path / "results", corpora_file=tmp_path / "corpora.yaml", jobs=2)
+    place = serbench.Workspace(results=tmp_path / "results", corpora_file=tmp_path / "corpora.yaml", jobs=1)
     request = serbench.GridRequest(features=("mfcc",), classifiers=("knn",), emotions="anger,neutral")
     scores = serbench.run_grid(["new"], request, place).scores()
     nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].iloc[0]
@@ -65,7 +65,7 @@ def test_corpus_never_heard_of_works_from_a_yaml_block_alone(source, tmp_path, w
 def test_scores_of_a_grid_are_its_own_and_folds_of_absent_emotions_are_refused(
     make_corpus, make_features, workspace, tmp_path
 ):
-    place = workspace(make_corpus(takes=3))
+    place = workspace(make_corpus(takes=3), jobs=1)
     make_features(serbench.load_index("toy", place)).to_csv(tmp_path / "blobs.csv", index=False)
     given = {"features": str(tmp_path / "blobs.csv"), "emotions": "anger,happiness,neutral"}
     serbench.run_grid(["toy"], serbench.GridRequest(classifiers="knn", **given), place)

@@ -3,6 +3,7 @@
 `HYPOTHESIS_PROFILE=thorough` tries twenty times as many inputs; $SERBENCH_TALLY names a file for how many there were.
 """
 
+import copy
 import faulthandler
 import io
 import json
@@ -170,23 +171,23 @@ for path in sys.argv[1:]:
         decode(Path(path))
     except AudioError as error:
         print(error)
-status = Path("/proc/self/status")  # ru_maxrss would count the process that started this one
-lines = status.read_text().splitlines() if status.exists() else []
-peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
-print(*peaks or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])
+lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss would count the process that started this one
+print(*(line.split()[1] for line in lines if line.startswith("VmHWM")))
 """
+CLAIMS = (
+    ("FLAC", "PCM_16", 21, b"\xff\xff\xff\xff\xff"),
+    ("FLAC", "PCM_16", 22, b"\x03\x00\x00\x00"),
+    ("AIFF", "PCM_16", 22, b"\x7f\xff\xff\xff"),
+    ("AU", "PCM_16", 8, b"\x7f\xff\xff\xff"),
+    ("CAF", "PCM_16", 56, b"\x7f\xff\xff\xff"),
+    ("W64", "PCM_16", 16, b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
+)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_headers_that_claim_much_stay_within_memory(tmp_path):
     paths = []
-    for container, subtype, place, claim in (
-        ("FLAC", "PCM_16", 21, b"\xff\xff\xff\xff\xff"),
-        ("FLAC", "PCM_16", 22, b"\x03\x00\x00\x00"),
-        ("AIFF", "PCM_16", 22, b"\x7f\xff\xff\xff"),
-        ("AU", "PCM_16", 8, b"\x7f\xff\xff\xff"),
-        ("CAF", "PCM_16", 56, b"\x7f\xff\xff\xff"),
-        ("W64", "PCM_16", 16, b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
-    ):
+    for container, subtype, place, claim in CLAIMS:
         data = bytearray(audio_bytes(container, subtype, 1))
         data[place : place + len(claim)] = claim
         paths.append(tmp_path / f"{len(paths)}.{container}")
@@ -196,41 +197,30 @@ def test_headers_that_claim_much_stay_within_memory(tmp_path):
     assert int(done.stdout.split()[-1]) * 1024 < 600e6
 
 
+def parquet(frame):
+    file = io.BytesIO()
+    frame.to_parquet(file)
+    return file.getvalue()
+
+
 TABLE = pd.DataFrame({"file": ["a1.wav", "n2.wav"], "utterance": ["x/a", "x/b"], "speaker": ["é", "m"], "n": [1, None]})
 CSV = TABLE.to_csv(index=False).encode()
-
-
-def parquet_bytes():
-    file = io.BytesIO()
-    TABLE.assign(kind=pd.Categorical(["a", "b"]), day=pd.Timestamp("2020-01-01")).to_parquet(file)
-    return file.getvalue()
+TYPED = TABLE.assign(kind=pd.Categorical(["a", "b"]), day=pd.Timestamp("2020-01-01"))
+TABLES = {"x.csv": CSV, "x.tsv": CSV.replace(b",", b"\t"), "x.parquet": parquet(TYPED)}
+FEATURES = pd.DataFrame({"utterance": ["x/a", "x/b"], "f1": [1.0, 2.5], "f2": [3, 4]})
+OWN = {"mine.csv": FEATURES.to_csv(index=False).encode(), "mine.parquet": parquet(FEATURES.set_index("utterance"))}
 
 
 def read_table(path, **options):
     table = read_table_of_strings(path, where="toy.labels.file", **options)
-    for column in table:
-        assert all(isinstance(value, str) for value in table[column])
+    assert all(isinstance(value, str) for column in table for value in table[column])
     return table
-
-
-FEATURES = pd.DataFrame({"utterance": ["x/a", "x/b"], "f1": [1.0, 2.5], "f2": [3, 4]})
-
-
-def features_parquet():
-    file = io.BytesIO()
-    FEATURES.set_index("utterance").to_parquet(file)
-    return file.getvalue()
 
 
 def read_features(path):
     own = read_own_features(path)
-    assert own.matrix.dtype == np.float32
-    assert own.matrix.shape == (len(own.utterances), len(own.columns))
+    assert (own.matrix.dtype, own.matrix.shape) == (np.float32, (len(own.utterances), len(own.columns)))
     return own.key
-
-
-OWN = {"mine.csv": FEATURES.to_csv(index=False).encode(), "mine.parquet": features_parquet()}
-TABLES = {"x.csv": CSV, "x.tsv": CSV.replace(b",", b"\t"), "x.parquet": parquet_bytes()}
 
 
 @pytest.mark.parametrize("name", [*TABLES, *OWN])
@@ -321,33 +311,17 @@ VALUES = st.recursive(
 )
 
 
-def places_of(value, place=()):
-    """Every place in nested dicts and lists."""
-    yield place
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from places_of(child, (*place, key))
-
-
-def replaced(value, place, new):
-    """Return nested dicts and lists with another value in one place."""
-    if not place:
-        return new
-    children = dict(value.items() if isinstance(value, dict) else enumerate(value))
-    children[place[0]] = replaced(children[place[0]], place[1:], new)
-    return children if isinstance(value, dict) else list(children.values())
-
-
 @st.composite
 def mutated_entries(draw):
     """A valid entry with one to three places replaced by any value, or with a key of its own."""
-    entry = {**ENTRY, "labels": draw(st.sampled_from(LABELS))}
+    entry = {**copy.deepcopy(ENTRY), "labels": copy.deepcopy(draw(st.sampled_from(LABELS)))}
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.sampled_from(list(places_of(entry))))
-        entry = replaced(entry, place, draw(VALUES))
-        if isinstance(entry, dict) and draw(st.integers(0, 4)) == 0:
-            entry = {**entry, draw(st.sampled_from(WORDS)): draw(VALUES)}
-    return entry
+        place, key = entry, draw(st.sampled_from([*entry, draw(st.sampled_from(WORDS))]))
+        while isinstance(place.get(key), dict) and place[key] and draw(st.booleans()):
+            place = place[key]
+            key = draw(st.sampled_from(list(place)))
+        place[key] = [draw(VALUES)] if isinstance(place.get(key), list) and draw(st.booleans()) else draw(VALUES)
+    return draw(VALUES) if draw(st.integers(0, 19)) == 0 else entry
 
 
 @pytest.fixture
@@ -448,11 +422,10 @@ def test_any_bytes_as_annotations(toy, survives, data, encoding):
     survives(read_corpora, toy / "corpora.yaml")
 
 
-@given(
-    st.lists(
-        st.binary(min_size=1, max_size=40).filter(lambda name: not set(name) & {0, ord("/")}), min_size=1, max_size=4
-    )
-)
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: not set(name) & {0, ord("/")})
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
 def test_any_names_of_recordings(tmp_path_factory, survives, names):
     folder = tmp_path_factory.mktemp("names")
     (folder / "corpus").mkdir()
@@ -460,11 +433,8 @@ def test_any_names_of_recordings(tmp_path_factory, survives, names):
         with open(os.fsencode(folder / "corpus") + b"/a" + name, "wb"):
             pass
     labels = {"from": "path", "pattern": "(?s)^(?P<emotion>a)(?P<speaker>.+)"}
-    entry = {k: ENTRY[k] for k in ("title", "language", "licence", "root", "emotions")} | {
-        "audio": "*",
-        "labels": labels,
-    }
-    (folder / "corpora.yaml").write_text(yaml.safe_dump({"toy": entry}))
+    entry = {name: ENTRY[name] for name in ("title", "language", "licence", "root", "emotions")}
+    (folder / "corpora.yaml").write_text(yaml.safe_dump({"toy": {**entry, "audio": "*", "labels": labels}}))
     survives(read_corpora, folder / "corpora.yaml")
 
 

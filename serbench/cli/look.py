@@ -12,7 +12,7 @@ import typer
 
 import serbench
 from serbench.cli.options import Corpora, results_option, takes
-from serbench.cli.show import print, print_audit, print_table, prose, say, say_failures
+from serbench.cli.show import print, print_table, prose, say, say_failures
 from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace
 
@@ -37,11 +37,21 @@ def audit(workspace: Workspace, corpora: Corpora = None) -> None:
 
     Several corpora that are named are also compared with each other, for recordings that they share.
     """
-    is_sound = True
+    audits = []
     for one in serbench.audit_corpora(corpora, workspace):
-        print_audit(one)
-        is_sound &= one.is_sound
-    if not is_sound:
+        audits.append(one)
+        print(prose(f"{one.corpus}: {one.verdict}."))
+        for fact, text in one.facts.items():
+            print(f"  {fact:14} {text}")
+        for finding in one.findings:
+            print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
+        if cues := one.baseline:
+            text = f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {1 / len(cues.emotions):.2f}) "
+            text += f"over {cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. "
+            text += "They are cues of emotion, so this is no fault; features should do better."
+            print(prose(text, indent="  "))
+        print(flush=True)
+    if not all(one.is_sound for one in audits):
         raise typer.Exit(1)
 
 

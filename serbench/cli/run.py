@@ -12,22 +12,13 @@ import typer
 
 import serbench
 from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, results_option, takes
-from serbench.cli.show import (
-    print,
-    print_plain,
-    print_plan,
-    print_table,
-    prose,
-    say,
-    say_failures,
-    say_grid,
-    say_missing,
-)
+from serbench.cli.show import print, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
+from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from serbench import ExperimentResult, GridResult
+    from serbench import GridResult
 
 _SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
@@ -99,26 +90,20 @@ def run(workspace: Workspace, experiment: Experiment, dry_run: DryRun = False) -
     for table in result.tables:
         print_table(table)
         print()
-    _say_left_out(result, workspace)
-    if result.report is not None:
-        print(f"Open {workspace.results}/report/index.html; more tables: serbench report{results_option(workspace)}")
-    if has_failed or result.failed:
-        raise typer.Exit(1)
-
-
-def _say_left_out(result: ExperimentResult, workspace: Workspace) -> None:
-    """Say what is missing on this disk, which grids that leaves out, and whether the description has changed."""
-    name, digest = result.described.name, result.described.digest
+    name, known = result.described.name, serbench.list_corpora(workspace) if result.absent else {}
     if result.absent:
-        known = serbench.list_corpora(workspace)
         say(f"{len(result.absent)} of {len(result.absent) + len(result.present)} corpora of {name} took no part:")
-        for corpus, reason in result.absent.items():
-            say(f"  {corpus}: {reason}; get it: {known[corpus][0].homepage or known[corpus][0].licence}")
+    for corpus, reason in result.absent.items():
+        say(f"  {corpus}: {reason}; get it: {known[corpus][0].homepage or known[corpus][0].licence}")
     for word, reasons in (("Left out", result.skipped), ("Failed", result.failed)):
         for title, reason in reasons.items():
             say(prose(f"{word}, {title}: {reason}"))
     if result.earlier:
-        say(f"{name} has changed: it was run as {result.earlier} before, and is {digest} now")
+        say(f"{name} has changed: it was run as {result.earlier} before, and is {result.described.digest} now")
+    if result.report is not None:
+        print(f"Open {workspace.results}/report/index.html; more tables: serbench report{results_option(workspace)}")
+    if has_failed or result.failed:
+        raise typer.Exit(1)
 
 
 @takes("results")
@@ -138,7 +123,13 @@ def report(
         stems = ("table2-uar", "transfer", "curves", "seeds", *(() if plain else ("experiment", "claims")))
         for table in (table for stem in stems for table in made.of(stem)):
             (print_plain if plain else print_table)(table)
-    say_missing(made)
+    missing = made.missing
+    if missing:
+        say(f"{sum(map(len, missing.values()))} of {len(made.long['provenance'])} cells have no result:")
+    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
+        say(f"  {cells[0]}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {reason}")
+    if len(missing) > LISTED_AT_MOST:
+        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
     for command in made.commands:
         say(f"Missing; to fill: {command}{results_option(workspace)}")
     if plain:

@@ -7,17 +7,14 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from serbench.errors import LISTED_AT_MOST
 
 if TYPE_CHECKING:
     from serbench import Extracted, GridResult, Workspace
-    from serbench.audit import CorpusAudit
     from serbench.grid.run import GridPlan
-    from serbench.report import Report
-    from serbench.report.table import Table
+    from serbench.report.table import Entry, Table
 
 A_DAY_S = 86400
 GAP = 2  # blanks between two columns of a table
@@ -70,9 +67,9 @@ class ProgressLine:
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes.
+    """Print a table on stdout, in blocks of as many corpora as the width of the terminal takes, labels repeated.
 
-    Long words are shortened in their middle, so that numbers are never cut.
+    Long labels are shortened in their middle, so that numbers are never cut.
     """
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -82,44 +79,32 @@ def print_table(table: Table) -> None:
         half, text = limit // 2 - 1, visible(text)
         return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
 
-    def styled(text: str, aside: str, *, bold: bool) -> Text:
+    def styled(entry: Entry, *, is_label: bool) -> Text:
         """Show the best value in bold, and another by the mark behind it."""
-        colours = {"≈": "green", "?": "yellow", "↑": "yellow"}
-        shown = Text(text, style="bold green" if bold else colours.get(aside[-1:], ""))
-        return shown.append(f" {visible(aside)}", style="dim") if aside else shown
+        colour = {"≈": "green", "?": "yellow", "↑": "yellow"}.get(entry.aside[-1:], "")
+        shown = Text((short if is_label else visible)(entry.text), style="bold green" if entry.bold else colour)
+        return shown.append(f" {visible(entry.aside)}", style="dim") if entry.aside else shown
 
-    n = table.n_labels
-    columns = [
-        [styled((short if i < n else visible)(e.text), e.aside, bold=e.bold) for e in column]
-        for i, column in enumerate(zip(*table.rows, strict=True))
-    ] or [[] for _ in table.header]
-    header = [short(name) for name in table.header]
+    n, header = table.n_labels, [short(name) for name in table.header]
+    rows = [[styled(entry, is_label=i < n) for i, entry in enumerate(row)] for row in table.rows]
+    widths = [max(len(name), *(len(row[i]) for row in rows), 0) + GAP for i, name in enumerate(header)]
     console = Console(highlight=False, soft_wrap=False)
     console.print(visible(table.title), style="bold", markup=False)
-    widths = [max(len(name), *map(len, of), 0) + GAP for name, of in zip(header, columns, strict=True)]
-    for block in _blocks(widths, n, console.width):
+    blocks: list[list[int]] = []
+    for i in range(n, len(header)):
+        if not blocks or sum(widths[j] for j in (*blocks[-1], i)) > console.width + GAP:
+            blocks.append([*range(n)])
+        blocks[-1].append(i)
+    for block in blocks:
         shown = RichTable(box=None, header_style="bold", pad_edge=False)
         for i in block:
             shown.add_column(header[i], justify="left" if i < n else "right", no_wrap=True)
-        for row in zip(*(columns[i] for i in block), strict=True):
-            shown.add_row(*row)
+        for row in rows:
+            shown.add_row(*(row[i] for i in block))
         console.print(shown)
         console.print()
     for note in table.notes:
         console.print(visible(note), markup=False)
-
-
-def _blocks(widths: Sequence[int], n_labels: int, width: int) -> list[list[int]]:
-    """Columns that fit side by side, the labels repeated in each block."""
-    blocks: list[list[int]] = []
-    room = 0
-    for i in range(n_labels, len(widths)):
-        if not blocks or widths[i] > room:
-            blocks.append([*range(n_labels)])
-            room = width + GAP - sum(widths[:n_labels])
-        blocks[-1].append(i)
-        room -= widths[i]
-    return blocks
 
 
 def print_plain(table: Table) -> None:
@@ -151,22 +136,20 @@ def prose(text: str, *, indent: str = "") -> str:
 
 
 def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
-    """Print what a grid is going to do, or in a dry run what it would do, cell by cell."""
-    n_jobs, n_todo = len(plan.jobs), len(plan.todo)
+    """Print what a grid is going to do, or in a dry run what it would do, cell by cell, and the time and memory."""
+    n_jobs, todo = len(plan.jobs), {job.key for job in plan.todo}
     if is_dry_run:
-        todo = {job.key for job in plan.todo}
         for one in plan.cells:
-            jobs = one.jobs
-            state = f"would run {len(todo & set(jobs))} of its {len(jobs)} jobs"
+            state = f"would run {len(todo & set(one.jobs))} of its {len(one.jobs)} jobs"
             print(f"{one.cell.title}: {f'would be refused. {one.reason}' if one.reason else state}")
-        print(f"A dry run: {len(plan.cells)} cells would run {n_todo} of their {n_jobs} jobs")
+        print(f"A dry run: {len(plan.cells)} cells would run {len(todo)} of their {n_jobs} jobs")
     else:
-        print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - n_todo} already there, {n_todo} to do")
+        print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - len(todo)} already there, {len(todo)} to do")
     if to_extract:
         print(f"{to_extract} rows of features would be extracted first, which takes more time")
-    if plan.todo and workspace.scheduler is None:
+    if todo and workspace.scheduler is None:
         print_expectation(plan, workers=workspace.workers)
-    elif plan.todo:
+    elif todo:
         print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
 
 
@@ -175,8 +158,7 @@ def print_expectation(plan: GridPlan, *, workers: int) -> None:
     from serbench.store.memory import free_memory
 
     free = free_memory()
-    at_once = plan.at_once(workers=workers, free=free)
-    seconds = plan.expected_seconds(workers=workers, free=free)
+    at_once, seconds = plan.at_once(workers=workers, free=free), plan.expected_seconds(workers=workers, free=free)
     largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
     print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
     if plan.memory > free:
@@ -193,21 +175,21 @@ def say_grid(result: GridResult) -> bool:
     if result.elsewhere:
         say(f"{result.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
-    n_cells = len(result.plan.cells)
-    if result.failed is None and cells:  # the plan has said which and why
-        say(f"{len(cells)} of {n_cells} cells would be refused")
-    elif cells:
-        for name, reason in cells.items():
+    n, n_cells, is_plan = len(cells), len(result.plan.cells), result.failed is None
+    for name, reason in cells.items():
+        if not is_plan:  # which has been printed
             say(f"{name}: no result. {reason}")
-        say(f"{len(cells)} of {n_cells} cells have no result; {n_cells - len(cells)} are stored")
+    if cells:
+        rest = "would be refused" if is_plan else f"have no result; {n_cells - n} are stored"
+        say(f"{n} of {n_cells} cells {rest}")
     return failed or bool(cells)
 
 
 def say_failures(extracted: Extracted) -> bool:
     """Print the failures table; return whether anything failed."""
-    failed = [f"{one.utterance} ({one.features}): {one.reason}" for one in extracted.failed]
-    for text in failed[:LISTED_AT_MOST]:
-        say(f"failed: {text}")
+    failed = extracted.failed
+    for one in failed[:LISTED_AT_MOST]:
+        say(f"failed: {one.utterance} ({one.features}): {one.reason}")
     if len(failed) > LISTED_AT_MOST:
         say(f"... {len(failed)} failures in all")
     if failed:
@@ -215,29 +197,3 @@ def say_failures(extracted: Extracted) -> bool:
     for name, reason in extracted.refused.items():
         say(f"{name}: left out. {reason}")
     return bool(failed or extracted.refused)
-
-
-def say_missing(report: Report) -> None:
-    """Count the cells without a result and say why; what is not comparable is among them."""
-    missing = report.missing
-    if missing:
-        say(f"{sum(map(len, missing.values()))} of {len(report.long['provenance'])} cells have no result:")
-    for reason, cells in list(missing.items())[:LISTED_AT_MOST]:
-        say(f"  {cells[0]}{f' and {len(cells) - 1} more' if len(cells) > 1 else ''}: {reason}")
-    if len(missing) > LISTED_AT_MOST:
-        say(f"  ... {len(missing)} reasons in all; missing.csv has them")
-
-
-def print_audit(audit: CorpusAudit) -> None:
-    """Print the verdict on a corpus, facts of the copy, the findings, and the simple-cue baseline."""
-    print(prose(f"{audit.corpus}: {audit.verdict}."))
-    for fact, text in audit.facts.items():
-        print(f"  {fact:14} {text}")
-    for finding in audit.findings:
-        print(prose(f"{finding.level}, {finding.kind}: {finding.text}", indent="  "))
-    if cues := audit.baseline:
-        text = f"baseline: duration and level alone give UAR {cues.uar:.2f} (chance {1 / len(cues.emotions):.2f}) over "
-        text += f"{cues.n_groups} test groups, {cues.n_utterances} utterances of {', '.join(cues.emotions)}. They are "
-        text += "cues of emotion, so this is no fault; features should do better."
-        print(prose(text, indent="  "))
-    print(flush=True)

@@ -17,19 +17,7 @@ from serbench.grid.request import GridRequest
 from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
 
-HEAVY = [
-    "numpy",
-    "pandas",
-    "sklearn",
-    "opensmile",
-    "librosa",
-    "pyarrow",
-    "scipy",
-    "soundfile",
-    "jinja2",
-    "matplotlib",
-]
-
+HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "jinja2", "matplotlib"]
 
 PROBE = """
 import sys
@@ -42,23 +30,20 @@ except SystemExit as stop:
 """
 
 
-def probe(*arguments):
-    """Run `serbench ...` in a fresh interpreter and return stderr, ended by the exit code and every module imported."""
-    return subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True).stderr
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["grid", "--help"], ["corpora", "--help"]])
-def test_help_imports_nothing_heavy(arguments):
-    told = probe(*arguments)
-    assert told.startswith("0 [")
-    assert not [name for name in HEAVY if f"'{name}'" in told]
-
-
-def test_wrong_names_are_answered_without_heavy_imports():
-    told = probe("grid", "emodb", "-c", "svm")
-    assert told.startswith("serbench: Unknown classifier 'svm'. Did you mean 'svc'")
-    assert "\n1 [" in told
-    assert not [name for name in ("pandas", "sklearn", "opensmile", "pyarrow", "scipy") if f"'{name}'" in told]
+@pytest.mark.parametrize(
+    ("arguments", "told", "heavy"),
+    [
+        (["grid", "--help"], "0 [", HEAVY),
+        (["corpora", "--help"], "0 [", HEAVY),
+        (["grid", "emodb", "-c", "svm"], "serbench: Unknown classifier 'svm'. Did you mean 'svc'", HEAVY[1:7]),
+    ],
+)
+def test_help_and_wrong_names_are_answered_without_heavy_imports(arguments, told, heavy):
+    command = [sys.executable, "-c", PROBE, *arguments]
+    err = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert err.startswith(told)
+    assert "sys" in err.splitlines()[-1]
+    assert not [name for name in heavy if f"'{name}'" in err.splitlines()[-1]]
 
 
 def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):
@@ -67,7 +52,7 @@ def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_
     code, out, err = cli("extract", "toy", "--features", "mfcc", *common)
     assert code == 0, err
     assert "toy mfcc: 40 extracted, 0 already there, 0 failed" in out
-    code, out, err = cli("grid", "toy", "--features", "mfcc", "--classifier", "knn", *common)
+    code, out, err = cli("grid", "toy", "--features", "mfcc", "--classifier", "knn", "--jobs", "1", *common)
     assert code == 0, err
     assert "1 cells, 10 jobs, 0 already there, 10 to do" in out
     assert "grid: 10/10" in err
@@ -80,20 +65,16 @@ def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_
     assert out.splitlines()[3].startswith("mfcc\tknn\t")
 
 
-def test_dry_run_prints_cells_jobs_and_time(cli, make_corpus, tmp_path):
-    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
-    arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
-    code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", path)
+def test_dry_run_prints_cells_jobs_and_time_and_never_that_something_is_stored(cli, make_corpus, tmp_path):
+    options = ["-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run", "--results", tmp_path / "results"]
+    options += ["--corpora", make_corpus()]
+    code, out, err = cli("grid", "toy", "--emotions", "anger,happiness,neutral", *options)
     assert code == 0, err
-    assert "toy mfcc knn (paper5, inner all): would run 10 of its 10 jobs" in out
+    assert "toy mfcc knn (anger,happiness,neutral, inner all): would run 10 of its 10 jobs" in out
     assert "A dry run: 2 cells would run 20 of their 20 jobs" in out
-    assert "40 rows of features would be extracted first" in out
+    assert "24 rows of features would be extracted first" in out
     assert "Expected: about" in out
-
-
-def test_dry_run_of_refused_cells_never_says_that_something_is_stored(cli, make_corpus, tmp_path):
-    arguments = ["grid", "toy", "-f", "mfcc", "-c", "knn", "-c", "svc", "--dry-run"]
-    code, out, err = cli(*arguments, "--results", tmp_path / "results", "--corpora", make_corpus())
+    code, out, err = cli("grid", "toy", *options)
     assert code == 1
     assert "toy mfcc knn (paper5, inner all): would be refused. toy: no utterances of fear, sadness" in out
     assert "Use --task available or --emotions anger,happiness,neutral." in out
@@ -101,21 +82,14 @@ def test_dry_run_of_refused_cells_never_says_that_something_is_stored(cli, make_
     assert "stored" not in out + err
 
 
-def test_failures_are_listed_and_turn_the_exit_status(cli, make_corpus, tmp_path):
-    path = make_corpus()
-    (path.parent / "toy" / "f1_anger_0.wav").write_bytes(b"")
-    code, out, err = cli("extract", "toy", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
-    assert code == 1
-    assert "toy mfcc: 23 extracted, 0 already there, 1 failed" in out
-    assert "failed: toy/f1_anger_0.wav (mfcc): f1_anger_0.wav: an empty file" in err
-
-
-def test_one_unusable_corpus_does_not_stop_the_others(cli, make_corpus, tmp_path):
+def test_failures_are_listed_turn_the_exit_status_and_do_not_stop_other_corpora(cli, make_corpus, tmp_path):
     make_corpus(name="good")
     path = make_corpus(name="bad", extra="  expect: {utterances: 99}\n")
+    (path.parent / "good" / "f1_anger_0.wav").write_bytes(b"")
     code, out, err = cli("extract", "good", "bad", "-f", "mfcc", "--results", tmp_path / "results", "--corpora", path)
     assert code == 1
-    assert "good mfcc: 24 extracted" in out
+    assert "good mfcc: 23 extracted, 0 already there, 1 failed" in out
+    assert "failed: good/f1_anger_0.wav (mfcc): f1_anger_0.wav: an empty file" in err
     assert "bad: left out. bad.expect: 24 utterances. Expected 99 utterances" in err
 
 
@@ -126,14 +100,6 @@ def test_errors_are_one_message_on_stderr_and_exit_1(cli, tmp_path):
     assert out == ""
     assert "bad.yaml: toy.titel (line 1): unknown key 'titel'. Did you mean 'title'?" in err
     assert "Traceback" not in err
-
-
-def test_results_that_cannot_be_written_are_an_error(cli, make_corpus, tmp_path):
-    path = make_corpus()
-    (tmp_path / "file").write_text("")
-    code, _, err = cli("extract", "toy", "--results", tmp_path / "file" / "results", "--corpora", path)
-    assert code == 1
-    assert "cannot be written" in err
 
 
 def test_warning_is_shown_as_a_message_without_its_place_in_the_code():
@@ -174,25 +140,19 @@ def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     assert help_text.split(". ")[0].split(", ") == list(PROTOCOLS)
 
 
-def test_corpora_list_tells_what_is_here_and_where_to_get_the_rest(cli, make_corpus):
-    code, out, err = cli("corpora", "list", "--corpora", make_corpus())
+def test_corpora_are_listed_with_where_to_get_them_and_counted(cli, make_corpus, tmp_path):
+    path = make_corpus()
+    code, out, err = cli("corpora", "list", "--corpora", path)
     assert code == 0, err
     here, elsewhere = out.split("Not on this disk:")
     assert "toy" in here
     assert "Get it: https://sail.usc.edu/iemocap/ (signed release form)" in elsewhere
     assert "[names not verified]" in elsewhere
-
-
-def test_corpora_stats_print_table_1(cli, make_corpus, tmp_path):
-    code, out, err = cli("corpora", "stats", "toy", "--corpora", make_corpus(), "--results", tmp_path / "results")
+    code, out, err = cli("corpora", "stats", "toy", "--corpora", path, "--results", tmp_path / "results")
     assert code == 0, err
     assert "Table 1. Data statistics" in out
     assert "4 (2 f, 2 m)" in out
-
-
-def test_corpora_schema_is_json(cli):
     code, out, _ = cli("corpora", "schema")
-    assert code == 0
     assert json.loads(out)["$defs"]["Corpus"]
 
 
@@ -220,17 +180,6 @@ def test_features_are_exported_as_one_file(cli, make_corpus, tmp_path, name):
     assert table["utterance"][0] == "toy/f1_anger_0.wav"
 
 
-def test_wide_tables_are_cut_into_blocks_of_the_terminals_width(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    columns = [f"corpus{i:02d}" for i in range(15)]
-    rows = ((Entry("IS09"), Entry("svc"), *(Entry("0.500") for _ in columns)),)
-    print_table(make_table("t", "Title", ("features", "classifier", *columns), rows, notes=("note",), n_labels=2))
-    out = capsys.readouterr().out
-    assert max(map(len, out.splitlines())) <= 80
-    assert all(column in out for column in columns)
-    assert out.count("features") == 3
-
-
 TABLE_2 = make_table(
     "table2-uar",
     "Table 2",
@@ -245,10 +194,10 @@ TABLE_2 = make_table(
 )
 
 
-@pytest.mark.parametrize("width", range(60, 100))
-def test_nothing_of_a_table_is_cut_in_any_terminal(capsys, monkeypatch, width):
+@pytest.mark.parametrize("width", [60, 61, 79, 80, 99])
+def test_nothing_of_a_table_is_cut_in_any_terminal_and_blocks_repeat_the_labels(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    columns = ("emodb", "nemo", "ravdess")
+    columns = ("emodb", "nemo", "ravdess", "emovo", "savee")
     rows = tuple(
         (Entry("own"), Entry(name), *(Entry("0.768", "[.70, .84] ≈") for _ in columns))
         for name in ("svc", "wav2vec2-large†")
@@ -257,7 +206,8 @@ def test_nothing_of_a_table_is_cut_in_any_terminal(capsys, monkeypatch, width):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width
     assert "…" not in out
-    assert out.count("0.768 [.70, .84] ≈") == 6
+    assert out.count("0.768 [.70, .84] ≈") == 10
+    assert out.count("features") == {60: 5, 61: 5, 79: 3, 80: 3, 99: 2}[width]
 
 
 def test_marks_and_intervals_are_shown_and_on_a_terminal_in_colour(capsys, monkeypatch):
@@ -297,29 +247,19 @@ def test_progress_off_a_terminal_is_plain_lines(capsys):
 
 
 def test_version_is_told(cli):
-    code, out, err = cli("--version")
-    assert code == 0
-    assert out == f"serbench {serbench.__version__}\n"
-
-
-def test_messages_cannot_steer_the_terminal(capsys):
-    from serbench.cli.show import say
-
-    say("name\x1b[31m.wav\nnext line")
-    assert capsys.readouterr().err == "name\\x1b[31m.wav\nnext line\n"
+    assert cli("--version")[:2] == (0, f"serbench {serbench.__version__}\n")
 
 
 STEERING = "\x1b[2J\r\x07\x9b\u202e"
 
 
 def test_names_on_disk_cannot_steer_the_terminal(cli, make_corpus, write_wav, tmp_path):
-    path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"), takes=2)
+    path = make_corpus(emotions=("anger",), takes=1)
     root = path.parent / "toy"
     for speaker in ("f1", "m1"):  # copies across speakers are named on stdout, what cannot be read on stderr
         write_wav(root / f"{STEERING}{speaker}_anger_7.wav", seed=77)
     (root / f"{STEERING}f1_anger_8.wav").write_bytes(b"")
-    given = ["--corpora", path, "--results", tmp_path / "results"]
-    code, out, err = cli("extract", "toy", "-f", "mfcc", *given)
+    code, out, err = cli("extract", "toy", "-f", "mfcc", "--corpora", path, "--results", tmp_path / "results")
     assert code == 1, err
     assert "\\x1b[2J\\r\\x07\\x9b\\u202em1_anger_7.wav takes no part" in out
     assert "\\x1b[2J\\r\\x07\\x9b\\u202ef1_anger_8.wav" in err

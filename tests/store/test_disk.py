@@ -90,11 +90,11 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
 
 
 def one_of_each_kind_first(places):
-    """Files with a checksum; a kind is a folder and how names begin and end."""
+    """Files with a checksum; a kind is a folder and how names begin (those of jobs do not) and end."""
     kinds = Counter()
     files = []
     for place in sorted(place for place in places if place.suffix in (".parquet", ".json", ".arrow")):
-        kinds[kind := (place.parts[0], place.name[:4], place.suffix)] += 1
+        kinds[kind := (place.parts[0], place.parts[0] != "jobs" and place.name[:4], place.suffix)] += 1
         files.append((kinds[kind], place))
     return [place for _, place in sorted(files)]
 
@@ -120,34 +120,24 @@ def test_every_single_bit_of_a_sealed_file_counts(tmp_path):
         assert not is_intact(whole[:at])
 
 
-def test_file_under_the_name_of_another_is_found(toy, tmp_path):
-    toy("results")
-    first, second = toy.store("results").jobs[:2]
-    shutil.copy(first, second)
-    assert check_store(serbench.Workspace(tmp_path / "results")).damaged == {
-        second: f"it holds what belongs under the name {first.stem}"
-    }
-
-
 def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
     toy("results")
-    store = toy.store("results")
-    assert not find_unused(serbench.Workspace(store.root))
-    before = check_store(serbench.Workspace(store.root)).counts
-    record = next(path for path in store.cells if "-dummy-" in path.name)
-    record.unlink()
+    store, place = toy.store("results"), serbench.Workspace(tmp_path / "results", toy.path)
+    assert not find_unused(place)
+    before = check_store(place).counts
+    next(path for path in store.cells if "-dummy-" in path.name).unlink()
     old = store.features("mfcc-0123456789ab", "toy")
     shutil.copytree(store.features(find_feature_set("mfcc").key, "toy"), old)
     write_json(old.parent / "set.json", {"name": "mfcc"})
     files = [path for path in old.parent.rglob("*") if path.is_file()]  # on a busy machine, more parts
-    unused = find_unused(serbench.Workspace(store.root))
+    unused = find_unused(place)
     assert {kind: len(paths) for kind, paths in unused.items()} == {"jobs": 6, "files of features": len(files)}
-    clean_store(unused, serbench.Workspace(store.root))
+    clean_store(unused, place)
     assert not old.parent.exists()
-    after = check_store(serbench.Workspace(store.root)).counts
+    after = check_store(place).counts
     assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
-    assert not serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral"),
-                            serbench.Workspace(tmp_path / "results", toy.path)).plan.todo  # fmt: skip
+    request = serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
+    assert not serbench.plan_grid("toy", request, place, dry_run=True).plan.todo
 
 
 @pytest.fixture
@@ -221,24 +211,26 @@ def test_clean_that_may_not_remove_says_so(crowded, cli, monkeypatch, tmp_path):
 JOB = "0123456789abcdef01234567"
 
 
-def test_files_of_others_among_the_locks_are_no_locks_and_stay(tmp_path):
-    other = tmp_path / "locks" / "mine.lock"
+def test_clean_leaves_a_folder_at_work_jobs_of_a_failed_cell_and_files_of_others_alone(toy, tmp_path):
+    place, store = serbench.Workspace(tmp_path / "results", toy.path), toy.store("results")
+    serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
+    assert list(find_unused(place)) == ["cells that cannot be carried out"]
+    clean_store(find_unused(place), place)
+    toy("results")
+    other = store.root / "locks" / "mine.lock"
     other.parent.mkdir()
     other.touch()
-    assert not Store(tmp_path).locks().held()
-    assert other.is_file()
-
-
-def test_clean_leaves_a_folder_at_work_and_jobs_of_a_failed_cell_alone(toy, tmp_path):
-    toy("results")
-    store = toy.store("results")
     locks = store.locks()
-    locks.acquire(JOB)
+    assert locks.acquire(JOB)
     with pytest.raises(StoreError, match=r"another process is at work on it"):
-        find_unused(serbench.Workspace(store.root))
+        find_unused(place)
     locks.release(JOB)
     write_json(store.cells[0], {**read_json(store.cells[0]), "state": "refused", "reason": "1 job failed"})
-    assert not find_unused(serbench.Workspace(store.root))
+    assert not find_unused(place)
+    assert other.is_file()
+    first, second = store.jobs[:2]
+    shutil.copy(first, second)
+    assert check_store(place).damaged == {second: f"it holds what belongs under the name {first.stem}"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -275,12 +267,6 @@ def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(toy, tmp_pat
     assert check_store(serbench.Workspace(store.root)).counts == before
 
 
-def test_cells_that_can_not_be_carried_out_are_unused(toy, tmp_path):
-    place = serbench.Workspace(tmp_path / "results", toy.path)
-    serbench.run_grid("toy", serbench.GridRequest(("mfcc",), ("dummy",), task="paper5"), place)
-    assert list(find_unused(place)) == ["cells that cannot be carried out"]
-
-
 LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
@@ -294,7 +280,7 @@ GRID = ["grid", "toy", "-f", "mfcc", "-c", "knn", "--emotions", "anger,happiness
 
 
 def options(toy, results):
-    return ["--corpora", str(toy.path), "--results", str(results), "--jobs", "2"]
+    return ["--corpora", str(toy.path), "--results", str(results), "--jobs", "1"]
 
 
 def extract(toy, results):
@@ -371,6 +357,6 @@ def goes_on(toy, tmp_path, results):
     """Run the grid on a disk that takes it again: the bytes are those of a calm run, and nothing is left over."""
     request = serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
     for place in (results, tmp_path / "calm"):
-        assert not serbench.run_grid("toy", request, serbench.Workspace(place, toy.path, jobs=2)).refused
+        assert not serbench.run_grid("toy", request, serbench.Workspace(place, toy.path, jobs=1)).refused
     assert jobs_of(results) == jobs_of(tmp_path / "calm")
     assert not [*results.rglob(".tmp-*"), *results.rglob("*.lock")]
