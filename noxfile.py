@@ -19,7 +19,8 @@ def group(name: str) -> list[str]:
 
 def run_tests(session: nox.Session) -> None:
     """Run the tests with the example of a plug-in installed as its users would, and first the example's own."""
-    session.install("-e", ".[dask]", *group("test"), EXAMPLE)
+    session.install("-e", ".[dask]", *group("test"))
+    session.install(EXAMPLE)
     if not session.posargs:
         session.run("pytest", f"{EXAMPLE}/tests")
     # Two files at a time: much of a test's time is waiting for processes that it has started, killed or stopped.

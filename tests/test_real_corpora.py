@@ -155,7 +155,7 @@ def compare_with_script(family, place, *, inner="auto", rules=("nested", "defaul
     return found
 
 
-@pytest.mark.parametrize("outers", [("03", "11", "16"), pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("outers", [("03", "11", "16"), pytest.param(None, marks=pytest.mark.long)])
 def test_svc_on_emodb_predicts_what_the_script_from_the_audio_predicts(place, outers):
     found = compare_with_script("svc", place, outers=outers)
     assert round(found["nested"], 3) == 0.781
