@@ -18,25 +18,11 @@ EMOTIONS = ["anger", "happiness", "neutral"]
 SPEAKERS = ("f1", "f2", "f3", "m1", "m2", "m3")
 
 
-@pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    """A folder that keeps what the first test of this module made, for the others to copy."""
-    return tmp_path_factory.mktemp("made") / "once"
-
-
 @pytest.fixture
-def stores(once, make_corpus, make_features, workspace, tmp_path):
+def stores(toy_report, tmp_path):
     """Two stores that are the same, each of knn and logistic on own features of six speakers."""
-    if not once.exists():
-        path = make_corpus(speakers=SPEAKERS, takes=3)
-        make_features(serbench.load_index("toy", workspace(path)), noise=2.5).to_csv(
-            tmp_path / "blobs.csv", index=False
-        )
-        features = (str(tmp_path / "blobs.csv"),)
-        request = serbench.GridRequest(features=features, classifiers=("knn", "logistic"), emotions=",".join(EMOTIONS))
-        serbench.run_grid(["toy"], request, workspace(path))
-        shutil.copytree(tmp_path / "results", once)
-    return [Store(shutil.copytree(once, tmp_path / name)) for name in ("a", "b")]
+    toy_report(speakers=SPEAKERS, takes=3)
+    return [Store(shutil.copytree(tmp_path / "results", tmp_path / name)) for name in ("a", "b")]
 
 
 def compare(stores, **options):

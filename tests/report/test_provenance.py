@@ -19,27 +19,10 @@ EMOTIONS = "anger,happiness,neutral"
 CLASSIFIERS = ("knn", "logistic", "dummy")
 
 
-@pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    """A folder that keeps what the first test of this module made, for the others to copy."""
-    return tmp_path_factory.mktemp("made") / "once"
-
-
 @pytest.fixture
-def store(once, make_corpus, make_features, workspace, tmp_path):
+def store(toy_report):
     """A store of three classifiers on two own feature sets."""
-    if once.exists():
-        shutil.copytree(once, tmp_path, dirs_exist_ok=True)
-        return Store(tmp_path / "results")
-    path = make_corpus(takes=4)
-    index = serbench.load_index("toy", workspace(path))
-    for seed, name in enumerate(("one", "two")):
-        make_features(index, noise=2.5, seed=seed).to_csv(tmp_path / f"{name}.csv", index=False)
-    files = tuple(str(tmp_path / f"{name}.csv") for name in ("one", "two"))
-    request = serbench.GridRequest(features=files, classifiers=CLASSIFIERS, emotions=EMOTIONS)
-    serbench.run_grid(["toy"], request, workspace(path))
-    shutil.copytree(tmp_path, once)
-    return Store(tmp_path / "results")
+    return toy_report(names=("one", "two"), classifiers=CLASSIFIERS)[1]
 
 
 def report(store):

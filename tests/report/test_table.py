@@ -115,3 +115,15 @@ def test_frame_is_left_as_it_was():
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-1e-5", "–", "-", "emodb/a.wav"])
 def test_ordinary_values_are_written_as_they_are(value):
     assert frame_to_csv(pd.DataFrame({"x": [value]})) == f"x\n{value}\n"
+
+
+def test_entries_are_formatted_and_escaped():
+    entries = ((Entry("x_1 | y"), Entry("-0.123", "[.1, .2]", bold=True)), (Entry("=HYPERLINK()"), Entry("–")))
+    table = make_table("t", "50% of <c>", ("name", "value"), entries, notes=("# and $",), n_labels=1)
+    markdown, latex, rows = to_markdown(table), to_latex(table), list(csv.reader(io.StringIO(to_csv([table]))))
+    assert r"| x\_1 \| y" in markdown
+    assert r"**-0.123** \[.1, .2\]" in markdown
+    assert r"\caption{50\% of \textless{}c\textgreater{}}" in latex
+    assert r"x\_1 \textbar{} y & \textbf{-0.123} {\footnotesize {[}.1, .2{]}} \\" in latex
+    assert r"\footnotesize \# and \$" in latex
+    assert [row[1:3] for row in rows] == [["name", "value"], ["x_1 | y", "-0.123"], ["'=HYPERLINK()", "–"]]
