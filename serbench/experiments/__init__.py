@@ -89,7 +89,6 @@ def run_experiment(
         made = {
             "name": described.name,
             "digest": described.digest,
-            "is_built_in": described.name in built_in(),
             "serbench": __version__,
             "absent": {**absent, **refused},
             "skipped": {**skipped, **{title: store.worded(why) for title, why in failed.items()}, **waiting},

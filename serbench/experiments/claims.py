@@ -91,7 +91,7 @@ class Book:
     """An experiment as it was run, with its cells.
 
     `absent` corpora and `skipped` grids have the reason. `gone` are the fields of cells that were recorded and are no
-    more in the results folder, or not yet. `is_changed` where serbench brings another description under this name.
+    more in the results folder, or not yet.
     """
 
     described: Described
@@ -99,7 +99,6 @@ class Book:
     absent: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     gone: Sequence[Mapping[str, Any]] = ()
-    is_changed: bool = False
 
     def values(self, where: Where, metric: str) -> list[Value]:
         """Return the values of the cells that a selection matches, by its own metrics if it names any."""

@@ -185,17 +185,13 @@ class Claim(Strict):
 
 
 class Experiment(Strict):
-    """A table of a paper: what to run, what the paper printed, and what it concluded.
-
-    `confusion`: print the confusion matrix of every cell as shares of each emotion's predictions, or of its truth.
-    """
+    """A table of a paper: what to run, what the paper printed, and what it concluded."""
 
     title: str
     citation: str
     about: str
     corpora: Annotated[tuple[str, ...], Field(min_length=1)]
     metric: Metric = "uar"
-    confusion: Literal["predictions", "truth"] | None = None
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
     values: tuple[PaperValue, ...] = ()
     claims: tuple[Claim, ...] = ()

@@ -11,12 +11,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from serbench.errors import ConfigError, SerbenchError, StoreError
+from serbench.errors import ConfigError, StoreError
 from serbench.experiments.claims import Book, judge
-from serbench.experiments.load import find_experiment, read_experiment
+from serbench.experiments.load import read_experiment
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, transductive_note
 from serbench.scores.predictions import CellPredictions
@@ -42,13 +41,9 @@ def read_books(store: Store, cells: Sequence[CellPredictions]) -> Iterator[Book]
             told = f"{path.name}: the record of an experiment cannot be used and is left out; run it again. {error}"
             warnings.warn(told, stacklevel=2)
             continue
-        try:
-            is_changed = record["is_built_in"] and find_experiment(described.name).digest != described.digest
-        except SerbenchError:
-            is_changed = True
         there = [cell for cell in cells if cell.cell in record["cells"]]
         gone = [fields for fields in record["cells"] if fields not in [cell.cell for cell in there]]
-        yield Book(described, there, record["absent"], record["skipped"], gone, is_changed)
+        yield Book(described, there, record["absent"], record["skipped"], gone)
 
 
 def claims_frame(books: Sequence[Book]) -> pd.DataFrame:
@@ -67,11 +62,9 @@ def claims_frame(books: Sequence[Book]) -> pd.DataFrame:
 
 
 def experiment_tables(books: Sequence[Book], claims: pd.DataFrame) -> list[Table]:
-    """Tables of all experiments: paper and ours, the verdicts of `claims_frame`, and confusions as shares."""
+    """Tables of all experiments: paper and ours, and the verdicts of `claims_frame`."""
     tables = [_value_table(book) for book in books if book.described.experiment.values]
-    tables += [_claim_table(book, claims) for book in books if book.described.experiment.claims]
-    asked = [book for book in books if book.described.experiment.confusion]
-    return tables + [_share_table(book, cell) for book in asked for cell in book.cells if cell.rule]
+    return tables + [_claim_table(book, claims) for book in books if book.described.experiment.claims]
 
 
 def _value_table(book: Book) -> Table:
@@ -128,9 +121,8 @@ def _table(
     described = book.described
     left_out = "; ".join(f"{name} ({why})" for name, why in book.absent.items())
     absent = f" Took no part: {left_out}." if left_out else ""
-    changed = "; serbench brings another description under this name now, run it again" if book.is_changed else ""
     first = f"{described.experiment.title}. {described.experiment.citation} "
-    first += f"Experiment {described.name}, frozen as {described.digest}{changed}.{absent}"
+    first += f"Experiment {described.name}, frozen as {described.digest}.{absent}"
     cells = [cell for cell in book.cells if cell.with_values]
     partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record.partials.items()}
     heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.record.transductive}
@@ -143,28 +135,4 @@ def _table(
         notes=[first, *notes, *sorted(partials), *sorted(heard)],
         cells=[cell.provenance.key for cell in cells],
         facets={"experiment": described.name},
-    )
-
-
-def _share_table(book: Book, cell: CellPredictions) -> Table:
-    """A confusion matrix as shares of predictions or of the truth, as the experiment asks."""
-    of_predictions = book.described.experiment.confusion == "predictions"
-    confusion = cell.stack()
-    totals = confusion.sum(axis=0 if of_predictions else 1, keepdims=True)
-    shares = np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
-    rows: list[list[Entry | str]] = []
-    for i, (emotion, of) in enumerate(zip(cell.emotions, shares.tolist(), strict=True)):
-        places = [Entry(NOTHING) if np.isnan(s) else Entry(f"{s:.2f}", "", i == j, s) for j, s in enumerate(of)]
-        rows.append([emotion, *places])
-    cut = [] if cell.cell["preprocessing"] == "none" else [cell.cell["preprocessing"]]
-    named = ", ".join([book.described.name, *(cell.cell[c] for c in ("corpus", "features", "classifier")), *cut])
-    side = "Each column, what was predicted," if of_predictions else "Each row, what was said,"
-    return make_table(
-        "confusion-shares",
-        f"Confusion, shares of {'predictions' if of_predictions else 'truth'}: {named}",
-        ("truth \\ prediction", *cell.emotions),
-        rows,
-        n_labels=1,
-        notes=[f"{side} adds up to 1; {NOTHING} where there is none."],
-        cells=[cell.provenance.key],
     )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,11 @@ Metric = Callable[[np.ndarray], Any]
 
 
 def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
-    """Count predictions by the values of columns, by truth and by prediction.
+    """Count predictions by the values of columns such as `unit` or `fold`, by truth and by prediction.
 
-    Parameters
-    ----------
-    rows : predictions of one rule, with `truth` and `prediction` as codes 0 .. n_emotions - 1.
-    by : columns such as `unit` or `fold`; rows without a value in one of them are left out. Values come in the order
-        of their categories, others sorted.
-
-    Returns
-    -------
-    integers, shape (n_values of each column ..., n_emotions, n_emotions); a code out of range is a ScoreError.
+    Truth and prediction are codes 0 .. n_emotions - 1. Rows without a value in a column are left out; values come in
+    the order of their categories, others sorted. The shape is (n_values of each column ..., n_emotions,
+    n_emotions).
 
     >>> rows = pd.DataFrame({"unit": ["b", "a", "b"], "truth": [0, 0, 1], "prediction": [0, 1, 1]})
     >>> confusions(rows, "unit", n_emotions=2).tolist()
@@ -88,25 +81,14 @@ def uar(confusion: np.ndarray) -> Any:
 
     The value of a single matrix is the number nearest to the exact one, so that equal values are equal numbers.
 
-    >>> float(uar(np.array([[1, 1], [0, 2]])))
+    >>> uar(np.array([[1, 1], [0, 2]]))
     0.75
     """
     if confusion.ndim == 2 and confusion.any():
-        return float(exact_uar(_hits(confusion), confusion.sum(axis=-1)))
+        present = [(hit, n) for hit, n in zip(_hits(confusion).tolist(), confusion.sum(axis=-1).tolist()) if n]
+        whole = math.lcm(*(n for _, n in present))
+        return float(sum(hit * (whole // n) for hit, n in present) / (whole * len(present)))
     return _ratio(np.nan_to_num(recalls(confusion)).sum(axis=-1), (confusion.sum(axis=-1) > 0).sum(axis=-1))
-
-
-def exact_uar(hits: np.ndarray, totals: np.ndarray) -> Fraction:
-    """Unweighted average recall over the emotions present as a fraction, so that ties between settings are exact.
-
-    >>> exact_uar(np.array([1, 2, 0]), np.array([3, 3, 0]))
-    Fraction(1, 2)
-    """
-    present = [(hit, total) for hit, total in zip(hits.tolist(), totals.tolist(), strict=True) if total]
-    if not present:
-        raise ScoreError("scoring", "an empty pool", "at least one utterance")
-    whole = math.lcm(*(total for _, total in present))
-    return Fraction(sum(hit * (whole // total) for hit, total in present), whole * len(present))
 
 
 def war(confusion: np.ndarray) -> Any:

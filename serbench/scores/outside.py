@@ -1,8 +1,7 @@
 """The folds of a corpus for other systems, and what these predict, recorded as a cell beside those of the grid.
 
-A file of predictions is CSV (UTF-8, separated by commas, semicolons or tabs) or parquet. It has the columns `utterance`
-and `prediction`; `basis` and `fold`, where it has them, must be those of the present folds. Its cell has the rule
-`given`, as nobody knows how its settings were chosen, and its record holds the predictions.
+A file of predictions is CSV or parquet with the columns `utterance` and `prediction`; `basis` and `fold`, where it has
+them, must be those of the present folds. Its cell has the rule `given`: nobody knows how its settings were chosen.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import hashlib
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +62,7 @@ def list_folds(corpus: str, request: GridRequest = DEFAULTS, workspace: Workspac
     """Return the folds of a corpus, for other tools: one row per utterance of the task that can be read.
 
     `fold` is the test group; train on all other folds. `tuning_folds` are the folds, separated by blanks, whose
-    held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds:
-    predictions are comparable with the cells of a report that have the same in `provenance.csv`.
+    held-out predictions choose the settings for this one. `basis` names this state of labels, recordings and folds.
 
     With the protocol `within-text` a fold is a group of speakers (`speaker_fold`) with a group of texts (`text_fold`):
     train on the rows that differ from it in both. The predictions for its `tuning_folds` come from models that have
@@ -187,10 +184,9 @@ def read_prediction_file(path: Path) -> tuple[Outside, pd.DataFrame]:
             raise ValueError(f"two columns are called '{table.columns[table.columns.duplicated()][0]}'")
     except FileNotFoundError as error:
         raise ScoreError(printable(str(path)), "no such file", "a CSV or parquet file of predictions") from error
-    except OSError as error:
-        raise ScoreError(where, f"cannot be read ({error.strerror or error})", "a CSV or parquet file") from error
-    except (ValueError, csv.Error) as error:
-        raise ScoreError(where, f"cannot be read ({error})", "a CSV file in UTF-8, or parquet", _START) from error
+    except (OSError, ValueError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ScoreError(where, f"cannot be read ({why})", "a CSV file in UTF-8, or parquet", _START) from error
     if table.empty:
         raise ScoreError(where, "no predictions", "a row for each utterance", _START)
     table = table.astype("string").fillna("").astype(object).reset_index(drop=True)
@@ -216,21 +212,19 @@ def _score(
     allow_missing: bool,
 ) -> Scored:
     """Hold the predictions of a corpus against its folds, and make the record of their cell; nothing is written."""
-    where, person = f"{file.file}, {data.name}", data.corpus.person
-    task, protocol = task.for_index(data.index, data.corpus), find_protocol(request.protocol)
+    person, protocol = data.corpus.person, find_protocol(request.protocol)
+    task = task.for_index(data.index, data.corpus)
     selected = _with_folds(data, task, protocol, request)
-    if unknown := sorted(set(rows["utterance"]) - set(data.index["utterance"])):
-        found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
-        todo = did_you_mean(unknown[0], sorted(data.index["utterance"])) or "Take them from `serbench folds`"
-        raise ScoreError(where, found, f"ids such as {data.index['utterance'].min()}", todo)
     read = rows.rename(columns={"basis": "read_basis", "fold": "read_fold"}).set_index("utterance")
     table = selected.join(read.reindex(selected["utterance"], fill_value=""), on="utterance")
-    _check_state(table, task, where)
-    is_given = table["prediction"] != ""
-    table["is_missing"] = ~is_given & table["problem"].isna()
-    _check_predictions(table, task, where, allow_missing=allow_missing)
-    given, absent, code = table[is_given], table[~is_given], {emotion: i for i, emotion in enumerate(task.emotions)}
-    pairs = pd.DataFrame({"truth": given["emotion"].map(code), "prediction": given["prediction"].map(code)})
+    table["is_given"] = table["prediction"] != ""
+    table["is_missing"] = ~table["is_given"] & table["problem"].isna()
+    _check(f"{file.file}, {data.name}", rows, table, data, task, allow_missing=allow_missing)
+    given, absent, code = (
+        table[table["is_given"]],
+        table[~table["is_given"]],
+        {e: i for i, e in enumerate(task.emotions)},
+    )
     folds = {str(name): tuple(of) for name, of in given.groupby("fold", observed=True)["utterance"]}
     independence = protocol.independence_of(person) if person != "speaker" else ""
     notes = data.note, confounded(task_index(data, task), person), independence
@@ -253,19 +247,42 @@ def _score(
             "emotion": table["emotion"].tolist(),
             "speaker": table[person].tolist(),
             "gender": [None] * len(table),
-            "present": list(is_given),
+            "present": table["is_given"].tolist(),
         },
         missing=dict(zip(absent["utterance"], absent["problem"].fillna("no prediction"), strict=True)),
         folds=tuple(map(FoldJobs, folds)),
         sets=folds,
         outside=dataclasses.replace(file, predictions=tuple(map(code.get, table["prediction"]))),
     )
+    pairs = pd.DataFrame({"truth": given["emotion"].map(code), "prediction": given["prediction"].map(code)})
     value = float(uar(confusions(pairs, n_emotions=len(code))))
-    return Scored(record, value, len(given), tuple(_notes(table, rows, task)))
+    told = []  # what a reader of the value must know
+    if n_missing := table["is_missing"].sum():
+        missing = listed(table["utterance"][table["is_missing"]])
+        told.append(f"{n_missing} of {len(table)} utterances have no prediction: {missing}")
+        told.append("tables use the utterances that all cells have; a cell without more than 5 % of them is marked")
+    whole = table.groupby("fold", observed=True)["is_missing"].all()
+    if untested := [str(name) for name in whole.index[whole]]:
+        told.append(f"whole folds are without predictions: {listed(untested)}")
+    if beyond := (~rows["utterance"].isin(table["utterance"])).sum():
+        told.append(f"{beyond} predictions are of utterances outside {task.title}, and ignored")
+    if "basis" not in rows or not rows["basis"].any():
+        told.append("the file has no column 'basis': nothing shows which state of labels and folds it was made for")
+    return Scored(record, value, len(given), tuple(told))
 
 
-def _check_state(table: pd.DataFrame, task: EmotionTask, where: str) -> None:
-    """Check that basis and folds, where the file has them, are the present ones."""
+def _check(
+    where: str, rows: pd.DataFrame, table: pd.DataFrame, data: CorpusData, task: EmotionTask, *, allow_missing: bool
+) -> None:
+    """Check that predictions are of the present utterances, labels, folds and emotions, and complete.
+
+    Few predictions chosen well would raise every value, so missing ones must be asked for. An emotion without any
+    prediction gives no value and is refused always.
+    """
+    if unknown := sorted(set(rows["utterance"]) - set(data.index["utterance"])):
+        found = f"{len(unknown)} utterances that the corpus does not have: {listed(map(repr, unknown))}"
+        todo = did_you_mean(unknown[0], sorted(data.index["utterance"])) or "Take them from `serbench folds`"
+        raise ScoreError(where, found, f"ids such as {data.index['utterance'].min()}", todo)
     basis = table["basis"].iloc[0]
     if other := sorted(set(table.get("read_basis", ())) - {"", basis}):
         found = f"predictions for basis {listed(other)}: labels, recordings or folds were others, or the task"
@@ -275,43 +292,21 @@ def _check_state(table: pd.DataFrame, task: EmotionTask, where: str) -> None:
     places = zip(table["utterance"], table.get("read_fold", table["fold"]), table["fold"], strict=True)
     if moved := [f"{u} in fold {read}, not {own}" for u, read, own in places if read and _plain(read) != _plain(own)]:
         raise ScoreError(where, f"other folds than the present ones: {listed(moved)}", "those", _FOLDS_AGAIN)
+    given, missing = table[table["is_given"]], table["utterance"][table["is_missing"]]
+    if len(others := given["prediction"][~given["prediction"].isin(task.emotions)].value_counts()):
+        found = listed(f"{emotion!r} ({n} utterances)" for emotion, n in others.items())
+        todo = did_you_mean(others.index[0], task.emotions) or "Choose the task with --task or --emotions"
+        expected = f"those of {task.title}: {', '.join(task.emotions)}"
+        raise ScoreError(where, f"emotions that the task does not have: {found}", expected, todo)
+    if bare := sorted(set(task.emotions) - set(given["emotion"])):
+        raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
+    if len(missing) and not allow_missing:
+        found = f"no prediction for {len(missing)} of {len(table)} utterances: {listed(missing)}"
+        todo = "With --allow-missing they count as missing, and tables use the utterances that all cells have"
+        raise ScoreError(where, found, "one for each", todo)
 
 
 def _plain(fold: str) -> str:
     """Undo what tools make of a fold's name: 3 or 3.0 of 03, and a quote that keeps a spreadsheet from running it."""
     number = re.fullmatch(r"'?0*([0-9]+)(?:\.0)?", fold)
     return number[1] if number else fold.removeprefix("'")
-
-
-def _check_predictions(table: pd.DataFrame, task: EmotionTask, where: str, *, allow_missing: bool) -> None:
-    """Check that predictions are emotions of the task, and that there is one for each utterance that can be read.
-
-    Few predictions chosen well would raise every value, so missing ones must be asked for. An emotion without any
-    prediction gives no value and is refused always.
-    """
-    given, missing = table[table["prediction"] != ""], table[table["is_missing"]]
-    if len(unknown := given["prediction"][~given["prediction"].isin(task.emotions)].value_counts()):
-        found = listed(f"{emotion!r} ({n} utterances)" for emotion, n in unknown.items())
-        todo = did_you_mean(unknown.index[0], task.emotions) or "Choose the task with --task or --emotions"
-        expected = f"those of {task.title}: {', '.join(task.emotions)}"
-        raise ScoreError(where, f"emotions that the task does not have: {found}", expected, todo)
-    if bare := sorted(set(task.emotions) - set(given["emotion"])):
-        raise ScoreError(where, f"no prediction for any utterance of {listed(bare)}", f"all of {task.title}")
-    if len(missing) and not allow_missing:
-        found = f"no prediction for {len(missing)} of {len(table)} utterances: {listed(missing['utterance'])}"
-        todo = "With --allow-missing they count as missing, and tables use the utterances that all cells have"
-        raise ScoreError(where, found, "one for each", todo)
-
-
-def _notes(table: pd.DataFrame, rows: pd.DataFrame, task: EmotionTask) -> Iterator[str]:
-    """Word what a reader of the value must know."""
-    if len(missing := table[table["is_missing"]]):
-        yield f"{len(missing)} of {len(table)} utterances have no prediction: {listed(missing['utterance'])}"
-        yield "tables use the utterances that all cells have; a cell that lacks more than 5 % of them is marked instead"
-    whole = table.groupby("fold", observed=True)["is_missing"].all()
-    if untested := [str(name) for name in whole.index[whole]]:
-        yield f"whole folds are without predictions: {listed(untested)}"
-    if beyond := (~rows["utterance"].isin(table["utterance"])).sum():
-        yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
-    if "basis" not in rows or not rows["basis"].any():
-        yield "the file has no column 'basis', so that nothing shows which state of labels and folds it was made for"

@@ -52,18 +52,12 @@ _NO_SETTINGS = pd.DataFrame(columns=["rule", "fold", "setting", "converged"])
 class CellPredictions:
     """A cell with its predictions, as the report meets it.
 
-    Parameters
-    ----------
-    record : what was planned, and what it was made of.
-    rows : one row per rule and test utterance, sorted by utterance within a rule: `rule`, `utterance`, `fold`,
-        `truth` and `prediction` (codes of `emotions`), `unit` (who is independent), `person` (who is kept apart)
-        and what the index says of the utterance, as categories. Empty where there is no value.
-    unit : what its utterances are independent by: speaker, or session where speakers talk to each other.
-    settings : one row per rule and fold: `setting` (place in the record's settings), and whether it `converged`.
-    reasons : rule -> why there is no value by it.
-    state : empty where there are predictions or will be; else `refused` (a run could not do it), `undone` (its jobs are
-        not all done), `damaged`, `outdated` or `incomparable`.
-    is_short : whether so many utterances of its column are missing that it is not compared with the other cells.
+    `rows` has one row per rule and test utterance, sorted by utterance within a rule: `rule`, `utterance`, `fold`,
+    `truth` and `prediction` (codes of `emotions`), `unit` (who is independent), `person` (who is kept apart) and the
+    columns of the index, as categories. `unit` is speaker, or session where speakers talk to each other. `settings` has
+    one row per rule and fold: `setting` (place in the record's settings), and whether it `converged`. `reasons` has the
+    rules without a value. `state` is empty, or `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or
+    `incomparable`. `is_short` where it misses too many utterances of its column to be compared with the other cells.
     """
 
     record: CellRecord
@@ -75,8 +69,7 @@ class CellPredictions:
     is_short: bool = False
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        """Keep what was counted before, where the rows are still the same: `known` is what was."""
+    def __post_init__(self) -> None:  # what was counted before holds as long as the rows are the same
         if self.known.get("rows") is not self.rows:
             object.__setattr__(self, "known", {"rows": self.rows})
 
@@ -95,14 +88,11 @@ class CellPredictions:
         """Its fields as columns of a table, and the key of its provenance."""
         return {**self.cell, "provenance": self.provenance.key}
 
-    @property
+    @functools.cached_property
     def _by_rule(self) -> dict[str, pd.DataFrame]:
-        if "by_rule" not in self.known:
-            codes, rules = pd.factorize(self.rows["rule"])  # whose rows follow each other
-            ends = np.searchsorted(codes, np.arange(len(rules) + 1))
-            self.known["by_rule"] = {str(rule): self.rows[ends[i] : ends[i + 1]] for i, rule in enumerate(rules)}
-        found: dict[str, pd.DataFrame] = self.known["by_rule"]
-        return found
+        codes, rules = pd.factorize(self.rows["rule"])  # whose rows follow each other
+        ends = np.searchsorted(codes, np.arange(len(rules) + 1))
+        return {str(rule): self.rows[ends[i] : ends[i + 1]] for i, rule in enumerate(rules)}
 
     def of(self, rule: str = "") -> pd.DataFrame:
         """Return the rows of a rule; without one, of the rule that tables show."""
@@ -167,7 +157,7 @@ class CellPredictions:
 
     @property
     def coverage(self) -> str:
-        """How many utterances it has, for a table whose columns are scored on those that all cells have."""
+        """How many utterances it has, in words."""
         which, what = ("classifier", "predictions") if self.is_outside else ("features", "features")
         return f"{self.cell[which]} has {what} of {self.n_utterances} utterances"
 
@@ -178,7 +168,7 @@ class CellPredictions:
 
     @property
     def notes(self) -> list[str]:
-        """What every table must say of this cell's corpus: that it is partial, that speakers tell emotions."""
+        """What every table must report of this cell's corpora."""
         return [note for note in (self.record.partial, *self.record.notes) if note]
 
     @property
@@ -186,9 +176,9 @@ class CellPredictions:
         """Field that keeps its people apart."""
         return next(iter(sorted(set(self.record.persons.values()) - {"speaker"})), "speaker")
 
-    def has_all_emotions(self, rows: pd.DataFrame | None = None) -> bool:
-        """Whether its predictions, or some of them, hold an utterance of each emotion."""
-        return (self.of() if rows is None else rows)["truth"].nunique() == len(self.emotions)
+    def has_all_emotions(self) -> bool:
+        """Whether it predicts an utterance of each emotion."""
+        return self.of()["truth"].nunique() == len(self.emotions)
 
     def on(self, utterances: Iterable[str]) -> CellPredictions:
         """Leave some utterances of the cell only."""
@@ -213,29 +203,27 @@ def load_predictions(store: Store) -> list[CellPredictions]:
             records.append(read_cell(path))
         except DamagedError as error:
             warnings.warn(f"{error} Until then its cell is left out", stacklevel=2)
+    if not records:
+        raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
     left = Counter(key for record in records for key in record.jobs)
     jobs: dict[str, Job] = {}
     for record in records:
         try:
-            cell = _predictions(record, store, indexes, jobs)
+            made = [_predictions(record, store, indexes, jobs)]
         except SerbenchError as error:
-            cell = without_predictions(record, store.worded(str(error)), state="damaged")
+            made = [without_predictions(record, store.worded(str(error)), state="damaged")]
         left.subtract(record.jobs)
         for key in record.jobs:  # a job is read once, and kept until its last cell has it
             if not left[key]:
                 jobs.pop(key, None)
-        cells.append(cell)
         if seconds_of(record.cell.preprocessing):
             frames = [indexes[name].frame.sort_values("start_s") for name in record.tested if name in indexes]
             whole_of = [of.set_index("utterance")["whole"] for of in frames]
-            cells.append(majority(cell, pd.concat(whole_of) if whole_of else pd.Series(dtype=str)))
-    if not cells:
-        raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
-    for i, cell in enumerate(cells):
-        if len(cell.rows) and not cell.has_all_emotions():
-            absent = sorted(set(range(len(cell.emotions))) - set(cell.of()["truth"]))
+            made.append(majority(made[0], pd.concat(whole_of) if whole_of else pd.Series(dtype=str)))
+        for cell in made:
+            absent = sorted(set(range(len(cell.emotions))) - set(cell.of()["truth"])) if len(cell.rows) else []
             reason = f"no utterance of {listed(cell.emotions[code] for code in absent)}"
-            cells[i] = without_predictions(cell.record, reason, state="refused")
+            cells.append(without_predictions(cell.record, reason, state="refused") if absent else cell)
     return cells
 
 
@@ -250,19 +238,18 @@ def again(record: CellRecord) -> str:
     return "score it again" if record.outside else "run it again"
 
 
-def _outdated(record: CellRecord, states: Mapping[str, tuple[str, Mapping[str, str]]]) -> str:
-    """Return which of its corpora has changed since a cell was made, or nothing.
-
-    `states` are the digest of the present index of each corpus, and those of the parts of its entry.
-    """
-    for corpus, index in record.indexes.items():
+def _outdated(record: CellRecord, indexes: Mapping[str, _Index]) -> str:
+    """Return which of its corpora has changed since a cell was made, or nothing."""
+    for corpus, made_with in record.indexes.items():
         name = "the corpus" if len(record.indexes) == 1 else corpus
-        if corpus not in states:
+        if corpus not in indexes:
             return f"the index of {name} is not there"
-        now, entry = states[corpus]
-        parts = [part for part, own in record.entries.get(corpus, {}).items() if entry and entry.get(part) != own]
-        if now != index or parts:
-            what = name if now != index else f"the {', '.join(parts)} of {name} in its entry"
+        now = indexes[corpus]
+        parts = [
+            part for part, own in record.entries.get(corpus, {}).items() if now.entry and now.entry.get(part) != own
+        ]
+        if now.state != made_with or parts:
+            what = name if now.state != made_with else f"the {', '.join(parts)} of {name} in its entry"
             return f"{what} has changed since"
     return ""
 
@@ -272,7 +259,7 @@ class _Index:
 
     def __init__(self, frame: pd.DataFrame, entry: Mapping[str, str]) -> None:
         self.frame = frame
-        self.state = index_fingerprint(frame), entry
+        self.state, self.entry = index_fingerprint(frame), entry
         self._known: dict[str, tuple[str, pd.DataFrame]] = {}
 
     def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
@@ -292,7 +279,7 @@ def _predictions(
     """Read the jobs of a cell and apply the rules."""
     if record.reason:
         return without_predictions(record, record.reason, state="refused")
-    if why := _outdated(record, {name: index.state for name, index in indexes.items()}):
+    if why := _outdated(record, indexes):
         return without_predictions(record, f"outdated: {why}; {again(record)}", state="outdated")
     if lost := [key for key in record.jobs if not store.job(key).is_file()]:
         reason = f"{len(lost)} of {len(record.jobs)} jobs are not done yet"
@@ -352,21 +339,16 @@ def _by_rule(
             utterances, codes, metadata = read_predictions(store.job(key))
             jobs[key] = {u: i for i, u in enumerate(utterances)}, codes, metadata
         _check_job(key, record, *jobs[key][1:])
-    folds, n_emotions = record.folds, len(record.emotions)
+    folds = record.folds
 
     def codes_of(name: str, job: str) -> np.ndarray:
         places, codes, _ = jobs[job]
         return codes[:, [places[u] for u in record.sets[name]]]
 
     def best(pools: Sequence[tuple[str, str]]) -> int:
-        """Return the setting with the highest UAR over folds or validations; the earlier of equals."""
         codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
         true = np.array([truth[u] for name, _ in pools for u in record.sets[name]])
-        hits = np.stack([(codes[:, true == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
-        totals = np.bincount(true, minlength=n_emotions).tolist()
-        whole = math.lcm(*filter(None, totals))  # as integers, the sums of recalls are exact
-        weights = np.array([whole // total if total else 0 for total in totals], dtype=object)
-        return int(np.argmax(hits.astype(object) @ weights))
+        return best_setting(codes, true, n_emotions=len(record.emotions))
 
     chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
     chosen["default"] = [record.default] * len(folds)
@@ -379,6 +361,15 @@ def _by_rule(
             settings.append((rule, fold.name, setting, setting not in jobs[fold.job][2]["not_converged"]))
         predictions[rule] = pd.Series(said)
     return predictions, pd.DataFrame(settings, columns=list(_NO_SETTINGS))
+
+
+def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> int:
+    """Return the setting with the highest UAR, the earlier of equals; codes have shape (n_settings, n_utterances)."""
+    hits = np.stack([(codes[:, truth == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
+    totals = np.bincount(truth, minlength=n_emotions).tolist()
+    whole = math.lcm(*filter(None, totals))  # as whole numbers, the sums of recalls are exact
+    weights = np.array([whole // total if total else 0 for total in totals], dtype=object)
+    return int(np.argmax(hits.astype(object) @ weights))
 
 
 def _check_job(key: str, record: CellRecord, codes: np.ndarray, metadata: Mapping[str, Any]) -> None:

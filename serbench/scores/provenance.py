@@ -25,11 +25,9 @@ class Provenance:
 
 def provenance_of(record: CellRecord) -> Provenance:
     """Collect what made a cell: its fields, and what these leave open. `jobs` is a digest of the keys of its jobs."""
-    about: dict[str, Any] = dataclasses.asdict(record.cell)
-    about |= {"emotions": list(record.emotions), "task_map": record.task_map, "serbench": record.serbench}
-    about |= {"versions": record.versions, "indexes": record.indexes, "basis": record.basis}
-    about |= {"partials": record.partials, "feature_key": record.feature_key, "revision": record.revision}
-    about |= {"settings": settings_key(record), "n_settings": len(record.settings)}
+    names = ("emotions", "task_map", "serbench", "versions", "indexes", "basis", "partials", "feature_key", "revision")
+    about: dict[str, Any] = dataclasses.asdict(record.cell) | {name: getattr(record, name) for name in names}
+    about |= {"emotions": list(record.emotions), "settings": settings_key(record), "n_settings": len(record.settings)}
     about |= {"jobs": digest(list(record.jobs)) if record.jobs else ""}
     if record.outside:
         about |= {"outside_file": record.outside.file, "outside_sha256": record.outside.sha256}
@@ -42,11 +40,7 @@ def settings_key(record: CellRecord) -> str:
 
 
 def worded(versions: Mapping[str, str]) -> str:
-    """Word versions.
-
-    >>> worded({"scipy": "1.17", "numpy": "2.4"})
-    'numpy 2.4, scipy 1.17'
-    """
+    """Word versions, e.g. `numpy 2.4, scipy 1.17`."""
     return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
 
 

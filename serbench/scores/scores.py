@@ -58,8 +58,7 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
         known: dict[str, Row] = cell.known["values", rule]
         return known
     folds = cell.stack("unit", "fold", rule=rule)
-    units = folds.sum(axis=1)
-    values = {}
+    units, values = folds.sum(axis=1), {}
     for name, metric in METRICS.items():
         interval = jackknife_interval(units, metric, bounds=BOUNDS[name])
         values[name] = {"value": metric(units.sum(axis=0)), **_ends(interval), "n_units": len(units), "sd": None}
@@ -73,7 +72,7 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
 
 
 def _mean_over_folds(metric: Metric, folds: np.ndarray) -> Any:
-    """Return the mean of a metric over the folds that have utterances, shape (..., n_folds, n_emotions, n_emotions)."""
+    """Return the mean over the folds that have utterances; shape (..., n_folds, n_emotions, n_emotions)."""
     return np.nanmean(metric(folds), axis=-1)
 
 

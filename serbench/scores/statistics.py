@@ -2,18 +2,15 @@
 
 The unit is the speaker, or the session where speakers talk to each other, never the utterance. A `stack` has shape
 (n_units, ...): what each unit adds to a total, such as its confusion matrix. A statistic takes totals, any number of
-them along the first axes, so that leaving each unit out is one subtraction.
+them along the first axis. `docs/statistics.md` shows what these do on data with known truth.
 
 ==================  ==========================================================================================
 jackknife_interval  delete-one jackknife with Student's t (Tukey, Ann. Math. Statist. 1958; Efron and Stein 1981)
 flip_p              sign-flip tests over units (Fisher 1935), corrected for all tests of a family by the largest
                     sum (Westfall and Young, Resampling-Based Multiple Testing, 1993, step-down max-T)
-against_best        each cell against the best of its column by `flip_p`; the family is all pairs of cells
 rank_over           mean ranks over corpora and Friedman's statistic (Demsar, J. Mach. Learn. Res. 2006), its p by
                     permuting ranks within corpora
 ==================  ==========================================================================================
-
-What these do on data with known truth is in `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -70,14 +67,10 @@ def jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarra
 
 
 def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
-    """Return the interval of a statistic over units, or None for a single unit or for units that are all alike.
+    """Return the interval of a statistic over units; None for a single unit, or units that are all alike.
 
-    Units that are all alike (a classifier that always says the same) say nothing of how other units would differ.
-
-    Parameters
-    ----------
-    stack : shape (n_units, ...); its sum over units is what `statistic` takes.
-    bounds : the least and the largest value that the statistic can have; the interval is cut there.
+    Units that are all alike (a classifier that always says the same) say nothing of how other units would differ. The
+    interval is cut at `bounds`, the least and the largest value that the statistic can have.
 
     >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
     >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
@@ -198,16 +191,9 @@ def smallest_p(n_units: int) -> float:
 def flip_p(contrasts: np.ndarray) -> np.ndarray:
     """P of each contrast when the signs of units are tosses of a coin, corrected for all contrasts (step-down max-T).
 
-    Parameters
-    ----------
-    contrasts : what each unit adds to each contrast, e.g. to the difference in UAR of two cells; shape
-        (n_units, n_contrasts).
-
-    Returns
-    -------
-    shape (n_contrasts,): the share of sign flips, the same for all contrasts, in which the largest sum of all
-    contrasts that are no clearer than this one is at least as large as its own, and no less than the p of a clearer
-    one. Source: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.8.
+    `contrasts` has shape (n_units, n_contrasts): what each unit adds to each, e.g. to the difference in UAR of two
+    cells. P is the share of sign flips, the same for all contrasts, in which the largest sum of all contrasts that are
+    no clearer than this one is at least as large as its own; it is no less than the p of a clearer one.
 
     >>> flip_p(np.array([[0.1, 0.0], [0.2, 0.1], [0.1, -0.1], [0.3, 0.1], [0.1, 0.0], [0.2, 0.1]])).tolist()
     [0.03125, 0.625]
@@ -232,11 +218,10 @@ def flip_p(contrasts: np.ndarray) -> np.ndarray:
 def against_best(
     stacks: Mapping[Name, np.ndarray], metric: str, *, references: Collection[Name] = ()
 ) -> tuple[Name, dict[Name, Comparison]]:
-    """Compare each set of predictions with the best one, which is the first of equals.
+    """Compare each set of predictions of the same utterances with the best one, which is the first of equals.
 
-    `stacks` are confusion matrices by name, shape (n_units, n_labels, n_labels), of the same utterances; `metric` is
-    one of `SHARES`; `references` are names that are no contenders. Returned are the name of the best contender, and how
-    each of the others differs from it.
+    Returned are the name of the best, and how each of the others differs from it. `metric` is one of `SHARES`;
+    `references` are no contenders.
 
     The family of tests is all pairs of contenders, as the best was picked on the same data. A reference is tested
     against all contenders, in a family of its own: it changes no p of theirs.
@@ -286,11 +271,7 @@ class Ranking:
 
 
 def rank_over(values: Mapping[str, Sequence[float]]) -> Ranking | None:
-    """Rank methods within each corpus and test whether any differ; None with fewer than 3 methods or 2 corpora.
-
-    Parameters
-    ----------
-    values : method -> its value in each corpus, the corpora in the same order.
+    """Rank methods by their values in each corpus and test whether any differ; None below 3 methods or 2 corpora.
 
     p is that of Friedman's statistic when ranks are permuted within each corpus: with few corpora its chi-squared
     distribution does not hold.

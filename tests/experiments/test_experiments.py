@@ -196,13 +196,6 @@ def test_a_changed_description_is_told_and_the_recorded_one_is_kept(place, tmp_p
     assert not [path for path in folder.iterdir() if path.stem in ("experiment", "claims", "claims-long")]
 
 
-def test_a_newer_description_that_comes_with_serbench_is_told_in_the_report(book):
-    told = "serbench brings another description under this name now, run it again"
-    for is_changed in (False, True):
-        for table in tables_of(dataclasses.replace(book, is_changed=is_changed)):
-            assert (told in table.notes[0]) == is_changed
-
-
 ACROSS = """\
 title: Across two toys
 citation: Nobody, 2020.

@@ -10,13 +10,13 @@ from serbench.errors import ScoreError
 from serbench.scores.metrics import (
     METRICS,
     confusions,
-    exact_uar,
     kappa,
     macro_f1,
     recalls,
     uar,
     war,
 )
+from serbench.scores.predictions import best_setting
 
 LABELS = st.lists(st.integers(0, 3), min_size=8, max_size=60)
 
@@ -47,11 +47,18 @@ def test_fold_without_an_emotion_averages_over_those_present():
     assert np.isnan(recalls(confusion)[2])
 
 
-def test_ties_between_settings_are_exact():
-    one, other = (np.array([7, 1, 3]), np.array([10, 10, 10])), (np.array([11, 0, 0]), np.array([10, 10, 10]))
-    floats = [sum(hits / totals for hits, totals in zip(*pool, strict=True)) / 3 for pool in (one, other)]
+def test_ties_between_settings_are_exact_and_the_earlier_wins():
+    truth = np.repeat([0, 1, 2], 10)
+    wrong = {0: 1, 1: 2, 2: 0}
+    codes = np.array(
+        [[t if i % 10 < of[t] else wrong[t] for i, t in enumerate(truth)] for of in ((0, 1, 10), (7, 1, 3))]
+    )
+    floats = [sum(hit / 10 for hit in of) for of in ((0, 1, 10), (7, 1, 3))]
     assert floats[0] != floats[1]  # 0.7 + 0.1 + 0.3 is not 1.1
-    assert exact_uar(*one) == exact_uar(*other)
+    assert best_setting(codes, truth, n_emotions=3) == 0
+    assert best_setting(codes[::-1], truth, n_emotions=3) == 0
+    better = np.concatenate([codes, truth[np.newaxis]])
+    assert best_setting(better, truth, n_emotions=3) == 2
 
 
 def test_codes_outside_the_label_set_are_an_error():
