@@ -85,7 +85,8 @@ def uar(confusion: np.ndarray) -> Any:
     0.75
     """
     if confusion.ndim == 2 and confusion.any():
-        present = [(hit, n) for hit, n in zip(_hits(confusion).tolist(), confusion.sum(axis=-1).tolist()) if n]
+        totals = confusion.sum(axis=-1)
+        present = [(hit, n) for hit, n in zip(_hits(confusion).tolist(), totals.tolist(), strict=True) if n]
         whole = math.lcm(*(n for _, n in present))
         return float(sum(hit * (whole // n) for hit, n in present) / (whole * len(present)))
     return _ratio(np.nan_to_num(recalls(confusion)).sum(axis=-1), (confusion.sum(axis=-1) > 0).sum(axis=-1))

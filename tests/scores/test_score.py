@@ -1,6 +1,7 @@
 """Predictions of other systems: in the tables as those of the grid are, or refused with what to do."""
 
 import csv
+import hashlib
 import io
 import shutil
 import unicodedata
@@ -27,22 +28,30 @@ REQUEST = serbench.GridRequest(emotions=",".join(EMOTIONS))
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    """A folder that keeps what the first test of this module made, for the others to copy."""
-    return tmp_path_factory.mktemp("made") / "once"
+def made(tmp_path_factory, write_corpus, make_features):
+    """A folder with a grid of knn on blobs, 6 speakers x 3 emotions x 3 takes, for the tests to copy."""
+    folder = tmp_path_factory.mktemp("made")
+    write_corpus(folder, speakers=("f1", "f2", "f3", "m1", "m2", "m3"), takes=3)
+    blobs = make_features(serbench.load_index("toy", workspace_in(folder)), noise=2.5)
+    blobs.to_csv(folder / "blobs.csv", index=False)
+    run_grid(workspace_in(folder), folder)
+    return folder
+
+
+def workspace_in(folder):
+    return serbench.Workspace(results=folder / "results", corpora_file=folder / "corpora.yaml", jobs=1)
+
+
+def write(table, folder, name="mine"):
+    table.to_csv(folder / f"{name}.csv", index=False)
+    return folder / f"{name}.csv"
 
 
 @pytest.fixture
-def place(once, make_corpus, make_features, workspace, tmp_path):
-    """A workspace with a grid of knn on blobs, 6 speakers x 3 emotions x 3 takes."""
-    if once.exists():
-        shutil.copytree(once, tmp_path, dirs_exist_ok=True)
-        return workspace(tmp_path / "corpora.yaml")
-    path = make_corpus(speakers=("f1", "f2", "f3", "m1", "m2", "m3"), takes=3)
-    make_features(serbench.load_index("toy", workspace(path)), noise=2.5).to_csv(tmp_path / "blobs.csv", index=False)
-    run_grid(workspace(path), tmp_path)
-    shutil.copytree(tmp_path, once)
-    return workspace(path)
+def place(made, tmp_path):
+    """A workspace with that grid."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return workspace_in(tmp_path)
 
 
 def run_grid(place, folder, **options):
@@ -50,13 +59,22 @@ def run_grid(place, folder, **options):
     return serbench.run_grid(["toy"], serbench.GridRequest(**{**given, **options}), place)
 
 
-@pytest.fixture
-def folds(place):
+@pytest.fixture(scope="module")
+def folds(made):
     """Folds with predictions that are right two times out of three."""
-    table = serbench.list_folds("toy", REQUEST, place)
+    table = serbench.list_folds("toy", REQUEST, workspace_in(made))
     rng = np.random.default_rng(0)
     wrong = rng.random(len(table)) < 1 / 3
     return table.assign(prediction=np.where(wrong, rng.choice(EMOTIONS, len(table)), table["emotion"]))
+
+
+@pytest.fixture(scope="module")
+def reported(made, folds, tmp_path_factory):
+    """What was scored, the report with its row, and its workspace."""
+    folder = tmp_path_factory.mktemp("reported")
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    (scored,) = serbench.score_predictions(write(folds, folder), REQUEST, workspace_in(folder))
+    return scored, serbench.make_report(workspace_in(folder)), workspace_in(folder)
 
 
 @pytest.fixture
@@ -64,9 +82,7 @@ def score(place, tmp_path):
     """Write a table as CSV and score it."""
 
     def run(table, name="mine", request=REQUEST, **options):
-        path = tmp_path / f"{name}.csv"
-        table.to_csv(path, index=False)
-        return serbench.score_predictions(path, request, place, **options)
+        return serbench.score_predictions(write(table, tmp_path, name), request, place, **options)
 
     return run
 
@@ -80,9 +96,9 @@ def outside_cells(place):
     return [path for path in place.store().cells if read_json(path)["outside"]]
 
 
-def test_every_value_agrees_with_scikit_learn_on_the_file(place, folds, score):
-    (scored,) = score(folds)
-    scores = serbench.make_report(place).scores
+def test_every_value_agrees_with_scikit_learn_on_the_file(reported, folds):
+    scored, report, place = reported
+    scores = report.scores
     mine = scores[scores["classifier"] == "mine"]
     assert set(mine["rule"]) == {"given"}
     value = mine.set_index("metric")["value"]
@@ -99,9 +115,8 @@ def test_every_value_agrees_with_scikit_learn_on_the_file(place, folds, score):
     np.testing.assert_allclose(recalls["mine"][EMOTIONS], recall_score(truth, prediction, average=None))
 
 
-def test_row_of_another_system_is_marked_in_every_table_and_explained(place, folds, score):
-    score(folds)
-    report = serbench.make_report(place)
+def test_row_of_another_system_is_marked_in_every_table_and_explained(reported, folds):
+    _, report, place = reported
     for stem in ("table2-uar", "table2-war", "table2-kappa", "recall"):
         (table,) = report.of(stem)
         (row,) = (row for row in table.rows if any(entry.text == "mine†" for entry in row))
@@ -111,6 +126,23 @@ def test_row_of_another_system_is_marked_in_every_table_and_explained(place, fol
     assert report.commands == ()
     assert r"mine\textdagger{}" in (place.store().report / "table2-uar.tex").read_text(encoding="utf-8")
     assert not report.long["missing"]["reason"].str.len().any()
+    (speakers,), (rules,) = report.of("speakers"), report.of("rules")
+    (row,) = (row for row in speakers.rows if row[2].text == "mine†")
+    by_speaker = folds.groupby("speaker")[["emotion", "prediction"]]
+    each = by_speaker.apply(lambda f: balanced_accuracy_score(f["emotion"], f["prediction"]))
+    assert row[3].text.endswith(f"{each.min():.3f}")
+    assert any(note.startswith("† predictions from outside") for note in speakers.notes)
+    assert [row[2].text for row in rules.rows] == ["knn"]
+
+
+def test_provenance_names_the_file_and_its_digest_and_no_versions(reported):
+    _, _, place = reported
+    digest = hashlib.sha256((place.store().root.parent / "mine.csv").read_bytes()).hexdigest()
+    table = pd.read_csv(place.store().report / "provenance.csv").set_index("classifier")
+    assert table.loc["mine", "outside_sha256"] == digest
+    assert pd.isna(table.loc["mine", "versions"])
+    cells = read_json(place.store().report / "provenance.json")["cells"]
+    assert "outside_sha256" not in cells[table.loc["knn", "provenance"]]
 
 
 def test_system_that_predicts_what_serbench_does_has_its_value_and_ties(place, folds, score):
@@ -127,33 +159,21 @@ def test_system_that_predicts_what_serbench_does_has_its_value_and_ties(place, f
         assert values[name].nunique() == 1
 
 
-def test_best_of_a_column_may_be_another_system(place, folds, score):
-    score(folds.assign(prediction=folds["emotion"]))
-    rows = {row[1].text: row[2] for row in serbench.make_report(place).of("table2-uar")[0].rows}
-    assert rows["mine†"].text == "1.000"
-    assert rows["mine†"].bold
-    assert not rows["knn"].bold
-
-
-def test_every_table_of_a_task_has_the_row(place, folds, score, tmp_path):
+def test_every_table_of_a_task_has_the_row_and_it_may_be_the_best(place, folds, score, tmp_path):
     run_grid(place, tmp_path, scaling="none")
-    score(folds)
-    tables = serbench.make_report(place).of("table2-uar")
-    assert len(tables) == 2
-    assert all(any(row[1].text == "mine†" for row in table.rows) for table in tables)
-
-
-def test_tables_behind_the_values_have_the_row_where_they_know_something_of_it(place, folds, score):
-    score(folds)
+    score(folds.assign(prediction=folds["emotion"]))
+    two = serbench.list_folds("toy", serbench.GridRequest(emotions="anger,neutral"), place)
+    score(two.assign(prediction=two["emotion"]), request=serbench.GridRequest(emotions="anger,neutral"))
     report = serbench.make_report(place)
-    (speakers,) = report.of("speakers")
-    (row,) = (row for row in speakers.rows if row[2].text == "mine†")
-    by_speaker = folds.groupby("speaker")[["emotion", "prediction"]]
-    each = by_speaker.apply(lambda f: balanced_accuracy_score(f["emotion"], f["prediction"]))
-    assert row[3].text.endswith(f"{each.min():.3f}")
-    assert any(note.startswith("† predictions from outside") for note in speakers.notes)
-    (rules,) = report.of("rules")
-    assert [row[2].text for row in rules.rows] == ["knn"]
+    *tables, alone = report.of("table2-uar")
+    assert len(tables) == 2
+    rows = [{row[1].text: row[2] for row in table.rows} for table in tables]
+    assert [of["mine†"].text for of in rows] == ["1.000"] * 2
+    (bold,) = (of["knn"].bold < of["mine†"].bold for of in rows if of["knn"].text != "–")  # knn needs scaling
+    assert bold
+    assert alone.title.endswith("within, anger,neutral")  # a task without a grid
+    assert [row[1].text for row in alone.rows] == ["", "mine†"]
+    assert report.commands == ()
 
 
 def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, workspace, tmp_path):
@@ -170,16 +190,6 @@ def test_folds_that_hold_out_texts_are_those_of_the_protocol(make_corpus, worksp
     rows = cell.of()[["utterance", "fold"]].astype(str)
     assert rows.to_dict("list") == table[["utterance", "fold"]].to_dict("list")
     assert cell.reason == ""
-
-
-def test_task_without_a_grid_has_a_table_of_other_systems_alone(place, folds, score):
-    two = serbench.list_folds("toy", serbench.GridRequest(emotions="anger,neutral"), place)
-    score(two.assign(prediction=two["emotion"]), request=serbench.GridRequest(emotions="anger,neutral"))
-    report = serbench.make_report(place)
-    table = report.of("table2-uar")[1]
-    assert table.title.endswith("within, anger,neutral")
-    assert [row[1].text for row in table.rows] == ["", "mine†"]
-    assert report.commands == ()
 
 
 def as_bytes(table, **options):
@@ -201,17 +211,18 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_file_may_have_any_usual_form(place, folds, tmp_path, form):
+def test_file_may_have_any_usual_form(folds, tmp_path, form):
     (tmp_path / "mine.csv").write_bytes(FORMS[form](folds))
-    (scored,) = serbench.score_predictions(tmp_path / "mine.csv", REQUEST, place)
-    assert scored.uar == pytest.approx(balanced_accuracy_score(folds["emotion"], folds["prediction"]))
-    assert scored.n_utterances == len(folds)
+    _, rows = read_prediction_file(tmp_path / "mine.csv")
+    for column in ("utterance", "prediction"):
+        assert rows[column].tolist() == folds[column].tolist()
 
 
 def test_parquet_does_as_well_and_emotions_may_be_categories(place, folds, tmp_path):
     folds.astype({"prediction": "category"}).to_parquet(tmp_path / "mine.parquet")
     (scored,) = serbench.score_predictions(tmp_path / "mine.parquet", REQUEST, place)
     assert scored.uar == pytest.approx(balanced_accuracy_score(folds["emotion"], folds["prediction"]))
+    assert scored.n_utterances == len(folds)
 
 
 def test_ids_are_brought_to_nfc(tmp_path):
@@ -252,11 +263,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_what_is_wrong_is_named_and_nothing_is_recorded(place, folds, score, fault):
+def test_what_is_wrong_is_named_and_nothing_is_recorded(made, folds, tmp_path, fault):
     change, message = REFUSED[fault]
     with pytest.raises(ScoreError, match=message):
-        score(change(folds))
-    assert outside_cells(place) == []
+        serbench.score_predictions(write(change(folds), tmp_path), REQUEST, workspace_in(made))
+    assert outside_cells(workspace_in(made)) == []
 
 
 def test_other_corpus_task_or_name_is_refused(place, folds, score):
@@ -300,6 +311,8 @@ def test_missing_utterances_are_told_and_counted_and_move_no_other_row(place, fo
 def test_emotion_without_predictions_is_refused_whatever_is_allowed(folds, score):
     with pytest.raises(ScoreError, match="no prediction for any utterance of anger"):
         score(folds[folds["emotion"] != "anger"], allow_missing=True)
+    (scored,) = score(folds.drop(columns="basis"))
+    assert "no column 'basis'" in scored.notes[0]
 
 
 def test_predictions_beyond_the_task_are_told_and_ignored(place, folds, score):
@@ -309,11 +322,6 @@ def test_predictions_beyond_the_task_are_told_and_ignored(place, folds, score):
     (scored,) = score(table, request=two)
     assert (scored.n_utterances, scored.uar) == (36, 1)
     assert scored.notes == ("18 predictions are of utterances outside anger,neutral, and ignored",)
-
-
-def test_file_without_basis_says_what_that_leaves_open(folds, score):
-    (scored,) = score(folds.drop(columns="basis"))
-    assert "no column 'basis'" in scored.notes[0]
 
 
 def test_corpora_of_one_file_make_a_cell_each_or_none(place, folds, score, make_corpus, tmp_path):
@@ -328,16 +336,12 @@ def test_corpora_of_one_file_make_a_cell_each_or_none(place, folds, score, make_
     assert not [path for path in outside_cells(place) if "other" in path.name]
 
 
-def test_second_file_of_a_name_replaces_the_first_and_says_so(place, folds, score):
+def test_its_file_is_replaced_checked_kept_by_cleaning_and_gone_when_deleted(place, folds, score):
     score(folds)
     (scored,) = score(folds.assign(prediction=folds["emotion"]))
     assert "replaces what was scored under this name before" in scored.notes
     values = serbench.load_scores(place).query("rule == 'given' and metric == 'uar'")["value"]
     assert values.tolist() == [1]
-
-
-def test_its_file_is_checked_kept_by_cleaning_and_gone_when_deleted(place, folds, score):
-    (scored,) = score(folds)
     store = place.store()
     assert serbench.check_store(place).counts["cells"] == 2
     assert not serbench.find_unused(place)
@@ -349,21 +353,6 @@ def test_its_file_is_checked_kept_by_cleaning_and_gone_when_deleted(place, folds
     assert not serbench.check_store(place).damaged
     path.unlink()
     assert set(serbench.load_scores(place)["classifier"]) == {"knn"}
-
-
-def test_provenance_names_the_file_and_its_digest_and_no_versions(place, folds, score, tmp_path):
-    import hashlib
-
-    score(folds)
-    serbench.make_report(place)
-    digest = hashlib.sha256((tmp_path / "mine.csv").read_bytes()).hexdigest()
-    table = pd.read_csv(place.store().report / "provenance.csv").set_index("classifier")
-    assert table.loc["mine", "outside_sha256"] == digest
-    assert pd.isna(table.loc["mine", "versions"])
-    assert (
-        "outside_sha256"
-        not in read_json(place.store().report / "provenance.json")["cells"][table.loc["knn", "provenance"]]
-    )
 
 
 def test_predictions_from_outside_make_no_cell_of_the_grid_incomparable(place, folds, score):
@@ -468,15 +457,11 @@ def test_recordings_that_cannot_be_read_are_in_no_fold_and_asked_of_nobody(make_
     assert "toy/f1_anger_0.wav" in set(report.long["missing"]["name"])
 
 
-@pytest.mark.parametrize(
-    ("rows", "text", "reason"),
-    [(500_001, "a", "500001 rows, at most 500000 are read")],
-)
-def test_small_parquet_of_many_rows_is_refused_before_it_fills_the_memory(tmp_path, rows, text, reason):
-    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+def test_small_parquet_of_many_rows_is_refused_before_it_fills_the_memory(tmp_path):
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(500_001, np.int32)), pa.array(["a"]))
     pq.write_table(pa.table({"utterance": column, "prediction": column}), tmp_path / "mine.parquet")
     assert (tmp_path / "mine.parquet").stat().st_size < 100_000
-    with pytest.raises(ScoreError, match=reason):
+    with pytest.raises(ScoreError, match="500001 rows, at most 500000 are read"):
         read_prediction_file(tmp_path / "mine.parquet")
 
 
