@@ -62,8 +62,8 @@ class Value:
 class Contrast:
     """One of our numbers less another, or less nothing.
 
-    `tests` has for each bound the side that the difference is on (1 above, -1 below), and p after correction for all
-    contrasts and bounds that were asked for together; p is NaN where nothing can be tested.
+    `tests` has for each bound the side of the difference (1 above, -1 below), and p after correction for all contrasts
+    of a family; p is NaN where nothing can be tested.
     """
 
     a: Value
@@ -127,10 +127,9 @@ class Book:
     def contrasts(
         self, pairs: Sequence[tuple[Value, Value | None]], bounds: Sequence[Sequence[float]]
     ) -> list[Contrast]:
-        """Test each pair against its bounds, all in one family of tests.
+        """Test each pair against its bounds; pairs with the same units are one family, as in Table 2.
 
-        What tests the same units is corrected together, but for references such as the dummy: each is a family of its
-        own, as in Table 2. An interval without width, or none, can test nothing.
+        References such as the dummy are families of their own. An interval without width, or none, can test nothing.
         """
         compared = [_compare(a, b) for a, b in pairs]
         families: dict[tuple[tuple[str, ...], tuple[str, ...]], list[tuple[int, float]]] = {}
@@ -198,8 +197,8 @@ def _statistic(cell: CellPredictions, metric: str) -> Statistic:
 def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Callable[[float], Any]]:
     """Take another value, or nothing, off a value; return also who is independent, and a test against a bound.
 
-    Cells of one corpus are compared unit by unit, on the utterances that both have: the test gives what each unit adds.
-    Cells of two corpora are compared by Welch's test, which gives p; no unit is named.
+    Cells of one corpus are compared on the utterances that both have: the test gives what each unit adds. Cells of two
+    corpora are compared by Welch's test, which gives p; no unit is named.
     """
     low, high = BOUNDS.get(a.metric, (0, 1))
     one, of_a = a.cell, _statistic(a.cell, a.metric)

@@ -112,12 +112,7 @@ class PaperValue(Strict):
 
 
 class ClaimTest(Strict):
-    """What a sentence says, in numbers: *A above B*, in each group of cells.
-
-    `where` selects cells, and `by` groups them, one group per combination of its values. The test must hold in
-    `at_least` groups (all, unless given). In every group `cells` selects A; exactly one of `above`, `below` and `near`
-    names B: selections of cells, all `others` of the group, `chance`, or a number. With a `margin`, *above* is not
-    lower by the margin or more, *below* the reverse, and *near* neither higher nor lower by the margin.
+    """A sentence as a test: *A above B* in `at_least` of the groups of cells; docs/experiments.md has the fields.
 
     Cells of A and B are compared where they agree in all columns that `cells`, B and `ignoring` do not name; the rule
     of inner validation may always differ.
@@ -156,13 +151,14 @@ class ClaimTest(Strict):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         given = [name for name in ("above", "below", "near") if getattr(self, name) is not None]
+        unknown = [name for name in self.ignoring if name not in CELL_COLUMNS]
         if len(given) != 1:
             raise ValueError(f"no whole test: give one of above, below and near, not {' and '.join(given) or 'none'}")
         if self.near is not None and not self.margin:
             raise ValueError("no whole test: 'near' needs a margin above 0")
-        if self.at_least is not None and self.at_least > len(self.groups):
+        if (self.at_least or 0) > len(self.groups):
             raise ValueError(f"no test: at least {self.at_least} of {len(self.groups)}")
-        if unknown := [name for name in self.ignoring if name not in CELL_COLUMNS]:
+        if unknown:
             raise ValueError(f"no test: '{unknown[0]}' in ignoring is no column that tells cells apart")
         return self
 
@@ -230,10 +226,9 @@ def built_in() -> dict[str, Path]:
 
 def find_experiment(name_or_path: str) -> Described:
     """Read an experiment by name, or from a file of one's own, whose name ends in .yaml."""
-    known = built_in()
-    path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else known.get(name_or_path)
+    path = Path(name_or_path) if name_or_path.endswith((".yaml", ".yml")) else built_in().get(name_or_path)
     if path is None:
-        raise UnknownNameError("experiment", name_or_path, known)
+        raise UnknownNameError("experiment", name_or_path, built_in())
     parse_document(path, holds="an experiment")  # which refuses a file that cannot be read
     return read_experiment(path.read_bytes().decode("utf-8-sig"), path.stem)
 
@@ -242,10 +237,9 @@ def read_experiment(text: str, name: str) -> Described:
     """Validate the text of an experiment, and name every fault at once."""
     document = parse_text(text, f"{name}.yaml", Path(), holds="an experiment")
     try:
-        experiment = Experiment.model_validate(document.entries)
+        return Described(name, text, Experiment.model_validate(document.entries), document)
     except ValidationError as error:
         raise ConfigError(faults_of(error, document.where)) from error
-    return Described(name, text, experiment, document)
 
 
 def check_names(described: Described, known: Catalogue) -> None:

@@ -1,9 +1,8 @@
 """Stored predictions -> one table of predictions per cell, with a row for each rule and test utterance.
 
 A rule chooses the setting of each test group. `nested` chooses the setting with the highest UAR pooled over that
-group's inner validations (ties as fractions; the earlier setting wins). `default` always takes the default. `oracle`
-takes the one setting that is best on the test data of the whole cell: what a careless paper would have printed.
-Predictions of another system have one rule, `given`: how their settings were chosen is not known.
+group's inner validations (ties are exact; the earlier wins), `default` the default, and `oracle` the one setting that
+is best on the test data of the whole cell. Predictions of another system have one rule, `given`.
 """
 
 from __future__ import annotations
@@ -398,8 +397,8 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     """Return a cell of pieces as one of whole utterances, each with the emotion that most of its pieces were given.
 
     Of emotions with as many pieces, the one that was predicted first in the utterance wins. Settings stay those chosen
-    on pieces. Pieces without features have no vote; an utterance none of whose pieces has one is missing. `whole_of`
-    names the utterance of each piece; the pieces of an utterance earliest first.
+    on pieces. An utterance without a piece that has features is missing. `whole_of` names the utterance of each piece,
+    the pieces of an utterance earliest first.
     """
     fields = replace(cell.record.cell, preprocessing=cell.record.cell.preprocessing + MAJORITY)
     record = replace(cell.record, cell=fields)

@@ -93,9 +93,8 @@ def gap_interval(
 
     Each side is jackknifed by itself; None where a side has a single unit, or all units of both are alike.
     """
-    if min(len(first), len(second)) < 2:
-        return None
-    return _interval(*_welch(first, second, statistic), bounds, len(first) + len(second))
+    n_units = len(first) + len(second)
+    return _interval(*_welch(first, second, statistic), bounds, n_units) if min(len(first), len(second)) > 1 else None
 
 
 def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:

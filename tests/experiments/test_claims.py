@@ -83,10 +83,18 @@ def test_best_of_four_of_five_is_decided_once_no_other_corpus_could_turn_it(gaps
     assert ("savee: no value, no such folder (missing)" in judgement.why) == (len(gaps) < 5)
 
 
-def test_words_have_both_values_the_difference_and_its_interval():
+def test_words_have_both_values_the_difference_its_interval_and_what_is_missing():
     judgement = verdict_of({"emodb": 0.1}, 4)
     assert "emodb: IS09 0.600, mfcc 0.500: +0.100 [+0.050, +0.150], p 0.01 (holds)" in judgement.why
     assert judgement.why.startswith("must hold on at least 4 of 5, holds on 1: ")
+    values = {("emodb", "IS09", "svc"): 0.7, ("emodb", "IS09", "rf"): 0.68, ("emodb", "IS09", "knn"): 0.4}
+    ((group, state, words), *_) = judge(best_on(4), GivenBook(values), metric="war").groups
+    assert (group, state) == ("emodb", "undecided")  # the nearest is named
+    assert words.startswith("svc 0.700, rf 0.680: +0.020")
+    ((_, state, words), *_) = judge(
+        best_on(4), GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"}), metric="war"
+    ).groups
+    assert (state, "others have no value: rf failed" in words) == ("undecided", True)
 
 
 def test_the_best_is_tested_in_the_family_of_all_pairs_as_in_table_2():
@@ -99,28 +107,10 @@ def test_the_best_is_tested_in_the_family_of_all_pairs_as_in_table_2():
 def test_one_of_many_columns_needs_more_evidence_than_all_of_them():
     """With n of m columns any of m - n + 1 may be the one that holds: the level is shared between them."""
     book = GivenBook(table(dict.fromkeys(CORPORA, 0.1)))
-    assert judge(best_on(5), book, metric="war").verdict == "supported"  # p of 0.01 at the level 0.05
-    assert judge(best_on(4), book, metric="war").verdict == "supported"  # 0.025
-    assert judge(best_on(1), book, metric="war").verdict == "supported"  # 0.01
-    above = claim(cells={"features": "IS09"}, above={"features": "mfcc"}, by={"corpus": [*CORPORA, "x"]})
-    few = Claim(
-        **{**above.model_dump(), "test": ClaimTest(**{**above.test.model_dump(exclude_unset=True), "at_least": 1})}
-    )
+    for n in (5, 4, 1):  # p of 0.01 at the levels 0.05, 0.025 and 0.01
+        assert judge(best_on(n), book, metric="war").verdict == "supported"
+    few = claim(cells={"features": "IS09"}, above={"features": "mfcc"}, by={"corpus": [*CORPORA, "x"]}, at_least=1)
     assert judge(few, book, metric="war").verdict == "cannot tell"  # 0.0083
-
-
-def test_the_best_of_a_column_must_be_above_every_other_and_the_nearest_is_named():
-    values = {("emodb", "IS09", "svc"): 0.7, ("emodb", "IS09", "rf"): 0.68, ("emodb", "IS09", "knn"): 0.4}
-    ((group, state, words), *_) = judge(best_on(4), GivenBook(values), metric="war").groups
-    assert (group, state) == ("emodb", "undecided")
-    assert words.startswith("svc 0.700, rf 0.680: +0.020")
-
-
-def test_a_row_that_a_cell_is_missing_beside_is_not_called_the_best():
-    book = GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"})
-    ((_, state, words), *_) = judge(best_on(4), book, metric="war").groups
-    assert state == "undecided"
-    assert "others have no value: rf failed" in words
 
 
 @pytest.mark.parametrize(
@@ -145,15 +135,11 @@ def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
         def lacking(self, where, metric):
             return [f"{lost}: deleted"] if lost in where.get("features", (lost,)) else []
 
-    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"}, where={"corpus": "emodb"})
+    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
     judgement = judge(test, Holed(table({"emodb": 0.1})), metric="uar")
     assert judgement.verdict == "cannot tell"
     assert f"others have no value: {lost}: deleted" in judgement.why
-
-
-def test_a_cell_that_nothing_stands_against_keeps_the_others_from_holding():
     values = {**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}
-    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
     judgement = judge(test, GivenBook(values), metric="uar")
     assert judgement.verdict == "cannot tell"
     assert "emovo IS09 svc: nothing to compare it with" in judgement.why
@@ -183,12 +169,6 @@ def test_chance_and_a_number_are_sides_that_the_whole_interval_lies_on(side, mar
             assert f"0.600 [0.550, 0.650] against {named}, p " in judgement.why
 
 
-def test_chance_that_is_not_defined_decides_nothing():
-    test = claim(cells={"corpus": "emodb", "features": "IS09"}, above="chance")
-    judgement = judge(test, GivenBook(table({"emodb": 0.1}), chance=None), metric="uar")
-    assert (judgement.verdict, "chance is not defined" in judgement.why) == ("cannot tell", True)
-
-
 def test_cells_are_held_against_those_that_agree_in_all_else():
     values = {
         (c, f, "svc"): v
@@ -200,15 +180,14 @@ def test_cells_are_held_against_those_that_agree_in_all_else():
     assert book.compared == [2]
 
 
-def test_what_needs_a_network_is_listed_and_not_judged():
+def test_what_needs_a_network_or_has_no_cell_is_not_judged():
     listed = Claim(name="a claim", says="A sentence.", source="here", needs="neural network")
     assert judge(listed, GivenBook({}), metric="uar") == Judgement("not tested here", "it needs a neural network")
-
-
-def test_a_claim_without_a_cell_cannot_be_told():
-    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
-    judgement = judge(test, GivenBook({}), metric="uar")
+    judgement = judge(claim(cells={"features": "IS09"}, above={"features": "mfcc"}), GivenBook({}), metric="uar")
     assert (judgement.verdict, judgement.why) == ("cannot tell", "no value, not run (missing)")
+    test = claim(cells={"corpus": "emodb", "features": "IS09"}, above="chance")
+    judgement = judge(test, GivenBook(table({"emodb": 0.1}), chance=None), metric="uar")
+    assert (judgement.verdict, "chance is not defined" in judgement.why) == ("cannot tell", True)
 
 
 gaps = st.dictionaries(st.sampled_from(CORPORA), st.sampled_from([-0.1, -0.01, 0.01, 0.1]))

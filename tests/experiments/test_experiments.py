@@ -24,7 +24,7 @@ from serbench.experiments.tables import claims_frame, experiment_tables
 from serbench.protocols import Draw
 from serbench.report.table import bracketed
 from serbench.scores.metrics import confusions
-from serbench.scores.statistics import Interval, against_best
+from serbench.scores.statistics import Interval
 from serbench.store.files import read_json
 
 TEXT = """\
@@ -51,6 +51,9 @@ claims:
     source: Section 2
     needs: neural network
 """
+
+
+MADE_UP = TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("[far]", "[beta]")
 
 
 @pytest.fixture(scope="module")
@@ -329,39 +332,7 @@ def book(made_up_report):
     """Cells of made-up predictions as the book of an experiment."""
     report, _ = made_up_report()
     cells = [cell for matrix in report.matrices for cell in matrix.cells.values()]
-    described = read_experiment(
-        TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("[far]", "[beta]").replace("knn", "svc"), "mine"
-    )
-    return Book(described, cells, {"gone": "no such folder"})
-
-
-def tables_of(book):
-    return experiment_tables([book], claims_frame([book]))
-
-
-def judgements(book):
-    """Return the verdict on every claim, by its name."""
-    experiment = book.described.experiment
-    return {claim.name: judge(claim, book, metric=experiment.metric) for claim in experiment.claims}
-
-
-def test_differences_between_cells_of_a_corpus_are_those_of_the_tests_against_the_best(book):
-    where = {"corpus": ("alpha",), "classifier": ("svc",)}
-    both = {m.fields["features"]: m for m in book.values(where, "uar")}
-    cells = {name: m.cell for name, m in both.items()}
-    stacks = {n: confusions(c.of(), "unit", n_emotions=len(c.emotions)) for n, c in cells.items()}
-    best, others = against_best(stacks, "uar")
-    (other,) = others
-    (found,) = book.contrasts([(both[best], both[other])], [(0.0,)])
-    assert found.difference == pytest.approx(others[other].difference)
-    assert found.interval.ends == pytest.approx(others[other].interval.ends)
-    assert found.tests[0][1] == pytest.approx(others[other].p)
-
-
-def test_units_that_are_all_alike_tell_nothing(book):
-    (cell,) = book.values({"corpus": ("alpha",), "classifier": ("svc",), "features": ("sound",)}, "uar")
-    (found,) = book.contrasts([(cell, cell)], [(-0.5,)])
-    assert (found.difference, found.interval, found.tests) == (0.0, None, ((1, pytest.approx(np.nan, nan_ok=True)),))
+    return Book(read_experiment(MADE_UP.replace("knn", "svc"), "mine"), cells, {"gone": "no such folder"})
 
 
 def test_cells_that_are_gone_and_corpora_that_are_absent_are_lacking(book):
@@ -374,19 +345,13 @@ def test_cells_that_are_gone_and_corpora_that_are_absent_are_lacking(book):
         assert book.lacking(where, "uar") == ["gone: no such folder"]
 
 
-@pytest.mark.parametrize(
-    ("where", "is_asked"),
-    [
-        ({"classifier": ("svc",)}, True),
-        ({"classifier": ("svc",), "protocol": ("within",)}, True),
-        ({"classifier": ("rf",)}, False),
-        ({"classifier": ("svc",), "protocol": ("holdout",)}, False),
-    ],
-)
-def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book, where, is_asked):
+def test_a_grid_that_was_not_run_is_lacking_where_a_selection_asks_for_it(book):
     grid = next(grid for grid in book.described.experiment.grids if "svc" in grid.classifiers)
     stopped = dataclasses.replace(book, skipped={grid.title: "it was stopped"})
-    assert ("it was stopped" in stopped.lacking(where, "uar")) == is_asked
+    asked = [{"classifier": ("svc",)}, {"classifier": ("svc",), "protocol": ("within",)}]
+    others = [{"classifier": ("rf",)}, {"classifier": ("svc",), "protocol": ("holdout",)}]
+    found = ["it was stopped" in stopped.lacking(where, "uar") for where in (*asked, *others)]
+    assert found == [True, True, False, False]
 
 
 def test_precision_is_the_share_of_hits_and_undefined_where_an_emotion_is_never_predicted(book):
@@ -406,15 +371,6 @@ def test_precision_is_the_share_of_hits_and_undefined_where_an_emotion_is_never_
     (value,) = dataclasses.replace(book, cells=[alone]).values(where, "precision anger")
     assert value.interval is None
     assert [np.isnan(p) for _, p in book.contrasts([(value, None)], [(0.0,)])[0].tests] == [True]
-
-
-def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
-    described = find_experiment("goel2020-table2")
-    cells = list(made_up_cells(described.experiment, make_index))
-    of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells if cell.cell["task"] == "language"]
-    verdicts = judgements(Book(described, of_four, {"savee": "no such folder"}))
-    assert verdicts["language is known"].count("missing") == 1
-    assert "savee: no such folder" in verdicts["language is known"].why
 
 
 @pytest.mark.parametrize("metric", ["uar", "kappa", "recall anger"])
@@ -455,7 +411,8 @@ def test_tables_say_that_a_copy_is_partial_and_that_a_scaling_heard_the_test(boo
     first, *others = book.cells
     partials = {"alpha@1s": "partial, 7 of 24", "delta": "partial, 1 of 2"}  # delta trains only
     heard = with_record(with_fields(first, scaling="speaker"), partials=partials, transductive=True)
-    for table in tables_of(dataclasses.replace(book, cells=[heard, *others])):
+    books = [dataclasses.replace(book, cells=[heard, *others])]
+    for table in experiment_tables(books, claims_frame(books)):
         assert {"alpha: partial, 7 of 24.", "delta: partial, 1 of 2."} <= set(table.notes)
         assert [note for note in table.notes if note.startswith("Transductive: ")]
 
@@ -498,19 +455,18 @@ def _made_up(fields, index, grid, rng):
 @pytest.mark.parametrize("name", built_in())
 def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name, make_index):
     described = find_experiment(name)
-    cells = list(made_up_cells(described.experiment, make_index))
-    book = Book(described, cells)
-    found = judgements(book)
-    for claim in described.experiment.claims:
-        judgement = found[claim.name]
+    experiment = described.experiment
+    book = Book(described, list(made_up_cells(experiment, make_index)))
+    for claim in experiment.claims:
+        judgement = judge(claim, book, metric=experiment.metric)
         assert not judgement.count("missing"), (claim.name, judgement.why)
         assert bool(judgement.groups) == (claim.test is not None)
         assert "without an interval" not in judgement.why
-    for value in described.experiment.values:
-        assert bool(value.needs) or len(book.values(value.where, value.metric or described.experiment.metric)) == 1
+    for value in experiment.values:
+        assert bool(value.needs) or len(book.values(value.where, value.metric or experiment.metric)) == 1
 
 
-def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
+def test_p_is_that_of_table_2_and_a_dummy_changes_none(made_up_report):
     """Both others are far from the dummy for single speakers, either way, and apart from each other by little."""
 
     def said(rights):
@@ -525,12 +481,13 @@ def test_a_dummy_among_the_cells_changes_no_p_of_the_others(made_up_report):
     change = {("sound", name, "alpha"): said(of) for name, of in rights.items()}
     report, _ = made_up_report(corpora=("alpha",), features=("sound",), classifiers=tuple(rights), change=change)
     cells = [cell for matrix in report.matrices for cell in matrix.cells.values()]
-    described = read_experiment(
-        TEXT.replace("[toy, far, gone]", "[alpha, beta, gone]").replace("[far]", "[beta]"), "mine"
-    )
-    book = Book(described, cells)
+    book = Book(read_experiment(MADE_UP, "mine"), cells)
     of = {m.fields["classifier"]: m for m in book.values({"corpus": ("alpha",)}, "uar")}
     pairs = [(of["svc"], of["knn"]), (of["svc"], of["dummy"]), (of["knn"], of["dummy"])]
-    ((_, p),) = book.contrasts(pairs, [(0.0,)] * 3)[0].tests
-    in_table_2 = report.long["differences"].query("metric == 'uar' and classifier == 'knn'")
-    assert p == in_table_2["p"].item() == 2 / 2**8
+    found = book.contrasts(pairs, [(0.0,)] * 3)[0]
+    in_table_2 = report.long["differences"].query("metric == 'uar' and classifier == 'knn'").iloc[0]
+    assert found.tests[0][1] == in_table_2["p"] == 2 / 2**8
+    assert found.difference == pytest.approx(in_table_2["below_best"])
+    assert found.interval.ends == pytest.approx((in_table_2["low"], in_table_2["high"]))
+    (alike,) = book.contrasts([(of["svc"], of["svc"])], [(-0.5,)])  # which can tell nothing
+    assert (alike.difference, alike.interval, np.isnan(alike.tests[0][1])) == (0.0, None, True)
