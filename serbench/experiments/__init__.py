@@ -82,9 +82,11 @@ def run_experiment(
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
     grids: list[GridResult] = []
-    waiting = {grid.title: "the run was stopped before this grid; run it again" for grid in described.experiment.grids}
 
-    def record() -> None:
+    def record(n_done: int) -> None:
+        """Write down what is run, on what, and which cells come from it, though later grids are not planned yet."""
+        later = described.experiment.grids[n_done:]
+        waiting = {grid.title: "the run was stopped before this grid; run it again" for grid in later}
         refused = {name: store.worded(why) for grid in grids for name, why in grid.extracted.refused.items()}
         made = {
             "name": described.name,
@@ -97,8 +99,7 @@ def run_experiment(
         }
         write_json(path, made)
 
-    for grid in described.experiment.grids:
-        del waiting[grid.title]
+    for i, grid in enumerate(described.experiment.grids, start=1):
         names = [name for name in grid.corpora or described.experiment.corpora if name in present]
         fewest = 2 if find_protocol(grid.protocol).is_across else 1
         if len(names) < fewest:
@@ -112,11 +113,11 @@ def run_experiment(
         on_plan(planned)
         grids.append(planned)
         if not dry_run:
-            record()
+            record(i)
             grids[-1] = run_planned_grid(planned)
     report = None
     if grids and not dry_run:
-        record()
+        record(len(described.experiment.grids))
         report = make_report(workspace)
     return ExperimentResult(described, present, absent, skipped, failed, earlier, tuple(grids), report)
 

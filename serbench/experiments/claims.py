@@ -103,7 +103,8 @@ class Book:
     def values(self, where: Where, metric: str) -> list[Value]:
         """Return the values of the cells that a selection matches, by its own metrics if it names any."""
         cells = [cell for cell in self.cells if cell.rule and _is_match(cell.cell, where)]
-        found = [_value(cell, name) for name in where.get("metric", (metric,)) for cell in cells]
+        asked = [(cell, name) for name in where.get("metric", (metric,)) for cell in cells]
+        found = [_value(*of) for of in asked if of[1].partition(" ")[2] in ("", *of[0].emotions)]
         return [value for value in found if not np.isnan(value.number)]
 
     def lacking(self, where: Where, metric: str) -> list[str]:
@@ -166,10 +167,8 @@ def _may_give(grid: Grid, where: Where) -> bool:
 
 
 def _value(cell: CellPredictions, metric: str) -> Value:
-    """One number of a cell; NaN where it has no such emotion, or never predicts it."""
+    """One number of a cell; NaN where it never predicts the emotion."""
     fields = {name: str(cell.cell[name]) for name in CELL_COLUMNS}
-    if metric.startswith(OF_EMOTION) and metric.partition(" ")[2] not in cell.emotions:
-        return Value(fields, metric, float("nan"), None, None, cell)
     stack, statistic = cell.stack("unit"), _statistic(cell, metric)
     total = stack.sum(axis=0)
     interval = jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1)))

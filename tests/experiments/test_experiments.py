@@ -199,6 +199,15 @@ def test_a_changed_description_is_told_and_the_recorded_one_is_kept(place, tmp_p
     assert not [path for path in folder.iterdir() if path.stem in ("experiment", "claims", "claims-long")]
 
 
+def test_grids_of_one_title_are_all_planned(place, tmp_path):
+    again = "  - {features: mfcc, classifiers: [knn, dummy], emotions: 'anger,happiness,neutral', seeds: [1]}\n"
+    (tmp_path / "mine.yaml").write_text(TEXT.replace("grids:\n", f"grids:\n{again}"))
+    result = run_experiment(str(tmp_path / "mine.yaml"), place, dry_run=True)
+    first, second, _ = result.grids
+    assert {cell.cell.seed for cell in first.plan.cells} == {1}
+    assert {cell.cell.seed for cell in second.plan.cells} == {0}
+
+
 ACROSS = """\
 title: Across two toys
 citation: Nobody, 2020.

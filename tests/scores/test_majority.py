@@ -1,7 +1,6 @@
 """Votes of pieces, against a loop of its own and against the files of a run."""
 
 import pandas as pd
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tables import codes_of, made_cell, made_record, truth_of
@@ -82,33 +81,32 @@ def test_cell_without_result_keeps_its_reason():
     assert voted.cell["preprocessing"] == "segment 1 s, majority"
 
 
-@pytest.mark.parametrize("rule", ["nested", "default", "oracle"])
-def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspace, rule):
+def test_values_of_a_report_are_those_of_a_loop_over_files(make_corpus, workspace):
     """From the pieces' predictions of the report, and (for default) from the jobs, to values of whole utterances."""
-    place = workspace(make_corpus())
+    place = workspace(make_corpus(), jobs=1)
     request = serbench.GridRequest("mfcc120", "knn", emotions="anger,happiness,neutral", segment=0.1)
     scores = serbench.run_grid(["toy"], request, place).scores()
     pieces, _ = load_predictions(place.store())
-    codes = codes_of(pieces, rule)
-    if rule == "default":
-        codes = {}
-        for fold in pieces.record.folds:
-            ids, of_settings, _ = read_predictions(place.store().job(fold.job))
-            told = dict(zip(ids, of_settings[pieces.record.default], strict=True))
-            codes |= {u: int(told[u]) for u in pieces.record.sets[fold.name]}
+    of_job = {}
+    for fold in pieces.record.folds:
+        ids, of_settings, _ = read_predictions(place.store().job(fold.job))
+        told = dict(zip(ids, of_settings[pieces.record.default].tolist(), strict=True))
+        of_job |= {u: told[u] for u in pieces.record.sets[fold.name]}
+    assert codes_of(pieces, "default") == of_job
     index = serbench.load_index("toy", place, segment=0.1)
-    table = index.assign(code=index["utterance"].map(codes)).sort_values("start_s")
     emotions = sorted(set(index["emotion"]))
-    truth, prediction = [], []
-    for _, of in table.groupby("whole"):
-        assert len(of) == 5
-        counts = of["code"].value_counts()
-        winners = set(counts[counts == counts.max()].index)
-        prediction.append(next(code for code in of["code"] if code in winners))
-        truth.append(emotions.index(of["emotion"].iloc[0]))
-    confusion = confusions(pd.DataFrame({"truth": truth, "prediction": prediction}), n_emotions=3)
-    voted = scores[(scores["preprocessing"] == "segment 0.1 s, majority") & (scores["rule"] == rule)]
-    values = voted.set_index("metric")["value"]
-    assert len(truth) == 24
-    for metric in ("uar", "war", "kappa", "macro_f1"):
-        assert values[metric] == METRICS[metric](confusion)
+    for rule in ("nested", "default", "oracle"):
+        table = index.assign(code=index["utterance"].map(codes_of(pieces, rule))).sort_values("start_s")
+        truth, prediction = [], []
+        for _, of in table.groupby("whole"):
+            assert len(of) == 5
+            counts = of["code"].value_counts()
+            winners = set(counts[counts == counts.max()].index)
+            prediction.append(next(code for code in of["code"] if code in winners))
+            truth.append(emotions.index(of["emotion"].iloc[0]))
+        assert len(truth) == 24
+        confusion = confusions(pd.DataFrame({"truth": truth, "prediction": prediction}), n_emotions=3)
+        voted = scores[(scores["preprocessing"] == "segment 0.1 s, majority") & (scores["rule"] == rule)]
+        values = voted.set_index("metric")["value"]
+        for metric in ("uar", "war", "kappa", "macro_f1"):
+            assert values[metric] == METRICS[metric](confusion)
