@@ -1,7 +1,6 @@
-"""The audit of a corpus, before any number is believed: copies, labels, counts, and what the set-up gives away.
+"""The audit of a corpus: copies, labels, counts, and what the set-up gives away (docs/audit.md explains how).
 
-The verdict rests on the findings; the simple-cue baseline has none. docs/audit.md explains how each is measured, and
-what an audit cannot find.
+The verdict rests on the findings; the simple-cue baseline has none.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from serbench.corpora.catalogue import Names, entries_of
 from serbench.corpora.divisions import with_people
 from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.index import index_fingerprint
-from serbench.corpora.labels import Scan, scan_corpus
+from serbench.corpora.labels import scan_corpus
 from serbench.corpora.tasks import EmotionTask, find_task
 from serbench.errors import CorpusError, ProtocolError
 from serbench.features.extract import extract_corpus
@@ -51,10 +50,9 @@ class CorpusAudit:
     @property
     def verdict(self) -> str:
         """The verdict in words."""
-        for level, text in (("error", "do not believe a number yet: "), ("warning", "sound, with ")):
-            if n := len(self.of(level)):
-                return f"{text}{n} {level}{'s' * (n > 1)}"
-        return "sound"
+        level, text = ("warning", "sound, with") if self.is_sound else ("error", "do not believe a number yet:")
+        n = len(self.of(level))
+        return f"{text} {n} {level}{'s' * (n > 1)}" if n else "sound"
 
     def of(self, level: str) -> tuple[Finding, ...]:
         """Return the findings of a level."""
@@ -62,9 +60,7 @@ class CorpusAudit:
 
 
 def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[CorpusAudit]:
-    """Audit corpora before any of their numbers is believed, one after the other.
-
-    The index of each corpus and the findings are stored. Reports show altered copies across speakers that were found.
+    """Audit corpora before any of their numbers is believed, and store the index and the findings of each.
 
     Parameters
     ----------
@@ -93,14 +89,13 @@ def audit_corpora(names: Names = None, workspace: Workspace = HERE) -> Iterator[
             yield audit
         if len(heard) > 1:
             title = " + ".join(utterances["corpus"].iloc[0] for utterances in heard)
-            findings = checks.check_shared(pd.concat(heard, ignore_index=True), jobs=workspace.workers)
-            yield CorpusAudit(title, _ordered(findings))
+            yield _audit(title, checks.check_shared(pd.concat(heard, ignore_index=True), jobs=workspace.workers))
 
     return each()
 
 
-def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
+def _audit(corpus: str, findings: Iterable[Finding], *facts: Any) -> CorpusAudit:
+    return CorpusAudit(corpus, tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))), *facts)
 
 
 def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tuple[CorpusAudit, pd.DataFrame | None]:
@@ -113,9 +108,15 @@ def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tu
             findings += [Finding("error", "counts", str(fault)) for fault in error.faults]
             scan = scan_corpus(corpus, partial=True)
     except CorpusError as error:
-        faults = tuple(Finding("error", "labels", str(fault)) for fault in error.faults)
-        return CorpusAudit(corpus.name, faults), None
-    index, utterances = _heard(scan, workspace)
+        return _audit(corpus.name, [Finding("error", "labels", str(fault)) for fault in error.faults]), None
+    heard: list[dict[str, Any]] = []
+
+    def listen(utterance: str, path: Path, recording: Recording) -> None:  # each recording is decoded once
+        heard.append({"utterance": utterance, **hear(path, recording)})
+
+    index = extract_corpus(scan, [], dataclasses.replace(workspace, partial=True), listen=listen).index
+    columns = ["utterance", "setup", "offset", "is_clipped", "cues", "voice", "fingerprint"]  # null if damaged
+    utterances = index.merge(pd.DataFrame(heard, columns=columns), on="utterance", how="left")
     findings += [Finding("note", "counts", scan.partial)] if scan.partial and workspace.partial else []
     findings += [Finding("warning", "gender", scan.note)] if scan.note else []
     findings += checks.check_recordings(utterances)
@@ -133,33 +134,17 @@ def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tu
         for check in (checks.check_setup, checks.check_level, checks.check_texts):
             findings += check(rows, person)
         baseline = simple_cue_baseline(rows, task)
-    audit = CorpusAudit(corpus.name, _ordered(findings), checks.facts_of(utterances, person), baseline)
+    audit = _audit(corpus.name, findings, checks.facts_of(utterances, person), baseline)
     # The findings hold for this state of the index; reports show them as long as the index has it.
     record = {"index": index_fingerprint(index), "findings": [dataclasses.asdict(one) for one in audit.findings]}
     write_json(workspace.store().audit(corpus.name), {"corpus": corpus.name, "serbench": __version__, **record})
     return audit, utterances
 
 
-def _heard(scan: Scan, workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Decode each recording once; return the index, and the index with the columns of `setup.hear`, null if damaged."""
-    heard: list[dict[str, Any]] = []
-
-    def listen(utterance: str, path: Path, recording: Recording) -> None:
-        heard.append({"utterance": utterance, **hear(path, recording)})
-
-    index = extract_corpus(scan, [], dataclasses.replace(workspace, partial=True), listen=listen).index
-    columns = ["utterance", "setup", "offset", "is_clipped", "cues", "voice", "fingerprint"]
-    return index, index.merge(pd.DataFrame(heard, columns=columns), on="utterance", how="left")
-
-
 def _tested(utterances: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
-    """Return the labelled utterances that take part, with their test `group`.
+    """Return the labelled utterances that take part, with their test `group`; ProtocolError where no test is possible.
 
     A corpus of dimensions has the labels of its first target, e.g. high and low arousal.
-
-    Raises
-    ------
-    ProtocolError : no test is possible.
     """
     rows = add_groups(utterances, corpus)
     if corpus.targets and not corpus.emotions:

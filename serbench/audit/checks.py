@@ -1,8 +1,6 @@
 """The checks of a corpus: its copy against its entry, its labels, and what its recordings and texts give away.
 
-Each looks at the table of utterances: the index with the columns of `setup.hear`, which are null for recordings that
-cannot be decoded. A finding is an *error* where numbers would be wrong or missing, a *warning* where they mislead, or a
-*note*.
+Each looks at the table of utterances: the index with the columns of `setup.hear`, null where a recording is damaged.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ ALTERED_COPIES = "altered copies"  # kind of the findings on recordings that are
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding; `level` is error, warning or note, and `kind` names what was checked, e.g. `counts`."""
+    """One finding: an error where numbers would be wrong or missing, a warning where they mislead, or a note."""
 
     level: str
-    kind: str
+    kind: str  # what was checked, e.g. `counts`
     text: str
 
 
@@ -164,12 +162,7 @@ def check_altered_copies(utterances: pd.DataFrame, person: str, *, jobs: int) ->
 
 
 def check_shared(utterances: pd.DataFrame, *, jobs: int) -> Iterator[Finding]:
-    """Compare the recordings of several corpora: those that two have are an error, unless an entry declares it.
-
-    Parameters
-    ----------
-    utterances : of all corpora, as heard and with people; copies within a corpus are for its own audit.
-    """
+    """Compare the recordings of several corpora: those that two have are an error, unless an entry declares it."""
     same = shared_recordings(utterances).groupby("audio_hash")["utterance"]
     exact = pd.DataFrame([p for _, of in same for p in itertools.combinations(of, 2)], columns=["one", "other"])
     pairs = pd.concat([exact, find_near_copies(utterances, jobs=jobs)]).drop_duplicates(["one", "other"])

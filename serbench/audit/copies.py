@@ -1,11 +1,8 @@
 """Altered copies: one recording under two names, re-encoded, resampled, at another level, or with other silence.
 
-Both steps work at 4 kHz and from 100 to 1850 Hz, which all codecs and rates keep:
-
-1. *Fingerprint*: the spectrum of the loudness contour in six bands. Silence around a recording moves the contour and
-   leaves the magnitudes of its spectrum as they are. Each recording is compared with its nearest by fingerprint.
-2. *Correlation*: the highest normalised cross-correlation of the two waveforms over all shifts, either way up. A copy
-   reaches `COPY_FROM`, or `SHORT_COPY_FROM` for short recordings. docs/audit.md shows what was measured.
+All at 4 kHz, from 100 to 1850 Hz, which all codecs and rates keep. *Fingerprint*: the magnitudes of the spectrum of the
+loudness contour in six bands, which silence around a recording leaves as they are. *Correlation* of each recording with
+its nearest by fingerprint: the highest normalised cross-correlation over all shifts, either way up (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -47,16 +44,7 @@ def fingerprint(voice: np.ndarray) -> np.ndarray:
 
 
 def find_near_copies(utterances: pd.DataFrame, *, jobs: int = 1) -> pd.DataFrame:
-    """Find the pairs of recordings that are one, among the nearest by fingerprint.
-
-    Parameters
-    ----------
-    utterances : columns `utterance`, `voice` (samples at `RATE`, null where damaged) and `fingerprint`.
-
-    Returns
-    -------
-    One row per pair, sorted: `one`, `other` and their `correlation` in 0..1.
-    """
+    """Find the pairs of utterances that are one recording: sorted rows `one`, `other` and `correlation` in 0..1."""
     rows = utterances[utterances["voice"].notna()].sort_values("utterance")
     rows = rows[[bool(np.any(one)) for one in rows["fingerprint"]]]
     names, voices = rows["utterance"].tolist(), rows["voice"].tolist()
@@ -104,21 +92,14 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def copy_from(*voices: np.ndarray) -> float:
-    """Return the correlation from which two recordings are one: higher where either has little speech.
-
-    Speech is what lies between the first and the last sample that is at most 30 dB below the peak.
-    """
+    """Return the correlation from which two recordings are one: higher where either has little within 30 dB."""
     loud = [np.flatnonzero(np.abs(voice) > 0.03 * np.abs(voice).max(initial=0)) for voice in voices]
     is_long = all(len(at) and at[-1] - at[0] >= SHORT_S * RATE for at in loud)
     return COPY_FROM if is_long else SHORT_COPY_FROM
 
 
 def groups_of(pairs: Iterable[tuple[str, str]]) -> Iterator[list[str]]:
-    """Put pairs of copies into groups of utterances that are one recording, each sorted; every pair is in a group.
-
-    All others of a group are copies of one of its members. If A is a copy of B and B of C, but A is not a copy of C,
-    there are two groups: words that are a little alike form such chains.
-    """
+    """Put pairs of copies into sorted groups of one recording with all its copies; a chain makes several groups."""
     left = set(pairs)
     while left:
         partners: dict[str, set[str]] = {}

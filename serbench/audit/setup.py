@@ -1,10 +1,9 @@
-"""Does the recording set-up give the emotion away? What it is, and what it predicts; and the simple-cue baseline.
+"""Does the recording set-up give the emotion away? And the simple-cue baseline.
 
-A field of the set-up is a word per recording: sampling rate, sample format, digital silence in steps, ... Each field is
-made a predictor. For each test group an emotion is guessed from the field's value alone, each emotion as often as the
-value is frequent in it (its share of the emotion's utterances, counted on all other groups). The expected UAR of such
-guesses is compared with the same for labels shuffled within speakers: what a field says only of speakers is in both.
-To guess the most frequent emotion instead would hinge on ties: 30 % of EmoDB's anger at 24 bit would pass unseen.
+A field of the set-up (sampling rate, sample format, digital silence in steps, ...) is made a predictor. For each test
+group an emotion is guessed from the field's value, each as often as the value is frequent in it on all other groups.
+The expected UAR is compared with the same for labels shuffled within speakers: what a field says only of speakers is in
+both. To guess the most frequent emotion would hinge on ties: 30 % of EmoDB's anger at 24 bit would pass unseen.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ SILENCE_S = 0.01  # shortest run of zeros that counts as digital silence, in sec
 BESIDE_S = 0.005  # seconds next to a run of zeros in which something must be heard; else it is a quiet room at 16 bit
 LEAST_HEARD = 2.5 / 32768  # level that is heard: three steps of 16 bit
 CLIPPED_FROM = 3  # samples in a row at a recording's own peak that make it clipped
-CUES = ("duration", "mean level", "spread of the level", "highest level")
 
 N_SHUFFLES = 999  # draws of labels, at least: the least p is 1 / 1000
 N_SHUFFLES_OF_FIELD = 200  # draws per tested field: the least p times the number of fields stays below `P_AT_MOST`
@@ -42,25 +40,18 @@ _MOST_COUNTS = 2**20  # counts (draws x test groups x values x emotions) that ar
 
 
 def hear(path: Path, recording: Recording) -> dict[str, Any]:
-    """Return what the audit keeps of a decoded utterance.
-
-    Returns
-    -------
-    `setup`: fields of the set-up in words. `offset`: mean of the samples. `is_clipped`. `cues`: shape (4,), see `CUES`.
-    `voice`: float16 at 4 kHz, shape (n_frames,), its peak 1. `fingerprint`: see `copies.fingerprint`.
-    """
-    header, samples = read_header(path), recording.samples
+    """Return what the audit keeps of a decoded utterance; `voice` is float16 at 4 kHz, its peak 1."""
+    header, samples, voice = read_header(path), recording.samples, to_mono(recording, RATE)
+    peak = float(np.abs(voice).max())
     setup = {
-        "sampling rate": f"{header.sampling_rate} Hz",
-        "container": header.container,
+        "sampling rate": f"{header.samplerate} Hz",
+        "container": header.format,
         "sample format": header.subtype,
         "bits in use": used_bits(samples),
         "channels": str(header.channels),
         **{f"header {name}": text[:_LONGEST_TEXT] for name, text in read_header_text(path).items()},
         **{f"silence {where}": in_steps(s) for where, s in digital_silence_s(recording).items()},
     }
-    voice = to_mono(recording, RATE)
-    peak = float(np.abs(voice).max())
     return {
         "setup": setup,
         "offset": float(samples.mean(dtype=np.float64)),
@@ -79,10 +70,7 @@ def used_bits(samples: np.ndarray) -> str:
 
 
 def digital_silence_s(recording: Recording) -> dict[str, float]:
-    """Seconds of digital silence `before`, `after` and `within` the recorded voice.
-
-    Zeros next to which next to nothing is heard are a quiet room at 16 bit, not silence that somebody inserted.
-    """
+    """Seconds of digital silence before, after and within the voice; zeros beside next to nothing are a quiet room."""
     level = np.abs(recording.samples).max(axis=1)
     starts, ends = _runs(level == 0)
     least, beside = (max(1, round(s * recording.sampling_rate)) for s in (SILENCE_S, BESIDE_S))
@@ -105,11 +93,7 @@ def in_steps(seconds: float) -> str:
 
 
 def is_clipped(samples: np.ndarray) -> bool:
-    """Whether some samples in a row are at the recording's own peak: its tops are cut off.
-
-    >>> is_clipped(np.array([[0.1], [0.9], [0.9], [0.9], [0.2]])), is_clipped(np.array([[0.1], [0.9], [0.2]]))
-    (True, False)
-    """
+    """Whether some samples in a row are at the recording's own peak: its tops are cut off."""
     level = np.abs(samples).max(axis=1)
     starts, ends = _runs((level > 0) & (level >= level.max()))
     return bool((ends - starts >= CLIPPED_FROM).any())
@@ -153,12 +137,9 @@ class Prediction:
 
 
 def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int = 0) -> list[Prediction]:
-    """Test how well each field predicts the emotion, and all fields together as one more field.
+    """Test how well each field (a column of words) predicts the emotion, and all fields together as one more field.
 
-    Parameters
-    ----------
-    fields : one row per utterance, one column of words per field. Fields with one value only are left out.
-    rows : the same utterances, with `emotion`, test `group` and the column of their `person`.
+    `rows` has the same utterances with `emotion`, test `group` and their `person`. Fields of one value are left out.
     """
 
     def common(values: pd.Series) -> pd.Series:
@@ -166,8 +147,6 @@ def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int 
 
     tested = fields.fillna("none").astype(str).apply(common)
     tested = tested.loc[:, tested.nunique() > 1]
-    if tested.empty:
-        return []
     if len(tested.columns) > 1:
         tested = tested.assign(**{TOGETHER: common(tested.agg(", ".join, axis=1))})
     truth, groups, people = (pd.factorize(rows[name], sort=True)[0] for name in ("emotion", "group", person))
@@ -187,11 +166,7 @@ def predict(fields: pd.DataFrame, rows: pd.DataFrame, person: str, *, seed: int 
 
 
 def shuffled(truth: np.ndarray, speakers: np.ndarray, *, n: int, seed: int) -> np.ndarray:
-    """Shuffle labels within each speaker: codes of shape (n, n_utterances).
-
-    >>> shuffled(np.array([0, 1, 2, 2]), np.array([0, 0, 1, 1]), n=3, seed=0).sum(axis=1).tolist()
-    [5, 5, 5]
-    """
+    """Shuffle labels within each speaker: codes of shape (n, n_utterances)."""
     rng = np.random.default_rng(seed)
     draws = np.tile(truth.astype(np.int16), (n, 1))
     for speaker in np.unique(speakers):
@@ -201,10 +176,7 @@ def shuffled(truth: np.ndarray, speakers: np.ndarray, *, n: int, seed: int) -> n
 
 
 def _expected_uars(codes: np.ndarray, groups: np.ndarray, draws: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """UAR expected for guesses from a field, for each draw of labels; `shape` counts groups, values and emotions.
-
-    It follows from how often each value meets each emotion in each test group.
-    """
+    """UAR expected for guesses from a field, for each draw of labels; `shape` counts groups, values and emotions."""
     n = math.prod(shape)
     places = (groups * shape[1] + codes) * shape[2] + draws + np.arange(len(draws))[:, None] * n
     counts = np.bincount(places.ravel(), minlength=len(draws) * n).reshape(len(draws), *shape)
@@ -241,12 +213,8 @@ class Baseline:
 def simple_cue_baseline(rows: pd.DataFrame, task: EmotionTask) -> Baseline | None:
     """Test each group on an SVM of the simple cues of all others: rbf, C 1, balanced, cues standardised in training.
 
-    It is measured on the emotions of `task` where the corpus has them all, else on all of its own. The cues are cues of
-    emotion. A high value is no fault of a corpus; it is what features must be better than.
-
-    Returns
-    -------
-    None where some group leaves fewer than two emotions to train on.
+    It is measured on the emotions of `task` where the corpus has them all, else on all of its own; None where some
+    group leaves fewer than two emotions to train on.
     """
     from sklearn.metrics import recall_score
     from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict

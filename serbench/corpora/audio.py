@@ -1,8 +1,7 @@
-"""Decode recordings: to float32, mean of the channels, resampled to a rate, clip.
+"""Decode recordings: to float32 in [-1, 1], mean of the channels, resampled to a rate in Hz, clipped; times in seconds.
 
-Samples are float32 in [-1, 1], shape (n_frames,) once downmixed; `sampling_rate` is in Hz, times in seconds. Errors
-are `AudioError`s whose text names what the file really is (a git-lfs pointer, an HTML page, a cut WAV), because that
-is what users meet in real copies of corpora. Memory follows what a file holds, not what its header claims.
+An `AudioError` names what a file really is (a git-lfs pointer, an HTML page, a cut WAV). Memory follows what a file
+holds, not what its header claims.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ import soxr
 from serbench.corpora.documents import check_regular
 from serbench.errors import AudioError, printable
 
+# What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes.
 DECODER = f"1 libsndfile {soundfile.__libsndfile_version__}"
-"""What decides which samples a file gives; the number goes up by one when `decode` or the fingerprint changes."""
-
 CLIP_MAX = 1 - 2**-15  # one step of 16 bit below 1, so that times 32768 never wraps
 LONGEST_S = 3600.0  # of an utterance; longer recordings are read in segments. It bounds resampling from 1 Hz, too
 MOST_SAMPLES = 2**28  # of an utterance over all channels: a gigabyte of float32
@@ -43,22 +41,6 @@ _NOT_AUDIO = {
     b"<!doctype html": _PAGE,
     b"<html": _PAGE,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the header of a recording says; `frames` are samples of each channel."""
-
-    container: str
-    subtype: str
-    sampling_rate: int
-    channels: int
-    frames: int
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the recording in seconds."""
-        return self.frames / self.sampling_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +63,10 @@ class Recording:
         return digest.hexdigest()[:32]
 
 
-def read_header(path: Path) -> Header:
-    """Read a recording's header; an `AudioError` if it is empty, not audio, unreadable or cut short."""
+def read_header(path: Path) -> soundfile.SoundFile:
+    """Return a recording, closed again, for its header; an `AudioError` if it is not audio, unreadable or cut short."""
     with _open(path) as file:
-        return _header(path, file)
+        return file
 
 
 def read_header_text(path: Path) -> dict[str, str]:
@@ -106,30 +88,25 @@ def decode(
     """Decode a recording, or its segment from `start_s` to `end_s`.
 
     `admit` is called before samples are read, with their number over all channels and their length in seconds. It may
-    wait, and refuse with an `AudioError`. So are refused what `read_header` refuses, a segment outside the recording,
-    and samples that are not finite.
+    wait, and refuse with an `AudioError`.
     """
     with _open(path) as file:
-        header = _header(path, file)
-        start, stop = frames_of(path, header, start_s=start_s, end_s=end_s)
+        start, stop = frames_of(path, file, start_s=start_s, end_s=end_s)
         if admit is not None:
             frames = min(stop - start, os.stat(path).st_size * _MOST_FRAMES_PER_BYTE)
-            admit(frames * header.channels, frames / header.sampling_rate)
+            admit(frames * file.channels, frames / file.samplerate)
         samples = _read(path, file, start=start, stop=stop)
     name = printable(path.name)
     if len(samples) != stop - start:
         raise AudioError(name, f"cut short: {len(samples)} frames", f"{stop - start} frames, as its header says")
     if not max(abs(float(samples.max())), abs(float(samples.min()))) < LOUDEST:
         raise AudioError(name, "samples that are not finite numbers, or beyond any scale", "finite samples")
-    return Recording(samples, header.sampling_rate)
+    return Recording(samples, file.samplerate)
 
 
 def _read(path: Path, file: soundfile.SoundFile, *, start: int, stop: int) -> np.ndarray:
-    """Read frames block by block up to the first block that lacks some: a header may claim more than there is.
-
-    An MP3 is read at once, as libmpg123 rounds the last bit by where reads end. Its block is memory that is only
-    promised until the decoder fills it.
-    """
+    """Read frames block by block up to the first block that lacks some: a header may claim more than there is."""
+    # An MP3 is read at once, as libmpg123 rounds the last bit by where reads end.
     block = stop - start if file.format == "MP3" else max(1, _BLOCK // file.channels)
     blocks = []
     try:
@@ -158,10 +135,7 @@ def to_mono(recording: Recording, sampling_rate: int, *, resampler: str = "soxr 
 
 
 def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """Keep one sample of so many behind `scipy.signal.decimate`'s own filter: Chebyshev I of order 8, zero phase.
-
-    In float64: scipy computes in the type it is given, and so steep a filter loses bits in float32.
-    """
+    """Decimate by scipy's own filter (Chebyshev I of order 8, zero phase), in float64 as it loses bits in float32."""
     from scipy.signal import decimate  # brings much, and few feature sets ask for it
 
     factor, rest = divmod(rate, wanted)
@@ -171,28 +145,28 @@ def _decimated(mono: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return np.asarray(decimate(mono.astype(np.float64), factor))
 
 
+# What leads from a recording's rate to that of a feature set, by the name that is part of the set's key.
 RESAMPLERS: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "soxr HQ": functools.partial(soxr.resample, quality="HQ"),
     "scipy decimate": _decimated,
 }
-"""What leads from a recording's rate to that of a feature set, by the name that is part of the set's key."""
 
 
-def frames_of(path: Path, header: Header, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
+def frames_of(path: Path, file: soundfile.SoundFile, *, start_s: float | None, end_s: float | None) -> tuple[int, int]:
     """Return the first frame of a segment in a recording, and the frame after its last."""
-    name, rate = printable(path.name), header.sampling_rate
-    latest_s = header.duration_s + 1  # later is outside in any case, and must not overflow
+    name, rate, n_frames = printable(path.name), file.samplerate, file.frames
+    latest_s = n_frames / rate + 1  # later is outside in any case, and must not overflow
     start = round(max(-1.0, min(start_s or 0.0, latest_s)) * rate)
-    stop = header.frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * rate)
+    stop = n_frames if end_s is None else round(max(-1.0, min(end_s, latest_s)) * rate)
     # Annotation tools round times to milliseconds or so: an end within 20 ms of the recording's is the recording's.
-    if header.frames < stop <= header.frames + 0.02 * rate:
-        stop = header.frames
-    if not 0 <= start < stop <= header.frames:
-        found, wanted = f"segment {start_s} s to {end_s} s", f"a segment within its {header.duration_s:.3f} s"
+    if n_frames < stop <= n_frames + 0.02 * rate:
+        stop = n_frames
+    if not 0 <= start < stop <= n_frames:
+        found, wanted = f"segment {start_s} s to {end_s} s", f"a segment within its {n_frames / rate:.3f} s"
         raise AudioError(name, found, wanted, "Correct the table of segments")
     duration_s = (stop - start) / rate
-    if duration_s > LONGEST_S or (stop - start) * header.channels > MOST_SAMPLES:
-        found = f"{duration_s:.0f} s of {header.channels} channels at {rate} Hz"
+    if duration_s > LONGEST_S or (stop - start) * file.channels > MOST_SAMPLES:
+        found = f"{duration_s:.0f} s of {file.channels} channels at {rate} Hz"
         wanted = f"an utterance of at most {LONGEST_S:.0f} s and {MOST_SAMPLES} samples"
         raise AudioError(name, found, wanted, "Cut it into segments; if it is not that long, its header is damaged")
     return start, stop
@@ -208,7 +182,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         with path.open("rb") as file:
             _check_is_audio(name, file)
         # as bytes, soundfile takes a name that is not UTF-8, too, as old archives unzip
-        return soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
+        opened = soundfile.SoundFile(str(path) if os.name == "nt" else os.fsencode(path))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
         raise AudioError(name, f"unreadable ({reason})", "audio that libsndfile can decode") from error
@@ -216,12 +190,9 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AudioError(name, f"unreadable ({error.strerror or error})", "a readable file") from error
     except TypeError as error:  # soundfile asks for rate and format where the name ends in .raw
         raise AudioError(name, "samples without a header", "audio in a container, e.g. WAV") from error
-
-
-def _header(path: Path, file: soundfile.SoundFile) -> Header:
-    if min(file.frames, file.samplerate, file.channels) <= 0:
-        raise AudioError(printable(path.name), "no samples in the file", "audio")
-    return Header(file.format, file.subtype, file.samplerate, file.channels, file.frames)
+    if min(opened.frames, opened.samplerate, opened.channels) <= 0:
+        raise AudioError(name, "no samples in the file", "audio")
+    return opened
 
 
 def _check_is_audio(name: str, file: BinaryIO) -> None:

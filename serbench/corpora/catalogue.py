@@ -1,7 +1,7 @@
 """corpora.yaml -> `Catalogue`: strictly validated, all faults at once, each with its file, field and line.
 
 A second file (`--corpora FILE`, or a `corpora.yaml` in the working directory) adds entries or overrides them, top-level
-field by field. This module also finds the entries that a request asks for.
+field by field.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,19 +83,27 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     origin: dict[Place, dict[str, Document]] = {}  # which document gave each field, and the last one under ""
     faults: list[Fault] = []
     for document in documents:
-        for place, block in _blocks(document):
-            if isinstance(block, dict):
-                fields.setdefault(place, {}).update(block)
-                origin.setdefault(place, {}).update(dict.fromkeys([*block, ""], document))
-            else:
+        tasks = document.entries.get(_TASKS)
+        blocks: dict[Place, Any] = {(name,): block for name, block in document.entries.items()}
+        if isinstance(tasks, dict):
+            del blocks[_TASKS,]
+            blocks |= {(_TASKS, name): of if isinstance(of, dict) else {"emotions": of} for name, of in tasks.items()}
+        for place, block in blocks.items():
+            if not isinstance(block, dict):
                 faults.append(Fault(document.where(place), f"'{short(str(block))}'", "a block of fields"))
+                continue
+            root = block.get("root")  # made absolute: below the folder of its file
+            if isinstance(root, str) and not root.startswith(("$", "~")):
+                block = {**block, "root": str(document.folder / root)}
+            fields.setdefault(place, {}).update(block)
+            origin.setdefault(place, {}).update(dict.fromkeys([*block, ""], document))
 
     def where(place: Place, inner: Place) -> str:
         of = origin[place]
         return of.get(str(inner[0]) if inner else "", of[""]).where((*place, *inner))
 
     corpora: dict[str, Corpus] = {}
-    tasks: dict[str, Task] = {}
+    tasks_of: dict[str, Task] = {}
     for place, block in fields.items():
         name = str(place[-1])
         if not NAME.fullmatch(name):
@@ -104,7 +112,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
             faults.append(Fault(where(place, ("name",)), "unknown key 'name'", todo="The key of the block is the name"))
         try:
             if place[0] == _TASKS:
-                tasks[name] = Task.model_validate({**block, "name": name})
+                tasks_of[name] = Task.model_validate({**block, "name": name})
             else:
                 corpora[name] = Corpus.model_validate({**block, "name": name})
         except ValidationError as error:
@@ -120,19 +128,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
                 faults.append(Fault(at, f"{of} gives no speaker", "corpora whose speakers have names"))
     if faults:
         raise ConfigError(faults)
-    return Catalogue(corpora, tasks)
-
-
-def _blocks(document: Document) -> Iterator[tuple[Place, Any]]:
-    """Yield each entry and each task of a file with its place; roots are made absolute."""
-    for name, block in document.entries.items():
-        if name == _TASKS and isinstance(block, dict):
-            for task, of in block.items():
-                yield (_TASKS, task), of if isinstance(of, dict) else {"emotions": of}
-        elif isinstance(block, dict) and isinstance(root := block.get("root"), str) and not root.startswith(("$", "~")):
-            yield (name,), {**block, "root": str(document.folder / root)}
-        else:
-            yield (name,), block
+    return Catalogue(corpora, tasks_of)
 
 
 def why_absent(corpus: Corpus) -> str | None:
@@ -166,8 +162,7 @@ def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
     """Return the entries of corpora by name, or of all that are on this disk."""
     names = as_names(given) or catalogue.on_disk()
     if not names:
-        todo = "Set SERBENCH_DATA to the folder that holds your corpora, or `root` in a corpora.yaml of your own; "
-        todo += WHERE_TO_GET
+        todo = f"Set SERBENCH_DATA to the folder of your corpora, or `root` in your own corpora.yaml; {WHERE_TO_GET}"
         raise CorpusError([Fault("corpora", "none of the catalogue is on this disk", "at least one", todo)])
     return [catalogue.corpus(name) for name in dict.fromkeys(names)]
 

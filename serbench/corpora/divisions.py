@@ -1,11 +1,7 @@
 """What is held apart: the sides of published partitions, groups of sentences, and people, also across corpora.
 
-In acted corpora all speakers say the same few sentences. Groups of texts depend on the index of the whole corpus alone,
-dropped emotions included: never on a task, a seed or the order of rows.
-
 Corpora whose entries name each other under `shares_speakers_with` have one namespace: speakers of one name are one
-person. A byte-identical recording shows the same of two speakers, whatever they are called. Without a declaration it is
-refused, because it is evidence for its own speakers and not for the others.
+person. A byte-identical recording shows the same of two speakers; across corpora without a declaration it is refused.
 """
 
 from __future__ import annotations
@@ -23,10 +19,7 @@ MOST_TEXT_GROUPS = 5  # of a corpus: each one takes a fifth of the training data
 
 
 def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the sorted ids that a published partition trains on, and those that it tests.
-
-    `index` has the whole corpus, dropped emotions too. Utterances of neither side are left out.
-    """
+    """Return the sorted ids of a whole corpus that a published partition trains on, and those that it tests."""
     if name not in corpus.partitions:
         raise UnknownNameError(f"partition of {corpus.name}", name, corpus.partitions)
     partition, where = corpus.partitions[name], f"{corpus.name}.partitions.{name}"
@@ -140,10 +133,7 @@ def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> 
 
 
 def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
-    """Give each person one name in the column `person`; a recording that two names share shows one person.
-
-    `utterances` has all corpora of a cell, dropped emotions included.
-    """
+    """Give each person one name in the column `person`; a recording that two names share shows one person."""
     shared = shared_recordings(utterances)
     undeclared = shared[shared.groupby("audio_hash")["namespace"].transform("nunique") > 1]
     if len(undeclared):
@@ -161,10 +151,7 @@ def one_person_each(utterances: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_copy_of_earlier(utterances: pd.DataFrame) -> pd.Series[bool]:
-    """Tell, row by row, recordings that an earlier corpus of the table has too, byte by byte.
-
-    Nobody may be tested on what has trained. Corpora that are tested come first, so their recordings stay.
-    """
+    """Tell, row by row, recordings that an earlier corpus of the table has too; tested corpora come first."""
     first = utterances.groupby("audio_hash")["corpus"].transform("first")
     return first.notna() & (first != utterances["corpus"])
 

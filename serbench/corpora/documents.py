@@ -1,19 +1,17 @@
 """Files that others wrote, read within bounds: regular files of some bytes, YAML whose values stay text, and folders.
 
-A pipe in the place of a file would wait for ever, a device never ends, and a few lines of YAML aliases may stand for a
-billion values; all that is refused by name before it costs time or memory. Nothing in a YAML file runs, and all its
-faults are reported at once, each with its line.
+Pipes, devices, tags and aliases without end are refused by name; all faults of a YAML file are reported at once.
 """
 
 from __future__ import annotations
 
 import errno
-import fnmatch
+import itertools
 import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,10 @@ Place = tuple[str | int, ...]  # keys and numbers that lead to a value of a file
 MOST_BYTES = 2**20  # of a YAML file
 MOST_VALUES = 20_000  # of a YAML file: blocks, lists and texts; aliases count as often as they stand for something
 DEEPEST = 20  # blocks within blocks; an entry of a corpus needs four
-MOST_ENTRIES = 2_000_000  # files and folders that a glob of a corpus looks at
-MOST_STEPS, MOST_STARS = 64, 3  # of a glob, and folders within each other: the time of a match grows with their power
+MOST_FILES = 1_000_000  # that a glob of a corpus may match
 
 # Tabs and line ends may be in text; other control characters and halves of characters are in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")
 
 
 def check_regular(path: Path, *, at_most: int | None = None) -> None:
@@ -96,28 +92,18 @@ def parse_text(
     text: str, name: str, folder: Path, *, holds: str = "corpora", loader: Any = yaml.BaseLoader
 ) -> Document:
     """Parse the text of a YAML file, as `parse_document` does; `name` and `folder` are those of the file."""
-    faults: list[Fault] = []
-    document = Document(name, folder, {}, {})
-    lines, values = document.lines, loader("")
     try:
         root = yaml.compose(text, Loader=loader)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for numbers that make no character
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        found = f"{problem} on line {mark.line + 1}, column {mark.column + 1}" if mark else problem
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        found = "blocks nested without end" if isinstance(error, RecursionError) else problem.partition("\n")[0]
+        found += f" on line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError([Fault(name, found, "YAML", "Correct this line")]) from error
-    except RecursionError as error:
-        raise ConfigError([Fault(name, "blocks nested without end", "a few levels")]) from error
+    document, faults = Document(name, folder, {}, {}), list[Fault]()
+    lines, values = document.lines, loader("")
 
     def fault(node: yaml.Node, place: Place, *words: str) -> None:
         faults.append(Fault(document.where(place, line=node.start_mark.line + 1), *words))
-
-    def check(node: yaml.Node, place: Place) -> None:
-        """Report a tag, and a character that no text has."""
-        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-            fault(node, place, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it")
-        elif isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
-            fault(node, place, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
 
     def plain(node: yaml.Node, place: Place) -> Any:
         line = lines.setdefault(place, node.start_mark.line + 1)
@@ -125,7 +111,8 @@ def parse_text(
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
             todo = "Write blocks out instead of anchors that contain one another"
             raise ConfigError([Fault(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)])
-        check(node, place)
+        if isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
+            fault(node, place, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
         if isinstance(node, yaml.SequenceNode):
             return [plain(child, (*place, i)) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
@@ -136,12 +123,11 @@ def parse_text(
                 return ""
         entries: dict[str, Any] = {}
         for key, child in node.value:
-            check(key, place)
             inner = (*place, str(key.value))
+            plain(key, place)
             if not isinstance(key, yaml.ScalarNode):
-                fault(
-                    key, place, "a key that is a list or a block", "plain text before the colon", "Put quotes around it"
-                )
+                expected = "plain text before the colon"
+                fault(key, place, "a key that is a list or a block", expected, "Put quotes around it")
             elif key.value in entries:
                 found = f"the key '{short(key.value)}' a second time (first on line {lines[inner]})"
                 fault(key, inner, found, "each key once", "Remove one of the two")
@@ -186,56 +172,36 @@ class Folder:
         return self.root / path
 
     def files(self, globs: Sequence[str], *, key: str) -> list[str]:
-        """Return the paths that match globs as Python's `glob` means them: below the root, sorted, without folders."""
-        found = {path for glob in globs for path in self._matches(glob, f"{self.where}.{key}")}
-        # What is no link is inside, as only folders inside are walked; a glob itself is there where it starts outside.
-        self._refuse_outside((path for path in found if path in globs or os.path.islink(f"{self.root}/{path}")), key)
+        """Return the files that globs match, sorted. `**` enters no links, and only a step with a dot hidden names."""
+        found: set[str] = set()
+        for glob in globs:
+            plain = re.split(r"[*?[]", glob)[0].rpartition("/")[0]
+            self._refuse_outside([glob] if self._outside(plain) else [], key)
+            try:
+                if ".." in glob[len(plain) :].split("/"):
+                    raise ValueError("'..' after a wildcard")
+                paths = list(itertools.islice(self.root.glob(re.sub(r"\*\*$", "**/*", glob)), MOST_FILES + 1))
+                if len(paths) > MOST_FILES:
+                    raise ValueError(f"more than {MOST_FILES} files and folders")
+            except (ValueError, IndexError, NotImplementedError, RecursionError) as error:
+                problem, todo = f"the glob '{short(glob)}' cannot be used ({error})", "Correct the glob, or `root`"
+                raise CorpusError([Fault(f"{self.where}.{key}", problem, "a glob below the root", todo)]) from error
+            names = {path.relative_to(self.root).as_posix() for path in paths if not os.path.isdir(path)}
+            hidden = r"(^|/)\.[^./]"
+            found |= {name for name in names if re.search(hidden, glob) or not re.search(hidden, name)}
+        out = {folder for folder in {path.rpartition("/")[0] for path in found} if self._outside(folder)}
+        odd = [path for path in found if path.rpartition("/")[0] in out or os.path.islink(self.root / path)]
+        self._refuse_outside(odd, key)
         return sorted(found)
 
-    def _matches(self, glob: str, where: str) -> Iterator[str]:
-        """Yield the files that match, and links to folders outside that may hold some."""
-        steps = [step for step in glob.split("/") if step not in ("", ".")]
-        steps = [step for i, step in enumerate(steps) if step != "**" or steps[i - 1 : i] != ["**"]]
-        if not steps:
-            return
-        if len(steps) > MOST_STEPS or steps.count("**") > MOST_STARS:
-            wanted = f"at most {MOST_STEPS} steps, {MOST_STARS} of them '**'"
-            raise CorpusError([Fault(where, f"the glob '{short(glob)}'", wanted, "Correct `root` or the glob")])
-        n_plain = next((i for i, step in enumerate(steps) if set("*?[") & set(step)), len(steps) - 1)
-        prefix, steps = ("/" if glob.startswith("/") else "") + "/".join(steps[:n_plain]), steps[n_plain:]
-        if prefix and self.fenced and self._outside(prefix):
-            yield glob
-            return
-        heads = [steps[:n] for n in range(1, len(steps))] + ([steps] if steps[-1:] == ["**"] else [])
-        start, n_seen = os.path.join(self.root, prefix), 0
-        for place, folders, files in os.walk(start, followlinks=True):
-            below = [part for part in place[len(start) :].split(os.sep) if part]
-            n_seen += len(folders) + len(files)
-            if n_seen > MOST_ENTRIES or len(below) > MOST_STEPS:
-                found = f"more than {MOST_ENTRIES} files and folders"
-                found = f"more than {MOST_STEPS} folders within each other" if len(below) > MOST_STEPS else found
-                raise CorpusError([Fault(where, found, "a corpus", "Narrow the glob, or correct `root`")])
-            before = "".join(f"{part}/" for part in (prefix, *below) if part).replace("//", "/")
-            if _fits(below, steps if steps[-1] == "**" else steps[:-1]):
-                shown = [name for name in files if steps[-1].startswith(".") or not name.startswith(".")]
-                yield from (before + name for name in fnmatch.filter(shown, steps[-1]))
-            folders[:] = [name for name in folders if any(_fits([*below, name], head) for head in heads)]
-            for path in [path for name in folders if os.path.islink(path := os.path.join(place, name))]:
-                above = {os.path.realpath(os.path.join(start, *below[:n])) for n in range(len(below) + 1)}
-                leads_out = bool(self.fenced and self._outside(path))
-                if leads_out:
-                    yield before + os.path.basename(path)
-                if leads_out or os.path.realpath(path) in above:  # a link to a folder above goes round for ever
-                    folders.remove(os.path.basename(path))
-
     def _outside(self, path: str) -> str:
-        """Return where a path leads, links followed, if that is out of the root."""
-        target = os.path.realpath(os.path.join(self.root, path))
-        return "" if Path(target).is_relative_to(os.path.realpath(self.root)) else target
+        """Return where a path leads, links followed, if that is out of a fenced root."""
+        target = os.path.realpath(os.path.join(self.root, path)) if self.fenced else ""
+        return "" if not target or Path(target).is_relative_to(os.path.realpath(self.root)) else target
 
     def _refuse_outside(self, paths: Iterable[str], key: str) -> None:
         """Refuse paths that lead out of the root, unless the entry allows it."""
-        out = {path: target for path in sorted(paths) if self.fenced and (target := self._outside(path))}
+        out = {path: target for path in sorted(paths) if (target := self._outside(path))}
         if not out:
             return
         first = printable(next(iter(out.values())))
@@ -245,13 +211,3 @@ class Folder:
         todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
         within = f"paths within {printable(os.path.realpath(self.root))}"
         raise CorpusError([Fault(f"{self.where}.{key}", found, within, todo)])
-
-
-def _fits(path: Sequence[str], glob: Sequence[str]) -> bool:
-    """Match the steps of a path: `**` is any number of folders, and a hidden name needs a step with its dot."""
-    if not path or not glob:
-        return not path and list(glob) in ([], ["**"])
-    hidden = path[0].startswith(".") and not glob[0].startswith(".")
-    if glob[0] == "**":
-        return _fits(path, glob[1:]) or (not hidden and _fits(path[1:], glob))
-    return not hidden and fnmatch.fnmatchcase(path[0], glob[0]) and _fits(path[1:], glob[1:])

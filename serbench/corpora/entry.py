@@ -1,7 +1,6 @@
 """The entry of a corpus: what corpora.yaml may contain, as pydantic models that also find what contradicts itself.
 
-Every scalar arrives as text, as it is written in the file, and becomes a number only where a field below asks for one:
-speaker `03` stays `03` and emotion `N` stays `N`. No recording or table is opened here.
+Every scalar arrives as text: speaker `03` stays `03` and emotion `N` stays `N`. No recording or table is opened here.
 """
 
 from __future__ import annotations
@@ -14,16 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from serbench.corpora.documents import Place, short
@@ -64,13 +54,10 @@ def parse_interval(text: str) -> tuple[float, float]:
     parts = _INTERVAL.fullmatch(text.strip()) if len(text) <= 100 else None
     if parts is None:
         raise ValueError("not a range such as '[1, 2.5]' or '(2.5, 5]', round brackets where an end is not counted")
-    lower, upper = float(parts[2]), float(parts[3])
+    lower = float(parts[2]) if parts[1] == "[" else math.nextafter(float(parts[2]), math.inf)
+    upper = float(parts[3]) if parts[4] == "]" else math.nextafter(float(parts[3]), -math.inf)
     if lower > upper:
-        raise ValueError("a range from the larger to the smaller number; write the smaller one first")
-    lower = lower if parts[1] == "[" else math.nextafter(lower, math.inf)
-    upper = upper if parts[4] == "]" else math.nextafter(upper, -math.inf)
-    if lower > upper:
-        raise ValueError("a range with nothing in it; write [ and ] to have the one number")
+        raise ValueError("a range with nothing in it; write the smaller one first, and [ and ] to have one number")
     return lower, upper
 
 
@@ -98,14 +85,8 @@ def _check_pattern(pattern: str) -> str:
 
 
 def _check_template(text: str) -> str:
-    """Accept names in braces and nothing else that format strings can do."""
-    wanted = "not a template such as '{session}{letter}'"
-    try:
-        parts = list(string.Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"{wanted}: {error}") from error
-    if any(name is not None and (not name.isidentifier() or spec or how) for _, name, spec, how in parts):
-        raise ValueError(f"{wanted}, with a plain name in each pair of braces")
+    if not re.fullmatch(r"(?:[^{}]|\{\{|\}\}|\{[^\W\d]\w*\})*", text):
+        raise ValueError("not a template such as '{session}{letter}', with a plain name in each pair of braces")
     return text
 
 
@@ -121,13 +102,13 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def contradictions(self) -> Iterator[Contradiction]:
-        """Yield what contradicts itself where each field is well formed."""
-        yield from ()
+    def contradictions(self) -> Iterable[Contradiction]:
+        """Return what contradicts itself where each field is well formed."""
+        return ()
 
     @model_validator(mode="wrap")
     @classmethod
-    def _checked(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+    def _checked(cls, given: Any, make: Callable[[Any], Self]) -> Self:
         try:
             made = make(given)
             problems = list(made.contradictions())
@@ -145,8 +126,7 @@ class Strict(BaseModel):
         place, kind, found = problem["loc"], problem["type"], problem["input"]
         key = str(place[-1]) if place else ""
         if kind == "fault":  # of a block inside this one
-            found, expected, todo = problem["ctx"]["words"]
-            return place, found, expected, todo
+            return (place, *problem["ctx"]["words"])
         if kind == "extra_forbidden":
             known = [of.alias or name for name, of in cls.model_fields.items() if name != "name"]
             return place, f"unknown key '{short(key)}'", "", did_you_mean(key, known) or f"Known: {', '.join(known)}"
@@ -163,11 +143,9 @@ class Strict(BaseModel):
 
 def faults_of(error: ValidationError, where: Callable[[Place], str]) -> list[Fault]:
     """Return the faults that a `Strict` model found; `where` words a place in its block."""
-    faults = []
-    for place, *words in map(Strict._worded, error.errors()):
-        is_kind = place[:1] == ("labels",) and place[1:2] and place[1] in SOURCES  # pydantic names the kind of labels
-        faults.append(Fault(where((place[0], *place[2:]) if is_kind else place), *words))
-    return faults
+    problems = [Strict._worded(problem) for problem in error.errors()]
+    kinds = {("labels", source) for source in SOURCES}  # pydantic names the kind of labels in their places
+    return [Fault(where((place[0], *place[2:]) if place[:2] in kinds else place), *of) for place, *of in problems]
 
 
 class PathLabels(Strict):
@@ -321,7 +299,6 @@ class Corpus(Strict):
         """Yield the faults between the fields of the entry."""
         if not _LANGUAGE.fullmatch(self.language):
             yield ("language",), f"'{self.language}'", "a BCP 47 tag such as de or en-US", ""
-        yield from _source_faults(self)
         yield from _name_faults(self)
         for raw, emotion in self.emotions.items():
             yield from _unknown([emotion], EMOTIONS, "a canonical emotion", "emotions", raw)
@@ -330,11 +307,14 @@ class Corpus(Strict):
         named = Counter(speaker for speakers in self.genders.values() for speaker in speakers)
         for speaker in sorted(speaker for speaker, n in named.items() if n > 1):
             yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""
+        if self.folds.by != "speaker" and ("leave_out" in self.folds.model_fields_set or self.folds.groups):
+            found = f"by: {self.folds.by} together with leave_out or groups"
+            yield ("folds",), found, "one of the three: each value of a field is a test group of its own", ""
         yield from _target_faults(self)
+        fields = [field for field in self.fields if field not in DIMENSIONS]
         for name, partition in self.partitions.items():
             if not NAME.fullmatch(name):
                 yield ("partitions", name), f"the name '{short(name)}'", "lower-case letters, digits, - and _", ""
-            fields = [field for field in self.fields if field not in DIMENSIONS]
             for side, chosen in (("test", partition.test), ("train", partition.train)):
                 place = ("partitions", name, side)
                 yield from _unknown(chosen, fields, "a field that this entry provides", *place, keys=True)
@@ -352,47 +332,38 @@ def _unknown(
             yield (*place, name) if keys else place, f"'{short(name)}'", expected, todo
 
 
-def _source_faults(corpus: Corpus) -> Iterator[Contradiction]:
-    """Faults of an entry that does not give what every corpus needs."""
-    known, folds = corpus.names, corpus.folds
+def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
+    """Faults of names: needed or asked for and not given, given and not used, or no field of the index."""
+    known, given, of_index = corpus.names, "a name that a group or column gives", "a field of the index"
+    composed = (*known, *corpus.compose)
     if corpus.emotions and "emotion" not in corpus.provided:
         yield ("labels",), "nothing gives 'emotion'", "a group or column named emotion", did_you_mean("emotion", known)
     if isinstance(corpus.labels, TableLabels) and "file" not in known:
         yield ("labels", "columns"), "nothing gives 'file'", "the column with the recordings' names", ""
-    if folds.by not in corpus.provided:
-        found = f"nothing gives '{folds.by}'; folds that share no speaker need it"
-        todo = did_you_mean(folds.by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
+    if (by := corpus.folds.by) not in corpus.provided:
+        todo = did_you_mean(by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
+        found = f"nothing gives '{by}'; folds that share no speaker need it"
         yield ("folds",), found, "a field that keeps people apart", todo
-    if folds.by != "speaker" and ("leave_out" in folds.model_fields_set or folds.groups):
-        found = f"by: {folds.by} together with leave_out or groups"
-        yield ("folds",), found, "one of the three: each value of a field is a test group of its own", ""
-
-
-def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
-    """Faults of names: asked for and not given, given and not used, or no field of the index."""
-    known, given, of_index = corpus.names, "a name that a group or column gives", "a field of the index"
     templates: dict[Place, str] = {("compose", field): text for field, text in corpus.compose.items()}
     if not isinstance(corpus.labels, PathLabels):
         templates["labels", "path"] = corpus.labels.path
     for place, text in templates.items():
         yield from _unknown(names_in(text), known, given, *place)
-    yield from _unknown(corpus.compose, FIELDS, of_index, "compose", keys=True)
     for i, join in enumerate(corpus.join):
-        yield from _unknown(join.match, (*known, *corpus.compose), given, "join", i, "match", keys=True)
+        yield from _unknown(join.match, composed, given, "join", i, "match", keys=True)
         yield from _unknown(join.columns, FIELDS, of_index, "join", i, "columns", keys=True)
-    yield from _unknown(corpus.traces, DIMENSIONS, "a dimension", "traces", keys=True)
     for dimension, trace in corpus.traces.items():
-        if dimension in (*known, *corpus.compose):
+        if dimension in composed:
             yield ("traces", dimension), f"'{dimension}', which a group or column gives already", "one of the two", ""
-        names = (*known, *corpus.compose, "file", "stem")
-        yield from _unknown(names_in(trace.files), names, given, "traces", dimension, "files")
+        yield from _unknown(names_in(trace.files), (*composed, "file", "stem"), given, "traces", dimension, "files")
+    yield from _unknown(corpus.traces, DIMENSIONS, "a dimension", "traces", keys=True)
+    yield from _unknown(corpus.compose, FIELDS, of_index, "compose", keys=True)
     yield from _unknown(corpus.values, corpus.provided, "a name that the entry provides", "values", keys=True)
     texts = [*templates.values(), *(trace.files for trace in corpus.traces.values())]
     used = {name for text in texts for name in names_in(text)} | {name for join in corpus.join for name in join.match}
-    for name in known:
-        if name not in (*FIELDS, *PLACES) and name not in used:
-            found = f"the name '{name}' is no field and no template uses it"
-            yield ("labels",), found, "", did_you_mean(name, FIELDS)
+    for name in [name for name in known if name not in {*FIELDS, *PLACES, *used}]:
+        found = f"the name '{name}' is no field and no template uses it"
+        yield ("labels",), found, "", did_you_mean(name, FIELDS)
 
 
 def _target_faults(corpus: Corpus) -> Iterator[Contradiction]:

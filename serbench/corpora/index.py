@@ -1,9 +1,7 @@
 """The index of a corpus: its labels, what decoding reported of each utterance, and the state of each file.
 
-`index/CORPUS.parquet` has one row per utterance. While a corpus is extracted, what was decoded is stored in parts
-below `index/CORPUS/`; at the end the parts become columns of the index. A file whose size, times and inode are as they
-were when it was decoded is not decoded again. A file that changed less than two seconds before it was decoded may
-change once more within the same tick of its clock, so its state is not stored.
+What is decoded is stored in parts below `index/CORPUS/`, which become columns of `index/CORPUS.parquet`, one row per
+utterance. A file whose size, times and inode are as they were when it was decoded is not decoded again.
 """
 
 from __future__ import annotations
@@ -58,37 +56,29 @@ _COLUMNS = tuple(field.name for field in fields(Decoded))
 
 
 def state_of(path: Path) -> str | None:
-    """Return size, times and inode of a file; None where there is none, or it changed a moment ago."""
+    """Return size, times and inode of a file; None where there is none, or it changed a moment ago and may again."""
     now = time.time_ns()
-    try:
+    with contextlib.suppress(OSError):
         found = os.stat(path)
-    except OSError:
-        return None
-    if now - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED_NS:
-        return None
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+        if now - max(found.st_mtime_ns, found.st_ctime_ns) >= SETTLED_NS:
+            return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+    return None
 
 
 def read_decoded(store: Store, corpus: str) -> dict[tuple[str, float | None, float | None, str], Decoded]:
-    """Read what the index of a corpus and its parts report, by utterance, segment and state of the file.
-
-    A damaged part is removed with a warning. What another decoder reported is left out.
-    """
-    known = {}
+    """Read what this decoder reported in the index and its parts, by utterance, segment and state of the file."""
+    rows: list[dict[str, Any]] = []
     for path in (store.index(corpus), *store.index_parts(corpus)):
         try:
             table = read_table(path)
+            rows += table.select(_COLUMNS).to_pylist() if metadata_of(table.schema).get("decoder") == DECODER else []
         except DamagedError:
             warnings.warn(f"{path} is damaged; its recordings are read again", stacklevel=2)
             path.unlink(missing_ok=True)
-            continue
         except StoreError:  # absent; another process has merged it meanwhile
             continue
-        if metadata_of(table.schema).get("decoder") == DECODER:
-            for row in table.select(_COLUMNS).to_pylist():
-                if row["file_state"] is not None and row["problem"] is None:
-                    known[row["utterance"], row["start_s"], row["end_s"], row["file_state"]] = Decoded(**row)
-    return known
+    known = [Decoded(**row) for row in rows if row["file_state"] is not None and row["problem"] is None]
+    return {(one.utterance, one.start_s, one.end_s, str(one.file_state)): one for one in known}
 
 
 def write_decoded(store: Store, corpus: str, decoded: Sequence[Decoded]) -> None:
@@ -100,7 +90,7 @@ def write_decoded(store: Store, corpus: str, decoded: Sequence[Decoded]) -> None
 def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: str) -> str:
     """Write the index of a corpus unless the store has the same one, and return the digest of what it is made of.
 
-    `note` is what a partial copy misses of the complete corpus. `duplicate` is why silence or a copy takes no part.
+    `note` is what a partial copy misses. The column `duplicate` is why silence or a copy takes no part.
     """
     import pandas as pd
 
@@ -147,24 +137,21 @@ def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
     rate_of: dict[str, int] = {}
     for file in files[:: max(1, -(-len(files) // _SAMPLED))]:
         with contextlib.suppress(AudioError):  # reported with its reason when the file is decoded
-            rate_of[file] = read_header(scan.path(file)).sampling_rate
+            rate_of[file] = read_header(scan.path(file)).samplerate
     if scan.corpus.expect.rate not in rate_of.values():
         rate_note(scan, rate_of, partial=False)
 
 
 def rate_note(scan: Scan, rate_of: Mapping[str, int], *, partial: bool) -> str:
-    """Compare the most frequent sampling rate of files with that of the entry, and return the note for tables.
-
-    Another rate is a `CorpusError` unless `partial` is given.
-    """
+    """Return the note for tables; a usual sampling rate other than the entry's is an error unless `partial`."""
     wanted, rates = scan.corpus.expect.rate, Counter(rate_of.values())
     if wanted is None or not rates or rates.most_common(1)[0][0] == wanted:
         return scan.partial
     rate = rates.most_common(1)[0][0]
     if not partial:
+        where, found = f"{scan.corpus.name}.expect.rate", f"most recordings have {rate} Hz"
         todo = "Get the original recordings; --partial accepts these and says so in every table"
-        found = f"most recordings have {rate} Hz"
-        raise CorpusError([Fault(f"{scan.corpus.name}.expect.rate", found, f"{wanted} Hz", todo)])
+        raise CorpusError([Fault(where, found, f"{wanted} Hz", todo)])
     return f"{scan.partial or 'altered'}, {rate} Hz instead of {wanted} Hz"
 
 
@@ -176,10 +163,7 @@ def identical_recordings(index: pd.DataFrame) -> list[list[str]]:
 
 
 def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
-    """Find digital silence, row by row, among segments and recordings with the same samples as another.
-
-    A whole recording with samples of its own is not looked at: hashing a silence of its length would matter to it only.
-    """
+    """Find digital silence, row by row, among segments and recordings with the same samples as another."""
     import pandas as pd
 
     silent = pd.Series(False, index=index.index)
@@ -197,18 +181,16 @@ def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
 def cross_speaker_duplicates(index: pd.DataFrame, *, person: str = "speaker") -> dict[str, str]:
     """Return the utterances that byte-identical audio of another speaker takes out, with the reason.
 
-    Same emotion: the first id stays. Different emotions: none stays, as one of the labels is wrong. Copies within one
-    speaker leak nothing and stay.
+    Same emotion: the first id stays. Different emotions: none stays, as one of the labels is wrong.
     """
     out: dict[str, str] = {}
     rows = index.set_index("utterance")
     for group in identical_recordings(index):
-        if rows.loc[group, person].nunique() < 2:
-            continue
-        if rows.loc[group, "emotion"].nunique(dropna=False) > 1:
-            out.update(dict.fromkeys(group, f"same audio with different emotions: {listed(group)}"))
-        else:
-            out.update(dict.fromkeys(group[1:], f"same audio as {group[0]}, of another {person}"))
+        if rows.loc[group, person].nunique() > 1:  # copies within one speaker leak nothing
+            if rows.loc[group, "emotion"].nunique(dropna=False) > 1:
+                out |= dict.fromkeys(group, f"same audio with different emotions: {listed(group)}")
+            else:
+                out |= dict.fromkeys(group[1:], f"same audio as {group[0]}, of another {person}")
     return out
 
 

@@ -1,7 +1,7 @@
 """A corpus on disk -> its utterances with their labels, from paths, tables or lines. No audio is opened here.
 
 Names are what labels write; fields are the columns they become. Order: names from the source, `join`, `compose`,
-then `values` renames, then `genders`, `traces` and `emotions`.
+then `values` renames, then `genders`, `traces` and `emotions`. Each step raises all its faults at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,40 +57,37 @@ class Scan:
         """Return where a recording of the table lies."""
         return self.root / self.odd_names.get(file, file)
 
-    def span(self, row: Mapping[str, Any]) -> tuple[Path, float | None, float | None]:
+    def span(self, row: Record) -> tuple[Path, float | None, float | None]:
         """Return the recording of a row, and the seconds in it where the utterance starts and ends."""
         return self.path(row["file"]), row["start_s"], row["end_s"]
 
 
 def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
-    """List a corpus' utterances with their labels, or raise CorpusError with all faults.
-
-    `partial` accepts a copy that has not what the entry expects.
-    """
+    """List a corpus' utterances with their labels, or raise CorpusError; `partial` accepts a copy with fewer."""
     folder = Folder(root_of(corpus), corpus.name, fenced=corpus.outside == "refuse")
     globs = (corpus.audio,) if isinstance(corpus.audio, str) else corpus.audio
     files = folder.files(globs, key="audio")
-    labels = _Labels(corpus, folder, files)
     if not files:
         found = f"no recording matches {', '.join(map(repr, globs))} below {folder.root}"
-        labels.fault("audio", found, "recordings", "Correct `audio` or `root`; case matters")
-        labels.stop()
-    readers = {PathLabels: labels.from_paths, TableLabels: labels.from_table, LineLabels: labels.from_lines}
-    labelled = readers[type(corpus.labels)]()
-    rows = labels.joined(labels.present(labelled, partial=partial))
-    labels.stop()
+        raise CorpusError(
+            [Fault(f"{corpus.name}.audio", found, "recordings", "Correct `audio` or `root`; case matters")]
+        )
+    match corpus.labels:
+        case PathLabels():
+            labelled = _from_paths(corpus, corpus.labels, files)
+        case TableLabels():
+            labelled = _from_table(corpus, corpus.labels, folder)
+        case LineLabels():
+            labelled = _from_lines(corpus, corpus.labels, folder)
+    rows = _joined(corpus, folder, _on_disk(corpus, files, labelled, partial=partial))
     rows = [_renamed(corpus, _composed(corpus, row)) for row in rows]
-    labels.check_values(rows)
-    labels.stop()
+    _check_values(corpus, rows)
     rows, note = _with_one_gender_each(rows)
-    rows = read_traces(corpus, folder, rows, labels.faults)
-    labels.stop()
-    records = labels.records(rows)
+    records = _records(corpus, read_traces(corpus, folder, rows))
     found, expected = _differences(corpus, records)
     if found and not partial:
         todo = "Complete the copy, or correct `expect`; --partial accepts it as it is and marks every table"
-        labels.fault("expect", found, expected, todo)
-    labels.stop()
+        raise CorpusError([Fault(f"{corpus.name}.expect", found, expected, todo)])
     wanted = (corpus.expect.utterances or 0) if found else len(labelled)
     title = f"not as expected: {found} instead of {expected}" if found else ""
     title = f"partial, {len(records)} of {wanted}" if wanted > len(records) else title
@@ -98,172 +95,107 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     return Scan(corpus, folder.root, records, title, odd_names, corpus.name, note)
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """The labels of a corpus with these recordings; `faults` collects what is wrong with them."""
+def _raise(faults: Sequence[Fault]) -> None:
+    if faults:
+        raise CorpusError(faults)
 
-    corpus: Corpus
-    folder: Folder
-    files: Sequence[str]
-    faults: list[Fault] = field(default_factory=list)
 
-    def fault(self, key: str, found: str, expected: str = "", todo: str = "") -> None:
-        self.faults.append(Fault(f"{self.corpus.name}.{key}", found, expected, todo))
+def _from_paths(corpus: Corpus, labels: PathLabels, files: Sequence[str]) -> list[Names]:
+    found = {file: hits(compile_pattern(labels.pattern), file) for file in files}
+    if odd := [printable(file) for file, of in found.items() if len(of) != 1]:
+        text = f"{len(odd)} of {len(found)} paths do not match exactly once ({listed(odd)})"
+        todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
+        raise CorpusError([Fault(f"{corpus.name}.labels.pattern", text, "one hit in each path", todo)])
+    return [{**of[0], "file": file} for file, of in found.items()]
 
-    def stop(self) -> None:
-        if self.faults:
-            raise CorpusError(self.faults)
 
-    def from_paths(self) -> list[Names]:
-        found = {file: self._hits(file, place=f"'{printable(file)}'") for file in self.files}
-        odd = [printable(file) for file, of in found.items() if len(of) != 1]
-        if odd:
-            text = f"{len(odd)} of {len(found)} paths do not match exactly once ({listed(odd)})"
-            todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
-            self.fault("labels.pattern", text, "one hit in each path", todo)
-        return [{**of[0], "file": file} for file, of in found.items() if len(of) == 1]
+def _from_table(corpus: Corpus, labels: TableLabels, folder: Folder) -> list[Names]:
+    if labels.file.endswith(".yaml"):  # the tables of an audformat database are in the folder of its header
+        stem = glob.escape(labels.file.removesuffix(".yaml"))
+        folder.files([f"{stem}.*.csv", f"{stem}.*.parquet"], key="labels.file")
+    rows = _table(corpus, folder, labels.file, "labels.file", labels.columns.values(), tables=labels.tables)
+    named = [{name: row[column] for name, column in labels.columns.items()} for row in rows]
+    return [{**row, "file": _normal(labels.path.format_map(row))} for row in named]
 
-    def from_table(self) -> list[Names]:
-        labels = self.corpus.labels
-        assert isinstance(labels, TableLabels)
-        if labels.file.endswith(".yaml"):  # the tables of an audformat database are in the folder of its header
-            stem = glob.escape(labels.file.removesuffix(".yaml"))
-            self.folder.files([f"{stem}.*.csv", f"{stem}.*.parquet"], key="labels.file")
-        rows = self._table(labels.file, "labels.file", labels.columns.values(), tables=labels.tables)
-        named = [{name: row[column] for name, column in labels.columns.items()} for row in rows]
-        return [{**row, "file": _normal(labels.path.format_map(row))} for row in named]
 
-    def from_lines(self) -> list[Names]:
-        labels = self.corpus.labels
-        assert isinstance(labels, LineLabels)
-        rows: list[Names] = []
-        barren: list[str] = []
-        annotations = self.folder.files([labels.files], key="labels.files")
-        if not annotations:
-            found = f"no file matches '{labels.files}' below {self.folder.root}"
-            self.fault("labels.files", found, "annotation files")
-        for name in annotations:
-            try:
-                content = read_whole(self.folder.root / name, at_most=MOST_ANNOTATION_BYTES)
-            except OSError as error:
-                self.fault("labels.files", f"{printable(name)} cannot be read ({error.strerror})", "a text file")
-                continue
-            lines = enumerate(content.decode(labels.encoding, errors="replace").splitlines(), start=1)
-            tried = [self._hits(line, place=f"line {n} of {printable(name)}") for n, line in lines]
-            rows += [found[0] for found in tried if found]
-            barren += [] if any(tried) else [printable(name)]
-        if barren:
-            found = f"no line matches in {len(barren)} of {len(annotations)} annotation files ({listed(barren)})"
-            self.fault("labels.pattern", found, "a hit in each", "Correct the pattern or narrow `files`")
-        return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
-
-    def _hits(self, text: str, *, place: str) -> list[Names]:
-        assert not isinstance(self.corpus.labels, TableLabels)
+def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[Names]:
+    rows: list[Names] = []
+    barren, faults = list[str](), list[Fault]()
+    annotations = folder.files([labels.files], key="labels.files")
+    if not annotations:
+        found = f"no file matches '{labels.files}' below {folder.root}"
+        faults.append(Fault(f"{corpus.name}.labels.files", found, "annotation files"))
+    for name in annotations:
         try:
-            return hits(compile_pattern(self.corpus.labels.pattern), text)
-        except ValueError as error:  # too long a text
-            self.fault("labels.pattern", f"on {place}: {error}", "paths and lines of labels")
-            raise CorpusError(self.faults) from error
+            content = read_whole(folder.root / name, at_most=MOST_ANNOTATION_BYTES)
+        except OSError as error:
+            found = f"{printable(name)} cannot be read ({error.strerror})"
+            faults.append(Fault(f"{corpus.name}.labels.files", found, "a text file"))
+            continue
+        lines = content.decode(labels.encoding, errors="replace").splitlines()
+        tried = [hits(compile_pattern(labels.pattern), line) for line in lines]
+        rows += [found[0] for found in tried if found]
+        barren += [] if any(tried) else [printable(name)]
+    if barren:
+        found = f"no line matches in {len(barren)} of {len(annotations)} annotation files ({listed(barren)})"
+        todo = "Correct the pattern or narrow `files`"
+        faults.append(Fault(f"{corpus.name}.labels.pattern", found, "a hit in each", todo))
+    _raise(faults)
+    return [{**row, "file": _normal(labels.path.format_map(row))} for row in rows]
 
-    def _table(self, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()) -> list[Names]:
-        """Read the rows of a table that an entry names under `key`; none where a column of the entry is not there."""
-        where = f"{self.corpus.name}.{key}"
-        table = read_table_of_strings(self.folder.file(file, key=key), where=where, tables=tables)
-        absent = [column for column in columns if column not in table.columns]
-        for column in absent:
-            todo = did_you_mean(column, table.columns) or f"It has {listed(table.columns)}"
-            self.fault(key, f"no column '{column}' in the table", "the columns that the entry names", todo)
-        rows: list[Any] = [] if absent else table.to_dict("records")
-        return rows
 
-    def present(self, rows: list[Names], *, partial: bool) -> list[Names]:
-        """Match labels and recordings on disk: each recording needs a label, and each label a recording."""
-        on_disk = {_normal(file): file for file in self.files}
-        absent = [row["file"] for row in rows if _normal(row["file"]) not in on_disk]
-        present = [{**row, "file": file} for row in rows if (file := on_disk.get(_normal(row["file"])))]
-        bare = sorted({*self.files} - {row["file"] for row in present})
-        if absent and not (partial and present):
-            found = f"{len(absent)} of {len(rows)} labelled recordings are not on disk ({listed(absent)})"
-            todo = "Complete the copy or correct `path`; --partial goes on with those that are there"
-            self.fault("labels", found, "every labelled recording below the root", todo)
-        if bare and not isinstance(self.corpus.labels, PathLabels):
-            found = f"{len(bare)} of {len(self.files)} recordings have no label ({listed(map(printable, bare))})"
-            todo = "Complete the labels, or narrow `audio` to the labelled recordings"
-            self.fault("labels", found, "a label for each recording", todo)
-        return present
+def _table(
+    corpus: Corpus, folder: Folder, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()
+) -> list[Names]:
+    """Read the rows of a table that an entry names under `key`, and check that it has the columns."""
+    where = f"{corpus.name}.{key}"
+    table = read_table_of_strings(folder.file(file, key=key), where=where, tables=tables)
+    expected, has = "the columns that the entry names", f"It has {listed(table.columns)}"
+    absent = [column for column in columns if column not in table.columns]
+    _raise([
+        Fault(where, f"no column '{name}' in the table", expected, did_you_mean(name, table.columns) or has)
+        for name in absent
+    ])  # fmt: skip
+    rows: list[Any] = table.to_dict("records")
+    return rows
 
-    def joined(self, rows: list[Names]) -> list[Names]:
-        """Add what the joined tables give for each utterance; no rows where something is wrong with a table."""
-        for i, join in enumerate(self.corpus.join):
-            n_faults, known = len(self.faults), dict[tuple[str, ...], Names]()
-            for record in self._table(join.file, f"join.{i}.file", [*join.match.values(), *join.columns.values()]):
-                key = tuple(record[column] for column in join.match.values())
-                if known.setdefault(key, record) != record:
-                    self.fault(f"join.{i}", f"two rows for {'/'.join(key)} in {join.file}", "one row for each")
-            keys = [tuple(_composed(self.corpus, row)[name] for name in join.match) for row in rows]
-            lost = sorted({"/".join(key) for key in keys if key not in known})
-            if lost and len(self.faults) == n_faults:
-                found = f"{len(lost)} values of {'/'.join(join.match)} are not in {join.file} ({listed(lost)})"
-                self.fault(f"join.{i}", found, "a row for each")
-            if len(self.faults) > n_faults:
-                return []
-            added = [{name: known[key][column] for name, column in join.columns.items()} for key in keys]
-            rows = [{**row, **more} for row, more in zip(rows, added, strict=True)]
-        return rows
 
-    def check_values(self, rows: list[Names]) -> None:
-        """Check that people are named, genders known, times and dimensions numbers, raw labels mapped or dropped."""
-        corpus, person = self.corpus, self.corpus.person
-        nameless = [printable(row["file"]) for row in rows if not row.get(person)]
-        if nameless:
-            found = f"{len(nameless)} utterances have no {person} ({listed(nameless)})"
-            self.fault("labels", found, f"a {person} for each")
-        if "gender" in corpus.provided:
-            odd = Counter(row["gender"] or f"none for {row.get(person)}" for row in rows)
-            unknown = [f"'{gender}' ({n})" for gender, n in odd.items() if gender not in GENDERS]
-            if unknown:
-                todo = "Map it under `values: {gender: ...}`, or list the speaker under `genders`"
-                self.fault("gender", listed(unknown), f"one of {', '.join(GENDERS)}", todo)
-        for name in (*DIMENSIONS, "start", "end"):
-            bad = [row for row in rows if row.get(name) and not math.isfinite(number_of(row[name]))]
-            if bad:
-                found = f"{len(bad)} values of {name} are no numbers (first '{bad[0][name]}' for {bad[0]['file']})"
-                self.fault("labels", found, "numbers")
-        unmapped: dict[str, list[str]] = {}
-        for row in rows if corpus.emotions else ():  # a corpus of dimensions has no labels
-            if row["emotion"] not in (*corpus.emotions, *corpus.drop):
-                unmapped.setdefault(row["emotion"], []).append(printable(row["file"]))
-        for raw, files in sorted(unmapped.items()):
-            todo = f"{did_you_mean(raw, (*corpus.emotions, *corpus.drop))} Map it or add it to 'drop'".strip()
-            self.fault("emotions", f"raw label '{raw}' is not mapped ({len(files)} files, first {files[0]})", "", todo)
+def _on_disk(corpus: Corpus, files: Sequence[str], rows: list[Names], *, partial: bool) -> list[Names]:
+    """Match labels and recordings on disk: each recording needs a label, and each label a recording."""
+    names = {_normal(file): file for file in files}
+    absent = [row["file"] for row in rows if _normal(row["file"]) not in names]
+    present = [{**row, "file": file} for row in rows if (file := names.get(_normal(row["file"])))]
+    bare = sorted({*files} - {row["file"] for row in present})
+    faults = []
+    if absent and not (partial and present):
+        found = f"{len(absent)} of {len(rows)} labelled recordings are not on disk ({listed(absent)})"
+        todo = "Complete the copy or correct `path`; --partial goes on with those that are there"
+        faults.append(Fault(f"{corpus.name}.labels", found, "every labelled recording below the root", todo))
+    if bare:
+        found = f"{len(bare)} of {len(files)} recordings have no label ({listed(map(printable, bare))})"
+        todo = "Complete the labels, or narrow `audio` to the labelled recordings"
+        faults.append(Fault(f"{corpus.name}.labels", found, "a label for each recording", todo))
+    _raise(faults)
+    return present
 
-    def records(self, rows: list[Names]) -> tuple[Record, ...]:
-        """Turn names into the fields of the index, sorted by utterance."""
-        corpus = self.corpus
-        fields = [name for name in corpus.fields if name not in ("speaker", "emotion")]
-        records: dict[str, Record] = {}
-        twice = set()
-        for row in rows:
-            start_s, end_s = (float(row[name]) if row.get(name) else None for name in ("start", "end"))
-            has_span = start_s is not None or end_s is not None
-            span = f"#{start_s or 0.0!r}-{'' if end_s is None else repr(end_s)}" if has_span else ""
-            utterance = f"{corpus.name}/{_normal(row['file'])}{span}"
-            twice |= {utterance} & set(records)
-            records[utterance] = {
-                "utterance": utterance,
-                "corpus": corpus.name,
-                "file": printable(row["file"]),
-                "start_s": start_s,
-                "end_s": end_s,
-                "speaker": f"{corpus.name}/{row['speaker']}" if row.get("speaker") else None,
-                "raw_label": row.get("emotion"),
-                "emotion": corpus.emotions.get(row.get("emotion", "")),
-                **{f: (float(row[f]) if f in DIMENSIONS else row[f]) if row.get(f) else None for f in fields},
-            }
-        if twice:
-            found = f"{len(twice)} utterances are labelled twice ({listed(sorted(twice))})"
-            self.fault("labels", found, "one label each", "Remove the doubled rows")
-        return tuple(records[utterance] for utterance in sorted(records))
+
+def _joined(corpus: Corpus, folder: Folder, rows: list[Names]) -> list[Names]:
+    """Add what the joined tables give for each utterance."""
+    for i, join in enumerate(corpus.join):
+        known: dict[tuple[str, ...], Names] = {}
+        columns = [*join.match.values(), *join.columns.values()]
+        for record in _table(corpus, folder, join.file, f"join.{i}.file", columns):
+            key = tuple(record[column] for column in join.match.values())
+            if known.setdefault(key, record) != record:
+                found = f"two rows for {'/'.join(key)} in {join.file}"
+                raise CorpusError([Fault(f"{corpus.name}.join.{i}", found, "one row for each")])
+        keys = [tuple(_composed(corpus, row)[name] for name in join.match) for row in rows]
+        if lost := sorted({"/".join(key) for key in keys if key not in known}):
+            found = f"{len(lost)} values of {'/'.join(join.match)} are not in {join.file} ({listed(lost)})"
+            raise CorpusError([Fault(f"{corpus.name}.join.{i}", found, "a row for each")])
+        added = [{name: known[key][column] for name, column in join.columns.items()} for key in keys]
+        rows = [{**row, **more} for row, more in zip(rows, added, strict=True)]
+    return rows
 
 
 def _composed(corpus: Corpus, row: Names) -> Names:
@@ -280,6 +212,32 @@ def _renamed(corpus: Corpus, row: Names) -> Names:
     return renamed
 
 
+def _check_values(corpus: Corpus, rows: list[Names]) -> None:
+    """Check that people are named, genders known, times and dimensions numbers, raw labels mapped or dropped."""
+    faults, person = list[Fault](), corpus.person
+    if nameless := [printable(row["file"]) for row in rows if not row.get(person)]:
+        found = f"{len(nameless)} utterances have no {person} ({listed(nameless)})"
+        faults.append(Fault(f"{corpus.name}.labels", found, f"a {person} for each"))
+    if "gender" in corpus.provided:
+        counts = Counter(row["gender"] or f"none for {row.get(person)}" for row in rows)
+        if odd := [f"'{gender}' ({n})" for gender, n in counts.items() if gender not in GENDERS]:
+            todo = "Map it under `values: {gender: ...}`, or list the speaker under `genders`"
+            faults.append(Fault(f"{corpus.name}.gender", listed(odd), f"one of {', '.join(GENDERS)}", todo))
+    for name in (*DIMENSIONS, "start", "end"):
+        if bad := [row for row in rows if row.get(name) and not math.isfinite(number_of(row[name]))]:
+            found = f"{len(bad)} values of {name} are no numbers (first '{bad[0][name]}' for {bad[0]['file']})"
+            faults.append(Fault(f"{corpus.name}.labels", found, "numbers"))
+    known, unmapped = (*corpus.emotions, *corpus.drop), dict[str, list[str]]()
+    for row in rows if corpus.emotions else ():  # a corpus of dimensions has no labels
+        if row["emotion"] not in known:
+            unmapped.setdefault(row["emotion"], []).append(printable(row["file"]))
+    for raw, files in sorted(unmapped.items()):
+        found = f"raw label '{raw}' is not mapped ({len(files)} files, first {files[0]})"
+        todo = f"{did_you_mean(raw, known)} Map it or add it to 'drop'".strip()
+        faults.append(Fault(f"{corpus.name}.emotions", found, "", todo))
+    _raise(faults)
+
+
 def _with_one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
     """Give each speaker the gender of most of their utterances, none where there is a tie, and word what differs.
 
@@ -289,8 +247,7 @@ def _with_one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
     for row in rows:
         of = files.setdefault(row.get("speaker", ""), {})
         of.setdefault(row.get("gender", ""), []).append(printable(row["file"]))
-    chosen: dict[str, str] = {}
-    notes = []
+    chosen, notes = dict[str, str](), list[str]()
     for speaker, of in sorted(files.items()):
         if speaker and len(of) > 1:
             first, second = sorted(of, key=lambda gender: -len(of[gender]))[:2]
@@ -302,6 +259,31 @@ def _with_one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
     found = f"speakers whose files say two genders get that of most files ({listed(notes)})"
     rows = [{**row, "gender": chosen.get(row.get("speaker", ""), row.get("gender", ""))} for row in rows]
     return rows, f"{found}. List them under `genders` in the entry, or correct the labels"
+
+
+def _records(corpus: Corpus, rows: list[Names]) -> tuple[Record, ...]:
+    """Turn names into the fields of the index, sorted by utterance."""
+    fields = [name for name in corpus.fields if name not in ("speaker", "emotion")]
+    records: list[Record] = []
+    for row in rows:
+        start_s, end_s = (float(row[name]) if row.get(name) else None for name in ("start", "end"))
+        has_span = start_s is not None or end_s is not None
+        span = f"#{start_s or 0.0!r}-{'' if end_s is None else repr(end_s)}" if has_span else ""
+        records.append({
+            "utterance": f"{corpus.name}/{_normal(row['file'])}{span}",
+            "corpus": corpus.name,
+            "file": printable(row["file"]),
+            "start_s": start_s,
+            "end_s": end_s,
+            "speaker": f"{corpus.name}/{row['speaker']}" if row.get("speaker") else None,
+            "raw_label": row.get("emotion"),
+            "emotion": corpus.emotions.get(row.get("emotion", "")),
+            **{f: (float(row[f]) if f in DIMENSIONS else row[f]) if row.get(f) else None for f in fields},
+        })  # fmt: skip
+    if twice := sorted(name for name, n in Counter(record["utterance"] for record in records).items() if n > 1):
+        found = f"{len(twice)} utterances are labelled twice ({listed(twice)})"
+        raise CorpusError([Fault(f"{corpus.name}.labels", found, "one label each", "Remove the doubled rows")])
+    return tuple(sorted(records, key=lambda record: str(record["utterance"])))
 
 
 def _differences(corpus: Corpus, records: Sequence[Record]) -> tuple[str, str]:

@@ -17,18 +17,17 @@ import re2
 from serbench.errors import printable
 
 LONGEST_PATTERN = 2_000  # characters
-LONGEST_TEXT = 10_000  # characters of a path or line that a pattern is matched against
+LONGEST_TEXT = 10_000  # characters of a path or line; a longer one has no hit
 MOST_GROUPS = 50  # of a pattern: the time of a match grows with their number
 _MOST_BYTES = 2**20  # memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this
 # RE2's own classes know ASCII only; these are Python's, and combining marks count as letters (names on old Macs).
 _CLASSES = {"d": r"\p{Nd}", "w": r"\pL\pM\pN_", "s": r"\s\v\pZ"}
 _TOKEN = re.compile(r"\\(.)|\[\^?\]?|\]", re.DOTALL)
-# What one of the two packages takes for plain characters.
-_OTHERWISE = (
-    (re.compile(r"\[:\^?\w+:\]"), "a named class; write its characters, or \\[ for a bracket"),
-    (re.compile(r"(?<!\\)\{,\d*\}"), "a count without its lower end; write {0,"),
-    (re.compile(r"(?<!\\)\{\d*,?\d{5}"), "a count above 1000; use + or * where the number does not matter"),
-)
+_OTHERWISE = {  # what one of the two packages takes for plain characters
+    r"\[:\^?\w+:\]": "a named class; write its characters, or \\[ for a bracket",
+    r"(?<!\\)\{,\d*\}": "a count without its lower end; write {0,",
+    r"(?<!\\)\{\d*,?\d{5}": "a count above 1000; use + or * where the number does not matter",
+}
 
 
 @functools.lru_cache(maxsize=512)
@@ -36,8 +35,8 @@ def compile_pattern(pattern: str) -> Any:
     """Compile a pattern with RE2; the ValueError of one that cannot be used names the reason."""
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"{len(pattern)} characters, at most {LONGEST_PATTERN} are read")
-    for syntax, reason in _OTHERWISE:
-        if syntax.search(pattern):
+    for syntax, reason in _OTHERWISE.items():
+        if re.search(syntax, pattern):
             raise ValueError(reason)
     options = re2.Options()
     options.max_mem, options.log_errors = _MOST_BYTES, False
@@ -46,13 +45,12 @@ def compile_pattern(pattern: str) -> Any:
             warnings.simplefilter("error")  # what Python finds ambiguous, RE2 may read differently
             n_groups = re.compile(pattern).groups
         compiled = re2.compile(_for_re2(pattern), options)
-    except (re.error, OverflowError, UnicodeEncodeError, Warning) as error:
-        raise ValueError(str(error)) from error
-    except RecursionError as error:
-        raise ValueError("groups nested too deeply") from error
     except re2.error as error:
         todo = "RE2 knows no look-around and no back-references, and no count above 1000"
         raise ValueError(f"{error.args[0].decode(errors='replace')}; {todo} (docs/decisions/0009)") from error
+    except (re.error, OverflowError, UnicodeEncodeError, Warning, RecursionError) as error:
+        deep = "groups nested too deeply" if isinstance(error, RecursionError) else ""
+        raise ValueError(deep or str(error)) from error
     if n_groups > MOST_GROUPS:
         raise ValueError(f"{n_groups} groups, at most {MOST_GROUPS} are read")
     return compiled
@@ -80,7 +78,5 @@ def _for_re2(pattern: str) -> str:
 
 def hits(pattern: Any, text: str) -> list[dict[str, str]]:
     """Return the groups of the first two hits in a text; a group without a part in the hit is empty."""
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"{len(text)} characters, at most {LONGEST_TEXT} are matched")
-    found = itertools.islice(pattern.finditer(printable(text)), 2)
+    found = itertools.islice(pattern.finditer(printable(text)), 2) if len(text) <= LONGEST_TEXT else ()
     return [{name: value or "" for name, value in hit.groupdict().items()} for hit in found]

@@ -1,8 +1,7 @@
 """Utterances cut into segments of one length: a corpus of its own in the store, with a name such as `emodb@1s`.
 
-Segments follow each other from the start of an utterance; what remains at its end is dropped. The id of a segment is
-the id of its utterance with the place in it, in seconds: `emodb/wav/03a01Fa.wav#1.0-2.0`. All other columns are those
-of the utterance, and the column `whole` names the utterance.
+The id of a segment is that of its utterance with its seconds: `emodb/wav/03a01Fa.wav#1.0-2.0`. Its other columns are
+those of the utterance, which the column `whole` names. What remains at the end of an utterance is dropped.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ WHOLE, MAJORITY = "none", ", majority"  # values of `preprocessing`: utterances 
 def check_segment(seconds: float) -> None:
     """Refuse segments that are shorter than `SHORTEST_S`, endless, or have more digits than their name shows."""
     if not (math.isfinite(seconds) and seconds >= SHORTEST_S and float(f"{seconds:g}") == seconds):
-        wanted = f"seconds, at least {SHORTEST_S:g}, with six digits at most"
-        raise ConfigError([Fault("--segment", f"{seconds!r}", wanted)])
+        expected = f"seconds, at least {SHORTEST_S:g}, with six digits at most"
+        raise ConfigError([Fault("--segment", f"{seconds!r}", expected)])
 
 
 def seconds_of(preprocessing: str) -> str:
@@ -44,11 +43,7 @@ def name_in_store(index: pd.DataFrame) -> str:
 
 
 def segmented(scan: Scan, seconds: float) -> Scan:
-    """Cut every utterance into segments of a fixed length; headers of the recordings are read for it.
-
-    An utterance whose recording cannot be read stays whole, so that its failure is reported. It is a `CorpusError` if
-    no utterance is as long as a segment.
-    """
+    """Cut every utterance into segments of a fixed length; where no utterance is as long, it is a `CorpusError`."""
     stored = f"{scan.corpus.name}@{seconds:g}s"
     cut = [[{**segment, "stored": stored} for segment in _segments(scan, row, seconds)] for row in scan.rows]
     rows = sorted(itertools.chain.from_iterable(cut), key=lambda row: str(row["utterance"]))
@@ -66,10 +61,10 @@ def _segments(scan: Scan, row: Record, seconds: float) -> Iterator[dict[str, Any
     try:
         header = read_header(path)
         start, stop = frames_of(path, header, start_s=start_s, end_s=end_s)
-    except AudioError:
+    except AudioError:  # it stays whole, so that its failure is reported
         yield {**row, "whole": row["utterance"]}
         return
-    length, rate = Fraction(f"{seconds:g}"), header.sampling_rate
+    length, rate = Fraction(f"{seconds:g}"), header.samplerate
     for i in itertools.count():
         first, last = (start + round(k * length * rate) for k in (i, i + 1))
         if last > stop:

@@ -1,7 +1,6 @@
 """Tables of a corpus as users have them: labels in CSV, TSV, parquet or audformat, and traces that raters drew.
 
-Tables come from strangers with the corpus. No table may run code (a pickle can, and a tag in an audformat header), and
-none may fill the memory.
+No table may run code (a pickle can, and a tag in an audformat header), and none may fill the memory.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def parse_csv(content: bytes, delimiter: str, *, most_rows: int = MOST_ROWS) -> 
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
+def read_parquet(path: Path, *, most_rows: int = MOST_PARQUET_VALUES) -> pd.DataFrame:
     """Read the flat columns of a parquet file of `most_rows`; columns of lists or blocks are left out."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -96,18 +95,16 @@ def read_parquet(path: Path, *, most_rows: int | None = None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             n_rows, fields = file.metadata.num_rows, list(file.schema_arrow)
-        if most_rows is not None and n_rows > most_rows:
-            raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
-        if n_rows * max(1, len(fields)) > MOST_PARQUET_VALUES:
-            raise ValueError(f"{n_rows} rows of {len(fields)} columns, at most {MOST_PARQUET_VALUES} values are read")
-        _once_each(field.name for field in fields)
-        kinds = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-        texts = [field.name for field in fields if field.type in kinds]
-        flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
-        # A repeated text is small in the file: as a dictionary, and then as one object of Python, it stays small.
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            if n_rows > most_rows:
+                raise ValueError(f"{n_rows} rows, at most {most_rows} are read")
+            if n_rows * max(1, len(fields)) > MOST_PARQUET_VALUES:
+                found = f"{n_rows} rows of {len(fields)} columns"
+                raise ValueError(f"{found}, at most {MOST_PARQUET_VALUES} values are read")
+            _once_each(field.name for field in fields)
+            flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
             frame: pd.DataFrame = file.read(columns=flat, use_threads=False).to_pandas()
-        return frame.astype({name: object for name in texts if name in frame})
+        texts = [field.name for field in fields if field.type in (pa.string(), pa.large_string())]
+        return frame.astype({name: object for name in texts if name in frame})  # here, as text may not be UTF-8
     except (OSError, ValueError):
         raise
     except Exception as error:  # pyarrow and pandas raise whatever comes of a file that was made up
@@ -150,20 +147,19 @@ def _read_audformat(path: Path, tables: Sequence[str]) -> pd.DataFrame:
     return joined
 
 
-def read_traces(
-    corpus: Corpus, folder: Folder, rows: Sequence[Mapping[str, str]], faults: list[Fault]
-) -> list[dict[str, str]]:
+def read_traces(corpus: Corpus, folder: Folder, rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Add each dimension that raters drew: the mean over the time of an utterance, then over the raters.
 
-    The order is that of Neumann and Vu (ICASSP 2018). Faults are added for tables that are absent or cannot be read,
-    and for utterances during which nobody drew.
+    The order is that of Neumann and Vu (ICASSP 2018). Tables that cannot be read, and utterances during which nobody
+    drew, are a `CorpusError`.
     """
-    added = [dict(row) for row in rows]
+    added, faults = [dict(row) for row in rows], list[Fault]()
     for dimension, trace in corpus.traces.items():
         where = f"{corpus.name}.traces.{dimension}"
         files = [trace.files.format_map({**row, "stem": PurePosixPath(row["file"]).stem}) for row in rows]
         drawn: dict[str, np.ndarray[Any, Any]] = {}
         problems: dict[str, list[str]] = {}
+        silent = []
         for file in dict.fromkeys(files):
             try:
                 drawn[file] = _read_trace(folder.file(file, key="traces"), trace)
@@ -173,13 +169,9 @@ def read_traces(
                 problems.setdefault(reason, []).append(printable(file))
         for reason, named in problems.items():  # one fault for all tables of one problem
             faults.append(Fault(where, f"{listed(named)}: {reason}", "a table of numbers for each recording"))
-        silent = []
-        for row, file in zip(added, files, strict=True):
-            if file not in drawn:
-                continue
+        for row, values in [(row, drawn[file]) for row, file in zip(added, files, strict=True) if file in drawn]:
             start_s, end_s = float(row.get("start") or 0), float(row.get("end") or math.inf)
-            times_s, values = drawn[file][:, 0], drawn[file][:, 1:]
-            within = values[(times_s >= start_s) & (times_s < end_s)]
+            within = values[(values[:, 0] >= start_s) & (values[:, 0] < end_s), 1:]
             if len(within):
                 row[dimension] = repr(float(within.mean(axis=0).mean()))  # repr: the very same number when read again
             else:
@@ -188,6 +180,8 @@ def read_traces(
             found = f"no value during {len(silent)} of {len(rows)} utterances ({listed(silent)})"
             todo = "Correct the times, which are seconds, or leave these utterances out"
             faults.append(Fault(where, found, "a moment from start up to, but not at, the end", todo))
+    if faults:
+        raise CorpusError(faults)
     return added
 
 

@@ -1,8 +1,4 @@
-"""Tasks: which labels a cell tells apart, where the labels come from, and which utterances a task selects.
-
-Labels are emotions, or those of another target: arousal, valence, gender, language. `select` puts them into the column
-`emotion` of an index, whatever they are. `find_task` is where `--task`, `--emotions`, `--target` and `--where` meet.
-"""
+"""Tasks: which labels a cell tells apart (emotions, or those of another target), and which utterances have them."""
 
 from __future__ import annotations
 
@@ -54,20 +50,15 @@ Merges = tuple[Merge, ...]
 
 @dataclass(frozen=True, slots=True)
 class EmotionTask:
-    """Labels to tell apart, and the utterances that have them.
-
-    `merges`: label -> the canonical emotions merged into it. `where`: field -> value of the utterances that are kept.
-    `labels` are those of another target than emotions. `map` spells merges unless serbench ships them under this name.
-    `presets` are there for the task of all available emotions only.
-    """
+    """Labels to tell apart, and the utterances that have them."""
 
     name: str
-    merges: Merges
-    where: tuple[tuple[str, str], ...] = ()
+    merges: Merges  # label -> the canonical emotions merged into it
+    where: tuple[tuple[str, str], ...] = ()  # field -> value of the utterances that are kept
     target: str = "emotion"
-    labels: tuple[str, ...] = ()
-    map: str = ""
-    presets: tuple[tuple[str, Merges], ...] = ()
+    labels: tuple[str, ...] = ()  # of another target than emotions
+    map: str = ""  # the merges, unless serbench ships them under this name
+    presets: tuple[tuple[str, Merges], ...] = ()  # for the task of all available emotions only
 
     @property
     def spelt(self) -> str:
@@ -91,15 +82,11 @@ class EmotionTask:
             return self
         languages = tuple(sorted({primary(corpus.language) for corpus in corpora}))
         if len(languages) < 2:
-            found = f"corpora of one language ({languages[0]})"
-            raise ProtocolError("--target language", found, "two or more languages")
+            raise ProtocolError("--target language", f"corpora of one language ({languages[0]})", "two or more")
         return dataclasses.replace(self, labels=languages)
 
     def for_index(self, index: pd.DataFrame, corpus: Corpus) -> EmotionTask:
-        """Return the task that a cell has: where all emotions are asked for, those of utterances that may take part.
-
-        It is named by a preset or its emotions, so that corpora with other emotions are never in one column or table.
-        """
+        """Return the task that a cell has: where all emotions are asked for, those of utterances that may take part."""
         if self.name != AVAILABLE:
             return self
         rows = self.select(index, corpus)
@@ -111,8 +98,7 @@ class EmotionTask:
         kept = index.assign(emotion=self._labels(index, corpus))
         for field, value in self.where:
             if field not in kept:
-                todo = did_you_mean(field, map(str, kept.columns))
-                found = f"{corpus.name} has no '{field}'"
+                found, todo = f"{corpus.name} has no '{field}'", did_you_mean(field, map(str, kept.columns))
                 raise ConfigError([Fault(f"--where {field}", found, "a field of its index", todo)])
             values = as_written(kept, field)
             if not (values == value).any():
@@ -139,19 +125,18 @@ class EmotionTask:
         """Label each utterance, None where it has no label: people, then ranges of the entry, then merged emotions."""
         if self.target in OF_PEOPLE:
             if self.target not in index and self.target == "gender":
-                todo = "Name a group or column gender, or list the speakers"
-                found = "nothing gives the speakers' gender"
+                found, todo = (
+                    "nothing gives the speakers' gender",
+                    "Name a group or column gender, or list the speakers",
+                )
                 raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
             values = index[self.target] if self.target in index else index["corpus"].map(lambda _: None)
             values = values.fillna(corpus.language).map(primary) if self.target == "language" else values
             return values.astype("object").where(values.isin(self.labels), None)
         if ranges := corpus.targets.get(self.target):
-            if self.target not in index:
-                found, todo = f"its index has no '{self.target}'", "Index it again: an entry without it made the table"
-                raise CorpusError([Fault(corpus.name, found, f"the column of {self.target}", todo)])
-            import pandas as pd
+            from pandas import Series  # which the command line starts without
 
-            labels = pd.Series(None, index=index.index, dtype="object")
+            labels: pd.Series = Series(None, index=index.index, dtype="object")
             for label, text in ranges.items():
                 labels[index[self.target].between(*parse_interval(text))] = label
             return labels
@@ -176,7 +161,8 @@ def find_task(
             raise ConfigError([Fault("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")])
         if field not in FIELDS or field == "emotion":
             raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
-    presets, shipped = _presets(catalogue.tasks), _presets(catalogue.shipped)
+    maps, shipped = _maps(catalogue.tasks), _maps(catalogue.shipped)
+    presets = {name: merges for name, merges in maps.items() if name not in DIMENSION_TARGETS}
     wanted = target or task or DEFAULT_TASK
     if emotions is not None:
         found = _named(_merges(emotions.split(","), where="--emotions"), presets.items(), filters)
@@ -186,11 +172,12 @@ def find_task(
     elif target is not None:
         if target not in TARGETS:
             raise UnknownNameError("target", target, TARGETS)
-        merges = _presets(catalogue.tasks, targets=True).get(target, ()) if target in DIMENSION_TARGETS else ()
+        merges = maps.get(target, ()) if target in DIMENSION_TARGETS else ()
         found = EmotionTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
     elif wanted == AVAILABLE:
         every = tuple((emotion, (emotion,)) for emotion in EMOTIONS)
-        return EmotionTask(AVAILABLE, every, filters, presets=tuple(shipped.items()))
+        own = tuple((name, merges) for name, merges in shipped.items() if name not in DIMENSION_TARGETS)
+        return EmotionTask(AVAILABLE, every, filters, presets=own)
     elif wanted in TARGETS:
         todo = f"Use --target {wanted}"
         raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
@@ -198,8 +185,7 @@ def find_task(
         raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
     else:
         found = EmotionTask(wanted, presets[wanted], filters)
-    of_name = _presets(catalogue.shipped, targets=True).get(found.name)
-    is_in_name = of_name == found.merges or found.name == found.spelt
+    is_in_name = shipped.get(found.name) == found.merges or found.name == found.spelt
     return found if is_in_name else dataclasses.replace(found, map=found.spelt)
 
 
@@ -214,10 +200,9 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
-def _presets(tasks: Mapping[str, Task], *, targets: bool = False) -> dict[str, Merges]:
-    """Return the merges of named tasks; the maps of arousal and valence are `targets`, not tasks."""
-    names = [name for name in tasks if targets or name not in DIMENSION_TARGETS]
-    return {name: _merges(tasks[name].emotions, where=f"tasks.{name}") for name in names}
+def _maps(tasks: Mapping[str, Task]) -> dict[str, Merges]:
+    """Return the merges of named tasks; those of arousal and valence are the maps of targets."""
+    return {name: _merges(task.emotions, where=f"tasks.{name}") for name, task in tasks.items()}
 
 
 def _merges(texts: Sequence[str], *, where: str) -> Merges:

@@ -109,6 +109,7 @@ def test_shuffled_labels_score_as_expected_and_tuning_on_the_test_is_found(p_of_
     assert p["oracle"] <= 0.01 or n_draws < 20
 
 
+@pytest.mark.slow
 def test_features_that_hold_the_labels_are_found(p_of_rules):
     p = p_of_rules(lambda table, drawn: features_of(drawn), n_draws=6)
     assert p["nested"] < 0.001

@@ -1,14 +1,13 @@
 import hashlib
 import os
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
 
-from serbench.corpora.audio import CLIP_MAX, decode, read_header, to_mono
+from serbench.corpora.audio import CLIP_MAX, decode, to_mono
 from serbench.errors import AudioError
 
 
@@ -49,13 +48,6 @@ def test_overshoot_is_clipped_below_one_so_that_16_bit_never_wraps(tmp_path):
     assert (mono * np.float32(32768)).astype(np.int16).max() == 32767
 
 
-def test_aiff_named_wav_is_read(tmp_path):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, tone(), 16000, format="AIFF", subtype="PCM_16")
-    assert read_header(path).container == "AIFF"
-    assert len(decode(path).samples) == 16000
-
-
 def test_fingerprint_is_of_the_samples_not_of_the_container(tmp_path):
     samples = (tone() * 32767).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="PCM_16")
@@ -68,23 +60,10 @@ def test_fingerprint_is_of_the_samples_not_of_the_container(tmp_path):
     assert a == hashlib.sha256(whole).hexdigest()[:32]
 
 
-def test_segment_is_cut_from_the_recording(tmp_path):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, tone(), 16000, subtype="FLOAT")
-    whole, part = decode(path).samples, decode(path, start_s=0.25, end_s=0.5).samples
-    np.testing.assert_array_equal(part, whole[4000:8000])
-
-
-def test_segment_beyond_the_recording_is_refused(tmp_path):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, tone(), 16000)
-    with pytest.raises(AudioError, match=r"segment 0.5 s to 1.5 s. Expected a segment within its 1.000 s"):
-        decode(path, start_s=0.5, end_s=1.5)
-
-
 BROKEN = {
     "an empty file": (b"", "an empty file"),
     "text": (b"hello, this is no audio\n" * 10, "unreadable"),
+    "no header": (b"\0\1" * 100, "samples without a header"),
     "HTML": (b"<!DOCTYPE html><html>Not found</html>", "an HTML page, not audio"),
     "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
 }
@@ -92,7 +71,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
 def test_what_is_not_audio_is_named(tmp_path, content, message):
-    path = tmp_path / "a.wav"
+    path = tmp_path / ("a.raw" if message.startswith("samples") else "a.wav")
     path.write_bytes(content)
     with pytest.raises(AudioError, match=message):
         decode(path)
@@ -115,15 +94,6 @@ def test_wav_streamed_without_a_size_is_read(tmp_path):
     data[40:44] = b"\xff\xff\xff\xff"
     path.write_bytes(data)
     assert len(decode(path).samples) == 16000
-
-
-def test_samples_that_are_no_numbers_are_refused(tmp_path):
-    path = tmp_path / "a.wav"
-    samples = tone()
-    samples[100] = np.nan
-    soundfile.write(path, samples, 16000, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"not finite"):
-        decode(path)
 
 
 FORMATS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")]
@@ -154,38 +124,10 @@ def flac_claiming(path, frames, *, rate=16000):
     path.write_bytes(data)
 
 
-def test_header_that_claims_too_much_costs_no_memory(tmp_path):
-    path = tmp_path / "a.flac"
-    flac_claiming(path, 3600 * 16000)
-    tracemalloc.start()
-    with pytest.raises(AudioError, match=r"cannot be decoded|cut short: \d+ frames. Expected 57600000 frames"):
-        decode(path)
-    assert tracemalloc.get_traced_memory()[1] < 100e6
-    tracemalloc.stop()
-
-
 def test_header_that_claims_weeks_is_refused_with_what_it_claims(tmp_path):
     path = tmp_path / "a.flac"
     flac_claiming(path, 2**36 - 1)
     with pytest.raises(AudioError, match=r"4294967 s of 1 channels .* at most 3600 s .* its header is damaged"):
-        decode(path)
-
-
-def test_long_recording_is_read_by_segments(tmp_path):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, np.zeros(3700 * 10), 10, subtype="PCM_16")
-    with pytest.raises(AudioError, match=r"3700 s of 1 channels at 10 Hz. Expected an utterance of at most 3600 s"):
-        decode(path)
-    assert len(decode(path, start_s=3600, end_s=3650).samples) == 500
-
-
-def test_too_many_channels_for_the_length_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("serbench.corpora.audio.MOST_SAMPLES", 30000)
-    path = tmp_path / "a.wav"
-    soundfile.write(path, np.zeros((16000, 2)), 16000)
-    with pytest.raises(
-        AudioError, match=r"1 s of 2 channels at 16000 Hz .* 30000 samples|1 s of 2 channels at 16000 Hz\."
-    ):
         decode(path)
 
 
@@ -197,19 +139,29 @@ def test_strange_rates_are_resampled_within_bounds(tmp_path, rate):
     assert len(mono) == round(max(3, rate // 100) * 16000 / rate)
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(1e308, None), (0, 1e308), (-1e308, 1e308), (5e-324, 1e308)])
-def test_absurd_segments_are_refused(tmp_path, start_s, end_s):
+@pytest.mark.parametrize(("start_s", "end_s"), [(0.5, 1.5), (1e308, None), (-1e308, 1e308), (5e-324, 1e308)])
+def test_segments_beyond_the_recording_are_refused(tmp_path, start_s, end_s):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(), 16000)
     with pytest.raises(AudioError, match=r"segment .* within its 1.000 s"):
         decode(path, start_s=start_s, end_s=end_s)
 
 
-def test_samples_beyond_any_scale_are_refused(tmp_path):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, np.full((100, 4), 3e38), 16000, subtype="FLOAT")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_samples_that_are_no_numbers_or_beyond_any_scale_are_refused(tmp_path, value):
+    soundfile.write(tmp_path / "a.wav", np.append(tone(), value), 16000, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"not finite numbers, or beyond any scale"):
-        decode(path)
+        decode(tmp_path / "a.wav")
+
+
+def test_utterances_that_are_too_long_or_wide_are_refused_and_their_segments_read(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", np.zeros(3700 * 10), 10, subtype="PCM_16")
+    with pytest.raises(AudioError, match=r"3700 s of 1 channels at 10 Hz. Expected an utterance of at most 3600 s"):
+        decode(tmp_path / "a.wav")
+    assert len(decode(tmp_path / "a.wav", start_s=3600, end_s=3650).samples) == 500
+    monkeypatch.setattr("serbench.corpora.audio.MOST_SAMPLES", 900)
+    with pytest.raises(AudioError, match=r"50 s of 1 channels .* 300 samples|100 s of 1 channels .* 900 samples"):
+        decode(tmp_path / "a.wav", start_s=3600)
 
 
 def test_pipe_and_folder_and_device_are_not_opened(tmp_path):
@@ -219,19 +171,6 @@ def test_pipe_and_folder_and_device_are_not_opened(tmp_path):
     for name, kind in (("p.wav", "a named pipe"), ("d.wav", "a folder"), ("z.wav", "a device")):
         with pytest.raises(AudioError, match=f"{name}: unreadable .{kind}, not a file"):
             decode(tmp_path / name)
-
-
-def test_samples_without_a_header_are_refused(tmp_path):
-    (tmp_path / "a.raw").write_bytes(b"\0\1" * 100)
-    with pytest.raises(AudioError, match="samples without a header"):
-        decode(tmp_path / "a.raw")
-
-
-def test_wav_of_a_million_empty_chunks_is_given_up(tmp_path):
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"RIFF\0\0\0\0WAVE" + b"none\0\0\0\0" * 1_000_000)
-    with pytest.raises(AudioError, match="unreadable"):
-        decode(path)
 
 
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="needs a file system that takes any name")

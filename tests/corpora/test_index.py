@@ -1,14 +1,13 @@
 """What a warm run trusts, and what it reads again."""
 
 import os
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import serbench
 from serbench.corpora.audio import decode
-from serbench.corpora.index import read_decoded, read_index, state_of, write_decoded
+from serbench.corpora.index import read_decoded, read_index, write_decoded
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import StoreError
 from serbench.features.extract import extract_corpus
@@ -65,14 +64,6 @@ def test_changed_recording_is_read_again_also_with_its_old_size_and_time(toy, wr
     assert list(before.index[before != after]) == ["toy/f1_anger_0.wav"]
 
 
-def test_recording_replaced_by_another_file_is_read_again(toy, write_wav):
-    toy()
-    (toy.root / "f1_anger_1.wav").replace(toy.root / "f1_anger_0.wav")
-    write_wav(toy.root / "f1_anger_1.wav", seed=5)
-    toy()
-    assert sorted(toy.decoded) == ["f1_anger_0.wav", "f1_anger_1.wav"]
-
-
 def test_files_written_just_before_they_were_read_are_read_again(toy):
     toy.ahead_ns = 0
     toy()
@@ -109,18 +100,6 @@ def test_unreadable_recording_is_tried_again_by_every_run(toy):
     toy()
     toy()
     assert toy.decoded == ["f1_anger_0.wav"]
-
-
-def test_another_segment_of_the_same_file_is_read_again(toy):
-    toy()
-    (_, start, end, state), known = next(iter(read_decoded(toy.store, "toy").items()))
-    assert state == state_of(toy.root / "f1_anger_0.wav")
-    assert (start, end) == (None, None)
-    write_decoded(toy.store, "toy", [replace(known, start_s=0.0, end_s=0.1)])
-    both = read_decoded(toy.store, "toy")
-    assert len(both) == 25
-    assert ("toy/f1_anger_0.wav", 0.0, 0.1, state) in both
-    assert ("toy/f1_anger_0.wav", 0.0, 0.2, state) not in both
 
 
 def test_parts_of_an_index_survive_a_kill_and_are_merged_by_the_next_run(toy):

@@ -125,13 +125,6 @@ def test_odd_csv_is_refused(tmp_path, content, message):
         read(tmp_path / "x.csv")
 
 
-def test_large_table_of_text_is_not_read(tmp_path):
-    with (tmp_path / "x.csv").open("wb") as file:
-        file.truncate(2**26 + 1)
-    with pytest.raises(CorpusError, match=r"67108865 bytes, at most 67108864 are read"):
-        read(tmp_path / "x.csv")
-
-
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.yaml"])
 def test_pipe_in_the_place_of_a_table_is_not_opened(tmp_path, name):
     os.mkfifo(tmp_path / name)
@@ -147,14 +140,6 @@ def test_parquet_of_ten_billion_values_is_not_read(tmp_path, monkeypatch):
     pq.write_table(pa.table({"utterance": ["a"] * 1000}), tmp_path / "x.parquet")
     with pytest.raises(CorpusError, match="1000 rows of 1 columns, at most 999 values are read"):
         read(tmp_path / "x.parquet")
-
-
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
-def test_repeated_text_is_one_text_in_memory(tmp_path, kind):
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["x" * 1_000_000], kind))
-    pq.write_table(pa.table({"utterance": text}), tmp_path / "x.parquet", compression="zstd", store_schema=False)
-    assert (tmp_path / "x.parquet").stat().st_size < 1000  # and stands for 3 GB
-    assert len(set(map(id, read(tmp_path / "x.parquet")["utterance"]))) == 1
 
 
 def test_nested_columns_are_left_out_and_the_others_as_they_are(tmp_path):
@@ -223,13 +208,3 @@ def test_odd_features_are_refused(tmp_path, content, message):
     (tmp_path / "mine.csv").write_bytes(content)
     with pytest.raises(FeatureError, match=message):
         read_own_features(tmp_path / "mine.csv")
-
-
-def test_features_that_lack_a_value_are_read_as_not_a_number(tmp_path):
-    pd.DataFrame({"utterance": ["a", "b"], "x": pd.array([1.5, None], "Float64")}).to_parquet(tmp_path / "m.parquet")
-    assert pd.isna(read_own_features(tmp_path / "m.parquet").matrix).tolist() == [[False], [True]]
-
-
-def test_feature_beyond_single_precision_is_infinite(tmp_path):
-    (tmp_path / "mine.csv").write_text("utterance,x\na,1e300\n")
-    assert read_own_features(tmp_path / "mine.csv").matrix.tolist() == [[float("inf")]]

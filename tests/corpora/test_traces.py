@@ -66,13 +66,6 @@ def test_chosen_raters_alone_are_averaged(recola):
     assert "valence" not in table
 
 
-def test_without_times_an_utterance_is_the_whole_recording(recola):
-    (recola / "segments.csv").write_text(
-        "file,start,end,speaker\n" + "".join(f"P{n}.wav,,,P{n}\n" for n in range(16, 20))
-    )
-    assert scan().iloc[0]["valence"] == pytest.approx(by_hand(recola, "valence", "P16", 0, 1e9))
-
-
 WRONG = {
     "no number": ("0.04;x;0;0;0;0;0\n", r".*P17.csv: line 2 has 'x' for FM1, which is no number"),
     "not finite": ("0.04;0;nan;0;0;0;0\n", r"line 2 has 'nan' for FM2"),
@@ -90,14 +83,6 @@ def test_what_is_no_number_is_named_with_its_line(recola, line, message):
         scan()
 
 
-def test_tables_that_are_not_there_are_one_fault(recola):
-    for person in ("P16", "P18"):
-        (recola / f"RECOLA-Annotation/emotional_behaviour/valence/{person}.csv").unlink()
-    with pytest.raises(CorpusError, match=r"recola.traces.valence: .*P16.csv, .*P18.csv: no such table in") as caught:
-        scan()
-    assert len(caught.value.faults) == 1
-
-
 def test_utterances_during_which_nobody_drew_are_named(recola):
     path = recola / "segments.csv"
     path.write_text(path.read_text() + "P16.wav,70.5,71,P16\n")
@@ -106,6 +91,7 @@ def test_utterances_during_which_nobody_drew_are_named(recola):
 
 
 COLUMNS = {
+    "all tables": ({"files": "{stem}.csv"}, r"P16.csv, .*P19.csv: no such table in"),
     "a rater": ({"raters": ("FM4",)}, r"P16.csv, .*P19.csv: no column 'FM4'. Did you mean 'FM3'"),
     "the time": ({"separator": ","}, r"no column 'time'"),
     "a table outside the corpus": ({"files": "../{stem}.csv"}, r"out of the corpus' folder"),
