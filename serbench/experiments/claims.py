@@ -116,9 +116,9 @@ class Book:
         cells += [{**fields, "why": GONE, "has": ""} for fields in self.gone]
         cells = [cell for cell in cells if _is_match(cell, where)]
         found = [f"{of['corpus']} {of['features']} {of['classifier']}: {of['why']}" for of in cells if not of["has"]]
-        here = {name for cell in cells if cell["why"] != GONE for name in (*_parts([cell["train"]]), cell["corpus"])}
+        here = {name for cell in cells if cell["why"] != GONE for name in _parts([cell["train"], cell["corpus"]])}
         is_any = "train" not in where and any(PROTOCOLS[name].is_across for name in where.get("protocol", ()))
-        named = {*where.get("corpus", ()), *_parts(where.get("train", ())), *(self.absent if is_any else ())}
+        named = {*_parts([*where.get("corpus", ()), *where.get("train", ())]), *(self.absent if is_any else ())}
         absent = [f"{name}: {why}" for name, why in sorted(self.absent.items()) if name in named - here]
         grids = {grid.title: grid for grid in self.described.experiment.grids}
         skipped = [why for title, why in self.skipped.items() if title in grids and _may_give(grids[title], where)]
