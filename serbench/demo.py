@@ -1,12 +1,10 @@
 """A small SYNTHETIC corpus: source-filter speech whose emotions are patterns of prosody and voice quality.
 
-It lets a newcomer see the whole way from audio to tables with nothing on disk. Its numbers say nothing about people.
-
-A pulse train after Rosenberg (JASA 1971), low-passed for voice quality and mixed with aspiration noise, passes through
-a cascade of formant resonators (Klatt, JASA 1980). What sets the emotions apart follows the reviews of Juslin and
-Laukka (Psychological Bulletin 2003, table 7) and Scherer (Speech Communication 2003, table 2), as directions with
-sizes chosen here. Each speaker has habits of his own, and each utterance expresses its emotion more or less, so that a
-classifier has something to get wrong. Samples are float64 in [-1, 1] at 16 kHz, times in seconds, frequencies in Hz.
+It shows the whole way from audio to tables with nothing on disk. Its numbers say nothing about people. A pulse train
+after Rosenberg (JASA 1971), low-passed for voice quality and mixed with aspiration noise, passes through formant
+resonators (Klatt, JASA 1980). What sets emotions apart follows the directions in Juslin and Laukka (Psychological
+Bulletin 2003, table 7) and Scherer (Speech Communication 2003, table 2). Speakers have habits, and utterances express
+more or less, so that a classifier errs. Samples are float64 in [-1, 1] at 16 kHz, times in seconds, frequencies in Hz.
 """
 
 from __future__ import annotations

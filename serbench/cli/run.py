@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
 _PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
+_NEXT = """
+For a real corpus: set SERBENCH_DATA to the folder that holds it, then
+  serbench corpora list            which corpora are known, and where to get them
+  serbench extract emodb           features into results/
+  serbench grid emodb              predictions, nested and speaker-independent
+  serbench report                  the tables, in results/report/"""
 
 Experiment = Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")]
@@ -150,9 +156,5 @@ def demo(
     for table in made.of("table2-uar"):
         print_table(table)
     print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")
-    print("\nFor a real corpus: set SERBENCH_DATA to the folder that holds it, then")
-    print("  serbench corpora list            which corpora are known, and where to get them")
-    print("  serbench extract emodb           features into results/")
-    print("  serbench grid emodb              predictions, nested and speaker-independent")
-    print("  serbench report                  the tables, in results/report/")
+    print(_NEXT)
     print(f"A corpus of your own is one block of YAML; {folder / 'corpora.yaml'} shows one.")

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from serbench.errors import DamagedError, StoreError
-from serbench.store.files import map_table, metadata_of, read_table, write_mappable, write_table
+from serbench.store.files import map_table, metadata_of, read_table, write_table
 from serbench.store.keys import digest
 from serbench.store.results import every_file, matrix_of
 
@@ -172,7 +172,7 @@ def map_features(folder: Path) -> FeatureTable:
     arrow = pa.concat_tables([read_table(part) for part in parts]).combine_chunks()
     table = _feature_table(arrow)
     with contextlib.suppress(StoreError):  # no room: it stays in memory
-        write_mappable(path, arrow, {"columns": list(table.columns)})
+        write_table(path, arrow, {"columns": list(table.columns)})
         table = _feature_table(map_table(path))
     for earlier in set(folder.glob("rows-*.arrow")) - {path}:
         with contextlib.suppress(OSError):  # Windows does not remove what another process reads

@@ -1,9 +1,8 @@
 """Files as serbench writes them: whole or not at all, with a checksum; and how they are read again.
 
-Every file is filled beside its place and moved there in one step, so that a reader meets a whole file or none. JSON,
-parquet and Arrow files contain a checksum of every byte and are read only where they are what was written. Other
-programs read such a file as usual. Columns and metadata are text and numbers: no file is ever unpickled, and text in
-CSV files that a spreadsheet would run as a formula gets a quote in front.
+Every file is filled beside its place and moved there in one step. JSON, parquet and Arrow files contain a checksum of
+every byte, which other programs ignore, and are read only where they are what was written. No file is ever unpickled.
+Text in CSV files that a spreadsheet would run as a formula gets a quote in front.
 """
 
 from __future__ import annotations
@@ -129,19 +128,21 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a table, or a data frame without its index, as parquet with a checksum, atomically, with JSON metadata."""
+    """Write a table, or a data frame without its index, with JSON metadata and a checksum, atomically.
+
+    It is parquet, but as it lies in memory, for `map_table`, where the name ends in .arrow.
+    """
     arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
-    ready, options = _with_metadata(arrow, metadata), {"compression": "zstd", "write_page_checksum": True}
-    _write_sealed(path, lambda temporary: pq.write_table(ready, temporary, **options))
-
-
-def write_mappable(path: Path, table: pa.Table, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write an Arrow table as it lies in memory, with a checksum, atomically; for `map_table`."""
-    ready = _with_metadata(table, metadata)
+    own = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False).encode()
+    sealed = {b"serbench": own, b"seal": UNSEALED.encode()}
+    ready = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **sealed})
 
     def write(temporary: Path) -> None:
-        with pa.ipc.new_file(str(temporary), ready.schema) as file:
-            file.write_table(ready)
+        if path.suffix == ".arrow":
+            with pa.ipc.new_file(str(temporary), ready.schema) as file:
+                file.write_table(ready)
+        else:
+            pq.write_table(ready, temporary, compression="zstd", write_page_checksum=True)
 
     _write_sealed(path, write)
 
@@ -186,7 +187,7 @@ def metadata_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def map_table(path: Path) -> pa.Table:
-    """Map a file of `write_mappable` into memory, so that processes share its pages; raises as `read_json` does."""
+    """Map an .arrow file of `write_table` into memory, so that processes share its pages; raises like `read_json`."""
     with _readable(path):
         with path.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             if not is_intact(mapped):
@@ -245,13 +246,6 @@ def _write_sealed(path: Path, write: Callable[[Path], object]) -> None:
             file.write(checksum.encode())  # not through the map: a full disk must show as an error
 
     write_atomically(path, write_and_seal)
-
-
-def _with_metadata(table: pa.Table, metadata: Mapping[str, Any] | None) -> pa.Table:
-    """Return a table with JSON metadata and a place for its checksum."""
-    own = json.dumps(metadata or {}, sort_keys=True, ensure_ascii=False).encode()
-    sealed = {b"serbench": own, b"seal": UNSEALED.encode()}
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), **sealed})
 
 
 @contextlib.contextmanager

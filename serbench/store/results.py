@@ -123,10 +123,9 @@ class Store:
 
 
 class Locks:
-    """Locks that this process holds in a folder.
+    """Locks of the operating system that this process holds on files in a folder; they end with the process.
 
-    A lock is one of the operating system on a file of its own, so it ends with its process, however that ends. It
-    saves work and guards nothing: where a file system has no locks, and in the instant when the file of a lock is
+    They save work and guard nothing: where a file system has no locks, and in the instant when the file of a lock is
     removed, two processes may do the same, which is harmless.
     """
 
@@ -139,8 +138,7 @@ class Locks:
         path = self._folder / f"{name}.lock"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # A lock that is a file's mere being there outlives its process, and everyone would wait for ever.
-            lock = FileLock(path, fallback_to_soft=False)
+            lock = FileLock(path, fallback_to_soft=False)  # a soft one outlives its process: all would wait for ever
             lock.acquire(blocking=False)
         except Timeout:
             return False

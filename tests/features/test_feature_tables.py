@@ -163,5 +163,5 @@ def test_mapped_file_that_cannot_be_written_costs_no_features(tmp_path, monkeypa
     def no_room(path, table, metadata):
         raise StoreError(str(path), "cannot be written (No space left on device)")
 
-    monkeypatch.setattr("serbench.features.table.write_mappable", no_room)
+    monkeypatch.setattr("serbench.features.table.write_table", no_room)
     check_same(map_features(tmp_path), rows_table())
