@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +22,9 @@ from serbench import Workspace
 from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
+from serbench.grid import workers
 from serbench.grid.cells import Cell, CellRecord
+from serbench.plugins import forget_plugins
 from serbench.report import Report, score_store
 from serbench.report.tables import Indexed
 from serbench.scores.predictions import CellPredictions
@@ -289,3 +293,50 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return int(caught.value.code or 0), out, err
 
     return run
+
+
+class Site:
+    """A folder of installed packages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def install(self, package, text, *, version="1.0", group="serbench.features", points=None):
+        """Write a package of one module and its metadata, in place of an earlier version."""
+        module = package.replace("-", "_")
+        self.remove(package)
+        (self.folder / f"{module}.py").write_text(text)
+        about = self.folder / f"{module}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        points = points or ({"quiet": "SET"} if group == "serbench.features" else {"prior": "MODEL"})
+        lines = [f"[{group}]", *(f"{name} = {module}:{attribute}" for name, attribute in points.items())]
+        (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        importlib.invalidate_caches()
+
+    def remove(self, package):
+        """Remove a package, if it is there, and forget it."""
+        module = package.replace("-", "_")
+        (self.folder / f"{module}.py").unlink(missing_ok=True)
+        for old in self.folder.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(old)
+        sys.modules.pop(module, None)
+        forget_plugins()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Install packages into a folder that worker processes look at, too."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions of a module within a second
+    monkeypatch.setattr(workers, "_idle", [])  # those of earlier tests look for packages elsewhere
+    forget_plugins()
+    yield Site(folder)
+    for worker in workers._idle:
+        worker.shutdown(kill_workers=True)
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+    forget_plugins()

@@ -1,10 +1,6 @@
 """Plug-ins as users meet them; packages are made up in a folder on the path, but for the example of docs/."""
 
 import importlib.metadata
-import os
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,7 +14,7 @@ from serbench.features.own import read_own_features
 from serbench.grid.fit import check_predictions
 from serbench.plugins import Package, forget_plugins
 
-FEATURES, MODELS = "serbench.features", "serbench.classifiers"
+MODELS = "serbench.classifiers"
 
 QUIET = """
 import numpy as np
@@ -42,56 +38,6 @@ def make(setting, *, n_features, seed):
 MODEL = Classifier(name="prior", title="Most frequent", space=({"a": 1}, {"a": 2}), default={"a": 1},
                    parameters=("a",), estimator=make, seconds=lambda n, d, s: 0.01, takes_weights=False, revision=1)
 """
-
-
-class Site:
-    """A folder of installed packages."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def install(self, package, text, *, version="1.0", group=FEATURES, points=None):
-        """Write a package of one module and its metadata, in place of an earlier version."""
-        module = package.replace("-", "_")
-        self.remove(package)
-        (self.folder / f"{module}.py").write_text(text)
-        about = self.folder / f"{module}-{version}.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        points = points or {FEATURES: {"quiet": "SET"}, MODELS: {"prior": "MODEL"}}[group]
-        lines = [f"[{group}]", *(f"{name} = {module}:{attribute}" for name, attribute in points.items())]
-        (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        sys.modules.pop(module, None)
-        importlib.invalidate_caches()
-        forget_plugins()
-
-    def remove(self, package):
-        """Remove a package, if it is there."""
-        module = package.replace("-", "_")
-        (self.folder / f"{module}.py").unlink(missing_ok=True)
-        for old in self.folder.glob(f"{module}-*.dist-info"):
-            shutil.rmtree(old)
-
-    def serbench(self, *arguments):
-        """Run `serbench ...` in a child process that sees these packages; return exit code, stdout and stderr."""
-        path = os.pathsep.join([str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", "from serbench.cli import main; main()", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture
-def site(tmp_path, monkeypatch):
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions of a module within a second
-    forget_plugins()
-    yield Site(folder)
-    for path in folder.glob("*.py"):
-        sys.modules.pop(path.stem, None)
-    forget_plugins()
 
 
 def test_plugins_are_found_by_name_imported_once_and_listed_after_serbenchs_own(site, capsys):
@@ -235,7 +181,7 @@ def test_jobs_of_a_plugin_run_in_workers_and_are_done_again_for_another_version(
     site.install("quiet-sets", QUIET)
     site.install("prior-models", PRIOR, group=MODELS)
     grid = [*GRID, "-f", "quiet", "-c", "prior", *options[:-1], "2"]
-    code, out, err = site.serbench(*grid)
+    code, out, err = cli(*grid)
     assert code == 0, err
     assert "1 cells, 4 jobs, 0 already there, 4 to do" in out
     site.install("prior-models", PRIOR, version="1.0.1", group=MODELS)
@@ -268,7 +214,6 @@ def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, optio
     code, out, err = cli(*GRID, "-f", "quiet", "-c", "knn", *options)
     assert code == 0, err
     site.remove("quiet-sets")
-    forget_plugins()
     code, out, err = cli("report", *options[2:4])
     assert code == 0, err
     assert "quiet" in out

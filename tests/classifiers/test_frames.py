@@ -1,11 +1,9 @@
 """Frames and auxiliary labels on their way from recordings to scores, with a toy classifier that takes both."""
 
 import dataclasses
-import importlib
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +18,7 @@ from serbench.errors import FeatureError, ProtocolError
 from serbench.features import FEATURE_SETS
 from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
-from serbench.grid import workers as pool
 from serbench.grid.utterances import CorpusData, FeatureSource, auxiliary_labels
-from serbench.plugins import forget_plugins
 from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 from serbench.testing import check_classifier
@@ -74,26 +70,11 @@ NEEDY = dataclasses.replace(MODEL, name="needy", auxiliary=("session",))
 
 
 @pytest.fixture
-def toy_classifier(tmp_path, monkeypatch):
-    """Install the toy classifier as a package that worker processes find too."""
-    folder = tmp_path / "site"
-    about = folder / "toy_models-1.0.dist-info"
-    about.mkdir(parents=True)
-    (folder / "toy_models.py").write_text(TOY)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-models\nVersion: 1.0\n")
-    points = "centroid = toy_models:MODEL\nneedy = toy_models:NEEDY\n"
-    (about / "entry_points.txt").write_text(f"[serbench.classifiers]\n{points}")
-    monkeypatch.syspath_prepend(str(folder))
-    path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    importlib.invalidate_caches()
-    forget_plugins()
-    monkeypatch.setattr(pool, "_idle", [])  # workers of earlier tests look for packages elsewhere
-    yield find_classifier("centroid")
-    for worker in pool._idle:
-        worker.shutdown(kill_workers=True)
-    sys.modules.pop("toy_models", None)
-    forget_plugins()
+def toy_classifier(site):
+    """Install the toy classifier as a package."""
+    points = {"centroid": "MODEL", "needy": "NEEDY"}
+    site.install("toy-models", TOY, group="serbench.classifiers", points=points)
+    return find_classifier("centroid")
 
 
 @pytest.fixture(scope="module")
