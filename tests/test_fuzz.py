@@ -404,6 +404,7 @@ def test_any_pattern(survives, pattern, text):
     | st.lists(st.sampled_from(["**", "*", "a", "b.wav", "..", "loop", "[ab]"])).map("/".join)
 )
 @example("loop/" * 30 + "**/*.wav")
+@example("./")
 def test_any_glob(toy, survives, pattern):
     folder = Folder(toy / "corpus", "toy", fenced=True)
     found = survives(folder.files, [pattern], key="audio")

@@ -178,12 +178,12 @@ class Folder:
             plain = re.split(r"[*?[]", glob)[0].rpartition("/")[0]
             self._refuse_outside([glob] if self._outside(plain) else [], key)
             try:
-                if ".." in glob[len(plain) :].split("/"):
-                    raise ValueError("'..' after a wildcard")
+                if not set(glob) - set("./") or ".." in glob[len(plain) :].split("/"):
+                    raise ValueError("it names no file, or has '..' after a wildcard")
                 paths = list(itertools.islice(self.root.glob(re.sub(r"\*\*$", "**/*", glob)), MOST_FILES + 1))
                 if len(paths) > MOST_FILES:
                     raise ValueError(f"more than {MOST_FILES} files and folders")
-            except (ValueError, IndexError, NotImplementedError, RecursionError) as error:
+            except (ValueError, NotImplementedError, RecursionError) as error:
                 problem, todo = f"the glob '{short(glob)}' cannot be used ({error})", "Correct the glob, or `root`"
                 raise CorpusError([Fault(f"{self.where}.{key}", problem, "a glob below the root", todo)]) from error
             names = {path.relative_to(self.root).as_posix() for path in paths if not os.path.isdir(path)}

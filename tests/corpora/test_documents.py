@@ -42,7 +42,7 @@ def test_more_files_than_a_corpus_has_are_given_up(tmp_path, monkeypatch):
         fill(tmp_path).files(["**"], key="audio")
 
 
-@pytest.mark.parametrize("pattern", ["*/../../**", "a**b"])
+@pytest.mark.parametrize("pattern", ["*/../../**", "", "./"])
 def test_glob_that_makes_no_sense_is_refused(tmp_path, pattern):
     with pytest.raises(CorpusError, match=r"toy.audio: the glob .* cannot be used \(.*Correct the glob"):
         fill(tmp_path).files([pattern], key="audio")
