@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,6 @@ from serbench.scores.scores import n_incomplete
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
-    Comparison,
     Interval,
     Ranking,
     against_best,
@@ -310,9 +309,47 @@ class Matrix:
         return [cell.provenance.key for _, cell in self.in_order()]
 
     @functools.cached_property
-    def contests(self) -> dict[str, dict[str, Contest]]:
-        """Metric -> corpus -> how the cells that are no default compare, for corpora that have at least two."""
-        return contests(self)
+    def differences(self) -> list[dict[str, Any]]:
+        """How nested values, and those of other systems, differ from the best of their corpus: rows of a table.
+
+        The best is the first contender; references such as a dummy are tested against all contenders, in families of
+        their own, and are contenders only where there is nothing else. `verdict` is `worse`, `tie` (cannot be told
+        apart), `untestable` or, of a reference above the best contender, `better`.
+        """
+        rows = []
+        for metric, corpus in itertools.product(SHARES, self.corpora):
+            cells = {row: self.scored[(*row, corpus)] for row in self.rows if (*row, corpus) in self.scored}
+            cells = {row: cell for row, cell in cells.items() if cell.is_chosen and not cell.is_short}
+            references = {row for row, cell in cells.items() if cell.is_reference}
+            references = references if len(references) < len(cells) else set()
+            if len(cells) < 2:
+                continue
+            best, others = against_best({r: c.stack("unit") for r, c in cells.items()}, metric, references=references)
+            n_contenders, n_units = len(cells) - len(references), len(cells[best].stack("unit"))
+            for row, found in others.items():
+                told = ("worse" if found.difference > 0 else "better") if found.is_different else "tie"
+                rows.append(
+                    {
+                        "table": self.setup.title,
+                        "corpus": corpus,
+                        "metric": metric,
+                        "features": row[0],
+                        "classifier": row[1],
+                        "best_features": best[0],
+                        "best_classifier": best[1],
+                        "below_best": found.difference,
+                        "low": found.interval.low if found.interval else None,
+                        "high": found.interval.high if found.interval else None,
+                        "p": found.p,
+                        "verdict": told if smallest_p(n_units) <= ALPHA else "untestable",
+                        "n_comparisons": n_contenders if row in references else math.comb(n_contenders, 2),
+                        "unit": cells[best].unit,
+                        "n_units": n_units,
+                        "n_utterances": cells[best].n_utterances,
+                        "is_reference": row in references,
+                    }
+                )
+        return rows
 
 
 def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
@@ -404,79 +441,6 @@ def _can_be_filled(matrix: Matrix, place: Place, argument: str) -> bool:
     return tried or has_feature_set(argument)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Contest:
-    """The cells of one corpus by one metric: the best, and how each other differs, on the utterances all have.
-
-    `references` are the rows that are no contenders: they are tested against all contenders, in families of their own.
-    """
-
-    corpus: str
-    metric: str
-    best: Row
-    others: Mapping[Row, Comparison]
-    n_utterances: int
-    unit: str
-    n_units: int
-    references: frozenset[Row] = frozenset()
-
-    @property
-    def is_testable(self) -> bool:
-        """Whether there are units enough to tell anything apart."""
-        return smallest_p(self.n_units) <= ALPHA
-
-    def n_tests(self, row: Row) -> int:
-        """Tests in the family of a row: all pairs of contenders, or a reference against each of them."""
-        n_contenders = len(self.others) + 1 - len(self.references)
-        return n_contenders if row in self.references else math.comb(n_contenders, 2)
-
-    def verdict(self, row: Row) -> str:
-        """`best`, `worse`, `tie` (cannot be told apart from the best) or `untestable`; empty for what takes no part.
-
-        A reference that is above the best contender is `better`.
-        """
-        if row == self.best:
-            return "best"
-        if row not in self.others:
-            return ""
-        if not self.is_testable:
-            return "untestable"
-        if not self.others[row].is_different:
-            return "tie"
-        return "worse" if self.others[row].difference > 0 else "better"
-
-    @property
-    def sentence(self) -> str:
-        """How many comparisons the verdicts rest on, or why there are none."""
-        units = f"{self.n_units} {self.unit}{'s' if self.n_units > 1 else ''}"
-        if not self.is_testable:
-            return f"differences cannot be tested, as over {units} p cannot be below {smallest_p(self.n_units):.2g}"
-        n, kind = self.n_tests(self.best), "cells"
-        if not n:
-            n, kind = len(self.references), "a cell and a dummy"
-        return f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
-
-
-def contests(matrix: Matrix) -> dict[str, dict[str, Contest]]:
-    """Compare the nested values, and those of other systems, of every corpus that has at least two."""
-    found: dict[str, dict[str, Contest]] = {metric: {} for metric in SHARES}
-    for corpus in matrix.corpora:
-        cells = {row: matrix.scored[(*row, corpus)] for row in matrix.rows if (*row, corpus) in matrix.scored}
-        cells = {row: cell for row, cell in cells.items() if cell.is_chosen and not cell.is_short}
-        if len(cells) < 2:
-            continue
-        stacks = {row: cell.stack("unit") for row, cell in cells.items()}
-        references = frozenset(row for row, cell in cells.items() if cell.is_reference)
-        references = references if len(references) < len(cells) else frozenset()  # dummies alone are contenders
-        for metric in SHARES:
-            best, others = against_best(stacks, metric, references=references)
-            n_utterances, n_units = cells[best].n_utterances, len(stacks[best])
-            found[metric][corpus] = Contest(
-                corpus, metric, best, others, n_utterances, cells[best].unit, n_units, references
-            )
-    return found
-
-
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:
     """Rank the rows that have a nested value, or one of another system, in every corpus; references are left out."""
     values: dict[str, list[float]] = {}
@@ -490,29 +454,5 @@ def ranking(matrix: Matrix, metric: str) -> Ranking | None:
 
 def difference_table(found: Iterable[Matrix]) -> pd.DataFrame:
     """One row per setup, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
-    rows = [row for matrix in found for row in _difference_rows(matrix)]
+    rows = [row for matrix in found for row in matrix.differences]
     return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["corpus", "metric"])
-
-
-def _difference_rows(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    for contest in (contest for of_metric in matrix.contests.values() for contest in of_metric.values()):
-        for row, comparison in contest.others.items():
-            interval = comparison.interval
-            yield {
-                "table": matrix.setup.title,
-                "corpus": contest.corpus,
-                "metric": contest.metric,
-                "features": row[0],
-                "classifier": row[1],
-                "best_features": contest.best[0],
-                "best_classifier": contest.best[1],
-                "below_best": comparison.difference,
-                "low": interval.low if interval else None,
-                "high": interval.high if interval else None,
-                "p": comparison.p,
-                "verdict": contest.verdict(row),
-                "n_comparisons": contest.n_tests(row),
-                "unit": contest.unit,
-                "n_units": contest.n_units,
-                "n_utterances": contest.n_utterances,
-            }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from serbench.corpora.index import index_fingerprint
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import (
     LACKING_AT_MOST,
-    Contest,
     Matrix,
     Place,
     ranking,
@@ -23,7 +22,7 @@ from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.scores import Row, values_by
-from serbench.scores.statistics import ALPHA, SHARES, Interval
+from serbench.scores.statistics import ALPHA, SHARES, Interval, smallest_p
 
 DEFAULT_MARK = "°"
 OUTSIDE_MARK = "†"
@@ -33,7 +32,7 @@ MARK_NOTES = {
     OUTSIDE_MARK: f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked.",
 }
 """What the marks behind classifiers mean."""
-MARKS = {"best": "", "worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
+MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What is behind a value, by the verdict on it."""
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
@@ -110,7 +109,8 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
 
     By `nested`, predictions of other systems have their own value, and a cell without a nested value its default.
     """
-    compared = matrix.contests.get(metric, {}) if rule == "nested" else {}
+    compared = [row for row in matrix.differences if row["metric"] == metric] if rule == "nested" else []
+    verdicts = {(row["features"], row["classifier"], row["corpus"]): row["verdict"] for row in compared}
     scores: dict[Place, Row] = {}
     contenders: dict[str, list[float]] = {corpus: [] for corpus in matrix.corpora}
     for place, cell in matrix.scored.items():
@@ -132,11 +132,10 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
             value, low, high, n = (scores[place][name] for name in ("value", "low", "high", "n_units"))
             interval = None if low is None else Interval(low, high, n)
             mark = DEFAULT_MARK if rule == "nested" and not cell.is_chosen else ""
-            verdict = compared[corpus].verdict(row) if corpus in compared else ""
             entries.append(
                 Entry(
                     f"{value:.3f}{mark}{SHORT_MARK if cell.is_short else ''}",
-                    f"{bracketed(interval)} {MARKS[verdict]}".strip(),
+                    f"{bracketed(interval)} {MARKS[verdicts.get(place, '')]}".strip(),
                     _is_contender(cell, rule) and value == best.get(corpus),
                     value,
                     cell.provenance.key,
@@ -180,7 +179,7 @@ def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
 
 
 def _score_notes(
-    matrix: Matrix, metric: str, rule: str, values: Collection[Place], compared: Mapping[str, Contest]
+    matrix: Matrix, metric: str, rule: str, values: Collection[Place], compared: Sequence[Row]
 ) -> Iterator[str]:
     """Yield what a reader of Table 2 must know: how values came about, what marks mean, and what is missing."""
     setup, cells = matrix.setup, [cell for _, cell in matrix.in_order()]
@@ -204,7 +203,7 @@ def _score_notes(
         yield "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic."
     yield from _verdict_notes(compared)
     for corpus in matrix.corpora:
-        yield _corpus_note(matrix, corpus, compared.get(corpus))
+        yield _corpus_note(matrix, corpus, [row for row in compared if row["corpus"] == corpus])
     if setup.is_transductive:
         yield transductive_note(setup.axes.scaling)
     if any(map(matrix.is_outside, matrix.rows)):
@@ -222,29 +221,28 @@ def _score_notes(
         yield from _rank_notes(matrix, metric)
 
 
-def _verdict_notes(compared: Mapping[str, Contest]) -> Iterator[str]:
-    tested = [contest for contest in compared.values() if contest.is_testable]
-    verdicts = {contest.verdict(row) for contest in tested for row in contest.others}
+def _verdict_notes(compared: Sequence[Row]) -> Iterator[str]:
+    verdicts = {row["verdict"] for row in compared}
     if "tie" in verdicts:
         yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
     if "better" in verdicts:
         yield f"{MARKS['better']} a dummy that is above the best other cell of its corpus by more than chance explains."
     if "worse" in verdicts:
         yield "Values without a mark are below the best by more than chance explains."
-    if tested:
+    if verdicts - {"untestable"}:
         yield (
             "Tests flip the signs of speakers' (or sessions') differences. They are corrected for all pairs of cells "
             "of a corpus by step-down max-T (Westfall and Young 1993). Intervals and tests cover the choice of test "
             "speakers. They do not cover the choice of training speakers, sentences or seeds."
         )
-    if any(contest.references for contest in tested):
+    if any(row["is_reference"] and row["verdict"] != "untestable" for row in compared):
         yield "A dummy is a reference: it is tested against all other cells of its corpus, and changes no other test."
-    if len(tested) < len(compared):
-        units = " or ".join(sorted({f"{contest.unit}s" for contest in compared.values() if not contest.is_testable}))
+    if "untestable" in verdicts:
+        units = " or ".join(sorted({f"{row['unit']}s" for row in compared if row["verdict"] == "untestable"}))
         yield f"{MARKS['untestable']} cannot be tested against the best: too few {units}."
 
 
-def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
+def _corpus_note(matrix: Matrix, corpus: str, compared: Sequence[Row]) -> str:
     cells = matrix.of_corpus(corpus)
     if not cells:
         return f"{corpus}: no predictions."
@@ -257,7 +255,15 @@ def _corpus_note(matrix: Matrix, corpus: str, contest: Contest | None) -> str:
     is_holdout = find_protocol(matrix.setup.axes.protocol).needs == "partition"
     folds = f"{n_folds} groups held out" if is_holdout else f"{n_folds} folds"
     parts = [scored if n < n_all else f"{n_all} utterances", f"{folds}, inner {cell.cell['inner']}"]
-    parts += [contest.sentence] if contest else []
+    if compared:
+        units = f"{compared[0]['n_units']} {compared[0]['unit']}{'s' if compared[0]['n_units'] > 1 else ''}"
+        pairs = [row["n_comparisons"] for row in compared if not row["is_reference"]]
+        n, kind = (pairs[0], "cells") if pairs else (len(compared), "a cell and a dummy")
+        sentence = f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
+        if compared[0]["verdict"] == "untestable":
+            least = smallest_p(compared[0]["n_units"])
+            sentence = f"differences cannot be tested, as over {units} p cannot be below {least:.2g}"
+        parts.append(sentence)
     parts += [f"nested missing: {reason}" for reason in sorted({r for c in cells for r in c.reasons.values()})]
     if not any(place[2] == corpus and not scored.is_short for place, scored in matrix.scored.items()):
         parts.append("no value, as the utterances that all cells have lack an emotion")
