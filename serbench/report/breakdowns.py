@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -55,30 +55,21 @@ def rule_table(matrix: Matrix) -> Table | None:
         rows.append((*_labels(place, cell), *shown, claimed, Entry(f"{np.mean(folds):.3f}", spread)))
     if not rows:  # other systems alone, of whose rules nothing is known
         return None
-    header = ("nested", "default", "oracle", "oracle - nested", "folds")
     notes = [
         "UAR over all test utterances of each cell. nested: settings chosen without the test speakers. oracle: the one "
         "setting that is best on the test data of the whole cell, as a paper tuned on its test set would have it (now "
         "and then below nested, which may take another setting for each fold).",
         "folds: mean over folds and its standard deviation (nested, or else default), each over the emotions it has.",
-        *_missing_emotions(matrix),
     ]
+    for corpus in () if matrix.setup.is_of_people else matrix.corpora:  # whose folds may have one label alone
+        lacking = []
+        for cell in matrix.of_corpus(corpus)[:1]:
+            for fold, confusion in stacks_by(cell, "fold").items():
+                absent = [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
+                lacking += [f"{fold}: {', '.join(absent)}"] if absent else []
+        notes += [f"{corpus}: emotions that folds lack: {'; '.join(lacking)}."] if lacking else []
+    header = ("nested", "default", "oracle", "oracle - nested", "folds")
     return _table("rules", "What the choice of rule does", matrix, header, rows, notes)
-
-
-def _missing_emotions(matrix: Matrix) -> Iterator[str]:
-    """Name the folds of each corpus that miss an emotion; of another target's labels a speaker may have but one."""
-    for corpus in () if matrix.setup.is_of_people else matrix.corpora:
-        cell = next(iter(matrix.of_corpus(corpus)), None)
-        if cell is None:
-            continue
-        misses = {
-            fold: [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
-            for fold, confusion in stacks_by(cell, "fold").items()
-        }
-        named = "; ".join(f"{fold}: {', '.join(emotions)}" for fold, emotions in misses.items() if emotions)
-        if named:
-            yield f"{corpus}: emotions that folds lack: {named}."
 
 
 def speaker_table(matrix: Matrix) -> Table | None:
@@ -149,28 +140,29 @@ def text_table(matrix: Matrix) -> Table | None:
 
 def held_out_tables(matrices: Sequence[Matrix]) -> list[Table]:
     """Return what holding out the sentences too changes, for what was run both ways."""
-    by_setup = {m.setup.without("protocol"): m for m in matrices if m.setup.axes.protocol == "within"}
-    holding_out = [m for m in matrices if find_protocol(m.setup.axes.protocol).holds_out_texts]
-    pairs = [(by_setup.get(m.setup.without("protocol")), m) for m in holding_out]
-    return [_held_out_table(within, without) for within, without in pairs if within]
-
-
-def _held_out_table(within: Matrix, without: Matrix) -> Table:
-    rows, made = [], []
-    for place, cell in without.in_order():
-        other = within.cells.get(place)
-        made += [c.provenance.key for c in (cell, other) if c is not None and c.with_values]
-        if other is not None and {"nested"} <= set(cell.with_values) & set(other.with_values):
-            stack = paired_stack(cell, other, "nested")
-            independent, usual, interval = paired(stack)
-            change = Entry(signed(independent - usual), bracketed(interval))
-            rows.append((*_labels(place, cell), f"{usual:.3f}", f"{independent:.3f}", change))
-    header = ("within", "text-independent", "difference")
-    notes = [
-        "UAR (nested) on the utterances that both have, and the difference with its 95 % interval. Folds that hold out "
-        "sentences train on less, which lowers values too: a difference does not show that sentences tell emotions.",
-    ]
-    return _table("held-out-texts", "With the sentence held out too", without, header, rows, notes, cells=made)
+    tables = []
+    usual_of = {m.setup.without("protocol"): m for m in matrices if m.setup.axes.protocol == "within"}
+    for matrix in (m for m in matrices if find_protocol(m.setup.axes.protocol).holds_out_texts):
+        within = usual_of.get(matrix.setup.without("protocol"))
+        if within is None:
+            continue
+        rows, made = [], []
+        for place, cell in matrix.in_order():
+            other = within.cells.get(place)
+            made += [c.provenance.key for c in (cell, other) if c is not None and c.with_values]
+            if other is not None and {"nested"} <= set(cell.with_values) & set(other.with_values):
+                independent, usual, interval = paired(paired_stack(cell, other, "nested"))
+                change = Entry(signed(independent - usual), bracketed(interval))
+                rows.append((*_labels(place, cell), f"{usual:.3f}", f"{independent:.3f}", change))
+        header = ("within", "text-independent", "difference")
+        notes = [
+            "UAR (nested) on the utterances that both have, and the difference with its 95 % interval. Folds that hold "
+            "out sentences train on less, which lowers values too: a difference does not show that sentences tell "
+            "emotions.",
+        ]
+        title = "With the sentence held out too"
+        tables.append(_table("held-out-texts", title, matrix, header, rows, notes, cells=made))
+    return tables
 
 
 def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
@@ -178,31 +170,30 @@ def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
     alike: dict[Setup, list[Matrix]] = {}
     for matrix in matrices:
         alike.setdefault(matrix.setup.without("seed"), []).append(matrix)
-    tables = [_seed_table(of) for of in alike.values() if len(of) > 1]
-    return [table for table in tables if table.rows]
-
-
-def _seed_table(matrices: Sequence[Matrix]) -> Table:
-    values: dict[Place, list[float]] = {}
-    for matrix in matrices:
-        for place, cell in matrix.in_order():
-            if "nested" in cell.with_values:
-                scored = matrix.pools[place[2]].of(cell)
-                values.setdefault(place, []).append(_uar(scored.stack(rule="nested")))
-    corpora = sorted({place[2] for place in values})
-    rows = []
-    for row in dict.fromkeys(place[:2] for place in values):
-        entries = []
-        for of in (values.get((*row, corpus), []) for corpus in corpora):
-            spread = f"± {np.std(of, ddof=1):.3f}" if len(of) > 1 else "(one seed)"
-            entries.append(Entry(f"{np.mean(of):.3f}", spread) if of else Entry(NOTHING))
-        rows.append((*row, *entries))
-    seeds = ", ".join(str(matrix.setup.axes.seed) for matrix in matrices)
-    title = f"Over seeds: UAR (nested): {matrices[0].setup.title.rpartition(', seed')[0]}"
-    first = f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."
-    notes = (first, *dict.fromkeys(remark for matrix in matrices for remark in corpus_remarks(matrix)))
-    made = [key for matrix in matrices for key in matrix.keys]
-    return make_table("seeds", title, ("features", "classifier", *corpora), rows, n_labels=2, notes=notes, cells=made)
+    tables = []
+    for of_seeds in (of for of in alike.values() if len(of) > 1):
+        values: dict[Place, list[float]] = {}
+        for matrix in of_seeds:
+            for place, cell in matrix.in_order():
+                if "nested" in cell.with_values:
+                    scored = matrix.pools[place[2]].of(cell)
+                    values.setdefault(place, []).append(_uar(scored.stack(rule="nested")))
+        corpora = sorted({place[2] for place in values})
+        rows = []
+        for row in dict.fromkeys(place[:2] for place in values):
+            entries = []
+            for of in (values.get((*row, corpus), []) for corpus in corpora):
+                spread = f"± {np.std(of, ddof=1):.3f}" if len(of) > 1 else "(one seed)"
+                entries.append(Entry(f"{np.mean(of):.3f}", spread) if of else Entry(NOTHING))
+            rows.append((*row, *entries))
+        seeds = ", ".join(str(matrix.setup.axes.seed) for matrix in of_seeds)
+        title = f"Over seeds: UAR (nested): {of_seeds[0].setup.title.rpartition(', seed')[0]}"
+        first = f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."
+        notes = (first, *dict.fromkeys(remark for matrix in of_seeds for remark in corpus_remarks(matrix)))
+        made, header = [key for matrix in of_seeds for key in matrix.keys], ("features", "classifier", *corpora)
+        if rows:
+            tables.append(make_table("seeds", title, header, rows, n_labels=2, notes=notes, cells=made))
+    return tables
 
 
 def _uar(confusion: np.ndarray) -> float:

@@ -126,14 +126,19 @@ class Setup:
             parts = [task, *cut, scaling, *inner]
         return ", ".join([*parts, *others, f"seed {a.seed}"])
 
-    def described(self, independence: str) -> str:
-        """Describe the setup in sentences, for readers who do not know serbench."""
-        a = self.axes
+    def described(self, persons: Mapping[str, str]) -> str:
+        """Describe the setup in sentences, and what keeps the people of each corpus apart."""
+        a, protocol = self.axes, find_protocol(self.axes.protocol)
+        if len(set(persons.values())) == 1:
+            independence = protocol.independence_of(next(iter(persons.values())))
+        else:
+            others = (f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
+            independence = f"{protocol.independence}, but {'; '.join(others)}"
         name, _, filters = a.task.partition(" where ")
         emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
         emotions = f" ({a.map.replace(',', ', ')})" if a.map else emotions
         only = f", only where {filters}" if filters else ""
-        title = find_protocol(a.protocol).title
+        title = protocol.title
         kind = "emotions" if self.target == "emotion" else "target"
         cut, seconds = "", seconds_of(a.preprocessing)
         if seconds:
@@ -288,15 +293,6 @@ class Matrix:
         return known or dict.fromkeys(self.corpora, "speaker")
 
     @property
-    def description(self) -> str:
-        """What was asked, in sentences, and what each corpus leaves out in turn."""
-        protocol, persons = find_protocol(self.setup.axes.protocol), self.persons
-        if len(set(persons.values())) == 1:
-            return self.setup.described(protocol.independence_of(next(iter(persons.values()))))
-        others = "; ".join(f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
-        return self.setup.described(f"{protocol.independence}, but {others}")
-
-    @property
     def facets(self) -> dict[str, str]:
         """What a page chooses its tables by."""
         axes, whole = self.setup.axes, self.setup.title
@@ -328,27 +324,15 @@ class Matrix:
             n_contenders, n_units = len(cells) - len(references), len(cells[best].stack("unit"))
             for row, found in others.items():
                 told = ("worse" if found.difference > 0 else "better") if found.is_different else "tie"
-                rows.append(
-                    {
-                        "table": self.setup.title,
-                        "corpus": corpus,
-                        "metric": metric,
-                        "features": row[0],
-                        "classifier": row[1],
-                        "best_features": best[0],
-                        "best_classifier": best[1],
-                        "below_best": found.difference,
-                        "low": found.interval.low if found.interval else None,
-                        "high": found.interval.high if found.interval else None,
-                        "p": found.p,
-                        "verdict": told if smallest_p(n_units) <= ALPHA else "untestable",
-                        "n_comparisons": n_contenders if row in references else math.comb(n_contenders, 2),
-                        "unit": cells[best].unit,
-                        "n_units": n_units,
-                        "n_utterances": cells[best].n_utterances,
-                        "is_reference": row in references,
-                    }
-                )
+                columns: dict[str, Any] = {"table": self.setup.title, "corpus": corpus, "metric": metric}
+                columns |= {"features": row[0], "classifier": row[1]}
+                columns |= {"best_features": best[0], "best_classifier": best[1], "below_best": found.difference}
+                low, high = found.interval.ends if found.interval else (None, None)
+                columns |= {"low": low, "high": high}
+                columns |= {"p": found.p, "verdict": told if smallest_p(n_units) <= ALPHA else "untestable"}
+                columns["n_comparisons"] = n_contenders if row in references else math.comb(n_contenders, 2)
+                columns |= {"unit": cells[best].unit, "n_units": n_units, "n_utterances": cells[best].n_utterances}
+                rows.append({**columns, "is_reference": row in references})
         return rows
 
 
@@ -411,34 +395,30 @@ def is_hopeful(cell: CellPredictions) -> bool:
 
 
 def fill_commands(matrix: Matrix) -> list[str]:
-    """Commands that would fill the empty places of a matrix, one per corpus, feature set and space."""
+    """Commands that would fill the empty places of a matrix, one per corpus, feature set and space.
+
+    A user's own features may have no rows of a corpus: only where they were tried there, a command can fill a place.
+    """
+    wanted: dict[tuple[str, str, str], list[str]] = {}
+    for corpus, row in itertools.product(matrix.corpora, matrix.rows):
+        cell = matrix.cells.get((*row, corpus))
+        alike = [c for place, c in matrix.cells.items() if place[0] == row[0]]
+        argument = next((c.record.features_argument for c in alike if c.record.features_argument), row[0])
+        is_tried = any(c.cell["corpus"] == corpus and not c.is_outside for c in alike)
+        can_be_filled = not cell.with_values and is_hopeful(cell) if cell else is_tried or has_feature_set(argument)
+        if can_be_filled and not matrix.is_outside(row):
+            name, _, space = row[1].partition(" ")
+            files = [c.record.space_file for place, c in matrix.cells.items() if place[1] == row[1] and space]
+            wanted.setdefault((corpus, argument, next(filter(None, files), "")), []).append(name)
     commands = []
-    for corpus, features in itertools.product(matrix.corpora, dict.fromkeys(f for f, _ in matrix.rows)):
-        records = [cell.record for place, cell in matrix.cells.items() if place[0] == features]
-        argument = next((r.features_argument for r in records if r.features_argument), features)
+    for (corpus, argument, file), classifiers in wanted.items():
+        corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))
+        options = "".join(f" --classifier {name}" for name in classifiers)
+        options += f" --space {shlex.quote(file)}" if file else ""
         is_partial = any(cell.record.partial for place, cell in matrix.cells.items() if place[2] == corpus)
-        by_space: dict[str, list[str]] = {}
-        for row in matrix.rows:
-            if row[0] == features and not matrix.is_outside(row) and _can_be_filled(matrix, (*row, corpus), argument):
-                name, _, space = row[1].partition(" ")
-                same = [cell.record for place, cell in matrix.cells.items() if place[1] == row[1]]
-                file = next((r.space_file for r in same if r.space_file), "") if space else ""
-                by_space.setdefault(f" --space {shlex.quote(file)}" if file else "", []).append(name)
-        for space, classifiers in by_space.items():
-            corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))
-            chosen = "".join(f" --classifier {name}" for name in classifiers)
-            options = f"{space}{matrix.setup.options_of_grid}{' --partial' if is_partial else ''}"
-            commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{chosen}{options}")
+        options += matrix.setup.options_of_grid + (" --partial" if is_partial else "")
+        commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{options}")
     return commands
-
-
-def _can_be_filled(matrix: Matrix, place: Place, argument: str) -> bool:
-    """Whether a command can fill a place: a user's own features may have no rows of a corpus."""
-    cell = matrix.cells.get(place)
-    if cell is not None:
-        return not cell.with_values and is_hopeful(cell)
-    tried = any(p[::2] == place[::2] and not cell.is_outside for p, cell in matrix.cells.items())
-    return tried or has_feature_set(argument)
 
 
 def ranking(matrix: Matrix, metric: str) -> Ranking | None:

@@ -95,8 +95,8 @@ def figures(report: Report) -> dict[str, Callable[[], Figure]]:
         if table.values and table.stem != "confusion":
             name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
             wanted.append((name, functools.partial(heat_map, table)))
-    for title, of in curves_by_title(report).items():
-        wanted.append((f"curves-{title}", functools.partial(curve_figure, of)))
+    for title, of in itertools.groupby(report.curves, key=lambda curve: curve.setup.title):
+        wanted.append((f"curves-{title}", functools.partial(curve_figure, list(of))))
     for matrix, metric in itertools.product(report.matrices, SHARES):
         ranks = ranking(matrix, metric)
         if ranks and ranks.can_be_drawn:  # Table 2 gives the reason where there is no diagram
@@ -140,14 +140,6 @@ def heat_map(table: Table) -> Figure:
     labels = [_plain(" ".join(entry.text for entry in row[: table.n_labels])) for row in table.rows]
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
     return figure
-
-
-def curves_by_title(report: Report) -> dict[str, list[Curve]]:
-    """Put the learning curves of a report together by the title of their setup, one figure each."""
-    found: dict[str, list[Curve]] = {}
-    for curve in report.curves:
-        found.setdefault(curve.setup.title, []).append(curve)
-    return found
 
 
 def curve_figure(curves: Sequence[Curve]) -> Figure:

@@ -13,7 +13,6 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -59,17 +58,6 @@ NAMES = {
 """Metrics and rules in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The tables of one protocol, task and setup: one per metric and rule to choose from, and the others."""
-
-    title: str
-    task: str
-    choices: list[Table]
-    others: list[Table]
-    is_open: bool
-
-
 def render_page(report: Report) -> str:
     """Render the page as HTML; the same report gives the same text."""
     import jinja2
@@ -85,7 +73,7 @@ def render_page(report: Report) -> str:
     text = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
         blocks=blocks,
         loose=[table for table in others if "protocol" not in table.facets],
-        choices=choices_of(blocks),
+        choices=choices_of(tables),
         names=NAMES,
         legends=CHOICES,
         step_of=lambda entry, table: step_of(entry.value, *ends.get(range_of(table), (0.0, 1.0))),
@@ -129,25 +117,29 @@ def colour_ends(tables: Iterable[Table]) -> dict[str, tuple[float, float]]:
     return {name: (math.floor(low) / 10, math.ceil(high) / 10) for name, (low, high) in tenths.items()}
 
 
-def blocks_of(tables: Iterable[Table]) -> list[Block]:
-    """Put the tables of one protocol, task and setup together; the first block of every task is open."""
+def blocks_of(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """Put the tables of one protocol, task and setup together: those to choose from by metric and rule, and others.
+
+    The first block of every task is open.
+    """
     grouped: dict[tuple[str, str, str], list[Table]] = {}
     for table in tables:
         if "protocol" in table.facets:
             protocol, task, setup = (table.facets[name] for name in ("protocol", "task", "setup"))
             grouped.setdefault((protocol, task, setup), []).append(table)
-    made: list[Block] = []
+    made: list[dict[str, Any]] = []
     for (protocol, task, setup), of in grouped.items():
+        title = ", ".join(filter(None, (protocol, task, setup)))
         choices = [table for table in of if "rule" in table.facets]
         others = [table for table in of if "rule" not in table.facets]
-        title = ", ".join(filter(None, (protocol, task, setup)))
-        made.append(Block(title, task, choices, others, all(block.task != task for block in made)))
+        is_open = task not in [block["task"] for block in made]
+        made.append({"title": title, "task": task, "choices": choices, "others": others, "is_open": is_open})
     return made
 
 
-def choices_of(blocks: Sequence[Block]) -> dict[str, list[str]]:
+def choices_of(tables: Iterable[Table]) -> dict[str, list[str]]:
     """Facet -> its values, in the order of the tables; a facet of one value leaves no choice."""
-    facets = [{**table.facets, "task": block.task} for block in blocks for table in (*block.choices, *block.others)]
+    facets = [table.facets for table in tables if "protocol" in table.facets]
     values = {name: list(dict.fromkeys(of[name] for of in facets if name in of)) for name in CHOICES}
     return {name: of for name, of in values.items() if len(of) > 1}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,41 +67,35 @@ class Indexed:
 
 def data_table(corpora: Sequence[Indexed]) -> Table:
     """Table 1: what each corpus has, all its emotions included."""
-    lines: dict[str, Callable[[Indexed], str]] = {
-        "language": lambda c: c.language,
-        "speakers": _speakers,
-        "utterances": lambda c: str(len(c.index)),
-        **{e: _counting(e) for e in EMOTIONS if any((c.index["emotion"] == e).any() for c in corpora)},
-        "no emotion": lambda c: str(int(c.index["emotion"].isna().sum())),
-        "unusable": lambda c: str(int((c.index["problem"].notna() | c.index["duplicate"].notna()).sum())),
-        "minutes": lambda c: f"{c.index['duration_s'].sum() / 60:.1f}",
-        "mean duration, s": lambda c: f"{c.index['duration_s'].mean():.2f}",
-        "sampling rate, kHz": lambda c: (
-            ", ".join(f"{rate / 1000:g}" for rate in sorted(c.index["sampling_rate"].dropna().unique())) or NOTHING
-        ),
-    }
-    rows = [(name, *map(value, corpora)) for name, value in lines.items()]
-    notes = []
+    facts, notes = [], []
     for c in corpora:
+        counts, rates = c.index["emotion"].value_counts(), sorted(c.index["sampling_rate"].dropna().unique())
+        n = c.index["speaker"].nunique()
+        speakers = str(n) if n else "unknown"
+        if n and "gender" in c.index:
+            by_sex = c.index.groupby("gender")["speaker"].nunique()
+            speakers = f"{n} ({', '.join(f'{of_sex} {str(sex)[0]}' for sex, of_sex in by_sex.items())})"
+        facts.append(
+            {
+                "language": c.language,
+                "speakers": speakers,
+                "utterances": len(c.index),
+                **{emotion: counts.get(emotion, 0) for emotion in EMOTIONS},
+                "no emotion": c.index["emotion"].isna().sum(),
+                "unusable": (c.index["problem"].notna() | c.index["duplicate"].notna()).sum(),
+                "minutes": f"{c.index['duration_s'].sum() / 60:.1f}",
+                "mean duration, s": f"{c.index['duration_s'].mean():.2f}",
+                "sampling rate, kHz": ", ".join(f"{rate / 1000:g}" for rate in rates) or NOTHING,
+            }
+        )
         labelled = c.index[c.index["emotion"].notna() & c.index["speaker"].notna()]
         remarks = [c.partial, confounded(labelled, "speaker") if len(labelled) else ""]
         notes += [f"{c.name}: {'; '.join(filter(None, remarks))}."] if any(remarks) else []
+    body = pd.DataFrame(facts, dtype=object).T
+    body = body[[name not in EMOTIONS or body.loc[name].any() for name in body.index]]
     made = [f"{c.name} {index_fingerprint(c.index)}" for c in corpora]
-    header = ("", *(c.name for c in corpora))
-    return make_table("table1", "Table 1. Data statistics", header, rows, n_labels=1, notes=notes, cells=made)
-
-
-def _counting(emotion: str) -> Callable[[Indexed], str]:
-    return lambda corpus: str(int((corpus.index["emotion"] == emotion).sum()))
-
-
-def _speakers(corpus: Indexed) -> str:
-    n = corpus.index["speaker"].nunique()
-    if not n or "gender" not in corpus.index:
-        return str(n) if n else "unknown"
-    letters = {"female": "f", "male": "m", "child": "c", "other": "o"}
-    by_sex = corpus.index.groupby("gender")["speaker"].nunique()
-    return f"{n} ({', '.join(f'{count} {letters[str(sex)]}' for sex, count in by_sex.items())})"
+    title, header = "Table 1. Data statistics", ("", *(c.name for c in corpora))
+    return make_table("table1", title, header, body.itertuples(), n_labels=1, notes=notes, cells=made)
 
 
 def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
@@ -111,37 +105,30 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     """
     compared = [row for row in matrix.differences if row["metric"] == metric] if rule == "nested" else []
     verdicts = {(row["features"], row["classifier"], row["corpus"]): row["verdict"] for row in compared}
-    scores: dict[Place, Row] = {}
-    contenders: dict[str, list[float]] = {corpus: [] for corpus in matrix.corpora}
-    for place, cell in matrix.scored.items():
-        shown = cell.rule if rule == "nested" else rule
-        if shown in cell.with_values:
-            scores[place] = values_by(cell, shown)[metric]
-            if _is_contender(cell, rule):
-                contenders[place[2]].append(scores[place]["value"])
+    rules = {place: cell.rule if rule == "nested" else rule for place, cell in matrix.scored.items()}
+    scored = {place: cell for place, cell in matrix.scored.items() if rules[place] in cell.with_values}
+    scores = {place: values_by(cell, rules[place])[metric] for place, cell in scored.items()}
+    contenders: dict[str, list[float]] = {}
+    for place, cell in scored.items():
+        if _is_contender(cell, rule):
+            contenders.setdefault(place[2], []).append(scores[place]["value"])
     best = {corpus: max(of) for corpus, of in contenders.items() if len(of) > 1}
+
+    def entry(place: Place) -> Entry:
+        if place not in scored:
+            return Entry(NOTHING, key=matrix.cells[place].provenance.key if place in matrix.cells else "")
+        cell, value, low, high = scored[place], *(scores[place][name] for name in ("value", "low", "high"))
+        marks = DEFAULT_MARK if rule == "nested" and not cell.is_chosen else ""
+        text = f"{value:.3f}{marks}{SHORT_MARK if cell.is_short else ''}"
+        interval = None if low is None else Interval(low, high, scores[place]["n_units"])
+        aside = f"{bracketed(interval)} {MARKS[verdicts.get(place, '')]}".strip()
+        is_best = _is_contender(cell, rule) and value == best.get(place[2])
+        return Entry(text, aside, is_best, value, cell.provenance.key)
+
     rows = []
-    for row in matrix.rows:
-        entries = []
-        for corpus in matrix.corpora:
-            place = (*row, corpus)
-            if place not in scores:
-                entries.append(Entry(NOTHING, key=matrix.cells[place].provenance.key if place in matrix.cells else ""))
-                continue
-            cell = matrix.scored[place]
-            value, low, high, n = (scores[place][name] for name in ("value", "low", "high", "n_units"))
-            interval = None if low is None else Interval(low, high, n)
-            mark = DEFAULT_MARK if rule == "nested" and not cell.is_chosen else ""
-            entries.append(
-                Entry(
-                    f"{value:.3f}{mark}{SHORT_MARK if cell.is_short else ''}",
-                    f"{bracketed(interval)} {MARKS[verdicts.get(place, '')]}".strip(),
-                    _is_contender(cell, rule) and value == best.get(corpus),
-                    value,
-                    cell.provenance.key,
-                )
-            )
-        rows.append((row[0], row[1] + (OUTSIDE_MARK if matrix.is_outside(row) else ""), *entries))
+    for features, classifier in matrix.rows:
+        name = classifier + (OUTSIDE_MARK if matrix.is_outside((features, classifier)) else "")
+        rows.append((features, name, *(entry((features, classifier, corpus)) for corpus in matrix.corpora)))
     is_file = rule == "nested" and metric in TITLES
     name = f"Table 2. {METRIC_NAMES[metric]}" if is_file else f"{METRIC_NAMES[metric]}, {RULE_NAMES[rule]}"
     return make_table(
@@ -194,7 +181,8 @@ def _score_notes(
     over_folds, over_all = "means over folds, each over the emotions it has", "pooled over all test utterances"
     pooled = over_folds if metric in FOLD_METRICS else over_all
     chance = f" Chance: one {setup.label} at random (UAR), always the most frequent one (WAR)."
-    yield f"{matrix.description} {tuning if is_tuned else ''}Values are {pooled}.{chance if metric in TITLES else ''}"
+    described = setup.described(matrix.persons)
+    yield f"{described} {tuning if is_tuned else ''}Values are {pooled}.{chance if metric in TITLES else ''}"
     if cells:
         units = " or ".join(sorted({f"{cell.unit}s" for cell in cells}))
         yield f"In brackets: 95 % intervals over {units} (delete-one jackknife with Student's t)."
@@ -216,7 +204,18 @@ def _score_notes(
         if cell.reason:
             yield f"{NOTHING} {corpus}, {features}, {classifier}: {cell.reason}"
     if rule == "nested" and metric == "uar":
-        yield from _claim_notes(matrix)
+        gains = []
+        for place, cell in matrix.in_order():
+            if {"nested", "oracle"} <= set(cell.with_values) and len(cell.record.settings) > 1:
+                oracle, nested = (float(METRICS["uar"](cell.stack(rule=name))) for name in ("oracle", "nested"))
+                gains.append((oracle - nested, place))
+        if gains and max(gains)[0] > 0:
+            largest, (features, classifier, corpus) = max(gains)
+            mean = sum(gain for gain, _ in gains) / len(gains)
+            yield (
+                f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
+                f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
+            )
     if rule == "nested" and metric in SHARES:
         yield from _rank_notes(matrix, metric)
 
@@ -270,25 +269,6 @@ def _corpus_note(matrix: Matrix, corpus: str, compared: Sequence[Row]) -> str:
     short = dict.fromkeys(cell.coverage for cell in cells if cell.is_short)
     parts += [short_note(f"{', '.join(short)}, of {pool.n_utterances}")] if short else []
     return f"{corpus}: {'; '.join([*parts, *matrix.remarks_on(corpus)])}."
-
-
-def claimed_gain(cell: CellPredictions) -> float:
-    """How much higher the UAR is when settings are chosen on the test data."""
-    oracle, nested = (float(METRICS["uar"](cell.stack(rule=rule))) for rule in ("oracle", "nested"))
-    return oracle - nested
-
-
-def _claim_notes(matrix: Matrix) -> Iterator[str]:
-    """Say how many points tuning on the test data would have added, where cells have both rules."""
-    tuned = [(place, c) for place, c in matrix.in_order() if {"nested", "oracle"} <= set(c.with_values)]
-    gains = [(claimed_gain(cell), place) for place, cell in tuned if len(cell.record.settings) > 1]
-    if gains and max(gains)[0] > 0:
-        largest, (features, classifier, corpus) = max(gains)
-        mean = sum(gain for gain, _ in gains) / len(gains)
-        yield (
-            f"Settings tuned on the test data would have claimed {100 * mean:.1f} points more on average, "
-            f"at most {100 * largest:.1f} ({corpus}, {features}, {classifier}): see rules.md."
-        )
 
 
 def _rank_notes(matrix: Matrix, metric: str) -> Iterator[str]:

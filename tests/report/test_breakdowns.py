@@ -86,8 +86,8 @@ def test_weakest_and_strongest_speaker_are_named_and_genders_have_a_gap(grid):
     assert {speaker.removeprefix("toy/"): value for speaker, value in knn.items()} == pytest.approx(by_speaker)
 
 
-def test_gender_of_a_single_speaker_has_a_gap_without_an_interval(grid):
-    report, *_ = grid(speakers=("f1", "m1", "m2", "m3"))
+def test_gender_of_a_single_speaker_has_a_gap_without_an_interval(made_up_report):
+    report, *_ = made_up_report(speakers=("f1", "m1", "m2", "m3"))
     assert row_of(report.of("speakers")[0], "knn")[7].aside == ""
 
 

@@ -192,10 +192,6 @@ def test_cells_across_corpora_that_lack_too_many_utterances_move_no_other_and_ar
         assert any(note.startswith("‡ fewer than 95% of the column") and "63 of 72" in note for note in table.notes)
 
 
-def test_one_scaling_alone_has_no_table_of_scalings():
-    assert scaling_tables(crossed(every_pair())) == []
-
-
 def test_means_by_language_are_over_the_pairs_so_related():
     cells = every_pair()
     (crossing,) = crossed(cells)
@@ -209,9 +205,11 @@ def test_means_by_language_are_over_the_pairs_so_related():
     assert [e.aside for e in row[2:]] == ["(3)", "(2)", "(4)"]
 
 
-def test_languages_of_one_relation_have_no_table():
-    (crossing,) = crossed(every_pair())
-    assert language_table(crossing, dict.fromkeys(LANGUAGES, "de")) is None
+def test_tables_that_would_compare_nothing_are_left_out():
+    found = crossed(every_pair())
+    assert scaling_tables(found) == []
+    assert language_table(found[0], dict.fromkeys(LANGUAGES, "de")) is None
+    assert protocol_tables([cell("within", "aa", "aa")], [], order) == []
 
 
 def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
@@ -248,10 +246,6 @@ def test_protocols_stand_side_by_side_in_the_order_of_the_registry():
     assert kinds[1:4] == ["cross from aa", "cross from bb", "cross from cc"]
     assert kinds[4] == "pooled over aa+bb+cc"
     assert kinds[5:] == ["adapt from aa (k=10 weight=3)", "adapt from aa (k=10)", "adapt from aa (k=50)"]
-
-
-def test_within_alone_has_no_table_of_protocols():
-    assert protocol_tables([cell("within", "aa", "aa")], [], order) == []
 
 
 @pytest.fixture
