@@ -17,7 +17,7 @@ def heat_map_of(report, stem):
 
 
 def test_every_figure_is_written_as_svg_and_pdf(made_up_report):
-    report, store = made_up_report(features=["sound"])
+    report, store = made_up_report(corpora=["alpha"], features=["sound"], classifiers=["svc"])
     written = write_figures(report, store.report)
     assert set(written) == set((store.report / "figures").iterdir())
     coloured = [table for table in report.tables if table.values and table.stem != "confusion"]
