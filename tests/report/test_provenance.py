@@ -11,6 +11,7 @@ import serbench
 from serbench import __version__
 from serbench.errors import StoreError
 from serbench.grid.cells import read_cell
+from serbench.scores.predictions import load_predictions
 from serbench.scores.provenance import settings_key
 from serbench.store.files import read_json, read_metadata, write_json
 from serbench.store.results import Store, read_predictions, write_predictions
@@ -176,12 +177,10 @@ def test_job_made_with_something_else_than_its_cell_says_is_refused_by_name(stor
     path = next(path for path in store.cells if "one-knn" in path.name)
     key = read_json(path)["jobs"][0]
     edit_job(store, key, lambda _: change)
-    made = report(store)
-    ((reason, cells),) = made.missing.items()
-    assert re.match(f"jobs/{key}.parquet: {message}", reason)
-    assert reason.endswith("Delete this file and run `serbench grid` again.")
-    assert cells == ["toy one knn"]
-    assert shown(made)["one", "knn"] == "–"
+    (refused,) = (cell for cell in load_predictions(store) if not cell.with_values)
+    assert (refused.cell["features"], refused.cell["classifier"]) == ("one", "knn")
+    assert re.match(f"jobs/{key}.parquet: {message}", refused.reason)
+    assert refused.reason.endswith("Delete this file and run `serbench grid` again.")
 
 
 def test_every_csv_leads_to_the_cells_and_these_to_what_made_them(store):
