@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
-from tables import made_cell
+from tables import MeanAndSpread, made_cell
 
 from serbench import Workspace
 from serbench.cli import main
@@ -252,17 +252,6 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         utterances={**columns, "gender": index["gender"], "present": [True] * len(index)},
     )
     return made_cell(record, table, of_rule)
-
-
-class MeanAndSpread:
-    """An extractor of two features, NaN below 20 ms."""
-
-    columns = ("mean", "spread")
-
-    def __call__(self, mono: np.ndarray) -> np.ndarray:
-        if len(mono) < 320:
-            return np.full(2, np.nan, dtype=np.float32)
-        return np.array([mono.mean(), mono.std()], dtype=np.float32)
 
 
 @pytest.fixture

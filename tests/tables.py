@@ -1,7 +1,8 @@
-"""Tables of utterances as protocols divide them, and cells of predictions, made up for tests."""
+"""Tables of utterances as protocols divide them, cells of predictions, and an extractor, made up for tests."""
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
@@ -92,3 +93,14 @@ def saying(cell, change, rule="nested"):
     """Return a cell with the predictions of a rule alone that a function makes of its rows."""
     rows = cell.of(rule)
     return replace(cell, rows=rows.assign(prediction=change(rows)))
+
+
+class MeanAndSpread:
+    """An extractor of two features, NaN below 20 ms."""
+
+    columns = ("mean", "spread")
+
+    def __call__(self, mono: np.ndarray) -> np.ndarray:
+        if len(mono) < 320:
+            return np.full(2, np.nan, dtype=np.float32)
+        return np.array([mono.mean(), mono.std()], dtype=np.float32)

@@ -1,6 +1,7 @@
 """The feature set of Schiavone against a plain script, and what becomes of recordings that it is not made for."""
 
 import dataclasses
+import os
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-from conftest import REAL_DATA
 
 import serbench
 from serbench.corpora.audio import CLIP_MAX, Recording, decode, to_mono
@@ -110,7 +110,7 @@ def test_features_of_emodb_are_what_a_plain_script_gives(tmp_path):
     features = serbench.load_features("emodb", "schiavone", place, segment=1)
     assert len(features) == len(index)
     for utterance in list(features.index)[::40]:
-        samples, rate = soundfile.read(Path(REAL_DATA) / "emodb" / index.loc[utterance, "file"])
+        samples, rate = soundfile.read(Path(os.environ["SERBENCH_DATA"]) / "emodb" / index.loc[utterance, "file"])
         second = round(index.loc[utterance, "start_s"])
         piece = samples[second * rate : (second + 1) * rate]
         np.testing.assert_array_equal(features.loc[utterance].to_numpy(), by_script(piece, rate))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import MeanAndSpread
+from tables import MeanAndSpread
 
 import serbench
 from serbench.corpora.index import cross_speaker_duplicates, overlapping_segments
