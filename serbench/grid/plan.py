@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,60 +20,37 @@ import pandas as pd
 from serbench import __version__
 from serbench.classifiers import Classifier
 from serbench.classifiers.spaces import Space
-from serbench.corpora.divisions import partition_notes, sentences
+from serbench.corpora.divisions import sentences
 from serbench.corpora.index import entry_parts, index_fingerprint, overlapping_segments
 from serbench.corpora.segments import WHOLE
-from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
+from serbench.corpora.tasks import OF_PEOPLE
 from serbench.errors import ProtocolError, SerbenchError, listed
+from serbench.features import FeatureSet
+from serbench.features.own import OwnFeatures
 from serbench.grid.cells import Cell, CellRecord, FoldJobs
 from serbench.grid.utterances import (
     SCALING_NEEDS,
-    CorpusData,
-    FeatureSource,
+    Question,
     auxiliary_labels,
     basis,
     check_emotions,
     divisible,
     group_keys,
-    grouped,
-    join,
-    keep_apart,
+    joined,
     missing_features,
-    of_task,
-    remarks,
+    notes_of,
     scaled_alone,
+    utterances_of,
 )
-from serbench.protocols import Draw, Fold, InnerRule, Protocol, TrainingSet
+from serbench.protocols import Fold, TrainingSet
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
 AUXILIARY = "auxiliary "
 """How the columns of labels begin that a classifier declares beside the emotion."""
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """All that is asked of a cell but its classifier; `pool` names all corpora asked for.
-
-    `others` are the corpora that train and are not tested. `segment`: seconds that utterances are cut into.
-    """
-
-    tested: tuple[CorpusData, ...]
-    others: tuple[CorpusData, ...]
-    protocol: Protocol
-    task: EmotionTask
-    source: FeatureSource
-    scaling: str = "train"
-    inner: str = "auto"
-    partition: str = ""
-    draw: Draw | None = None
-    pool: str = ""
-    segment: float | None = None
-
-    @property
-    def corpora(self) -> tuple[CorpusData, ...]:
-        """All of its corpora."""
-        return (*self.tested, *self.others)
+Scaled = Mapping[str, Mapping[str, str]]
+"""Audio that scalers are fitted on beyond training rows, by speaker or corpus: fingerprints by utterance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,37 +75,30 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """A cell as the plan sees it.
+    """A cell as the plan sees it; `sees_target` is whether utterances of a corpus tested may train.
 
-    Parameters
-    ----------
-    rows : one row per utterance with features: `utterance` (the index too), `label` (code), `who`, `audio_hash` and
-        `stored` (its corpus); `person` where corpora share people, `text` where texts are held out, and a column
-        for each of the labels that the classifier declares.
-    scaled : the audio of each speaker or corpus that is scaled by itself: fingerprints by utterance.
-    sees_target : whether utterances of a corpus tested may train.
+    `rows`: one per utterance with features, `utterance` the index too, with `label` (code), `who`, `audio_hash` and
+    `stored` (its corpus); `person` where corpora share people, `said` where texts are held out, and a column for each
+    of the labels that the classifier declares.
     """
 
     recipe: Recipe
     rows: pd.DataFrame
     folds: tuple[Fold, ...]
-    scaled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    scaled: Scaled = field(default_factory=dict)
     sees_target: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One training set and everything held out that its models predict; `key` names its file in the store.
-
-    `scaled` is the audio that scalers are fitted on beyond the training rows, by speaker or corpus.
-    """
+    """One training set and everything held out that its models predict; `key` names its file in the store."""
 
     key: str
     recipe: Recipe
     train: TrainingSet
     evaluated: tuple[str, ...]
     rows: pd.DataFrame
-    scaled: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    scaled: Scaled = field(default_factory=dict)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -154,59 +124,71 @@ class Job:
         }
 
 
-def joined(corpora: Iterable[CorpusData]) -> str:
-    """Name corpora together."""
-    return "+".join(sorted(data.name for data in corpora))
+def plan_cells(
+    asked: Question, variants: Iterable[tuple[Classifier, Space, int]], store: Store, *, space_file: str = ""
+) -> Iterator[tuple[CellRecord, Request | None]]:
+    """Lay out the cells of a question, one for each classifier with its space and seed, all but their jobs.
 
-
-def planner(store: Store) -> Callable[[Question, Classifier, Space, int, str], tuple[CellRecord, Request | None]]:
-    """Return a function that lays out cells of a store; what several classifiers have in common is worked out once."""
-    extracted = functools.cache(lambda source, data: source.extracted(data, store))
-    asked_record = functools.cache(_asked)
-    tables = functools.cache(lambda asked: _tables(asked, extracted))
-    divided = functools.cache(lambda asked: _divided(asked, tables(asked), store))
-
-    def plan_cell(
-        asked: Question, classifier: Classifier, space: Space, seed: int, space_file: str
-    ) -> tuple[CellRecord, Request | None]:
-        """Lay out one cell, all but its jobs; there is no request where it cannot be carried out."""
-        record = asked_record(asked)
-        record = replace(
-            record,
-            cell=replace(record.cell, classifier=classifier.name, space=space.name, seed=seed),
-            space_file=space_file,
-            versions={**asked.source.versions, **classifier.versions},
-            revision=classifier.revision,
-            settings=tuple(dict(setting) for setting in space.settings),
-            default=space.default,
-        )
+    There is no request where a cell cannot be carried out: it is refused, with the reason.
+    """
+    first = divided = _record(asked)
+    folds: tuple[Fold, ...] = ()
+    fault = None
+    try:
+        rows, whole, shared = utterances_of(asked)
+        rule, auto = (asked.protocol.rule(inner, divisible(rows)) for inner in (asked.inner, "auto"))
+        title = "auto" if rule.name == auto.name else rule.name
+        divided = replace(first, cell=replace(first.cell, inner=rule.name), inner_title=title, no_nested=rule.reason)
+        check_emotions(asked, rows)
+        scaled = scaled_alone(asked, rows)
+        folds = tuple(asked.protocol.folds(divisible(rows), rule, asked.draw))
+        known = _checked_rows(asked, rows, folds)
+        made = _made_of(asked, rows, whole, folds)
+        notes = tuple(note for note in notes_of(asked, rows, shared, folds) if note)
+        is_scaled = any(scaled_on(asked.scaling, known, scaled, f.train.utterances, f.test) for f in folds)
+        made |= {"notes": notes, "transductive": is_scaled, "missing": missing_features(asked, rows, store)}
+    except SerbenchError as error:
+        fault = error
+    for classifier, space, seed in variants:
+        own: dict[str, Any] = {
+            "space_file": space_file,
+            "versions": {**asked.source.versions, **classifier.versions},
+            "revision": classifier.revision,
+            "settings": tuple(dict(setting) for setting in space.settings),
+            "default": space.default,
+        }
+        record = first
         try:
             _check_classifier(asked, classifier)
-            rule, title = tables(asked).rule, tables(asked).inner_title
-            cell = replace(record.cell, inner=rule.name)
-            record = replace(record, cell=cell, inner_title=title, no_nested=rule.reason)
-            fields, rows, folds, scaled = divided(asked)
-            auxiliary = auxiliary_labels(asked.corpora, rows, classifier)
+            record = divided
+            if fault is not None:
+                raise fault
+            auxiliary = auxiliary_labels(asked.corpora, known, classifier)
+            record = replace(record, **made)
+            reason = ""
         except SerbenchError as error:
-            return replace(record, state="refused", reason=store.worded(str(error))), None
+            reason = store.worded(str(error))
+        cell = replace(record.cell, classifier=classifier.name, space=space.name, seed=seed)
+        record = replace(record, cell=cell, **own)
+        if reason:
+            yield replace(record, state="refused", reason=reason), None
+            continue
         recipe = Recipe(
             classifier=classifier.name,
             revision=classifier.revision,
             settings=record.settings,
-            features=asked.source.key,
+            features=record.feature_key,
             scaling=asked.scaling,
             seed=seed,
             emotions=asked.task.emotions,
             versions=classifier.versions,
         )
-        if auxiliary:
-            rows = rows.assign(**{f"{AUXILIARY}{name}": rows["utterance"].map(of) for name, of in auxiliary.items()})
-        return replace(record, **fields), Request(recipe, rows, folds, scaled, asked.protocol.sees_target)
-
-    return plan_cell
+        columns = {f"{AUXILIARY}{name}": known["utterance"].map(of) for name, of in auxiliary.items()}
+        table = known.assign(**columns) if columns else known
+        yield record, Request(recipe, table, folds, scaled, asked.protocol.sees_target)
 
 
-def _asked(asked: Question) -> CellRecord:
+def _record(asked: Question) -> CellRecord:
     """Record what was asked for and of which state of the corpora, without a classifier."""
     protocol, task = asked.protocol, asked.task
     trains_all = protocol.sees_target and not asked.draw
@@ -240,7 +222,7 @@ def _asked(asked: Question) -> CellRecord:
         tested=tuple(data.stored for data in asked.tested),
         pool=pool,
         partials={data.stored: data.partial for data in asked.corpora if data.partial},
-        features_argument=asked.source.argument,
+        features_argument=getattr(asked.source, "argument", asked.source.name),
         serbench=__version__,
         feature_key=asked.source.key,
         persons={data.stored: data.corpus.person for data in asked.tested},
@@ -260,52 +242,19 @@ def _check_classifier(asked: Question, classifier: Classifier) -> None:
         raise ProtocolError("adapt", found, f"at least {SCALING_NEEDS}", "Use --scaling train, or a larger --k")
 
 
-def check_input(source: FeatureSource, classifier: Classifier) -> None:
+def check_input(source: FeatureSet | OwnFeatures, classifier: Classifier) -> None:
     """Check that a classifier takes what the features are, rows or frames; `ProtocolError` where it does not."""
-    if source.gives != classifier.input:
-        found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {source.gives}"
+    gives = "rows" if source.hop_s is None else "frames"
+    if gives != classifier.input:
+        found = f"{classifier.name} takes {classifier.input}, and {source.name} gives {gives}"
         what = "frames of each recording" if classifier.input == "frames" else "one row per recording"
         todo = "`serbench features list` and `serbench classifiers list` tell which go together"
         raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", todo)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tables:
-    """The utterances of a cell, each whole corpus of it, what corpora share, and the inner rule with its words."""
-
-    rows: pd.DataFrame
-    whole: list[pd.DataFrame]
-    shared: list[str]
-    extracted: dict[str, set[tuple[str, str]]]
-    rule: InnerRule
-    inner_title: str
-
-
-def _tables(asked: Question, extracted_of: Callable[[FeatureSource, CorpusData], set[tuple[str, str]]]) -> _Tables:
-    """Bring the utterances of a cell together, and resolve its inner rule."""
-    protocol = asked.protocol
-    extracted = {data.name: extracted_of(asked.source, data) for data in asked.corpora}
-    whole = [grouped(data, protocol, asked.partition) for data in asked.corpora]
-    tables = []
-    for data, of in zip(asked.corpora, whole, strict=True):
-        rows = of_task(data, of, asked.task)
-        places = zip(rows["utterance"], rows["audio_hash"], strict=True)
-        is_tested = rows["held_out"] if protocol.needs == "partition" else data in asked.tested
-        tables.append(rows.assign(present=[place in extracted[data.name] for place in places], tested=is_tested))
-    rows, shared = keep_apart(join(asked.corpora, tables), whole, protocol)
-    rule, auto = (protocol.rule(inner, divisible(rows)) for inner in (asked.inner, "auto"))
-    return _Tables(rows, whole, shared, extracted, rule, "auto" if rule.name == auto.name else rule.name)
-
-
-def _divided(
-    asked: Question, tables: _Tables, store: Store
-) -> tuple[dict[str, Any], pd.DataFrame, tuple[Fold, ...], dict[str, dict[str, str]]]:
-    """Divide a cell into folds: fields of its record, and the rows, folds and scaled audio of its request."""
-    protocol, task, rows = asked.protocol, asked.task, tables.rows
-    check_emotions(rows, asked.tested, task, asked.source)
-    divided = divisible(rows)
-    scaled = scaled_alone(asked.corpora, rows, task, scaling=asked.scaling, extracted=tables.extracted)
-    folds = tuple(protocol.folds(divided, tables.rule, asked.draw))
+def _checked_rows(asked: Question, rows: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
+    """Return the rows of a request, once its folds cut through no recording and train on each emotion."""
+    protocol, task, divided = asked.protocol, asked.task, divisible(rows)
     for data in asked.corpora:
         overlaps = overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person)
         check_no_overlap(folds, overlaps)
@@ -313,24 +262,24 @@ def _divided(
     known = divided.assign(label=divided["label"].map(code)).set_index("utterance", drop=False)
     if protocol.holds_out_texts:
         known = known.assign(said=sentences(known))
-    _check_trained_emotions(asked, folds, dict(zip(known["utterance"], known["label"], strict=True)))
-    notes = (
-        *remarks(asked.tested, asked.others, rows, task, protocol, tables.shared),
-        *_notes_on_folds(asked, folds, divided),
-    )
-    fields = {
-        "notes": tuple(note for note in notes if note),
-        "transductive": any(scaled_on(asked.scaling, known, scaled, f.train.utterances, f.test) for f in folds),
-        "missing": missing_features(rows[rows["tested"]], asked.source, store),
-        **_state(asked, tables, folds),
-    }
-    return fields, known, folds, scaled
+    if protocol.holds_out_texts or protocol.is_across or protocol.needs or task.target in OF_PEOPLE:
+        label_of = dict(zip(known["utterance"], known["label"], strict=True))
+        trainings = {f.train: f"fold {f.name}" for f in folds}
+        trainings |= {v.train: f"fold {f.name}, validation {v.name}" for f in folds for v in f.inner}
+        for train, name in trainings.items():
+            if absent := set(range(len(code))) - {label_of[u] for u in train.utterances}:
+                found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(absent))} to train on"
+                todo = "Leave these emotions out with --emotions, or use --protocol within"
+                where = f"{joined(asked.tested)}, --protocol {protocol.name}"
+                raise ProtocolError(where, found, "some of each emotion", todo)
+    return known
 
 
-def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str, Any]:
+def _made_of(
+    asked: Question, rows: pd.DataFrame, whole: Sequence[pd.DataFrame], folds: Sequence[Fold]
+) -> dict[str, Any]:
     """Return the utterances that are to be predicted, and the state of labels, recordings and folds."""
-    rows, whole, n = tables.rows, tables.whole, len(asked.tested)
-    tested = rows[rows["tested"]]
+    tested, n = rows[rows["tested"]], len(asked.tested)
     genders = tested["gender"] if "gender" in tested else [None] * len(tested)
     validated = {u for fold in folds for v in fold.inner for u in v.test} - set(tested["utterance"])
     sources = rows[rows["utterance"].isin(validated)].sort_values("utterance")
@@ -351,48 +300,12 @@ def _state(asked: Question, tables: _Tables, folds: Sequence[Fold]) -> dict[str,
     }
 
 
-def _notes_on_folds(asked: Question, folds: Sequence[Fold], rows: pd.DataFrame) -> Iterator[str]:
-    """Word what a partition is, and how much is left to train on where texts are held out."""
-    if asked.protocol.needs == "partition":
-        for data in asked.tested:
-            yield from partition_notes(data.index, data.corpus, asked.partition)
-    if asked.protocol.holds_out_texts:
-        n_others = len(rows) - rows.set_index("utterance")["group"].map(rows["group"].value_counts()).astype(int)
-        others = sum(n_others[fold.test[0]] for fold in folds)
-        left = sum(len(fold.train.utterances) for fold in folds) / others
-        what = f"{rows['group'].nunique()} groups of speakers x {rows['text_group'].nunique()} of texts"
-        yield f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
-        if asked.scaling == "speaker":
-            yield "speakers are scaled on their utterances of the texts held out too"
-
-
-def _check_trained_emotions(asked: Question, folds: Sequence[Fold], labels: Mapping[str, int]) -> None:
-    """Check that what is held out takes no emotion out of what a model is trained on, those that validate included."""
-    protocol, task = asked.protocol, asked.task
-    if not (protocol.holds_out_texts or protocol.is_across or protocol.needs or task.target in OF_PEOPLE):
-        return
-    trainings = {f.train: f"fold {f.name}" for f in folds}
-    trainings |= {v.train: f"fold {f.name}, validation {v.name}" for f in folds for v in f.inner}
-    for train, name in trainings.items():
-        absent = set(range(len(task.emotions))) - {labels[u] for u in train.utterances}
-        if absent:
-            found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(absent))} to train on"
-            todo = "Leave these emotions out with --emotions, or use --protocol within"
-            where = f"{joined(asked.tested)}, --protocol {protocol.name}"
-            raise ProtocolError(where, found, "some of each emotion", todo)
-
-
 def scaled_on(
-    scaling: str,
-    rows: pd.DataFrame,
-    scaled: Mapping[str, Mapping[str, str]],
-    train: Sequence[str],
-    evaluated: Sequence[str],
+    scaling: str, rows: pd.DataFrame, scaled: Scaled, train: Sequence[str], evaluated: Sequence[str]
 ) -> dict[str, Mapping[str, str]]:
-    """Return the audio that a job fits scalers on beyond its training rows: fingerprints by unit and utterance.
+    """Return the audio that a job fits scalers on beyond its training rows: all of its speakers, or unseen corpora.
 
-    Units are all speakers of the job, or its corpora without a training row. Their audio is unlabelled and tested:
-    transductive.
+    This audio is unlabelled and tested: transductive.
     """
     if scaling not in ("speaker", "corpus"):
         return {}
@@ -401,12 +314,12 @@ def scaled_on(
     return {name: scaled[name] for name in sorted(tested | trained if scaling == "speaker" else tested - trained)}
 
 
-def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[FoldJobs, ...]]]:
+def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[dict[str, Any]]]:
     """Merge equal training sets across all requests and name every job.
 
     Returns
     -------
-    Distinct jobs by key, and for each request its folds with their jobs.
+    Distinct jobs by key, and for each request the fields `folds`, `sets` and `jobs` of its cell's record.
 
     Raises
     ------
@@ -440,14 +353,23 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[tuple[F
             trained = [[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])]
             trainings[state, train] = digest(trained)
         jobs[recipe, state, train] = _job(request, known, train, tuple(sorted(held)), trainings[state, train])
-    planned = [
-        tuple(
-            FoldJobs(f.name, jobs[*place, f.train].key, tuple((v.name, jobs[*place, v.train].key) for v in f.inner))
-            for f in request.folds
-        )
-        for request, place in zip(requests, places, strict=True)
-    ]
+    planned = []
+    for request, place in zip(requests, places, strict=True):
+        key_of = {
+            train: jobs[*place, train].key for f in request.folds for train in (f.train, *(v.train for v in f.inner))
+        }
+        planned.append(_fields(request.folds, key_of))
     return {job.key: job for job in jobs.values()}, planned
+
+
+def _fields(folds: Sequence[Fold], key_of: Mapping[TrainingSet, str]) -> dict[str, Any]:
+    """Return the fields of a cell's record that say which jobs predict what."""
+    sets: dict[str, tuple[str, ...]] = {}
+    for name, utterances in [pair for f in folds for pair in [(f.name, f.test), *((v.name, v.test) for v in f.inner)]]:
+        if sets.setdefault(name, utterances) != utterances:
+            raise ProtocolError("plan", f"two sets of utterances are named '{name}'", "a name for each")
+    made = (FoldJobs(f.name, key_of[f.train], tuple((v.name, key_of[v.train]) for v in f.inner)) for f in folds)
+    return {"folds": tuple(made), "sets": sets, "jobs": tuple(sorted(set(key_of.values())))}
 
 
 def _auxiliary(rows: pd.DataFrame) -> dict[str, list[str]]:
@@ -518,18 +440,6 @@ def check_unseen(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
     corpus = dict(zip(rows["utterance"], rows["stored"], strict=True))
     for fold in folds:
         parts = (fold.train.utterances, *(v.train.utterances for v in fold.inner), *(v.test for v in fold.inner))
-        both = {corpus[u] for u in fold.test} & {corpus[u] for part in parts for u in part}
-        if both:
+        if both := {corpus[u] for u in fold.test} & {corpus[u] for part in parts for u in part}:
             found = f"corpora in training and test: {listed(sorted(both))}"
             raise ProtocolError(f"plan, {fold.name}", found, "none", "This is a leak; the run is stopped")
-
-
-def with_jobs(record: CellRecord, request: Request, folds: tuple[FoldJobs, ...]) -> CellRecord:
-    """Complete a cell's record with its folds and the jobs that predict them."""
-    sets: dict[str, tuple[str, ...]] = {}
-    for fold in request.folds:
-        for name, utterances in ((fold.name, fold.test), *((v.name, v.test) for v in fold.inner)):
-            if sets.setdefault(name, utterances) != utterances:
-                raise ProtocolError("plan", f"two sets of utterances are named '{name}'", "a name for each")
-    jobs = sorted({key for fold in folds for key in (fold.job, *(job for _, job in fold.inner))})
-    return replace(record, jobs=tuple(jobs), folds=folds, sets=sets)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.classifiers import Classifier, find_classifier
+from serbench.classifiers import find_classifier
 from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
 from serbench.corpora.entry import AVAILABLE
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from serbench.features.extract import Extracted, Failure
     from serbench.features.own import OwnFeatures
     from serbench.grid.cells import CellRecord
-    from serbench.grid.cluster import ClusterCrew
     from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import Job, Question, Request
-    from serbench.grid.utterances import CorpusData, FeatureSource
-    from serbench.grid.workers import LocalCrew
+    from serbench.grid.plan import Job, Request
+    from serbench.grid.utterances import CorpusData, Question
+    from serbench.grid.workers import Crew
     from serbench.store.results import Store
 
 SCALINGS = ("train", "speaker", "corpus", "none")
@@ -151,33 +150,23 @@ def plan_grid(
 
     from serbench.classifiers.spaces import Space, read_spaces
     from serbench.features.extract import count_lacking, extract_features
-    from serbench.grid.plan import check_input, planner
-    from serbench.grid.utterances import CorpusData, FeatureSource
+    from serbench.grid.plan import check_input, plan_cells
+    from serbench.grid.utterances import CorpusData
 
-    every: list[FeatureSet | OwnFeatures] = [*own, *registered]
-    sources = [
-        FeatureSource(
-            name=of.name,
-            key=of.key,
-            n_features=of.n_features,
-            versions=of.versions,
-            argument=getattr(of, "argument", of.name),
-            is_assumed=dry_run and of in registered,
-            hop_s=of.hop_s,
-        )
-        for of in every
-    ]
-    if not any(source.gives == classifier.input for source in sources for classifier in classifiers):
+    sources: list[FeatureSet | OwnFeatures] = [*own, *registered]
+    if not any(("rows" if s.hop_s is None else "frames") == c.input for s in sources for c in classifiers):
         for source, classifier in itertools.product(sources, classifiers):
             check_input(source, classifier)
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [features.name for features in registered]
     extracted = extract_features([entry.name for entry in entries], wanted, workspace, segment=request.segment)
     left = [done.corpus for done in extracted.done]
-    if find_protocol(request.protocol).is_across and len(left) < 2:  # another question would be answered than was asked
+    protocol = find_protocol(request.protocol)
+    if protocol.is_across and len(left) < 2:  # another question would be answered than was asked
         faults = [Fault(name, reason) for name, reason in extracted.refused.items()]
-        wanted_left = Fault(f"--protocol {request.protocol}", f"1 corpus that can be used ({left[0]})", "at least two")
-        raise CorpusError([wanted_left, *faults])
+        raise CorpusError(
+            [Fault(f"--protocol {protocol.name}", f"1 corpus that can be used ({left[0]})", "at least two"), *faults]
+        )
     store = workspace.store()
     data = [
         CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note, catalogue.namespace(e.corpus))
@@ -185,55 +174,79 @@ def plan_grid(
     ]
     extracted = replace(extracted, imported=tuple(_import_own(own, [d.index for d in data], store)))
     is_told = task.target != "emotion" or request.task not in (None, AVAILABLE) or request.emotions is not None
-    if is_told or not find_protocol(request.protocol).is_across:
+    if is_told or not protocol.is_across:
         task = task.for_corpora([d.corpus for d in data])
     else:  # all emotions that the corpora have in common
         task = common_task(catalogue, {d.name: d.index for d in data}, where=as_names(request.where) or ())
-    plan_cell, space_file = planner(store), "" if request.space is None else Path(request.space).name
-    cells = [
-        plan_cell(question, classifier, spaces.get(classifier.name, Space.of(classifier)), seed, space_file)
-        for question, classifier, seed in _questions(data, sources, classifiers, task, request)
-    ]
-    plan = _merged(cells, {source.key: source.numbers(data) for source in sources}, store)
+    space_file = "" if request.space is None else Path(request.space).name
+    cells: list[tuple[CellRecord, Request | None]] = []
+    for question, seeds in _questions(data, sources, task, request, store, dry_run=dry_run):
+        variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
+        cells += plan_cells(question, variants, store, space_file=space_file)
+    plan = _merged(cells, {source.key: _numbers(source, data) for source in sources}, store)
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
     return GridResult(plan, extracted, workspace, to_extract)
 
 
 def _questions(
     corpora: Sequence[CorpusData],
-    sources: Sequence[FeatureSource],
-    classifiers: Sequence[Classifier],
+    sources: Sequence[FeatureSet | OwnFeatures],
     task: EmotionTask,
     request: GridRequest,
-) -> Iterator[tuple[Question, Classifier, int]]:
-    """Yield every combination, with the cells of the diagonal where a protocol has one of its own."""
-    from serbench.grid.plan import Question, joined
+    store: Store,
+    *,
+    dry_run: bool,
+) -> Iterator[tuple[Question, Sequence[int]]]:
+    """Yield every question with its seeds, with those of the diagonal where a protocol has one of its own."""
+    from serbench.features.own import OwnFeatures
+    from serbench.features.table import stored_rows
+    from serbench.grid.utterances import Question, joined
+
+    def rows_of(source: FeatureSet | OwnFeatures, data: CorpusData) -> set[tuple[str, str]]:
+        if not dry_run or isinstance(source, OwnFeatures):
+            return stored_rows(store.features(source.key, data.stored))
+        decoded = data.index[data.index["audio_hash"].notna()]  # as if all had been extracted
+        return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
 
     asked = find_protocol(request.protocol)
     protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
-    for protocol, source, c, seed in itertools.product(protocols, sources, classifiers, request.seeds):
-        pairings = protocol.pairings([data.language for data in corpora])
-        if task.target == "language":  # all corpora in one cell
-            pairings = [(tuple(range(len(corpora))), ())]
-        draws = [Draw(k, request.weight, seed) for k in request.k] if protocol.needs == "k" else [None]
-        for (tested, others), draw in itertools.product(pairings, draws):
-            own, first = task, corpora[tested[0]]
-            with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
-                own = task.for_index(first.index, first.corpus)
-            question = Question(
-                tested=tuple(corpora[i] for i in tested),
-                others=tuple(corpora[i] for i in others),
-                protocol=protocol,
-                task=own,
-                source=source,
-                scaling=request.scaling,
-                inner=str(request.inner),
-                partition=request.partition or "",
-                draw=draw,
-                pool=joined(corpora),
-                segment=request.segment,
-            )
-            yield question, c, seed
+    for source in sources:
+        extracted = {data.name: rows_of(source, data) for data in corpora}
+        for protocol in protocols:
+            pairings = protocol.pairings([data.language for data in corpora])
+            if task.target == "language":  # all corpora in one cell
+                pairings = [(tuple(range(len(corpora))), ())]
+            draws: list[tuple[Draw | None, Sequence[int]]] = [(None, request.seeds)]
+            if protocol.needs == "k":
+                draws = [(Draw(k, request.weight, seed), [seed]) for seed in request.seeds for k in request.k]
+            for (tested, others), (draw, seeds) in itertools.product(pairings, draws):
+                own, first = task, corpora[tested[0]]
+                with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
+                    own = task.for_index(first.index, first.corpus)
+                question = Question(
+                    tested=tuple(corpora[i] for i in tested),
+                    others=tuple(corpora[i] for i in others),
+                    protocol=protocol,
+                    task=own,
+                    source=source,
+                    extracted=extracted,
+                    scaling=request.scaling,
+                    inner=str(request.inner),
+                    partition=request.partition or "",
+                    draw=draw,
+                    pool=joined(corpora),
+                    segment=request.segment,
+                )
+                yield question, seeds
+
+
+def _numbers(source: FeatureSet | OwnFeatures, corpora: Sequence[CorpusData]) -> int:
+    """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
+    if source.hop_s is None:
+        return source.n_features
+    durations = [seconds for data in corpora for seconds in data.index["duration_s"].dropna()]
+    mean_s = float(sum(durations)) / max(1, len(durations))
+    return source.n_features * max(1, round(mean_s / source.hop_s))
 
 
 def _merged(
@@ -241,12 +254,12 @@ def _merged(
 ) -> GridPlan:
     """Merge the jobs of all cells, and see which the store has."""
     from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import make_plan, with_jobs
+    from serbench.grid.plan import make_plan
     from serbench.store.files import is_damaged
 
-    jobs, folds = make_plan([request for _, request in cells if request is not None])
-    planned = iter(folds)
-    records = [record if asked is None else with_jobs(record, asked, next(planned)) for record, asked in cells]
+    jobs, made = make_plan([request for _, request in cells if request is not None])
+    planned = iter(made)
+    records = [record if asked is None else replace(record, **next(planned)) for record, asked in cells]
     damaged = [job for job in jobs.values() if is_damaged(store.job(job.key))]
     todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + damaged
     estimate = Estimate.of(store, n_features)
@@ -285,7 +298,8 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
     """Run jobs by local processes, or by a dask scheduler; return which failed, and how many others did meanwhile."""
     from serbench.features.table import map_features
-    from serbench.grid.workers import Elsewhere, Failed, LocalCrew, Room, run_jobs
+    from serbench.grid.estimate import PROCESS
+    from serbench.grid.workers import LocalCrew, run_jobs
     from serbench.store.memory import free_memory
 
     tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
@@ -293,27 +307,25 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
         with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
             map_features(store.features(features, corpus))  # before any of the workers would
     memory, timeout_s = {job.key: plan.estimate.memory(job) for job in plan.todo}, workspace.job_timeout_s
-    room = Room.of(memory, workers=workspace.workers, free=free_memory())
-    crew: LocalCrew | ClusterCrew
+    free = free_memory()
+    crew: Crew
     if workspace.scheduler is None:
-        crew = LocalCrew(store, workers=room.workers, timeout_s=timeout_s)
+        n_workers = max(1, min(workspace.workers, len(plan.todo), int(free / PROCESS)))
+        crew = LocalCrew(store, n_workers=n_workers, timeout_s=timeout_s)
     else:
         from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
 
+        free = math.inf  # memory is what each worker's machine says
         crew = ClusterCrew(store, scheduler=workspace.scheduler, workers=workspace.workers, timeout_s=timeout_s)
     failed: dict[str, str] = {}
     elsewhere, seconds_done = 0, 0.0
-    # Both are closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
-    with contextlib.ExitStack() as closed:
-        closed.enter_context(contextlib.closing(crew))
-        workspace.progress("grid", 0, len(plan.todo), 0.0)
-        if workspace.scheduler is not None:  # memory is what each worker's machine says
-            room = Room(crew.n_free, sys.float_info.max, memory)
-        outcomes = closed.enter_context(contextlib.closing(run_jobs(room.in_order(plan.todo), crew, store, room)))
+    workspace.progress("grid", 0, len(plan.todo), 0.0)
+    # Closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
+    with contextlib.closing(run_jobs(plan.todo, crew, store, memory=memory, free=free)) as outcomes:
         for done, (job, outcome) in enumerate(outcomes, start=1):
-            if isinstance(outcome, Failed):
-                failed[job.key] = outcome.reason
-            elif isinstance(outcome, Elsewhere):
+            if isinstance(outcome, str):
+                failed[job.key] = outcome
+            elif outcome is None:
                 elsewhere += 1
             else:
                 plan.estimate.note(store, job, outcome)

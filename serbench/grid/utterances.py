@@ -7,19 +7,19 @@ has features).
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from serbench.classifiers import Classifier, Input
+from serbench.classifiers import Classifier
 from serbench.corpora.divisions import (
     check_tested_people,
     confounded,
     is_copy_of_earlier,
     one_person_each,
+    partition_notes,
     partition_of,
     with_people,
 )
@@ -28,8 +28,9 @@ from serbench.corpora.index import SILENCE
 from serbench.corpora.segments import name_in_store
 from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
 from serbench.errors import ProtocolError, listed
-from serbench.features.table import stored_rows
-from serbench.protocols import Protocol, add_groups, independent_units
+from serbench.features import FeatureSet
+from serbench.features.own import OwnFeatures
+from serbench.protocols import Draw, Fold, Protocol, add_groups, independent_units
 from serbench.store.files import read_frame
 from serbench.store.keys import digest
 from serbench.store.results import Store
@@ -44,7 +45,7 @@ class CorpusData:
 
     corpus: Corpus
     index: pd.DataFrame
-    partial: str
+    partial: str = ""
     note: str = ""
     namespace: str = ""
 
@@ -65,38 +66,35 @@ class CorpusData:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FeatureSource:
-    """Features: name, folder in the store, number, and what `--features` calls them.
+class Question:
+    """All that is asked of cells but classifier and seed; `pool` names all corpora asked for.
 
-    `is_assumed` plans as if all had been extracted. `hop_s`: seconds between frames; None for one row per recording.
+    `others` are the corpora that train and are not tested. `extracted`: the utterances with features, each with the
+    fingerprint of its audio, by corpus. `segment`: seconds that utterances are cut into.
     """
 
-    name: str
-    key: str
-    n_features: int
-    versions: Mapping[str, str]
-    argument: str
-    is_assumed: bool = False
-    hop_s: float | None = None
+    tested: tuple[CorpusData, ...]
+    others: tuple[CorpusData, ...]
+    protocol: Protocol
+    task: EmotionTask
+    source: FeatureSet | OwnFeatures
+    extracted: Mapping[str, set[tuple[str, str]]] = field(repr=False)
+    scaling: str = "train"
+    inner: str = "auto"
+    partition: str = ""
+    draw: Draw | None = None
+    pool: str = ""
+    segment: float | None = None
 
     @property
-    def gives(self) -> Input:
-        """What a classifier must take to go with them."""
-        return "rows" if self.hop_s is None else "frames"
+    def corpora(self) -> tuple[CorpusData, ...]:
+        """All of its corpora."""
+        return (*self.tested, *self.others)
 
-    def numbers(self, corpora: Sequence[CorpusData]) -> int:
-        """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
-        if self.hop_s is None:
-            return self.n_features
-        duration_s = pd.concat([data.index["duration_s"] for data in corpora]).mean()
-        return self.n_features * max(1, round(float(0 if pd.isna(duration_s) else duration_s) / self.hop_s))
 
-    def extracted(self, data: CorpusData, store: Store) -> set[tuple[str, str]]:
-        """Return the utterances with features, each with the fingerprint of its audio."""
-        if self.is_assumed:
-            decoded = data.index[data.index["audio_hash"].notna()]
-            return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-        return stored_rows(store.features(self.key, data.stored))
+def joined(corpora: Iterable[CorpusData]) -> str:
+    """Name corpora together."""
+    return "+".join(sorted(data.name for data in corpora))
 
 
 def task_index(data: CorpusData, task: EmotionTask) -> pd.DataFrame:
@@ -119,8 +117,7 @@ def grouped(data: CorpusData, protocol: Protocol, partition: str = "") -> pd.Dat
     field, units = independent_units(index, data.corpus.person)
     for kept_apart in dict.fromkeys((field, data.corpus.folds.by)):
         unit = index["utterance"].map(units) if kept_apart == field else index[kept_apart].astype(str)
-        both = set.intersection(*(set(unit[part.index]) for part in parts))
-        if both:
+        if both := set.intersection(*(set(unit[part.index]) for part in parts)):
             found = f"{kept_apart} {listed(sorted(both))} both in training and test"
             raise ProtocolError(f"{data.name}.partitions.{partition}", found, f"each {kept_apart} on one side")
     train, test = (add_groups(part, data.corpus) for part in parts)
@@ -136,65 +133,44 @@ def of_task(data: CorpusData, whole: pd.DataFrame, task: EmotionTask) -> pd.Data
     return selected.merge(whole[["utterance", *own]], on="utterance")
 
 
-def join(corpora: Sequence[CorpusData], rows: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join the utterances of corpora; groups are named with the corpus where there are several.
+def utterances_of(asked: Question) -> tuple[pd.DataFrame, list[pd.DataFrame], list[str]]:
+    """Return the table of utterances of a question, each whole corpus, and notes on what corpora share.
 
-    The order of the corpora and of their groups is that of the categories, and so that of folds.
+    Groups are named with the corpus where there are several. The order of the corpora and of their groups is that of
+    the categories, and so that of folds.
     """
-    prefixes = [f"{data.name}/" if len(corpora) > 1 else "" for data in corpora]
-    parts = [of.assign(group=prefix + of["group"].astype(str)) for prefix, of in zip(prefixes, rows, strict=True)]
-    joined = pd.concat(parts, ignore_index=True)
-    ordered = {
-        "group": [p + name for p, of in zip(prefixes, rows, strict=True) for name in of["group"].cat.categories],
-        "corpus": [data.name for data in corpora],
-        "corpus_language": list(dict.fromkeys(data.language for data in corpora)),
-    }
-    return joined.assign(**{c: pd.Categorical(joined[c], categories=names) for c, names in ordered.items()})
+    whole = [grouped(data, asked.protocol, asked.partition) for data in asked.corpora]
+    ordered: dict[str, list[str]] = {"group": [], "corpus": [data.name for data in asked.corpora]}
+    ordered["corpus_language"] = list(dict.fromkeys(data.language for data in asked.corpora))
+    parts = []
+    for data, everything in zip(asked.corpora, whole, strict=True):
+        rows = of_task(data, everything, asked.task)
+        prefix = f"{data.name}/" if len(whole) > 1 else ""
+        ordered["group"] += [prefix + name for name in rows["group"].cat.categories]
+        places = zip(rows["utterance"], rows["audio_hash"], strict=True)
+        rows["present"] = [place in asked.extracted[data.name] for place in places]
+        rows["tested"] = rows["held_out"] if asked.protocol.needs == "partition" else data in asked.tested
+        parts.append(rows.assign(group=prefix + rows["group"].astype(str)))
+    rows = pd.concat(parts, ignore_index=True)
+    rows = rows.assign(**{name: pd.Categorical(rows[name], categories=of) for name, of in ordered.items()})
+    rows, notes = _keep_apart(rows, whole, asked.protocol)
+    return rows, whole, notes
 
 
-def divisible(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that folds are made of: those with features, by utterance."""
-    present = rows[rows["present"]] if "present" in rows else rows
-    labelled = present.rename(columns={"emotion": "label"}, errors="raise")
-    return labelled.sort_values("utterance", ignore_index=True)
-
-
-def basis(selected: pd.DataFrame, whole: pd.DataFrame, task: EmotionTask) -> str:
-    """Digest the state of a corpus: labels and audio of the utterances selected, its groups, what the task merges."""
-    truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
-    return digest([list(map(list, truth)), group_keys(whole), task.merges])
-
-
-def group_keys(whole: pd.DataFrame) -> list[list[Any]]:
-    """Name and utterances of each test group, and their texts where these are held out too."""
-    keys: list[list[Any]] = []
-    for name, rows in whole.sort_values("utterance").groupby("group", observed=True):
-        ids = rows["utterance"].tolist()
-        texts = [list(map(list, zip(ids, rows["text_group"], strict=True)))] if "text_group" in rows else []
-        keys.append([name, ids, *texts])
-    return keys
-
-
-def keep_apart(rows: pd.DataFrame, whole: Sequence[pd.DataFrame], protocol: Protocol) -> tuple[pd.DataFrame, list[str]]:
-    """Keep people and recordings that several corpora of a cell have on one side.
+def _keep_apart(
+    rows: pd.DataFrame, whole: Sequence[pd.DataFrame], protocol: Protocol
+) -> tuple[pd.DataFrame, list[str]]:
+    """Keep people and recordings that several corpora of a cell have on one side; note what became of them.
 
     A recording stays in the first corpus. A person who is tested trains in no other corpus; where every test group has
     a training set of its own, this holds for that group only, and the folds see to it by the column `person`, which is
-    there only where corpora share people.
-
-    Returns
-    -------
-    The rows that are left, and notes on what became of copies and of shared people.
-
-    Raises
-    ------
-    ProtocolError : corpora share recordings and no entry says so, one person is tested under two names, or all people
-        of a corpus are tested.
+    there only where corpora share people. `ProtocolError` where corpora share recordings and no entry says so, one
+    person is tested under two names, or all people of a corpus are tested.
     """
     if len(whole) == 1:
         return rows.drop(columns="person"), []
     everyone = one_person_each(pd.concat(whole, ignore_index=True))
-    rows = rows.assign(person=rows["utterance"].map(dict(zip(everyone["utterance"], everyone["person"], strict=True))))
+    rows = rows.assign(person=rows["utterance"].map(everyone.set_index("utterance")["person"]))
     copies = is_copy_of_earlier(rows)
     copied = rows["corpus"][copies].value_counts(sort=False)
     notes = [f"{n} recordings of {name} are another corpus' too and take no part" for name, n in copied.items() if n]
@@ -213,60 +189,73 @@ def keep_apart(rows: pd.DataFrame, whole: Sequence[pd.DataFrame], protocol: Prot
     return rows[~shared] if protocol.part else rows, notes
 
 
+def divisible(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that folds are made of: those with features, by utterance."""
+    present = rows[rows["present"]] if "present" in rows else rows
+    return present.rename(columns={"emotion": "label"}).sort_values("utterance", ignore_index=True)
+
+
+def basis(selected: pd.DataFrame, whole: pd.DataFrame, task: EmotionTask) -> str:
+    """Digest the state of a corpus: labels and audio of the utterances selected, its groups, what the task merges."""
+    truth = zip(selected["utterance"], selected["emotion"], selected["audio_hash"].fillna(""), strict=True)
+    return digest([list(map(list, truth)), group_keys(whole), task.merges])
+
+
+def group_keys(whole: pd.DataFrame) -> list[list[Any]]:
+    """Name and utterances of each test group, and their texts where these are held out too."""
+    keys: list[list[Any]] = []
+    for name, rows in whole.sort_values("utterance").groupby("group", observed=True):
+        ids = rows["utterance"].tolist()
+        texts = [list(map(list, zip(ids, rows["text_group"], strict=True)))] if "text_group" in rows else []
+        keys.append([name, ids, *texts])
+    return keys
+
+
 def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -> None:
     """Check that a corpus has each emotion of a task; `ProtocolError` says which it has."""
-    absent = sorted(set(task.emotions) - set(selected["emotion"]))
-    if absent:
+    if absent := sorted(set(task.emotions) - set(selected["emotion"])):
         there = ",".join(sorted(set(selected["emotion"])))
         todo = f"Use --task available or --emotions {there}" if "," in there and task.target == "emotion" else ""
         raise ProtocolError(corpus, f"no utterances of {listed(absent)}", f"all of {task.title}", todo)
 
 
-def check_emotions(rows: pd.DataFrame, tested: Sequence[CorpusData], task: EmotionTask, source: FeatureSource) -> None:
+def check_emotions(asked: Question, rows: pd.DataFrame) -> None:
     """Check that a corpus tested has each emotion, with features, and that every other one has something to train on.
 
     Several corpora that one cell tests need to have each emotion together only.
     """
+    task, features = asked.task, asked.source.name
     if len(task.emotions) < 2:
-        raise ProtocolError(tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
+        raise ProtocolError(asked.tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
     for corpus, own in rows.groupby("corpus", observed=False):
         present = own[own["present"]]
-        if len(tested) == 1 and corpus == tested[0].name:
+        if len(asked.tested) == 1 and corpus == asked.tested[0].name:
             check_has_emotions(str(corpus), own, task)
-            bare = sorted(set(task.emotions) - set(present["emotion"]))
-            if bare:
-                n = f"({len(present)} of {len(own)} utterances)"
-                found = f"{source.name} has no features of {listed(bare)} {n}"
+            if bare := sorted(set(task.emotions) - set(present["emotion"])):
+                found = f"{features} has no features of {listed(bare)} ({len(present)} of {len(own)} utterances)"
                 raise ProtocolError(str(corpus), found, "features of every emotion", "See the failures table")
         if present.empty:
-            found = f"no utterance of {task.title} with features of {source.name}"
+            found = f"no utterance of {task.title} with features of {features}"
             raise ProtocolError(str(corpus), found, "some", "Leave this corpus out, or extract its features")
 
 
-def scaled_alone(
-    corpora: Sequence[CorpusData],
-    rows: pd.DataFrame,
-    task: EmotionTask,
-    *,
-    scaling: str,
-    extracted: Mapping[str, set[tuple[str, str]]],
-) -> dict[str, dict[str, str]]:
+def scaled_alone(asked: Question, rows: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Return the audio that a scaling looks at beside training rows: by speaker or corpus, fingerprints by utterance.
 
     Utterances of dropped emotions are among them. `ProtocolError` where a speaker has too few utterances, or one
     emotion only.
     """
     units: dict[str, dict[str, str]] = {}
-    for data in corpora if scaling in ("speaker", "corpus") else ():
+    by = "stored" if asked.scaling == "corpus" else "who"
+    for data in asked.corpora if asked.scaling in ("speaker", "corpus") else ():
         index = with_people(data.index, data.corpus).assign(stored=data.stored)
         own = rows[rows["corpus"] == data.name]
-        by = "stored" if scaling == "corpus" else "who"
         found: dict[str, dict[str, str]] = {str(unit): {} for unit in sorted(own[by][own["present"]].unique())}
         for unit, utterance, audio_hash in zip(index[by], index["utterance"], index["audio_hash"], strict=True):
-            if unit in found and (utterance, audio_hash) in extracted[data.name]:
+            if unit in found and (utterance, audio_hash) in asked.extracted[data.name]:
                 found[unit][utterance] = audio_hash
-        if scaling == "speaker":
-            kind, labelled = ("emotion", index) if task.target == "emotion" else ("label", own)
+        if asked.scaling == "speaker":
+            kind, labelled = ("emotion", index) if asked.task.target == "emotion" else ("label", own)
             n_labels = labelled.groupby("who")["emotion"].nunique()
             refused = [f"{s} ({len(of)} utterances)" for s, of in found.items() if len(of) < SCALING_NEEDS]
             refused += [f"{s} (one {kind})" for s in found if n_labels[s] < 2]
@@ -286,12 +275,11 @@ def auxiliary_labels(
     has no such label.
     """
     labels: dict[str, dict[str, str]] = {name: {} for name in classifier.auxiliary}
-    for data, name in itertools.product(corpora, classifier.auxiliary):
+    for data, name in ((data, name) for data in corpora for name in labels):
         own = rows[rows["corpus"] == data.name]
         column = "corpus_language" if name == "language" and name not in data.index else name
         known = dict(zip(own["utterance"], own[column] if column in own else [None] * len(own), strict=True))
-        absent = [utterance for utterance, label in known.items() if not isinstance(label, str)]
-        if absent:
+        if absent := [utterance for utterance, label in known.items() if not isinstance(label, str)]:
             found = f"{len(absent)} of {len(own)} utterances without a label of '{name}' (first {absent[0]})"
             todo = f"Give the corpus' entry a field '{name}', or leave {classifier.name} out"
             raise ProtocolError(f"{data.name} with {classifier.name}", found, "one for each, as text", todo)
@@ -299,61 +287,61 @@ def auxiliary_labels(
     return labels
 
 
-def missing_features(rows: pd.DataFrame, source: FeatureSource, store: Store) -> dict[str, str]:
-    """Return the utterances without features, with the reason."""
-    absent = rows[~rows["present"]]
-    reasons: dict[str, str] = {}
-    for path in (store.failures(source.key, str(stored)) for stored in absent["stored"].unique()):
+def missing_features(asked: Question, rows: pd.DataFrame, store: Store) -> dict[str, str]:
+    """Return the utterances tested that have no features, with the reason."""
+    absent, reasons = rows[rows["tested"] & ~rows["present"]], dict[str, str]()
+    for path in (store.failures(asked.source.key, stored) for stored in absent["stored"].unique()):
         if path.is_file():
             known = read_frame(path)
             reasons |= dict(zip(known["utterance"], known["reason"], strict=True))
     return {u: reasons.get(u, "no features") for u in absent["utterance"]}
 
 
-def remarks(
-    tested: Sequence[CorpusData],
-    others: Sequence[CorpusData],
-    rows: pd.DataFrame,
-    task: EmotionTask,
-    protocol: Protocol,
-    shared: Sequence[str],
-) -> Iterator[str]:
-    """Word what every table must say of the corpora of a cell, beside what the copy of a test corpus misses."""
-    every, is_across = (*tested, *others), protocol.is_across
-    yield from (data.note for data in tested)
+def notes_of(asked: Question, rows: pd.DataFrame, shared: Sequence[str], folds: Sequence[Fold]) -> Iterator[str]:
+    """Word what every table must say of a cell, beside what the copy of a test corpus misses; some are empty."""
+    task, protocol, is_across = asked.task, asked.protocol, asked.protocol.is_across
+    yield from (data.note for data in asked.tested)
     if task.target not in OF_PEOPLE:
-        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in tested)
-    for data in every:
-        prefix = f"{data.name}: " if len(every) > 1 else ""
+        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in asked.tested)
+    for data in asked.corpora:
+        prefix = f"{data.name}: " if len(asked.corpora) > 1 else ""
         yield from (f"{prefix}{note}" for note in task.notes(data.index, data.corpus))
-    if is_across and task.target == "emotion":
-        used = {source for _, sources in task.merges for source in sources}
-        for data in every if used else ():
-            counts = data.index["emotion"].value_counts()
-            dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
-            yield f"{data.name} dropped {listed(dropped)}" if dropped else ""
-    for data in every:
+    used = {source for _, sources in task.merges for source in sources}
+    for data in asked.corpora if is_across and task.target == "emotion" and used else ():
+        counts = data.index["emotion"].value_counts()
+        dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
+        yield f"{data.name} dropped {listed(dropped)}" if dropped else ""
+    for data in asked.corpora:
         yield from (f"{data.name}: {note}" if is_across else note for note in _left_out(data, task))
-    yield from (f"trained on {data.name}, {data.partial}" for data in others if data.partial)
+    yield from (f"trained on {data.name}, {data.partial}" for data in asked.others if data.partial)
     yield from shared
-    for data in others:
+    for data in asked.others:
         n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
         yield f"{n} utterances of {data.name} have no features and do not train" if n else ""
-    for data in tested:
+    for data in asked.tested:
         words = protocol.independence_of(data.corpus.person)
         if words != protocol.independence:
             yield f"{data.name}: {words}" if is_across else words
+        if protocol.needs == "partition":
+            yield from partition_notes(data.index, data.corpus, asked.partition)
+    if protocol.holds_out_texts:
+        divided = rows[rows["present"]].set_index("utterance")
+        n_others = len(divided) - divided["group"].map(divided["group"].value_counts()).astype(int)
+        left = sum(len(fold.train.utterances) for fold in folds) / sum(n_others[fold.test[0]] for fold in folds)
+        what = f"{divided['group'].nunique()} groups of speakers x {divided['text_group'].nunique()} of texts"
+        yield f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
+        if asked.scaling == "speaker":
+            yield "speakers are scaled on their utterances of the texts held out too"
 
 
 def _left_out(data: CorpusData, task: EmotionTask) -> Iterator[str]:
-    """How many utterances of the task take no part as they are copies, or as they are digital silence."""
-    asked = task.select(data.index, data.corpus)
-    silent = asked[asked["duplicate"] == SILENCE]
-    n_copies = int(asked["duplicate"].notna().sum()) - len(silent)
-    if n_copies:
+    """Word how many utterances of the task take no part as they are copies, or as they are digital silence."""
+    selected = task.select(data.index, data.corpus)
+    silent = selected[selected["duplicate"] == SILENCE]
+    if n_copies := int(selected["duplicate"].notna().sum()) - len(silent):
         yield f"{n_copies} utterances are copies of other speakers' recordings and take no part"
     if len(silent):
-        gone = set(silent["whole"]) - set(asked["whole"].drop(silent.index)) if "whole" in asked else set()
+        is_cut = "whole" in selected
+        gone = set(silent["whole"]) - set(selected["whole"].drop(silent.index)) if is_cut else set()
         left = f"; nothing else is left of {listed(sorted(gone))}" if gone else ""
-        kind = "pieces" if "whole" in asked else "utterances"
-        yield f"{len(silent)} {kind} are digital silence and take no part{left}"
+        yield f"{len(silent)} {'pieces' if is_cut else 'utterances'} are digital silence and take no part{left}"

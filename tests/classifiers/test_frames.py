@@ -18,7 +18,8 @@ from serbench.errors import FeatureError, ProtocolError
 from serbench.features import FEATURE_SETS
 from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
-from serbench.grid.utterances import CorpusData, FeatureSource, auxiliary_labels
+from serbench.grid.run import _numbers
+from serbench.grid.utterances import CorpusData, auxiliary_labels
 from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 from serbench.testing import check_classifier
@@ -219,12 +220,10 @@ def test_framewise_set_says_so_in_its_key_and_how_far_its_frames_are_apart(fake_
 
 def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
     index = pd.DataFrame({"duration_s": pd.array([1.0, 2.0, None], dtype="Float64")})
-    rows = FeatureSource("mfcc", "key", 156, {}, "mfcc")
-    frames = FeatureSource("logmel26", "key", 26, {}, "logmel26", hop_s=0.01)
-    data = [CorpusData(None, index, ""), CorpusData(None, index[:1], "")]
-    assert rows.numbers(data) == 156
-    assert frames.numbers(data) == 26 * 133
-    assert frames.numbers([CorpusData(None, index[2:], "")]) == 26
+    data = [CorpusData(None, index), CorpusData(None, index[:1])]
+    assert _numbers(FEATURE_SETS["mfcc"], data) == 156
+    assert _numbers(FEATURE_SETS["logmel26"], data) == 26 * 133
+    assert _numbers(FEATURE_SETS["logmel26"], [CorpusData(None, index[2:])]) == 26
 
 
 def test_frames_are_a_table_of_utterances_and_frames_and_exported_one_a_row(recordings, workspace, tmp_path, cli):
