@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +21,8 @@ Corpora = Annotated[
     typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
 ]
 PROGRESS = ProgressLine()
-ALL_AXES = tuple(get_type_hints(GridRequest))
+_OPTIONS = {field.name: field.metadata["option"] for field in dataclasses.fields(GridRequest)}
+ALL_AXES = tuple(_OPTIONS)
 
 _CORPORA = "YAML that adds to or overrides the catalogue; default: ./corpora.yaml if there is one."
 _REHASH = "Read every recording again, also where its file is as it was."
@@ -47,7 +49,7 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
     """
     added: list[tuple[str, Any, Any]] = []
     for name in request:
-        o = get_type_hints(GridRequest, include_extras=True)[name].__metadata__[0]
+        o = _OPTIONS[name]
         option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, min=o.min)
         added.append((name, Annotated[o.type | None, option], None))
     if request:

@@ -6,8 +6,7 @@ and the jobs that predict them. A cell that cannot be carried out is recorded as
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -44,27 +43,27 @@ class Cell:
     map: str = ""
 
     @property
-    def name(self) -> str:
-        """Name of its record in the store."""
-        return f"{self.stem}-{digest(dataclasses.asdict(self))[:10]}"
+    def stem(self) -> str:
+        """What people read of its name."""
+        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
 
     @property
-    def stem(self) -> str:
-        """What people read of that name."""
-        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
+    def name(self) -> str:
+        """Name of its record in the store."""
+        return f"{self.stem}-{digest(asdict(self))[:10]}"
 
     @property
     def title(self) -> str:
         """Its axes in words, but for those that have the usual value or that another system does not know."""
         usual: dict[str, object] = {"protocol": "within", "train": self.corpus, "space": "standard", "scaling": "train"}
         usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
-        axes = {name: value for name, value in dataclasses.asdict(self).items() if value != "unknown"}
+        axes = {name: value for name, value in asdict(self).items() if value != "unknown"}
         words = [self.task, *(f"inner {value}" for name, value in axes.items() if name == "inner")]
         words += [f"{name} {axes[name]}" for name in axes if name in usual and axes[name] != usual[name]]
         return f"{self.corpus} {self.features} {self.classifier} ({', '.join(words)})"
 
 
-CELL_COLUMNS = tuple(field.name for field in dataclasses.fields(Cell))
+CELL_COLUMNS = tuple(f.name for f in fields(Cell))
 """Columns of the scores that tell one cell from another."""
 
 UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "gender", "present")
@@ -122,14 +121,14 @@ class CellRecord:
     task_map: str
     target: str = "emotion"
     indexes: dict[str, str]
-    entries: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    entries: dict[str, dict[str, str]] = field(default_factory=dict)
     tested: tuple[str, ...]
     pool: str = ""
-    partials: dict[str, str] = dataclasses.field(default_factory=dict)
+    partials: dict[str, str] = field(default_factory=dict)
     features_argument: str = ""
     space_file: str = ""
     serbench: str
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     feature_key: str = ""
     revision: int = 0
     settings: tuple[dict[str, str | int | float], ...] = ({},)
@@ -138,14 +137,14 @@ class CellRecord:
     no_nested: str = ""
     notes: tuple[str, ...] = ()
     transductive: bool = False
-    persons: dict[str, str] = dataclasses.field(default_factory=dict)
-    utterances: dict[str, list[str | bool | None]] = dataclasses.field(
+    persons: dict[str, str] = field(default_factory=dict)
+    utterances: dict[str, list[str | bool | None]] = field(
         default_factory=lambda: {name: [] for name in UTTERANCE_COLUMNS}
     )
-    sources: dict[str, list[str]] = dataclasses.field(default_factory=lambda: {"id": [], "emotion": []})
-    missing: dict[str, str] = dataclasses.field(default_factory=dict)
+    sources: dict[str, list[str]] = field(default_factory=lambda: {"id": [], "emotion": []})
+    missing: dict[str, str] = field(default_factory=dict)
     folds: tuple[FoldJobs, ...] = ()
-    sets: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
     jobs: tuple[str, ...] = ()
     outside: Outside | None = None
 
@@ -176,15 +175,12 @@ def read_cell(path: Path) -> CellRecord:
     written = read_json(path)
     try:
         record = _adapter().validate_python(written)
-        absent = [f.name for f in dataclasses.fields(CellRecord) if f.name not in written]
-        key = next(iter(absent), "") or _disagreement(record)
-        found = f"its key '{key}' is not there" if absent else f"its key '{key}' does not agree with the others"
+        found = next((f"its key '{f.name}' is not there" for f in fields(CellRecord) if f.name not in written), "")
     except ValidationError as error:
         fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"]))
-        wanted = fault["msg"].removeprefix("Input should be ")
+        key, wanted = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Input should be ")
         found = f"its key '{key}' is " + ("not there" if fault["type"] == "missing" else f"not {wanted}")
-    if key:
+    if found:
         todo = "Run `serbench grid` or `score` again, which make it anew, or delete it"
         raise DamagedError(str(path), found, "the record of a cell", todo)
     return record
@@ -193,35 +189,3 @@ def read_cell(path: Path) -> CellRecord:
 @cache
 def _adapter() -> TypeAdapter[CellRecord]:
     return TypeAdapter(CellRecord)
-
-
-def _disagreement(record: CellRecord) -> str:
-    """Name a field of a record that does not agree with the others, or nothing.
-
-    What is sealed need not be what serbench writes, and whoever reads a record relies on these.
-    """
-    columns, sources, outside = record.utterances, record.sources, record.outside
-    if set(columns) != set(UTTERANCE_COLUMNS) or len({len(of) for of in columns.values()}) > 1:
-        return "utterances"
-    if set(sources) != {"id", "emotion"} or len(sources["id"]) != len(sources["emotion"]):
-        return "sources"
-    named = [(fold.name, fold.job) for fold in record.folds] + [inner for fold in record.folds for inner in fold.inner]
-    present = {u for u, here in zip(columns["id"], columns["present"], strict=True) if here}
-    known = present | set(sources["id"])
-    codes = set(outside.predictions) - {None} if outside else set()
-    is_given = [code is not None for code in outside.predictions] if outside else columns["present"]
-    is_made = bool(record.folds)  # a cell that was refused when it was planned has none
-    agrees = {
-        "reason": bool(record.reason) == (record.state == "refused"),
-        "folds": is_made or record.state == "refused",
-        "emotions": {*columns["emotion"], *sources["emotion"]} <= set(record.emotions),
-        "tested": bool(record.tested) and set(record.tested) <= set(record.indexes),
-        "persons": not is_made or set(record.tested) <= set(record.persons),
-        "default": 0 <= record.default < len(record.settings),
-        "jobs": {job for _, job in named} - {""} == set(record.jobs),
-        "feature_key": not record.jobs or bool(record.feature_key),
-        "sets": all(set(record.sets.get(name, ("?",))) <= known for name, _ in named)
-        and {u for fold in record.folds for u in record.sets.get(fold.name, ())} == present,
-        "outside": is_given == columns["present"] and codes <= set(range(len(record.emotions))),
-    }
-    return next((key for key, is_right in agrees.items() if not is_right), "")

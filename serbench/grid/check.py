@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
 import shutil
 from collections import Counter
@@ -114,30 +113,24 @@ def find_unused(workspace: Workspace = HERE) -> dict[str, tuple[Path, ...]]:
     records = {path: read_cell(path) for path in store.cells}
     planned = [record for record in records.values() if record.folds]
     jobs = {key for record in planned for key in record.jobs}
-    features = {(record.feature_key, corpus) for record in planned for corpus in record.indexes}
     unused = {
         "cells that cannot be carried out": [path for path, record in records.items() if not record.folds],
         "jobs": [path for path in store.jobs if path.stem not in jobs],
-        "files of features": _unused_features(store, features),
+        "files of features": [],
     }
-    own = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in unused.items()}
-    own["temporary files"] = tuple(sorted(store.temporary(older_than_s=86400)))
-    return {kind: paths for kind, paths in own.items() if paths}
-
-
-def _unused_features(store: Store, used: set[tuple[str, str]]) -> list[Path]:
-    """Files of feature sets by corpus that no cell uses and no present set would; the set's record where none stays."""
-    unused: list[Path] = []
-    for folder in sorted(path for path in store.root.glob("features/*") if not path.is_symlink()):
+    used = {(record.feature_key, corpus) for record in planned for corpus in record.indexes}
+    for folder in sorted(store.root.glob("features/*")):
         with contextlib.suppress(SerbenchError):  # a set that is not present any more
             if find_feature_set(folder.name.rpartition("-")[0]).key == folder.name:
                 continue
         corpora = [path for path in sorted(folder.glob("*")) if path.is_dir()]
         idle = [path for path in corpora if not path.is_symlink() and (folder.name, path.name) not in used]
-        unused += [path for corpus in idle for path in sorted(corpus.iterdir()) if path.is_file()]
+        unused["files of features"] += [path for of in idle for path in sorted(of.iterdir()) if path.is_file()]
         if idle and idle == corpora:
-            unused += folder.glob("set.json")
-    return unused
+            unused["files of features"] += folder.glob("set.json")
+    found_by_kind = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in unused.items()}
+    found_by_kind["temporary files"] = tuple(sorted(store.temporary(older_than_s=86400)))
+    return {kind: paths for kind, paths in found_by_kind.items() if paths}
 
 
 def _is_own(path: Path, store: Store) -> bool:
@@ -156,7 +149,7 @@ def clean_store(unused: Mapping[str, Iterable[Path]], workspace: Workspace = HER
     DiskError : a file cannot be removed; those before it are gone.
     """
     root = workspace.store().root
-    still = set(itertools.chain.from_iterable(find_unused(workspace).values()))
+    still = {path for paths in find_unused(workspace).values() for path in paths}
     for path in (path for paths in unused.values() for path in paths if path in still):
         try:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

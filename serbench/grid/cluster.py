@@ -24,6 +24,7 @@ from serbench.grid.fit import Predicted, predict, store_predictions
 from serbench.grid.plan import Job
 from serbench.grid.workers import Outcome, failure_of, in_thread, sigint_blocked
 from serbench.store.results import Store
+from serbench.workspace import Workspace
 
 LOCAL = "local"  # the scheduler that this program starts itself, with workers on this machine
 GO_ON = "What was finished is stored; the same command goes on from there"
@@ -39,9 +40,10 @@ _one_fit = threading.Lock()  # warnings of a fit are caught for the whole proces
 class ClusterCrew:
     """The workers of a dask scheduler; `ClusterError` where dask is not installed or the scheduler does not answer."""
 
-    def __init__(self, store: Store, *, scheduler: str, workers: int, timeout_s: float | None) -> None:
-        self._store, self._timeout_s, self._where = store, timeout_s, f"--scheduler {scheduler}"
-        self._client = _connect(scheduler, workers=workers)
+    def __init__(self, store: Store, workspace: Workspace) -> None:
+        self._store, self._timeout_s = store, workspace.job_timeout_s
+        self._where = f"--scheduler {workspace.scheduler}"
+        self._client = _connect(str(workspace.scheduler), workers=workspace.workers)
         self._tables: dict[tuple[str, str], Any] = {}
         self._sending = threading.Lock()
         self._running: set[Any] = set()
@@ -49,7 +51,7 @@ class ClusterCrew:
         self._refused: set[str] = set()
         self._last_seen = time.monotonic()
         if not self.n_workers:
-            warnings.warn(f"waiting for the first worker of {scheduler}", stacklevel=2)
+            warnings.warn(f"waiting for the first worker of {workspace.scheduler}", stacklevel=2)
 
     @property
     def n_workers(self) -> int:

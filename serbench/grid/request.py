@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009  # `_axis` is `dataclasses.field`, which may stand there
 """What a grid is asked for. The command line makes its options of these fields.
 
 `serbench --help` imports this module, so it must stay light.
@@ -5,9 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import Names
@@ -18,9 +19,21 @@ class Option(NamedTuple):
 
     flags: tuple[str, ...]
     type: Any
+    metavar: str | None
     help: str
-    metavar: str | None = None
-    min: int | None = None
+    min: int | None
+
+
+def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str, *, min: int | None = None) -> Any:
+    return field(default=default, metadata={"option": Option(tuple(flags.split()), kind, metavar, help, min)})
+
+
+_FEATURES = "Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc."
+_PROTOCOL = "within, within-text, holdout, cross, pooled, loco, lolo, adapt. Default: within."
+_K = "With adapt: utterances of the test corpus to train on; may be repeated."
+_SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
+_INNER = "Inner validation: auto (default), all, an even number of groups, or none."
+_SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,72 +53,34 @@ class GridRequest:
     segment : seconds of the segments that utterances are cut into, or None.
     """
 
-    features: Annotated[
-        Names,
-        Option(
-            ("--features", "-f"),
-            list[str],
-            "Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc.",
-            "NAME|FILE",
-        ),
-    ] = ("IS09", "mfcc")  # serbench.features.DEFAULT_FEATURES, without its imports
-    classifiers: Annotated[
-        Names,
-        Option(("--classifier", "-c"), list[str], "Classifier; may be repeated. Default: svc, rf and mlp.", "NAME"),
-    ] = DEFAULT_CLASSIFIERS
-    task: Annotated[
-        str | None,
-        Option(("--task",), str, "Preset of emotions, or available: all that a corpus has. Default: paper5.", "NAME"),
-    ] = None
-    emotions: Annotated[
-        str | None, Option(("--emotions",), str, "Emotions, e.g. anger,happiness=happiness+excitement.")
-    ] = None
-    target: Annotated[
-        str | None, Option(("--target",), str, "Instead of emotions: arousal, valence, gender or language.", "NAME")
-    ] = None
-    where: Annotated[
-        Names, Option(("--where",), list[str], "Only utterances with FIELD=VALUE; may be repeated.", "FIELD=VALUE")
-    ] = ()
-    protocol: Annotated[
-        str,
-        Option(
-            ("--protocol",),
-            str,
-            "within, within-text, holdout, cross, pooled, loco, lolo, adapt. Default: within.",
-            "NAME",
-        ),
-    ] = "within"
-    partition: Annotated[
-        str | None, Option(("--partition",), str, "With holdout: a partition of the corpora's entries.", "NAME")
-    ] = None
-    k: Annotated[
-        tuple[int, ...],
-        Option(("--k",), list[int], "With adapt: utterances of the test corpus to train on; may be repeated.", "N"),
-    ] = ()
-    weight: Annotated[float, Option(("--weight",), float, "With adapt: how much each of these counts. Default: 1.")] = (
-        1.0
+    # The defaults of features are those of serbench.features, without its imports.
+    features: Names = _axis(("IS09", "mfcc"), "--features -f", list[str], "NAME|FILE", _FEATURES)
+    classifiers: Names = _axis(
+        DEFAULT_CLASSIFIERS,
+        "--classifier -c",
+        list[str],
+        "NAME",
+        "Classifier; may be repeated. Default: svc, rf and mlp.",
     )
-    scaling: Annotated[
-        str,
-        Option(("--scaling",), str, "train (default), corpus, none, or speaker (transductive, as corpus may be)."),
-    ] = "train"
-    inner: Annotated[
-        str,
-        Option(("--inner",), str, "Inner validation: auto (default), all, an even number of groups, or none."),
-    ] = "auto"
-    space: Annotated[Path | str | None, Option(("--space",), Path, "YAML file of settings to try.", "FILE")] = None
-    seeds: Annotated[
-        tuple[int, ...], Option(("--seed",), list[int], "Random state; may be repeated. Default: 0.", "N", 0)
-    ] = (0,)
-    segment: Annotated[
-        float | None,
-        Option(
-            ("--segment",),
-            float,
-            "Cut every utterance into segments of so many seconds; the remainder is dropped.",
-            "SECONDS",
-        ),
-    ] = None
+    task: str | None = _axis(
+        None, "--task", str, "NAME", "Preset of emotions, or available: all that a corpus has. Default: paper5."
+    )
+    emotions: str | None = _axis(None, "--emotions", str, None, "Emotions, e.g. anger,happiness=happiness+excitement.")
+    target: str | None = _axis(
+        None, "--target", str, "NAME", "Instead of emotions: arousal, valence, gender or language."
+    )
+    where: Names = _axis((), "--where", list[str], "FIELD=VALUE", "Only utterances with FIELD=VALUE; may be repeated.")
+    protocol: str = _axis("within", "--protocol", str, "NAME", _PROTOCOL)
+    partition: str | None = _axis(
+        None, "--partition", str, "NAME", "With holdout: a partition of the corpora's entries."
+    )
+    k: tuple[int, ...] = _axis((), "--k", list[int], "N", _K)
+    weight: float = _axis(1.0, "--weight", float, None, "With adapt: how much each of these counts. Default: 1.")
+    scaling: str = _axis("train", "--scaling", str, None, _SCALING)
+    inner: str = _axis("auto", "--inner", str, None, _INNER)
+    space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
+    seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N", "Random state; may be repeated. Default: 0.", min=0)
+    segment: float | None = _axis(None, "--segment", float, "SECONDS", _SEGMENT)
 
 
 DEFAULTS = GridRequest()

@@ -1,7 +1,7 @@
 """The stage `grid`: names and options -> cells -> jobs -> predictions, resumable job by job.
 
 Jobs run in parallel worker processes. One failed job fails the cells that need it, with its reason, and stops no other.
-Modules that are slow to import are imported inside the functions, so that errors in names come at once.
+Errors in names come before anything is read.
 """
 
 from __future__ import annotations
@@ -15,27 +15,31 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from serbench.classifiers import find_classifier
+from serbench.classifiers.spaces import Space, read_spaces
 from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
 from serbench.corpora.entry import AVAILABLE
+from serbench.corpora.segments import MAJORITY
 from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set
+from serbench.features.extract import Extracted, Failure, count_lacking, extract_features, import_features
+from serbench.features.own import OwnFeatures, is_file_name, read_own_features
+from serbench.features.table import map_features, stored_rows
+from serbench.grid.cells import CellRecord, read_cell, write_cell
+from serbench.grid.estimate import PROCESS, Estimate
+from serbench.grid.plan import Job, Request, check_input, make_plan, plan_cells
 from serbench.grid.request import DEFAULTS, GridRequest
+from serbench.grid.utterances import CorpusData, Question, joined
 from serbench.protocols import Draw, check_inner, find_protocol
+from serbench.store.files import is_damaged
+from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from serbench.features.extract import Extracted, Failure
-    from serbench.features.own import OwnFeatures
-    from serbench.grid.cells import CellRecord
-    from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import Job, Request
-    from serbench.grid.utterances import CorpusData, Question
     from serbench.grid.workers import Crew
-    from serbench.store.results import Store
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 
@@ -107,10 +111,7 @@ class GridResult:
 
     def scores(self) -> pd.DataFrame:
         """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
-        import pandas as pd
-
         import serbench
-        from serbench.corpora.segments import MAJORITY
 
         cells = [asdict(one.cell) for one in self.plan.cells]
         shown = [{**c, "preprocessing": c["preprocessing"] + vote} for c in cells for vote in ("", MAJORITY)]
@@ -124,11 +125,7 @@ def run_grid(corpora: Names = None, request: GridRequest = DEFAULTS, workspace: 
 
 
 def plan_grid(
-    corpora: Names = None,
-    request: GridRequest = DEFAULTS,
-    workspace: Workspace = HERE,
-    *,
-    dry_run: bool = False,
+    corpora: Names = None, request: GridRequest = DEFAULTS, workspace: Workspace = HERE, *, dry_run: bool = False
 ) -> GridResult:
     """Lay out cells and jobs and fit nothing; what the plan needs is indexed and extracted first.
 
@@ -142,32 +139,26 @@ def plan_grid(
     SerbenchError : a name or option is wrong, or not one corpus could be used.
     """
     catalogue = workspace.catalogue()
-    entries = entries_of(catalogue, corpora)
+    names = [entry.name for entry in entries_of(catalogue, corpora)]
     task = asked_task(catalogue, request)
     classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
-    _check_request(request, [entry.name for entry in entries])
+    _check_request(request, names)
     registered, own = _features(request)
-
-    from serbench.classifiers.spaces import Space, read_spaces
-    from serbench.features.extract import count_lacking, extract_features
-    from serbench.grid.plan import check_input, plan_cells
-    from serbench.grid.utterances import CorpusData
-
     sources: list[FeatureSet | OwnFeatures] = [*own, *registered]
-    if not any(("rows" if s.hop_s is None else "frames") == c.input for s in sources for c in classifiers):
-        for source, classifier in itertools.product(sources, classifiers):
+    for source, classifier in itertools.product(sources, classifiers):
+        with contextlib.suppress(SerbenchError):
             check_input(source, classifier)
+            break
+    else:  # nothing goes together
+        check_input(sources[0], classifiers[0])
     spaces = {} if request.space is None else read_spaces(Path(request.space))
     wanted = () if dry_run else [features.name for features in registered]
-    extracted = extract_features([entry.name for entry in entries], wanted, workspace, segment=request.segment)
-    left = [done.corpus for done in extracted.done]
-    protocol = find_protocol(request.protocol)
-    if protocol.is_across and len(left) < 2:  # another question would be answered than was asked
+    extracted = extract_features(names, wanted, workspace, segment=request.segment)
+    protocol, store = find_protocol(request.protocol), workspace.store()
+    if protocol.is_across and len(extracted.done) < 2:  # another question would be answered than was asked
+        found = f"1 corpus that can be used ({extracted.done[0].corpus})"
         faults = [Fault(name, reason) for name, reason in extracted.refused.items()]
-        raise CorpusError(
-            [Fault(f"--protocol {protocol.name}", f"1 corpus that can be used ({left[0]})", "at least two"), *faults]
-        )
-    store = workspace.store()
+        raise CorpusError([Fault(f"--protocol {protocol.name}", found, "at least two"), *faults])
     data = [
         CorpusData(catalogue.corpus(e.corpus), e.index, e.partial, e.note, catalogue.namespace(e.corpus))
         for e in extracted.done
@@ -180,91 +171,74 @@ def plan_grid(
         task = common_task(catalogue, {d.name: d.index for d in data}, where=as_names(request.where) or ())
     space_file = "" if request.space is None else Path(request.space).name
     cells: list[tuple[CellRecord, Request | None]] = []
-    for question, seeds in _questions(data, sources, task, request, store, dry_run=dry_run):
-        variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
-        cells += plan_cells(question, variants, store, space_file=space_file)
-    plan = _merged(cells, {source.key: _numbers(source, data) for source in sources}, store)
+    for source in sources:
+        is_assumed = dry_run and source in registered
+        features = {
+            d.name: _decoded(d) if is_assumed else stored_rows(store.features(source.key, d.stored)) for d in data
+        }
+        for question, seeds in _questions(data, source, features, task, request):
+            variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
+            cells += plan_cells(question, variants, store, space_file=space_file)
+    jobs, made = make_plan([asked for _, asked in cells if asked is not None])
+    planned = iter(made)
+    records = tuple(record if asked is None else replace(record, **next(planned)) for record, asked in cells)
+    damaged = tuple(job for job in jobs.values() if is_damaged(store.job(job.key)))
+    todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + list(damaged)
+    estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
+    todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
-    return GridResult(plan, extracted, workspace, to_extract)
+    return GridResult(GridPlan(records, jobs, tuple(todo), estimate, damaged), extracted, workspace, to_extract)
+
+
+def _decoded(data: CorpusData) -> set[tuple[str, str]]:
+    """Return the utterances that would have features once they are extracted."""
+    decoded = data.index[data.index["audio_hash"].notna()]
+    return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
 
 
 def _questions(
     corpora: Sequence[CorpusData],
-    sources: Sequence[FeatureSet | OwnFeatures],
+    source: FeatureSet | OwnFeatures,
+    extracted: Mapping[str, set[tuple[str, str]]],
     task: EmotionTask,
     request: GridRequest,
-    store: Store,
-    *,
-    dry_run: bool,
 ) -> Iterator[tuple[Question, Sequence[int]]]:
     """Yield every question with its seeds, with those of the diagonal where a protocol has one of its own."""
-    from serbench.features.own import OwnFeatures
-    from serbench.features.table import stored_rows
-    from serbench.grid.utterances import Question, joined
-
-    def rows_of(source: FeatureSet | OwnFeatures, data: CorpusData) -> set[tuple[str, str]]:
-        if not dry_run or isinstance(source, OwnFeatures):
-            return stored_rows(store.features(source.key, data.stored))
-        decoded = data.index[data.index["audio_hash"].notna()]  # as if all had been extracted
-        return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
-
     asked = find_protocol(request.protocol)
-    protocols = [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]
-    for source in sources:
-        extracted = {data.name: rows_of(source, data) for data in corpora}
-        for protocol in protocols:
-            pairings = protocol.pairings([data.language for data in corpora])
-            if task.target == "language":  # all corpora in one cell
-                pairings = [(tuple(range(len(corpora))), ())]
-            draws: list[tuple[Draw | None, Sequence[int]]] = [(None, request.seeds)]
-            if protocol.needs == "k":
-                draws = [(Draw(k, request.weight, seed), [seed]) for seed in request.seeds for k in request.k]
-            for (tested, others), (draw, seeds) in itertools.product(pairings, draws):
-                own, first = task, corpora[tested[0]]
-                with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
-                    own = task.for_index(first.index, first.corpus)
-                question = Question(
-                    tested=tuple(corpora[i] for i in tested),
-                    others=tuple(corpora[i] for i in others),
-                    protocol=protocol,
-                    task=own,
-                    source=source,
-                    extracted=extracted,
-                    scaling=request.scaling,
-                    inner=str(request.inner),
-                    partition=request.partition or "",
-                    draw=draw,
-                    pool=joined(corpora),
-                    segment=request.segment,
-                )
-                yield question, seeds
+    for protocol in [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]:
+        pairings = protocol.pairings([data.language for data in corpora])
+        if task.target == "language":  # all corpora in one cell
+            pairings = [(tuple(range(len(corpora))), ())]
+        draws: list[tuple[Draw | None, Sequence[int]]] = [(None, request.seeds)]
+        if protocol.needs == "k":
+            draws = [(Draw(k, request.weight, seed), [seed]) for seed in request.seeds for k in request.k]
+        for (tested, others), (draw, seeds) in itertools.product(pairings, draws):
+            own, first = task, corpora[tested[0]]
+            with contextlib.suppress(SerbenchError):  # a filter that does not fit: its cell will be refused
+                own = task.for_index(first.index, first.corpus)
+            question = Question(
+                tested=tuple(corpora[i] for i in tested),
+                others=tuple(corpora[i] for i in others),
+                protocol=protocol,
+                task=own,
+                source=source,
+                extracted=extracted,
+                scaling=request.scaling,
+                inner=str(request.inner),
+                partition=request.partition or "",
+                draw=draw,
+                pool=joined(corpora),
+                segment=request.segment,
+            )
+            yield question, seeds
 
 
 def _numbers(source: FeatureSet | OwnFeatures, corpora: Sequence[CorpusData]) -> int:
     """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
     if source.hop_s is None:
         return source.n_features
-    durations = [seconds for data in corpora for seconds in data.index["duration_s"].dropna()]
-    mean_s = float(sum(durations)) / max(1, len(durations))
-    return source.n_features * max(1, round(mean_s / source.hop_s))
-
-
-def _merged(
-    cells: Sequence[tuple[CellRecord, Request | None]], n_features: Mapping[str, int], store: Store
-) -> GridPlan:
-    """Merge the jobs of all cells, and see which the store has."""
-    from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import make_plan
-    from serbench.store.files import is_damaged
-
-    jobs, made = make_plan([request for _, request in cells if request is not None])
-    planned = iter(made)
-    records = [record if asked is None else replace(record, **next(planned)) for record, asked in cells]
-    damaged = [job for job in jobs.values() if is_damaged(store.job(job.key))]
-    todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + damaged
-    estimate = Estimate.of(store, n_features)
-    longest_first = sorted(todo, key=lambda job: (-estimate.seconds(job), job.key))
-    return GridPlan(tuple(records), jobs, tuple(longest_first), estimate, tuple(damaged))
+    mean_s = pd.concat([data.index["duration_s"] for data in corpora]).mean()
+    return source.n_features * max(1, round(0 if pd.isna(mean_s) else float(mean_s) / source.hop_s))
 
 
 def run_planned_grid(planned: GridResult) -> GridResult:
@@ -275,9 +249,6 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
-    from serbench.grid.cells import write_cell
-    from serbench.store.files import is_damaged
-
     plan, store = planned.plan, planned.workspace.store()
     _remove_replaced(plan, store)
     for record in plan.cells:
@@ -297,26 +268,22 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
 def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
     """Run jobs by local processes, or by a dask scheduler; return which failed, and how many others did meanwhile."""
-    from serbench.features.table import map_features
-    from serbench.grid.estimate import PROCESS
-    from serbench.grid.workers import LocalCrew, run_jobs
+    from serbench.grid.workers import LocalCrew, run_jobs  # slow to import
     from serbench.store.memory import free_memory
 
     tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
     for features, corpus in sorted({(key, name) for (key, _), rows in tables.items() for name in set(rows["stored"])}):
         with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
             map_features(store.features(features, corpus))  # before any of the workers would
-    memory, timeout_s = {job.key: plan.estimate.memory(job) for job in plan.todo}, workspace.job_timeout_s
-    free = free_memory()
+    memory, free = {job.key: plan.estimate.memory(job) for job in plan.todo}, free_memory()
     crew: Crew
     if workspace.scheduler is None:
         n_workers = max(1, min(workspace.workers, len(plan.todo), int(free / PROCESS)))
-        crew = LocalCrew(store, n_workers=n_workers, timeout_s=timeout_s)
+        crew = LocalCrew(store, n_workers=n_workers, timeout_s=workspace.job_timeout_s)
     else:
         from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
 
-        free = math.inf  # memory is what each worker's machine says
-        crew = ClusterCrew(store, scheduler=workspace.scheduler, workers=workspace.workers, timeout_s=timeout_s)
+        crew, free = ClusterCrew(store, workspace), math.inf  # memory is what each worker's machine says
     failed: dict[str, str] = {}
     elsewhere, seconds_done = 0, 0.0
     workspace.progress("grid", 0, len(plan.todo), 0.0)
@@ -336,8 +303,6 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
 
 def _remove_replaced(plan: GridPlan, store: Store) -> None:
     """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
-    from serbench.grid.cells import read_cell
-
     asked = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
     own = {record.cell.name for record in plan.cells}
     for path in (path for path in store.cells if path.stem not in own):
@@ -353,8 +318,6 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
 
 def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]]:
     """Find the registered sets among `--features`, and read the files."""
-    from serbench.features.own import is_file_name, read_own_features
-
     names = list(dict.fromkeys(as_names(request.features) or ()))
     files = [name for name in names if is_file_name(name)]
     own = [read_own_features(Path(name)) for name in files]
@@ -364,15 +327,12 @@ def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]
     for of in registered:
         if of.piece_s is not None and request.segment != of.piece_s:
             found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
-            todo = f"Give --segment {of.piece_s:g}"
-            raise ConfigError([Fault(of.name, found, f"pieces of {of.piece_s:g} s", todo)])
+            raise ConfigError([Fault(of.name, found, f"pieces of {of.piece_s:g} s", f"Give --segment {of.piece_s:g}")])
     return registered, own
 
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
     """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
-    from serbench.features.extract import import_features
-
     failed: list[Failure] = []
     for features in own:
         unknown: list[FeatureError] = []

@@ -1,9 +1,8 @@
 """Protocols: which utterances train, which are tested, and which choose settings.
 
-A protocol is one entry of `PROTOCOLS`. It divides a table of utterances into folds: ids to train on, to test on, and to
-choose settings on. It sees labels and metadata, never features. The folds depend on the catalogue and the ids alone,
-and on a seed only where utterances are drawn. Training and test sets never share a person; those of `within-text` share
-no text either.
+A protocol is one entry of `PROTOCOLS`. It divides a table of utterances into folds of ids by labels and metadata, never
+by features; a seed decides only which utterances are drawn. Training and test sets never share a person; those of
+`within-text` share no text either.
 
 The table has one row per utterance, sorted by `utterance`. Its columns are `corpus`, `corpus_language`, `group` (who is
 tested together), `sex` (of the group, or `mixed`), `label`, and `tested` (whether the row may be tested). It has
@@ -129,10 +128,11 @@ class Protocol:
         every = range(len(languages))
         if self.is_pairwise:
             return [((tested,), (other,)) for other, tested in itertools.permutations(every, 2)]
-        others = {i: [j for j in every if j != i] if self.is_across else [] for i in every}
-        if self.meets == "other languages":
-            others = {i: [j for j in of if languages[j] != languages[i]] for i, of in others.items()}
-        return [((i,), tuple(of)) for i, of in others.items()]
+        is_foreign = self.meets == "other languages"
+        return [
+            ((i,), tuple(j for j in every if self.is_across and j != i and not (is_foreign and languages[j] == of)))
+            for i, of in enumerate(languages)
+        ]
 
     def independence_of(self, person: str) -> str:
         """Word what a test has never met, where this field keeps people apart: it need not be the speaker."""
@@ -221,52 +221,30 @@ class Protocol:
 
 
 _SPEAKERS, _CORPORA = "speaker-independent", "corpus-independent"
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("within", "each test group against the rest of its corpus", _SPEAKERS),
-        Protocol(
-            "within-text",
-            "each test group's utterances of some texts against the others' of all other texts (fewer to train on)",
-            "speaker- and text-independent",
-            holds_out_texts=True,
-        ),
-        Protocol(
-            "holdout",
-            "the speakers that a published partition holds out against those that it trains on",
-            _SPEAKERS,
-            part="group",
-            needs="partition",
-        ),
-        Protocol(
-            "cross",
-            "each corpus on a model of another one",
-            _CORPORA,
-            "each other",
-            "group",
-            sees_target=False,
-            diagonal="within",
-        ),
-        Protocol("pooled", "each test group against all corpora together, its own without it", _SPEAKERS, "all others"),
-        Protocol("loco", "each corpus against all other corpora", _CORPORA, "all others", "corpus", sees_target=False),
-        Protocol(
-            "lolo",
-            "each corpus against the corpora in all other languages",
-            "corpus- and language-independent",
-            "other languages",
-            "corpus_language",
-            sees_target=False,
-        ),
-        Protocol(
-            "adapt",
-            "each test group on a model of another corpus and k utterances of its own corpus' other groups",
-            _SPEAKERS,
-            "each other",
-            "group",
-            needs="k",
-        ),
-    )
-}
+_TEXTS = "each test group's utterances of some texts against the others' of all other texts (fewer to train on)"
+_HELD = "the speakers that a published partition holds out against those that it trains on"
+_POOLED = "each test group against all corpora together, its own without it"
+_LOLO, _FOREIGN = "each corpus against the corpora in all other languages", "corpus- and language-independent"
+_ADAPT = "each test group on a model of another corpus and k utterances of its own corpus' other groups"
+_ALL = (
+    Protocol("within", "each test group against the rest of its corpus", _SPEAKERS),
+    Protocol("within-text", _TEXTS, "speaker- and text-independent", holds_out_texts=True),
+    Protocol("holdout", _HELD, _SPEAKERS, part="group", needs="partition"),
+    Protocol(
+        "cross",
+        "each corpus on a model of another one",
+        _CORPORA,
+        "each other",
+        "group",
+        sees_target=False,
+        diagonal="within",
+    ),
+    Protocol("pooled", _POOLED, _SPEAKERS, "all others"),
+    Protocol("loco", "each corpus against all other corpora", _CORPORA, "all others", "corpus", sees_target=False),
+    Protocol("lolo", _LOLO, _FOREIGN, "other languages", "corpus_language", sees_target=False),
+    Protocol("adapt", _ADAPT, _SPEAKERS, "each other", "group", needs="k"),
+)
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 
 def find_protocol(name: str) -> Protocol:
@@ -277,12 +255,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 def check_inner(requested: str) -> None:
-    """Check that `--inner` is auto, all, none or an even number.
-
-    Raises
-    ------
-    ProtocolError : anything else, or an odd number: only an even ring is symmetric.
-    """
+    """Check that `--inner` is auto, all, none or an even number; `ProtocolError`: only an even ring is symmetric."""
     if requested not in ("auto", "all", "none") and not (requested.isdecimal() and int(requested) >= 2):
         todo = did_you_mean(requested, ("auto", "all", "none"))
         raise ProtocolError("--inner", f"'{requested}'", "auto, all, none, or an even number of groups", todo)
