@@ -225,34 +225,6 @@ def test_weights_are_refused_for_a_classifier_that_cannot_weigh(three):
     assert not run("aa", "bb", protocol="adapt", k=(4,), classifiers="knn").refused
 
 
-def test_feature_set_that_lacks_an_utterance_stands_beside_one_that_has_all(three):
-    run = three()
-    whole = pd.read_csv(run.path.parent / "blobs.csv")
-    whole.iloc[1:].to_csv(run.path.parent / "less.csv", index=False)
-    files = tuple(str(run.path.parent / name) for name in ("blobs.csv", "less.csv"))
-    for protocol in ("cross", "pooled", "loco"):
-        assert not run(protocol=protocol, features=files, classifiers="knn", inner="none").refused
-    scores = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'default'")
-    assert scores["value"].notna().all()
-
-
-def test_refused_cell_tells_its_own_reason_in_the_report(three):
-    run = three()
-    run("aa", scaling="none", classifiers=("svc", "knn"))
-    run("aa", classifiers="knn", emotions="anger,neutral")
-    run("aa", scaling="none", classifiers=("svc", "knn"), emotions="anger,neutral")
-    assert "svc with --scaling none" in " ".join(serbench.make_report(run.place).missing)
-
-
-def test_inner_rules_are_not_mixed_in_one_table(three):
-    run = three()
-    for inner in ("none", "auto"):
-        run("aa", "bb", protocol="cross", inner=inner, classifiers="knn")
-    titles = [table.title for table in serbench.make_report(run.place).of("transfer")]
-    assert len(titles) == 2
-    assert sum("inner none" in title for title in titles) == 1
-
-
 def declare(run, corpus, other):
     """Say in the entry of a corpus that it shares speakers with another one."""
     before = f"\n  root: {corpus}\n"

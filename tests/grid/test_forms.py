@@ -1,13 +1,11 @@
 """Records of cells that are sealed and yet not what serbench writes: each key absent, or of another type."""
 
-import contextlib
 import copy
-import warnings
 
 import pytest
 
 import serbench
-from serbench.errors import DamagedError, SerbenchError, StoreError
+from serbench.errors import DamagedError, StoreError
 from serbench.grid.cells import read_cell
 from serbench.grid.check import check_store, find_unused
 from serbench.store.files import read_json, write_json
@@ -17,14 +15,10 @@ OTHERS = {str: 7, int: "seven", bool: "yes", list: "none", dict: ["none"], type(
 
 
 @pytest.fixture
-def place(make_corpus, make_features, workspace, tmp_path):
-    """A workspace with cells of the grid, nested and refused, and of another system."""
-    path = make_corpus(speakers=("f1", "f2", "m1", "m2"), takes=2)
-    make_features(serbench.load_index("toy", workspace(path))).to_csv(tmp_path / "blobs.csv", index=False)
-    here = workspace(path)
-    serbench.run_grid(
-        "toy", serbench.GridRequest((str(tmp_path / "blobs.csv"),), ("knn", "dummy"), emotions=REQUEST.emotions), here
-    )
+def place(make_corpus, workspace, tmp_path):
+    """A workspace with a cell of the grid and one of another system."""
+    here = workspace(make_corpus(speakers=("f1", "f2", "m1"), takes=1))
+    serbench.run_grid("toy", serbench.GridRequest("mfcc", "dummy", emotions=REQUEST.emotions), here)
     folds = serbench.list_folds("toy", REQUEST, here)
     folds.assign(prediction=folds["emotion"]).to_csv(tmp_path / "mine.csv", index=False)
     serbench.score_predictions(tmp_path / "mine.csv", REQUEST, here)
@@ -55,12 +49,6 @@ def edited(record, place, *, deleted):
     return changed
 
 
-def edits(record):
-    for place in places_in(record):
-        yield place, edited(record, place, deleted=True)
-        yield place, edited(record, place, deleted=False)
-
-
 def reason_of(path):
     try:
         read_cell(path)
@@ -69,56 +57,26 @@ def reason_of(path):
     return ""
 
 
-def let_through(store):
-    """Edit every key of every record; return the edits that are not refused in words."""
-    told, passed = 0, []
+def test_every_edit_of_a_type_or_key_is_refused_by_file_and_key(place):
+    store, refused, passed = place.store(), 0, 0
     for path in store.cells:
         record = read_json(path)
-        for key, changed in edits(record):
-            write_json(path, changed)
-            reason = reason_of(path)
-            told += bool(reason)
-            assert not reason or (reason.startswith(f"{path}: its key '"))
-            passed += [] if reason else [(path, key, changed)]
+        for at in places_in(record):
+            for deleted in (True, False):
+                write_json(path, edited(record, at, deleted=deleted))
+                reason = reason_of(path)
+                assert not reason or reason.startswith(f"{path}: its key '")
+                refused, passed = refused + bool(reason), passed + (not reason)
         write_json(path, record)
-    assert told > 5 * len(passed)
-    return passed
+    assert refused > 3 * passed
 
 
-def test_every_edit_of_a_record_names_file_and_key(place):
+def test_record_that_is_refused_is_named_by_all_that_read_it(place):
     store = place.store()
-    passed = let_through(store)
     path, record = store.cells[0], read_json(store.cells[0])
-    write_json(path, {**record, "sets": {}})
-    with pytest.warns(UserWarning, match=rf"{path.name}: its key 'sets' does not agree .* its cell is left out"):
+    write_json(path, {**record, "sets": 7})
+    with pytest.warns(UserWarning, match=rf"{path.name}: its key 'sets' is not .* its cell is left out"):
         assert len(serbench.make_report(place).long["provenance"]) == len(store.cells) - 1
-    assert check_store(serbench.Workspace(store.root)).damaged[path].startswith("it cannot be read (")
+    assert check_store(place).damaged[path].startswith("it cannot be read (")
     with pytest.raises(StoreError, match=rf"{path.name}: its key 'sets'"):
-        find_unused(serbench.Workspace(store.root))
-    write_json(path, record)
-    survive(place, passed[::8])
-
-
-@pytest.mark.slow
-def test_every_edit_that_passes_does_no_harm(place):
-    survive(place, let_through(place.store()))
-
-
-def survive(place, passed):
-    """Do all that reads records on each edit: errors are words."""
-    store = place.store()
-    commands = (
-        lambda: serbench.make_report(place),
-        lambda: serbench.compare_results(place, place),
-        lambda: check_store(serbench.Workspace(store.root)),
-        lambda: find_unused(serbench.Workspace(store.root)),
-        lambda: serbench.plan_grid("toy", REQUEST, place, dry_run=True),
-    )
-    for path, _, changed in passed:
-        record = read_json(path)
-        write_json(path, changed)
-        for command in commands:
-            with contextlib.suppress(SerbenchError), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                command()
-        write_json(path, record)
+        find_unused(place)

@@ -17,7 +17,7 @@ import serbench
 from serbench.features.table import map_features
 from serbench.report.comparisons import pool_of
 from serbench.scores.predictions import load_predictions
-from serbench.store.results import Store, read_predictions
+from serbench.store.results import Store
 
 THREE = ("anger", "happiness", "neutral")
 FAST = ("knn", "logistic", "dummy")
@@ -50,7 +50,10 @@ def outcomes(run, results="results"):
     return {cell.cell["classifier"]: cell for cell in load_predictions(run.store(results))}
 
 
-@pytest.mark.parametrize("family", ["svc", "linear-svc", "rf", "mlp", "logistic", "knn", "dummy"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("svc", "rf", "mlp")]
+
+
+@pytest.mark.parametrize("family", ["linear-svc", "logistic", "knn", "dummy", *SLOW])
 def test_every_classifier_predicts_what_the_independent_script_predicts(toy, monkeypatch, family):
     run = toy(speakers=("f1", "m1", "m2"), takes=9, noise=3.0)
     space = None
@@ -97,28 +100,15 @@ def test_predictions_are_the_same_bytes_for_any_number_of_workers_fresh_and_resu
     assert job_bytes(run.store("two")) == one
 
 
-def test_nothing_is_computed_twice(toy):
+def test_dry_run_fits_nothing_and_nothing_is_computed_twice(toy):
     run = toy()
-    assert len(run().plan.todo) == 30  # 3 classifiers x (6 pairs + 4 speakers)
+    planned = run(dry_run=True)
+    assert planned.failed is None
+    assert planned.plan.seconds > 0
+    assert not {"jobs", "cells"} & {path.name for path in run.store().root.iterdir()}
+    assert len(run().plan.todo) == len(planned.plan.todo) == 30  # 3 classifiers x (6 pairs + 4 speakers)
     assert len(run().plan.todo) == 0
     assert len(run(classifiers=("knn", "svc")).plan.todo) == 10
-
-
-def test_dry_run_fits_nothing(toy):
-    run = toy()
-    result = run(dry_run=True)
-    assert result.failed is None
-    assert len(result.plan.todo) == 30
-    assert result.plan.seconds > 0
-    assert not (run.store().root / "jobs").exists()
-    assert not (run.store().root / "cells").exists()
-
-
-def test_each_fold_is_predicted_by_models_that_never_saw_its_speaker(toy):
-    run = toy()
-    plan = run(dry_run=True).plan
-    for job in plan.jobs.values():
-        assert not set(job.json["training"]["speakers"]) & set(job.json["evaluated_speakers"])
 
 
 def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
@@ -155,17 +145,6 @@ def test_shuffled_labels_score_near_chance(toy, tmp_path):
     nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].set_index("features")["value"]
     assert nested["blobs"] > 0.7
     assert abs(nested["shuffled"] - 1 / 3) < 0.15
-
-
-def test_job_file_holds_every_setting_as_small_integers(toy):
-    run = toy()
-    result = run(classifiers=("knn",))
-    for key in result.plan.jobs:
-        utterances, codes, metadata = read_predictions(run.store().job(key))
-        assert codes.shape == (6, len(utterances))
-        assert codes.dtype == np.uint8
-        assert [s["k"] for s in metadata["settings"]] == [1, 3, 5, 9, 15, 25]
-        assert metadata["key"] == key
 
 
 def test_two_speakers_report_default_and_say_why_nested_is_missing(toy):
@@ -603,49 +582,6 @@ def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, mo
     with pytest.warns(UserWarning, match=r"Read-only file system\); the jobs run in this process"):
         assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
     assert all(run.store().job(job.key).is_file() for job in plan.todo)
-
-
-def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
-    import serbench.grid.workers
-
-    class Crowded:
-        def submit(self, *given):
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-
-        def shutdown(self, **named):
-            pass
-
-    run = toy()
-    planned = run(classifiers=("dummy",), dry_run=True)
-    monkeypatch.setattr(serbench.grid.workers, "_idle", [Crowded()])
-    with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
-        assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
-
-
-class TwoWordsError(Exception):
-    """An error that does not survive the way back from a worker: its arguments are not what it was made with."""
-
-    def __init__(self, one, two):
-        super().__init__(f"{one} {two}")
-
-
-def test_error_that_cannot_be_sent_back_is_told_in_words(toy, monkeypatch):
-    import serbench.grid.workers
-
-    run = toy()
-    planned = run(classifiers=("dummy",), dry_run=True)
-    plan = planned.plan
-    broken, real = plan.todo[0].key, serbench.grid.workers.attempt
-
-    def fail_or_run(key, job, root):
-        if key == broken:
-            from serbench.grid.workers import failure_of
-
-            return failure_of(TwoWordsError("one", "two"))
-        return real(key, job, root)
-
-    monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
-    assert serbench.run_planned_grid(planned).failed == {broken: "TwoWordsError: one two"}
 
 
 def test_worker_that_died_idle_is_replaced(toy):

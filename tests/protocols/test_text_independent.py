@@ -85,18 +85,6 @@ def test_report_says_in_words_what_was_held_out(toy):
     assert "36 utterances; 12 folds, inner all; 4 groups of speakers x 3 of texts, which leaves 67% of" in notes
 
 
-def test_report_sets_within_before_within_text(toy):
-    run = toy()
-    run()
-    run(protocol="within")
-    titles = [table.title for table in serbench.make_report(run.place).of("table2-uar")]
-    assert [title.split(": ")[1].split(",")[0] for title in titles] == [
-        "within",
-        "within-text (text-independent)",
-    ]
-    assert "-independent" not in titles[0]
-
-
 def test_planted_leak_of_a_text_stops_the_run(toy, monkeypatch):
     sound = protocols.Protocol.folds
 
@@ -130,13 +118,6 @@ def test_emotion_that_the_texts_held_out_take_along_refuses_the_cell(toy):
     assert reason == (
         "toy, --protocol within-text: fold f1/texts1: no utterance of anger to train on. Expected some of each "
         "emotion. Leave these emotions out with --emotions, or use --protocol within."
-    )
-
-
-def test_filter_that_leaves_one_text_refuses_the_cell(toy):
-    (reason,) = toy()(where="text=0").refused.values()
-    assert reason.startswith(
-        "within-text: test groups with utterances: 4, groups of texts: 1. Expected at least two people"
     )
 
 
@@ -177,21 +158,6 @@ def test_folds_for_other_tools_tell_speakers_from_texts(toy):
     tuning = table[table["fold"].isin(row["tuning_folds"].split())]
     assert set(tuning["speaker_fold"]) == {"f2", "m1", "m2"}
     assert set(tuning["text_fold"]) == {"texts2", "texts3"}
-
-
-def test_training_rows_of_the_folds_table_are_those_of_the_grid(toy):
-    run = toy()
-    plan = run(dry_run=True).plan
-    cell = plan.cells[0]
-    table = serbench.list_folds(
-        "toy", serbench.GridRequest(protocol="within-text", emotions=",".join(THREE)), run.place
-    )
-    for fold in cell.folds:
-        own = table[table["fold"] == fold.name]
-        speaker, text = own["speaker_fold"].iloc[0], own["text_fold"].iloc[0]
-        train = table[(table["speaker_fold"] != speaker) & (table["text_fold"] != text)]
-        assert set(plan.jobs[fold.job].train.utterances) == set(train["utterance"])
-        assert set(cell.sets[fold.name]) == set(own["utterance"])
 
 
 def test_command_line_knows_the_flag(toy, cli, tmp_path):
