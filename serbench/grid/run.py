@@ -1,7 +1,7 @@
 """The stage `grid`: names and options -> cells -> jobs -> predictions, resumable job by job.
 
 Jobs run in parallel worker processes. One failed job fails the cells that need it, with its reason, and stops no other.
-Errors in names come before anything is read.
+Modules that are slow to import are imported inside the functions, so that errors in names come at once.
 """
 
 from __future__ import annotations
@@ -15,31 +15,27 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from serbench.classifiers import find_classifier
-from serbench.classifiers.spaces import Space, read_spaces
 from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
 from serbench.corpora.entry import AVAILABLE
-from serbench.corpora.segments import MAJORITY
-from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set
-from serbench.features.extract import Extracted, Failure, count_lacking, extract_features, import_features
-from serbench.features.own import OwnFeatures, is_file_name, read_own_features
-from serbench.features.table import map_features, stored_rows
-from serbench.grid.cells import CellRecord, read_cell, write_cell
-from serbench.grid.estimate import PROCESS, Estimate
-from serbench.grid.plan import Job, Request, check_input, make_plan, plan_cells
 from serbench.grid.request import DEFAULTS, GridRequest
-from serbench.grid.utterances import CorpusData, Question, joined
 from serbench.protocols import Draw, check_inner, find_protocol
-from serbench.store.files import is_damaged
-from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from serbench.corpora.tasks import EmotionTask
+    from serbench.features.extract import Extracted, Failure
+    from serbench.features.own import OwnFeatures
+    from serbench.grid.cells import CellRecord
+    from serbench.grid.estimate import Estimate
+    from serbench.grid.plan import Job, Request
+    from serbench.grid.utterances import CorpusData, Question
     from serbench.grid.workers import Crew
+    from serbench.store.results import Store
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 
@@ -111,7 +107,10 @@ class GridResult:
 
     def scores(self) -> pd.DataFrame:
         """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
+        import pandas as pd
+
         import serbench
+        from serbench.corpora.segments import MAJORITY
 
         cells = [asdict(one.cell) for one in self.plan.cells]
         shown = [{**c, "preprocessing": c["preprocessing"] + vote} for c in cells for vote in ("", MAJORITY)]
@@ -140,10 +139,19 @@ def plan_grid(
     """
     catalogue = workspace.catalogue()
     names = [entry.name for entry in entries_of(catalogue, corpora)]
-    task = asked_task(catalogue, request)
     classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
     _check_request(request, names)
-    registered, own = _features(request)
+
+    from serbench.classifiers.spaces import Space, read_spaces
+    from serbench.corpora.tasks import common_task
+    from serbench.features.extract import count_lacking, extract_features
+    from serbench.features.table import stored_rows
+    from serbench.grid.estimate import Estimate
+    from serbench.grid.plan import check_input, make_plan, plan_cells
+    from serbench.grid.utterances import CorpusData
+    from serbench.store.files import is_damaged
+
+    task, (registered, own) = asked_task(catalogue, request), _features(request)
     sources: list[FeatureSet | OwnFeatures] = [*own, *registered]
     for source, classifier in itertools.product(sources, classifiers):
         with contextlib.suppress(SerbenchError):
@@ -204,6 +212,8 @@ def _questions(
     request: GridRequest,
 ) -> Iterator[tuple[Question, Sequence[int]]]:
     """Yield every question with its seeds, with those of the diagonal where a protocol has one of its own."""
+    from serbench.grid.utterances import Question, joined
+
     asked = find_protocol(request.protocol)
     for protocol in [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]:
         pairings = protocol.pairings([data.language for data in corpora])
@@ -237,8 +247,8 @@ def _numbers(source: FeatureSet | OwnFeatures, corpora: Sequence[CorpusData]) ->
     """Count the features of an utterance, of a framewise set those of all frames of one of mean length."""
     if source.hop_s is None:
         return source.n_features
-    mean_s = pd.concat([data.index["duration_s"] for data in corpora]).mean()
-    return source.n_features * max(1, round(0 if pd.isna(mean_s) else float(mean_s) / source.hop_s))
+    durations = [seconds for data in corpora for seconds in data.index["duration_s"].dropna()]
+    return source.n_features * max(1, round(float(sum(durations)) / max(1, len(durations)) / source.hop_s))
 
 
 def run_planned_grid(planned: GridResult) -> GridResult:
@@ -249,6 +259,9 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
+    from serbench.grid.cells import write_cell
+    from serbench.store.files import is_damaged
+
     plan, store = planned.plan, planned.workspace.store()
     _remove_replaced(plan, store)
     for record in plan.cells:
@@ -268,7 +281,9 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
 def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
     """Run jobs by local processes, or by a dask scheduler; return which failed, and how many others did meanwhile."""
-    from serbench.grid.workers import LocalCrew, run_jobs  # slow to import
+    from serbench.features.table import map_features
+    from serbench.grid.estimate import PROCESS
+    from serbench.grid.workers import LocalCrew, run_jobs
     from serbench.store.memory import free_memory
 
     tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
@@ -303,6 +318,8 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
 
 def _remove_replaced(plan: GridPlan, store: Store) -> None:
     """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
+    from serbench.grid.cells import read_cell
+
     asked = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
     own = {record.cell.name for record in plan.cells}
     for path in (path for path in store.cells if path.stem not in own):
@@ -318,6 +335,8 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
 
 def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]]:
     """Find the registered sets among `--features`, and read the files."""
+    from serbench.features.own import is_file_name, read_own_features
+
     names = list(dict.fromkeys(as_names(request.features) or ()))
     files = [name for name in names if is_file_name(name)]
     own = [read_own_features(Path(name)) for name in files]
@@ -333,6 +352,8 @@ def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
     """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
+    from serbench.features.extract import import_features
+
     failed: list[Failure] = []
     for features in own:
         unknown: list[FeatureError] = []
@@ -388,5 +409,7 @@ def check_whole(request: GridRequest) -> None:
 
 def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
     """Resolve what a request tells apart."""
+    from serbench.corpora.tasks import find_task
+
     where = as_names(request.where) or ()
     return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)
