@@ -136,6 +136,9 @@ class LocalCrew:
                 future: Future[Outcome] = worker.submit(attempt, *given)
         except OSError as error:
             return self._run_here(error, *given)
+        except BrokenExecutor:  # it died while it had nothing to do
+            _end_idle_workers()
+            raise
         self._busy.add(worker)
         if self._is_closed:
             _kill(worker)
@@ -146,8 +149,7 @@ class LocalCrew:
         except TimeoutError:
             outcome = f"it took longer than --job-timeout {self._timeout_s:g} seconds"
         except BrokenExecutor:
-            while _idle:  # which may have died as well
-                _kill(_idle.pop())
+            _end_idle_workers()
             raise
         except Exception as error:  # of the disk, or on the way back
             outcome, is_lost = failure_of(error), False
@@ -229,6 +231,12 @@ def _take_worker() -> ProcessPoolExecutor:
         return _idle.pop()
     options = {"timeout": IDLE_S, "env": _ONE_THREAD, "initializer": _start_worker, "initargs": (os.getpid(),)}
     return ProcessPoolExecutor(1, **options)
+
+
+def _end_idle_workers() -> None:
+    """End the workers that have nothing to do: where one has died, they may have died as well."""
+    while _idle:
+        _kill(_idle.pop())
 
 
 def _kill(worker: ProcessPoolExecutor) -> None:
