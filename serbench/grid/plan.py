@@ -332,9 +332,7 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[dict[st
     for request in requests:
         rows, same = request.rows, (id(request.rows), id(request.folds), id(request.scaled))
         if same not in states:
-            check_no_leak(request.folds, rows)
-            if not request.sees_target:
-                check_unseen(request.folds, rows)
+            check_no_leak(request.folds, rows, sees_target=request.sees_target)
             decisive = [rows[name].tolist() for name in ("utterance", "audio_hash", "label", "who", "stored")]
             scaled = {unit: sorted(of.items()) for unit, of in request.scaled.items()}
             states[same] = digest([decisive, scaled, _auxiliary(rows)])
@@ -391,14 +389,15 @@ def _job(
     return Job(digest([made, training, held]), recipe, train, evaluated, rows, scaled)
 
 
-def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
-    """Check that no person and no audio is on both sides of any test or validation, and no text of a test elsewhere.
+def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame, *, sees_target: bool = True) -> None:
+    """Check that no person and no audio is on both sides of a test or validation; `ProtocolError` names the fold.
 
-    Texts are looked at where the rows have them. A validation may have texts of its training, but none of the test.
-    `ProtocolError` names the fold and what it shares.
+    What trains or validates has no text of the test, where the rows have texts, and no utterance of its corpus, unless
+    the protocol sees it.
     """
     columns = {"speakers": "person" if "person" in rows else "who", "recordings": "audio_hash"}
     columns |= {"texts": "said"} if "said" in rows else {}
+    columns |= {} if sees_target else {"corpora": "stored"}
     coded = {what: pd.factorize(rows[name], use_na_sentinel=False) for what, name in columns.items()}
     place = {u: i for i, u in enumerate(rows["utterance"])}
 
@@ -407,20 +406,20 @@ def check_no_leak(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
         codes, names = coded[what]
         return np.isin(np.arange(len(names)), codes[[place[u] for u in utterances]])
 
-    def check_apart(name: str, one: tuple[str, ...], other: tuple[str, ...], *, texts: bool = True) -> None:
-        for what in columns if texts else ("speakers", "recordings"):
-            shared = coded[what][1][held(what, one) & held(what, other)]
+    def check_apart(name: str, one: tuple[str, ...], other: tuple[str, ...], *, what: Iterable[str] = columns) -> None:
+        for kind in what:
+            shared = coded[kind][1][held(kind, one) & held(kind, other)]
             if len(shared):
-                is_audio = what == "recordings"  # named by the utterances that have it: nobody knows a fingerprint
+                is_audio = kind == "recordings"  # named by the utterances that have it: nobody knows a fingerprint
                 named = rows["utterance"][rows["audio_hash"].isin(shared)] if is_audio else shared
-                found = f"{what} in training and test: {listed(sorted(map(str, named)))}"
+                found = f"{kind} in training and test: {listed(sorted(map(str, named)))}"
                 raise ProtocolError(f"plan, {name}", found, "none", "This is a leak; the run is stopped")
 
     for fold in folds:
         check_apart(fold.name, fold.train.utterances, fold.test)
         for inner in fold.inner:
             name, train = f"{fold.name}, validation {inner.name}", inner.train.utterances
-            check_apart(name, train, inner.test, texts=False)
+            check_apart(name, train, inner.test, what=("speakers", "recordings"))
             check_apart(f"{name} against its test", train, fold.test)
             check_apart(f"{name} on its test", inner.test, fold.test)
 
@@ -433,13 +432,3 @@ def check_no_overlap(folds: Iterable[Fold], overlaps: Sequence[tuple[str, str]])
         if shared:
             todo = "Group those who talk to each other: `folds: {by: session}`, or cut the segments apart"
             raise ProtocolError(f"plan, {fold.name}", f"overlapping segments apart: {listed(shared)}", "none", todo)
-
-
-def check_unseen(folds: Iterable[Fold], rows: pd.DataFrame) -> None:
-    """Check that no utterance of a corpus tested trains or validates; `ProtocolError` names the corpora."""
-    corpus = dict(zip(rows["utterance"], rows["stored"], strict=True))
-    for fold in folds:
-        parts = (fold.train.utterances, *(v.train.utterances for v in fold.inner), *(v.test for v in fold.inner))
-        if both := {corpus[u] for u in fold.test} & {corpus[u] for part in parts for u in part}:
-            found = f"corpora in training and test: {listed(sorted(both))}"
-            raise ProtocolError(f"plan, {fold.name}", found, "none", "This is a leak; the run is stopped")

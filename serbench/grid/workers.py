@@ -235,8 +235,9 @@ def _take_worker() -> ProcessPoolExecutor:
 
 def _end_idle_workers() -> None:
     """End the workers that have nothing to do: where one has died, they may have died as well."""
-    while _idle:
-        _kill(_idle.pop())
+    with contextlib.suppress(IndexError):
+        while True:
+            _kill(_idle.pop())
 
 
 def _kill(worker: ProcessPoolExecutor) -> None:
