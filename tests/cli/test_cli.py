@@ -2,9 +2,8 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -136,7 +135,7 @@ def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     assert [request for _, request, _ in asked] == [wanted, GridRequest(), GridRequest(protocol="within-text")]
     assert [corpora for corpora, _, _ in asked] == [["toy", "other"], None, None]
     assert GridRequest().features == serbench.DEFAULT_FEATURES
-    help_text = get_type_hints(GridRequest, include_extras=True)["protocol"].__metadata__[0].help
+    (help_text,) = (of.metadata["option"].help for of in fields(GridRequest) if of.name == "protocol")
     assert help_text.split(". ")[0].split(", ") == list(PROTOCOLS)
 
 

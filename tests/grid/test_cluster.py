@@ -177,21 +177,19 @@ def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, here,
     assert stored.items() <= jobs_of(tmp_path / "there").items() == jobs_of(here).items()
 
 
-def test_worker_with_other_versions_is_refused_by_name_and_gets_no_job(grid, here, cluster, tmp_path):
+def test_workers_with_other_versions_are_refused_by_name_and_get_no_job(grid, here, cluster, tmp_path):
     address, add = cluster
-    (tmp_path / "other.py").write_text(OTHER_VERSION)
-    add("--preload", str(tmp_path / "other.py"), "--name", "old")
+    for name, code in (("old", OTHER_VERSION), ("bare", WITHOUT_SERBENCH)):
+        (tmp_path / f"{name}.py").write_text(code)
+        add("--preload", str(tmp_path / f"{name}.py"), "--name", name)
     process = grid("there", "--scheduler", address, check=False)
     out, err = finish(process)
     assert process.returncode == 1
     assert re.search(r"worker tcp://127.0.0.1:\d+ \(old\) gets no job: \w+: scikit-learn 0.1, not \d", err), err
-    assert "no worker that may be used" in err
-    (tmp_path / "bare.py").write_text(WITHOUT_SERBENCH)
-    add("--preload", str(tmp_path / "bare.py"), "--name", "bare")
-    add()
-    out, err = grid("there", "--scheduler", address)
     assert re.search(r"worker tcp://127.0.0.1:\d+ \(bare\) gets no job: .*No module named 'serbench", err), err
-    assert "(old) gets no job" in err
+    assert "no worker that may be used" in err
+    add()
+    grid("there", "--scheduler", address)
     assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
