@@ -126,7 +126,7 @@ def find_unused(workspace: Workspace = HERE) -> dict[str, tuple[Path, ...]]:
         corpora = [path for path in sorted(folder.glob("*")) if path.is_dir()]
         idle = [path for path in corpora if not path.is_symlink() and (folder.name, path.name) not in used]
         unused["files of features"] += [path for of in idle for path in sorted(of.iterdir()) if path.is_file()]
-        if idle and idle == corpora:
+        if idle == corpora:  # none is left, too, after a clean that was killed
             unused["files of features"] += folder.glob("set.json")
     found_by_kind = {kind: tuple(path for path in paths if _is_own(path, store)) for kind, paths in unused.items()}
     found_by_kind["temporary files"] = tuple(sorted(store.temporary(older_than_s=86400)))

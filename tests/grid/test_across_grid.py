@@ -76,7 +76,9 @@ def assert_same(run, protocol, corpus, expected, train=None):
     assert own == {"nested": list(map(str, expected[0])), "default": list(map(str, expected[1]))}
 
 
-@pytest.mark.parametrize("scaling", ["train", "speaker", "corpus"])
+@pytest.mark.parametrize(
+    "scaling", ["train", *(pytest.param(n, marks=pytest.mark.slow) for n in ("speaker", "corpus"))]
+)
 def test_cross_predicts_what_a_plain_loop_does(three, scaling):
     run = three()
     assert not run(protocol="cross", scaling=scaling).refused
@@ -86,7 +88,7 @@ def test_cross_predicts_what_a_plain_loop_does(three, scaling):
 
 
 @pytest.mark.parametrize("protocol", ["loco", "lolo", "pooled"])
-@pytest.mark.parametrize("scaling", ["train", "corpus"])
+@pytest.mark.parametrize("scaling", ["train", pytest.param("corpus", marks=pytest.mark.slow)])
 def test_training_on_several_corpora_predicts_what_a_plain_loop_does(three, protocol, scaling):
     run = three()
     assert not run(protocol=protocol, scaling=scaling).refused

@@ -160,6 +160,7 @@ def test_cluster_that_loses_its_only_worker_waits_for_the_next_one(grid, here, c
     assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
+@pytest.mark.slow
 def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, here, cluster, tmp_path):
     address, add = cluster
     add()
@@ -177,6 +178,7 @@ def test_scheduler_that_dies_ends_the_run_in_words_and_loses_nothing(grid, here,
     assert stored.items() <= jobs_of(tmp_path / "there").items() == jobs_of(here).items()
 
 
+@pytest.mark.slow
 def test_workers_with_other_versions_are_refused_by_name_and_get_no_job(grid, here, cluster, tmp_path):
     address, add = cluster
     for name, code in (("old", OTHER_VERSION), ("bare", WITHOUT_SERBENCH)):
@@ -280,7 +282,8 @@ def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless,
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_grid_ends_and_does_not_wait_for_a_fit_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
     process = endless("--scheduler", "local")
     wait_for_fits(process, 1)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX s
 FIVE = ("anger", "fear", "happiness", "neutral", "sadness")
 SMALL_CHUNKS = "import serbench.features.extract; serbench.features.extract.CHUNK = 16\n"
 JOBS, PARTS = "jobs/[!.]*.parquet", "features/*/toy/part-*.parquet"
-KILLS = [2, pytest.param(30, marks=pytest.mark.long)]
+KILLS = [1, pytest.param(30, marks=pytest.mark.long)]
 SETS = ("mfcc", "IS09", "logmel26")
 
 
@@ -165,6 +165,7 @@ def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_pa
     assert again == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_twice(extract, tmp_path, tally, kills):
     in_place = again = 0
@@ -248,7 +249,8 @@ def commands_of(folder):
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
-    "name", ["report", pytest.param("report --figures", marks=pytest.mark.slow), "run", "score", "store clean"]
+    "name",
+    ["score", "store clean", *(pytest.param(n, marks=pytest.mark.slow) for n in ("report", "report --figures", "run"))],
 )
 def test_killed_command_loses_nothing_and_ends_as_if_undisturbed(folder, tmp_path, tally, name, kills):
     bench, made = commands_of(folder)[name], folder / "made"
@@ -286,7 +288,7 @@ def endless(make_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("number", "code", "to_all"),
     [
-        pytest.param(signal.SIGINT, 130, True, id="Ctrl-C"),
+        pytest.param(signal.SIGINT, 130, True, id="Ctrl-C", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, False, id="SIGTERM"),
         pytest.param(signal.SIGINT, 130, False, id="SIGINT to the process", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, True, id="SIGTERM to all", marks=pytest.mark.slow),
@@ -342,7 +344,8 @@ def test_command_stopped_while_python_frees_an_object_ends_in_words_all_the_same
     assert done.stderr == "\nserbench: stopped. What was finished is stored; the same command goes on from there.\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_extraction_keeps_what_it_did(extract, tmp_path, tally, number):
     seventh = "event == 'os.rename' and 'part-' in str(arguments[1]) and (touched.append(1) or len(touched) == 7)"
     stop = "touched = []\n" + acting(seventh, f"os.killpg(os.getpid(), {int(number)})")
@@ -364,6 +367,7 @@ def features_in(results):
     return sum(read_table(path, ["utterance"]).num_rows for path in results.glob(PARTS))
 
 
+@pytest.mark.slow
 def test_workers_end_after_the_program_was_killed(endless, tmp_path):
     process = endless.start(tmp_path / "results")
     wait_for_fits(process, 2)
@@ -385,7 +389,7 @@ def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path
     assert not leftovers(tmp_path / "results")
 
 
-@pytest.mark.parametrize("deaths", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("deaths", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
     """Killed early only: jobs are run again at the end, and one that is killed there too has failed, rightly."""
     rng = random.Random(deaths)
@@ -426,6 +430,7 @@ def run_two_at_once(bench, results, pattern):
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", AT_ONCE)
 def test_two_grids_at_once_share_the_jobs(grid, tmp_path, tally, n):
     told = run_two_at_once(grid, tmp_path / "both", JOBS)
