@@ -1,4 +1,3 @@
-import json
 import os
 import time
 
@@ -22,16 +21,16 @@ toy:
 """
 
 
-def catalogue_of(tmp_path, text):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    return build_catalogue([parse_document(path)])
+@pytest.fixture
+def read(tmp_path):
+    """Read a file of corpora, from its text or bytes."""
 
+    def catalogue_of(content):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return build_catalogue([parse_document(path)])
 
-def faults_of(tmp_path, text):
-    with pytest.raises(ConfigError, match=r"mine.yaml") as caught:
-        catalogue_of(tmp_path, text)
-    return str(caught.value)
+    return catalogue_of
 
 
 def test_all_fifteen_corpora_and_the_presets_are_there():
@@ -42,15 +41,15 @@ def test_all_fifteen_corpora_and_the_presets_are_there():
     assert not catalogue.corpora["recola"].verified
 
 
-def test_a_corpus_needs_only_a_block(tmp_path):
-    toy = catalogue_of(tmp_path, f"\ufeff{GOOD}").corpus("toy")  # some editors write a byte order mark
+def test_a_corpus_needs_only_a_block(read, tmp_path):
+    toy = read(f"\ufeff{GOOD}").corpus("toy")  # some editors write a byte order mark
     assert toy.folds.leave_out == 1
     assert toy.root == str(tmp_path / "recordings")
 
 
-def test_scalars_stay_as_they_are_written(tmp_path):
+def test_scalars_stay_as_they_are_written(read):
     text = GOOD.replace("{A: anger, N: neutral}", "{no: anger, 01: neutral, 1e3: fear, ~: sadness}")
-    assert set(catalogue_of(tmp_path, text).corpus("toy").emotions) == {"no", "01", "1e3", "~"}
+    assert set(read(text).corpus("toy").emotions) == {"no", "01", "1e3", "~"}
 
 
 def test_second_file_overrides_field_by_field(tmp_path):
@@ -77,18 +76,14 @@ FAULTS = {
     "missing key": ("  title: Toy corpus\n", "", r"toy.title .*: not there. Expected the key 'title'"),
     "duplicate key": ("  language: en\n", "  language: en\n  language: de\n", r"toy.language \(line 4\): the key 'language' a second time \(first on line 3\)"),
     "no such source": ("from: path", "from: paths", r"toy.labels.from \(line 8\): 'paths'. Expected one of path, table, lines. Did you mean 'path'"),
-    "misspelt key inside": ("pattern:", "patern:", r"toy.labels.patern \(line 9\): unknown key 'patern'. Did you mean 'pattern'"),
     "not a regular expression": (r"(?P<speaker>\d\d)_", r"(?P<speaker>\d\d_", r"toy.labels.pattern .* is not a regular expression"),
     "no speaker": (r"(?P<speaker>\d\d)", r"\d\d", r"toy.folds.*nothing gives 'speaker'"),
     "misspelt group": ("(?P<speaker>", "(?P<speker>", r"nothing gives 'speaker'.*Did you mean 'speker'"),
     "no emotion": ("(?P<emotion>[A-Z])", "[A-Z]", r"nothing gives 'emotion'"),
     "group that is no field": ("_(?P<emotion>", "_(?P<sentence>x?)(?P<emotion>", r"the name 'sentence' is no field and no template uses it"),
     "unknown emotion": ("A: anger", "A: angr", r"toy.emotions.A \(line 10\): 'angr'. Expected a canonical emotion. Did you mean 'anger'"),
-    "wrong type": ("  audio: '*.wav'", "  audio: {a: b}", r"toy.audio"),
     "bad language": ("language: en", "language: English", r"toy.language .*Expected a BCP 47 tag"),
     "mapped and dropped": ("  emotions:", "  drop: [A]\n  emotions:", r"raw label 'A' is mapped and dropped"),
-    "bad leave_out": ("  emotions:", "  folds: {leave_out: 3}\n  emotions:", r"toy.folds.leave_out .*'3'. Expected less than or equal to 2"),
-    "count that is no number": ("  emotions:", "  expect: {utterances: many}\n  emotions:", r"toy.expect.utterances .*'many'.*integer"),
     "template of nothing": ("  emotions:", "  compose: {gender: '{sex}'}\n  emotions:", r"toy.compose.gender .*'sex'. Expected a name that a group or column gives"),
     "name inside": ("  title:", "  name: ../evil\n  title:", r"toy.name .*unknown key 'name'"),
     "format tricks": ("  emotions:", "  compose: {gender: '{speaker!r:>9}'}\n  emotions:", r"with a plain name in each pair"),
@@ -103,7 +98,6 @@ FAULTS = {
     "ranges that overlap": ("  emotions:", "  targets: {arousal: {low: '[0, 1]', high: '[1, 2]'}}\n  emotions:", r"low \[0, 1\] and high \[1, 2\] overlap"),
     "trace of no dimension": ("  emotions:", "  traces: {arousl: {files: '{stem}.csv'}}\n  emotions:", r"toy.traces.arousl .*a dimension. Did you mean 'arousal'"),
     "trace of nothing": ("  emotions:", "  traces: {arousal: {files: '{steam}.csv'}}\n  emotions:", r"toy.traces.arousal.files .*'steam'. Expected a name .* Did you mean 'stem'"),
-    "separator of two": ("  emotions:", "  traces: {arousal: {files: '{stem}.csv', separator: '; '}}\n  emotions:", r"toy.traces.arousal.separator .*at most 1 character"),
     "trace of what is known": ("  emotions:", "  compose: {arousal: '{speaker}'}\n  traces: {arousal: {files: '{stem}.csv'}}\n  emotions:", r"'arousal', which a group or column gives already"),
     "task with a taken name": ("toy:\n", "tasks: {available: [anger, neutral]}\ntoy:\n", r"tasks.available \(line 1\): a name that means all emotions"),
     "broken YAML": ("title: Toy", "title: 'Toy", r"mine.yaml: .* on line \d+, column \d+"),
@@ -130,12 +124,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_file_is_refused_in_good_time(tmp_path, content, message):
-    path = tmp_path / "mine.yaml"
-    path.write_bytes(content)
+def test_hostile_file_is_refused_in_good_time(read, content, message):
     started = time.process_time()
     with pytest.raises(ConfigError, match=message):
-        build_catalogue([parse_document(path)])
+        read(content)
     assert time.process_time() - started < 5
 
 
@@ -146,19 +138,15 @@ def test_pipe_in_the_place_of_a_file_of_corpora_is_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new", "message"), FAULTS.values(), ids=FAULTS)
-def test_fault_is_reported_with_its_place(tmp_path, old, new, message):
+def test_fault_is_reported_with_its_place(read, old, new, message):
     assert old in GOOD
-    path = tmp_path / "mine.yaml"
-    path.write_text(GOOD.replace(old, new))
     with pytest.raises(ConfigError, match=message):
-        build_catalogue([parse_document(path)])
+        read(GOOD.replace(old, new))
 
 
-def test_all_faults_are_reported_at_once(tmp_path):
-    text = GOOD.replace("licence:", "license:").replace("A: anger", "A: angr").replace("audio:", "adio:")
-    message = faults_of(tmp_path, text)
-    for key in ("license", "adio", "'licence'", "'audio'"):
-        assert key in message
+def test_all_faults_are_reported_at_once(read):
+    with pytest.raises(ConfigError, match=r"(?s)^4 faults:.*'licence'.*'audio'.*'license'.*'adio'"):
+        read(GOOD.replace("licence:", "license:").replace("audio:", "adio:"))
 
 
 def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch):
@@ -173,10 +161,8 @@ def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch)
 
 def test_schema_describes_every_key_of_an_entry():
     schema = catalogue_schema()
-    json.dumps(schema)
-    corpus = schema["$defs"]["Corpus"]
-    assert {"title", "labels", "folds", "expect", "compose"} <= set(corpus["properties"])
-    assert corpus["additionalProperties"] is False
+    assert {"title", "labels", "folds", "expect", "compose"} <= set(schema["$defs"]["Corpus"]["properties"])
+    assert schema["$defs"]["Corpus"]["additionalProperties"] is False
     assert set(schema["$defs"]) >= {"PathLabels", "TableLabels", "LineLabels", "Folds", "Expect", "Task"}
 
 

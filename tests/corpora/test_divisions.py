@@ -91,32 +91,25 @@ def test_a_value_that_a_partial_copy_lacks_is_noted(emodb, make_index):
     assert partition_notes(make_index(), corpus, "mine") == ["partition mine: no utterance of speaker f9 to test"]
 
 
-def test_a_partition_of_which_nothing_is_here_is_an_error(emodb, make_index):
-    with pytest.raises(
-        CorpusError, match=r"toy.partitions.mine.test.speaker: no utterance of f8, f9.*There are f1, f2"
-    ):
-        partition_of(make_index(), with_partition(emodb, test={"speaker": ["f8", "f9"]}), "mine")
-    everyone = {"speaker": ["f1", "f2", "m1", "m2"]}
-    with pytest.raises(CorpusError, match=r"mine.train: no utterance has these values"):
-        partition_of(make_index(), with_partition(emodb, test=everyone), "mine")
-
-
-def test_an_utterance_or_a_person_on_both_sides_is_an_error(emodb, make_index):
-    both = with_partition(emodb, test={"speaker": ["f1"]}, train={"gender": ["female"]})
-    with pytest.raises(ProtocolError, match=r"6 utterances on both sides \(toy/f1_anger_0.wav"):
-        partition_of(make_index(), both, "mine")
-    by_emotion = with_partition(emodb, test={"emotion": ["anger"]})
-    with pytest.raises(ProtocolError, match=r"4 speakers on both sides \(toy/f1, .*scores of known voices"):
-        partition_of(make_index(), by_emotion, "mine")
+@pytest.mark.parametrize(
+    ("test", "train", "message"),
+    [
+        ({"speaker": ["f8", "f9"]}, None, r"mine.test.speaker: no utterance of f8, f9.*There are f1, f2"),
+        ({"speaker": ["f1", "f2", "m1", "m2"]}, None, r"mine.train: no utterance has these values"),
+        ({"speaker": ["f1"]}, {"gender": ["female"]}, r"6 utterances on both sides \(toy/f1_anger_0.wav"),
+        ({"emotion": ["anger"]}, None, r"4 speakers on both sides \(toy/f1, .*scores of known voices"),
+    ],
+)
+def test_a_side_without_utterances_and_what_is_on_both_sides_are_errors(emodb, make_index, test, train, message):
+    corpus = with_partition(emodb, test=test, **({"train": train} if train else {}))
+    with pytest.raises((CorpusError, ProtocolError), match=message):
+        partition_of(make_index(), corpus, "mine")
 
 
 def test_unknown_partition_is_suggested(make_index):
     emodb = load_catalogue().corpus("emodb")
     with pytest.raises(UnknownNameError, match=r"Unknown partition of emodb 'schiavonne'. Did you mean 'schiavone'"):
         partition_of(make_index(speakers=tuple(EMODB_SPEAKERS)), emodb, "schiavonne")
-
-
-WHERE = "toy, --text-independent: "
 
 
 @pytest.fixture
@@ -162,19 +155,20 @@ def test_case_and_blanks_do_not_tell_texts_apart(index_saying):
     assert len(set(text_groups(index, "toy").values())) == 2
 
 
-def test_corpus_without_two_known_texts_is_refused_with_what_to_do(make_index, index_saying):
-    with pytest.raises(ProtocolError, match=WHERE + "its entry gives no texts.*Add a `text` group to the pattern"):
+def test_corpus_without_two_known_texts_that_all_emotions_share_is_refused(make_index, index_saying):
+    with pytest.raises(
+        ProtocolError, match=r"--text-independent: its entry gives no texts.*Add a `text` group to the pattern"
+    ):
         text_groups(make_index(), "toy")
-    with pytest.raises(ProtocolError, match=WHERE + r"one text only \('a'\). Expected at least two, to hold one out"):
+    with pytest.raises(
+        ProtocolError, match=r"--text-independent: one text only \('a'\). Expected at least two, to hold one out"
+    ):
         text_groups(index_saying("a", "A"), "toy")
     for unknown in (None, "", " "):
         index = index_saying("a", "b")
         index.loc[3, "text"] = unknown
         with pytest.raises(ProtocolError, match=r"1 of 24 utterances without text \(first toy/f1_happiness_1.wav"):
             text_groups(index, "toy")
-
-
-def test_texts_that_tell_the_emotion_are_refused(index_saying):
     index = index_saying("1", "2")
     with pytest.raises(ProtocolError, match=r"text and emotion are confounded \(6 of 6 have one emotion only\)"):
         text_groups(index.assign(text=index["emotion"] + index["text"]), "toy")

@@ -36,15 +36,11 @@ def test_glob_finds_files_that_are_not_hidden_and_links_to_folders_above_end(tmp
     assert folder.files([pattern], key="audio") == found.split()
 
 
-def test_more_files_than_a_corpus_has_are_given_up(tmp_path, monkeypatch):
+@pytest.mark.parametrize("pattern", ["*/../../**", "", "./", "**"])
+def test_glob_that_makes_no_sense_or_finds_more_files_than_a_corpus_has_is_refused(tmp_path, monkeypatch, pattern):
     monkeypatch.setattr(module, "MOST_FILES", 3)
-    with pytest.raises(CorpusError, match=r"toy.audio: the glob '..' cannot be used .more than 3 files"):
-        fill(tmp_path).files(["**"], key="audio")
-
-
-@pytest.mark.parametrize("pattern", ["*/../../**", "", "./"])
-def test_glob_that_makes_no_sense_is_refused(tmp_path, pattern):
-    with pytest.raises(CorpusError, match=r"toy.audio: the glob .* cannot be used \(.*Correct the glob"):
+    why = "more than 3 files" if pattern == "**" else ".*Correct the glob"
+    with pytest.raises(CorpusError, match=rf"toy.audio: the glob .* cannot be used \({why}"):
         fill(tmp_path).files([pattern], key="audio")
 
 
@@ -60,7 +56,7 @@ LEADS_OUT = {
     "a link to a folder": ("*/*.wav", "s", "../out"),
     "a link in the plain part of the glob": ("s/*.wav", "s", "../out"),
     "a plain path through a link": ("s/secret.wav", "s", "../out"),
-    "a link to nothing": ("*.wav", "s.wav", "../.git/annex/objects/x.wav"),
+    "git-annex keeps contents there": ("*.wav", "s.wav", "../.git/annex/objects/x.wav"),
     "dots": ("../out/*.wav", None, None),
     "a plain path with dots": ("../out/secret.wav", None, None),
     "dots that come back and leave": ("../in/../out/*.wav", None, None),
@@ -69,38 +65,30 @@ LEADS_OUT = {
 
 
 @pytest.mark.parametrize(("pattern", "link", "target"), LEADS_OUT.values(), ids=LEADS_OUT)
-def test_what_leads_out_of_the_root_is_refused_until_allowed(tmp_path, pattern, link, target):
+def test_what_leads_out_of_the_root_is_refused_until_allowed(tmp_path, request, pattern, link, target):
     folder = outside(tmp_path)
     if link:
         (folder.root / link).symlink_to(target)
     pattern = pattern.format(str(tmp_path).strip("/"))
-    with pytest.raises(CorpusError, match=r"toy.audio: 1 path leads out .* to .*(out|annex).* `outside: allow`"):
+    with pytest.raises(
+        CorpusError, match=r"toy.audio: 1 path leads out .* to .*(out|annex).* `outside: allow`"
+    ) as caught:
         folder.files([pattern], key="audio")
+    assert ("annex" in request.node.name) == ("(git-annex keeps contents there)" in str(caught.value))
     if not pattern.startswith("/"):
         assert Folder(folder.root, "toy", fenced=False).files([pattern], key="audio")
 
 
-def test_link_out_of_the_root_that_the_glob_passes_over_does_not_matter(tmp_path):
+def test_links_that_stay_inside_or_that_the_glob_passes_over_and_a_root_that_is_a_link_are_fine(tmp_path):
     folder = outside(tmp_path)
     (folder.root / "papers").symlink_to("../out")
     assert folder.files(["*.wav", "a/*.wav", "a/**/*.txt"], key="audio") == ["a/b.wav", "b.wav"]
-
-
-def test_links_that_stay_inside_and_a_root_that_is_a_link_are_fine(tmp_path):
-    folder = outside(tmp_path)
     (folder.root / "c.wav").symlink_to("a/b.wav")
     (folder.root / "up.wav").symlink_to("../in/b.wav")
     (tmp_path / "corpus").symlink_to("in")
     linked = Folder(tmp_path / "corpus", "toy", fenced=True)
     assert linked.files(["*.wav"], key="audio") == ["b.wav", "c.wav", "up.wav"]
     assert linked.files(["../corpus/*.wav"], key="audio") == ["../corpus/b.wav", "../corpus/c.wav", "../corpus/up.wav"]
-
-
-def test_contents_of_git_annex_are_named_as_such(tmp_path):
-    folder = outside(tmp_path)
-    (folder.root / "s.wav").symlink_to("../.git/annex/objects/x.wav")
-    with pytest.raises(CorpusError, match=r"\(git-annex keeps contents there\)"):
-        folder.files(["*.wav"], key="audio")
 
 
 def test_pipe_in_the_place_of_a_recording_is_listed_and_not_opened(tmp_path):

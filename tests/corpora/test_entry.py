@@ -9,7 +9,6 @@ NUMBERS = st.integers(-3, 3).map(lambda n: n / 2)
 
 @given(one=NUMBERS, other=NUMBERS, left=st.sampled_from("[("), right=st.sampled_from("])"))
 def test_range_holds_the_numbers_that_its_brackets_count(one, other, left, right):
-    """Every end is a quarter away from each number that could decide."""
     numbers = [n / 8 for n in range(-20, 21)]
     inside = [n for n in numbers if one < n < other or (n == one and left == "[") or (n == other and right == "]")]
     if one < other or (one == other and left + right == "[]"):

@@ -1,9 +1,9 @@
 import os
 
 import pytest
-from trees import write_ased
+from trees import WRITERS, write_ased
 
-from serbench.corpora.catalogue import Catalogue, build_catalogue, load_catalogue, parse_document
+from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import CorpusError
 
@@ -25,9 +25,9 @@ def touch(root, *names):
         (root / name).write_bytes(b"")
 
 
-def own(tmp_path, text) -> Catalogue:
+def own(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
-    return build_catalogue([parse_document(tmp_path / "mine.yaml")])
+    return build_catalogue([parse_document(tmp_path / "mine.yaml")]).corpus("toy")
 
 
 # What CORPORA.md says of names: path -> speaker, raw label, emotion, gender.
@@ -78,34 +78,23 @@ C-E2:\tNeutral;\t()
 """
 
 
-@pytest.fixture
-def iemocap(tmp_path):
-    root = tmp_path / "iemocap"
-    annotations = root / "Session1/dialog/EmoEvaluation"
+def test_iemocap_takes_the_speaker_from_the_turn_keeps_excitement_drops_xxx_and_reads_the_dimensions(tmp_path, scan):
+    root = tmp_path / "iemocap/Session1"
+    annotations = root / "dialog/EmoEvaluation"
     annotations.mkdir(parents=True)
     (annotations / "Ses01F_impro01.txt").write_text(IEMOCAP_LINES)
     (annotations / "Ses01M_script02_1.txt").write_text("[1.0 - 2.0]\tSes01M_script02_1_F001\tang\t[1.5, 4.0, 4.0]\n")
     (annotations / "._Ses01F_impro01.txt").write_text("resource fork of an old Mac")
-    turns = ("F000", "M003", "MXX0")
-    touch(root, *(f"Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_{turn}.wav" for turn in turns))
-    touch(root, "Session1/sentences/wav/Ses01M_script02_1/Ses01M_script02_1_F001.wav")
-    return root
-
-
-def test_iemocap_takes_the_speaker_from_the_turn_and_not_from_the_recording(iemocap, scan):
-    table = scan("iemocap").table.set_index("utterance")
-    folder = "iemocap/Session1/sentences/wav"
-    wore_no_markers = table.loc[f"{folder}/Ses01F_impro01/Ses01F_impro01_M003.wav"]
-    assert list(wore_no_markers[["speaker", "gender", "session"]]) == ["iemocap/Ses01M", "male", "Ses01"]
-    scripted = table.loc[f"{folder}/Ses01M_script02_1/Ses01M_script02_1_F001.wav"]
-    assert (scripted["speaker"], scripted["style"]) == ("iemocap/Ses01F", "scripted")
-
-
-def test_iemocap_keeps_excitement_drops_xxx_and_reads_the_dimensions(iemocap, scan):
+    for turn in ("impro01_F000", "impro01_M003", "impro01_MXX0"):
+        touch(root, f"sentences/wav/Ses01F_impro01/Ses01F_{turn}.wav")
+    touch(root, "sentences/wav/Ses01M_script02_1/Ses01M_script02_1_F001.wav")
     table = scan("iemocap").table.set_index("raw_label")
     assert table["emotion"].dropna().to_dict() == {"ang": "anger", "exc": "excitement", "neu": "neutral"}
     assert table["emotion"].isna()["xxx"]
     assert list(table.loc["exc", ["valence", "arousal", "dominance"]]) == [3.5, 4.5, 3.0]
+    wore_no_markers = table.loc["exc", ["speaker", "gender", "session", "style"]]
+    assert list(wore_no_markers) == ["iemocap/Ses01M", "male", "Ses01", "improvised"]
+    assert list(table.loc["ang", ["speaker", "style"]]) == ["iemocap/Ses01F", "scripted"]
 
 
 def test_cremad_joins_gender_and_age_from_the_demographics(tmp_path, scan):
@@ -155,11 +144,8 @@ toy:
   licence: CC0-1.0
   root: toy
   audio: '**/*.wav'
-  labels:
-    from: table
-    file: {file}
-    {tables}columns: {{file: file, speaker: speaker, emotion: emotion}}
-  emotions: {{ang: anger, neu: neutral}}
+  labels: {from: table, file: t.csv, columns: {file: file, speaker: speaker, emotion: emotion}}
+  emotions: {ang: anger, neu: neutral}
 """
 
 
@@ -167,7 +153,7 @@ def scan_table(tmp_path, content, *, partial=False):
     """Scan a corpus of two recordings, a.wav and b.wav, that a CSV table labels."""
     touch(tmp_path / "toy", "a.wav", "b.wav")
     (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\n" + content)
-    return scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy"), partial=partial)
+    return scan_corpus(own(tmp_path, TABLE_ENTRY), partial=partial)
 
 
 def test_labels_that_the_disk_lacks_are_an_error_unless_partial_and_ids_stay_as_written(tmp_path):
@@ -196,63 +182,50 @@ def test_table_that_does_not_label_the_recordings_is_an_error(tmp_path, content,
         scan_table(tmp_path, content)
 
 
-JOINS = {
-    "no table": (None, r"cremad.join.0.file: 'VideoDemographics.csv' is not in"),
-    "no column": (
-        "ActorID,Age,Sexe\n1001,2,Male\n",
-        r"join.0.file: no column 'Sex' in the table.* Did you mean 'Sexe'",
+CLIP, DEMOGRAPHICS = "AudioWAV/1001_DFA_ANG_XX.wav", "VideoDemographics.csv"
+SPAN = "file,start,end,speaker\nP16.wav,0,{},P16\n"
+BAD_COPIES = {
+    "no recordings": ("emodb", [], "", r"emodb.audio: no recording matches 'wav/\*.wav' below .*emodb"),
+    "a path without a label": (
+        "emodb", ["wav/03a01Fa.wav", "wav/noise.wav"], "", r"1 of 2 paths do not match exactly once \(wav/noise.wav\)"
     ),
-    "no row": ("ActorID,Age,Sex\n1002,2,Male\n", r"1 values of speaker are not in VideoDemographics.csv \(1001\)"),
-    "two rows": ("ActorID,Age,Sex\n1001,2,Female\n1001,2,Male\n", r"two rows for 1001 in VideoDemographics.csv"),
-}
+    "no table": ("cremad", [CLIP], "", r"cremad.join.0.file: 'VideoDemographics.csv' is not in"),
+    "no column": (
+        "cremad", [CLIP], "ActorID,Age,Sexe\n1001,2,Male\n", r"join.0.file: no column 'Sex' in .* Did you mean 'Sexe'"
+    ),
+    "no row": (
+        "cremad", [CLIP], "ActorID,Age,Sex\n1002,2,Male\n", r"1 values of speaker are not in VideoDem.*csv \(1001\)"
+    ),
+    "two rows": ("cremad", [CLIP], "ActorID,Age,Sex\n1001,2,Female\n1001,2,Male\n", r"two rows for 1001 in Video"),
+    **{
+        f"a time of {time}": ("recola", ["RECOLA-Audio-recordings/P16.wav"], SPAN.format(time), "values of end are no")
+        for time in ("nan", "inf", "1e400", "soon")
+    },
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "message"), JOINS.values(), ids=JOINS)
-def test_joined_table_without_one_row_for_a_speaker_is_an_error(tmp_path, scan, content, message):
-    touch(tmp_path / "cremad", "AudioWAV/1001_DFA_ANG_XX.wav")
-    if content:
-        (tmp_path / "cremad" / "VideoDemographics.csv").write_text(content)
+@pytest.mark.parametrize(("corpus", "names", "table", "message"), BAD_COPIES.values(), ids=BAD_COPIES)
+def test_what_is_wrong_with_recordings_or_tables_of_a_copy_is_named(tmp_path, scan, corpus, names, table, message):
+    (tmp_path / corpus).mkdir()
+    touch(tmp_path / corpus, *names)
+    if table:
+        (tmp_path / corpus / ("segments.csv" if corpus == "recola" else DEMOGRAPHICS)).write_text(table)
     with pytest.raises(CorpusError, match=message):
-        scan("cremad")
+        scan(corpus)
 
 
-def test_no_recordings_is_an_error_that_names_glob_and_folder(tmp_path, scan):
-    (tmp_path / "emodb").mkdir()
-    with pytest.raises(CorpusError, match=r"emodb.audio: no recording matches 'wav/\*.wav' below .*emodb"):
-        scan("emodb")
-
-
-def test_paths_that_the_pattern_does_not_match_are_listed(tmp_path, scan):
-    touch(tmp_path / "emodb", "wav/03a01Fa.wav", "wav/noise.wav")
-    with pytest.raises(CorpusError, match=r"1 of 2 paths do not match exactly once \(wav/noise.wav\)"):
-        scan("emodb")
-
-
-def test_wrong_counts_are_an_error_unless_partial_is_given(tmp_path, scan):
-    touch(tmp_path / "emodb", "wav/03a01Fa.wav")
-    with pytest.raises(CorpusError, match=r"emodb.expect: 1 utterances, 1 speakers, .* Expected 535 utterances, 10 sp"):
-        scan("emodb", partial=False)
-    assert scan("emodb").partial == "partial, 1 of 535"
-
-
-def test_link_to_nothing_is_a_recording_that_cannot_be_read(tmp_path, scan):
+def test_wrong_counts_are_an_error_unless_partial_is_given_and_a_link_to_nothing_counts(tmp_path, scan):
     touch(tmp_path / "emodb", "wav/03a01Fa.wav")
     (tmp_path / "emodb" / "wav" / "08a01Fa.wav").symlink_to("nowhere")
-    assert len(scan("emodb").table) == 2
-
-
-@pytest.mark.parametrize("time", ["nan", "inf", "1e400", "soon"])
-def test_times_that_are_no_finite_numbers_are_named(tmp_path, scan, time):
-    touch(tmp_path / "recola", "RECOLA-Audio-recordings/P16.wav")
-    (tmp_path / "recola" / "segments.csv").write_text(f"file,start,end,speaker\nP16.wav,0,{time},P16\n")
-    with pytest.raises(CorpusError, match=r"1 values of end are no numbers"):
-        scan("recola")
+    with pytest.raises(CorpusError, match=r"emodb.expect: 2 utterances, 2 speakers, .* Expected 535 utterances, 10 sp"):
+        scan("emodb", partial=False)
+    assert scan("emodb").partial == "partial, 2 of 535"
 
 
 def test_ids_are_nfc_whatever_the_file_system_writes(tmp_path):
     touch(tmp_path / "toy", "u\u0308ber.wav")
     (tmp_path / "toy" / "t.csv").write_text("file,speaker,emotion\n\u00fcber.wav,01,ang\n", encoding="utf-8")
-    table = scan_corpus(own(tmp_path, TABLE_ENTRY.format(file="t.csv", tables="")).corpus("toy")).table
+    table = scan_corpus(own(tmp_path, TABLE_ENTRY)).table
     assert table["utterance"].tolist() == ["toy/\u00fcber.wav"]
     assert (tmp_path / "toy" / table["file"][0]).is_file()
 
@@ -274,7 +247,7 @@ toy:
 
 def test_speaker_of_two_genders_has_that_of_most_files_if_any_and_the_note_names_the_others(tmp_path):
     touch(tmp_path / "toy", "01fA1.wav", "01fN1.wav", "01mA2.wav", "02mA1.wav", "03mN1.wav", "03fN1.wav")
-    scan = scan_corpus(own(tmp_path, MISNAMED).corpus("toy"))
+    scan = scan_corpus(own(tmp_path, MISNAMED))
     genders = dict(zip(scan.table["speaker"], scan.table["gender"].fillna(""), strict=True))
     assert genders == {"toy/01": "female", "toy/02": "male", "toy/03": ""}
     assert scan.note == (
@@ -286,7 +259,7 @@ def test_speaker_of_two_genders_has_that_of_most_files_if_any_and_the_note_names
 
 def test_speaker_listed_under_genders_has_this_gender_whatever_the_names_say(tmp_path):
     touch(tmp_path / "toy", "01fA1.wav", "01fN1.wav", "01mA2.wav", "02mA1.wav")
-    scan = scan_corpus(own(tmp_path, f"{MISNAMED}  genders: {{male: ['01']}}\n").corpus("toy"))
+    scan = scan_corpus(own(tmp_path, f"{MISNAMED}  genders: {{male: ['01']}}\n"))
     assert set(scan.table["gender"]) == {"male"}
     assert scan.note == ""
 
@@ -300,3 +273,9 @@ def test_ased_speakers_have_one_gender_each_and_two_sentences_are_said_in_every_
     assert len(emotions) == 27
     assert emotions[emotions > 1].to_dict() == {"01": 5, "02": 5}
     assert read.table.groupby("emotion")["text"].nunique().tolist() == [7] * 5
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_a_synthetic_tree_is_read_as_a_copy_of_its_corpus(tmp_path, scan, name):
+    WRITERS[name](tmp_path / name, **({} if name in ("iemocap", "recola") else {"duration_s": 0.02}))
+    assert scan(name).rows

@@ -31,13 +31,12 @@ turns:
 """
 
 
-def request(**more):
-    return serbench.GridRequest(
-        **{"features": "mfcc", "classifiers": "knn", "emotions": EMOTIONS, "segment": 0.2, **more}
-    )
-
-
 EMOTIONS = "anger,happiness,neutral"
+KNN = {"features": "mfcc", "classifiers": "knn", "emotions": EMOTIONS, "segment": 0.2}
+
+
+def request(**more):
+    return serbench.GridRequest(**{**KNN, **more})
 
 
 @pytest.fixture
@@ -90,10 +89,9 @@ def test_index_of_pieces_names_the_utterance_of_each(toy):
     assert Counter(pieces["whole"]) == dict.fromkeys(wholes["utterance"], 2)  # 0.1 s of each is dropped
     assert (pieces["duration_s"] == 0.2).all()
     assert set(pieces["corpus"]) == {"toy"}
-    kept = ["speaker", "emotion", "raw_label", "gender", "file"]
     joined = pieces.merge(wholes, left_on="whole", right_on="utterance", suffixes=("", "_whole"))
     assert len(joined) == len(pieces) == 48
-    for name in kept:
+    for name in ("speaker", "emotion", "raw_label", "gender", "file"):
         assert (joined[name] == joined[f"{name}_whole"]).all()
 
 
@@ -104,21 +102,24 @@ def test_length_of_pieces_is_checked_before_anything_is_read(toy, seconds):
     assert not toy.store().root.exists()
 
 
+def reported(place):
+    """Return the notes of the tables of pieces and of votes, and how many each counts."""
+    report = serbench.make_report(place)
+    n = report.scores.groupby("preprocessing")["n_utterances"].first()
+    assert list(n.index) == ["segment 0.2 s", "segment 0.2 s, majority"]
+    return [" ".join(table.notes) for table in report.of("table2-uar")], n.tolist()
+
+
 def test_short_utterances_are_told_on_screen_and_in_every_table(make_corpus, workspace, tmp_path, write_wav, cli):
     file = make_corpus(extra="  expect: {utterances: 24, rate: 16000}\n")  # counted before they are cut
-    for take in (0, 1):
-        write_wav(tmp_path / "toy" / f"f1_anger_{take}.wav", seed=900 + take, duration_s=0.19)
-    write_wav(tmp_path / "toy" / "f1_neutral_0.wav", seed=902, duration_s=0.1)
+    for seed, name in enumerate(("anger_0", "anger_1", "neutral_0"), 900):
+        write_wav(tmp_path / "toy" / f"f1_{name}.wav", seed=seed, duration_s=0.19)
     arguments = ["--corpora", file, "--results", tmp_path / "results", "--segment", "0.2"]
     code, out, err = cli("grid", "toy", "-f", "mfcc", "-c", "dummy", "--emotions", EMOTIONS, *arguments)
     assert code == 0, err
-    assert "3 utterances shorter than 0.2 s give no piece" in out
-    report = serbench.make_report(workspace(file))
-    tables = report.of("table2-uar")
-    assert len(tables) == 2
-    assert all("3 utterances shorter than 0.2 s give no piece" in " ".join(table.notes) for table in tables)
-    n = report.scores.groupby("preprocessing")["n_utterances"].first()
-    assert dict(n) == {"segment 0.2 s": 42, "segment 0.2 s, majority": 21}
+    notes, n = reported(workspace(file))
+    assert n == [42, 21]
+    assert ["3 utterances shorter than 0.2 s give no piece" in told for told in (out, *notes)] == [True] * 3
 
 
 def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
@@ -147,9 +148,7 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
 
 def test_no_model_is_trained_on_a_piece_of_a_speaker_or_utterance_that_it_predicts(toy):
     planned = serbench.plan_grid(["toy"], request(inner="all"), toy)
-    speaker = dict(
-        zip(*serbench.load_index("toy", toy, segment=0.2)[["utterance", "speaker"]].to_numpy().T, strict=True)
-    )
+    speaker = serbench.load_index("toy", toy, segment=0.2).set_index("utterance")["speaker"]
     assert len(planned.plan.jobs) == 10
     for job in planned.plan.jobs.values():
         told = job.json
@@ -180,10 +179,9 @@ def test_predictions_of_other_systems_stand_beside_whole_utterances_only(toy, tm
     folds = serbench.list_folds("toy", request(segment=None), toy)
     folds.assign(prediction=folds["emotion"])[["utterance", "prediction", "basis"]].to_csv(tmp_path / "net.csv")
     serbench.score_predictions(tmp_path / "net.csv", request(segment=None), toy)
-    with pytest.raises(ConfigError, match="folds are of whole utterances"):
-        serbench.list_folds("toy", request(), toy)
-    with pytest.raises(ConfigError, match="folds are of whole utterances"):
-        serbench.score_predictions(tmp_path / "net.csv", request(), toy)
+    for refused in (serbench.list_folds, serbench.score_predictions):
+        with pytest.raises(ConfigError, match="folds are of whole utterances"):
+            refused("toy" if refused is serbench.list_folds else tmp_path / "net.csv", request(), toy)
     by_title = {table.title: str(table.rows) for table in serbench.make_report(toy).of("table2-uar")}
     assert [("net" in rows, "segment" in title) for title, rows in by_title.items()] == [
         (True, False), (False, True), (False, True),
@@ -206,9 +204,8 @@ def test_changed_labels_outdate_the_pieces_and_running_again_mends_them(make_cor
     serbench.run_grid(["toy"], request(classifiers="dummy"), place)
     (tmp_path / "toy" / "f1_anger_0.wav").rename(tmp_path / "toy" / "f1_neutral_7.wav")
     serbench.load_index("toy", place, segment=0.2)
-    assert set(serbench.make_report(place).long["missing"]["reason"]) == {
-        "outdated: the corpus has changed since; run it again"
-    }
+    told = "outdated: the corpus has changed since; run it again"
+    assert set(serbench.make_report(place).long["missing"]["reason"]) == {told}
     serbench.run_grid(["toy"], request(classifiers="dummy"), place)
     assert not serbench.make_report(place).missing
 
@@ -224,24 +221,12 @@ def quiet(make_corpus, workspace, tmp_path):
     return workspace(file)
 
 
-NO_PART = "26 pieces are digital silence and take no part; nothing else is left of toy/f1_anger_0.wav"
-
-
 def test_report_scores_votes_of_utterances_that_begin_with_digital_silence(quiet):
     assert not serbench.run_grid("toy", request(), quiet).refused
-    report = serbench.make_report(quiet)
-    assert len(tables := report.of("table2-uar")) == 2
-    assert all(NO_PART in " ".join(table.notes) for table in tables)
-    n = report.scores.groupby("preprocessing")["n_utterances"].first()
-    assert dict(n) == {"segment 0.2 s": 24 * 3 - 26, "segment 0.2 s, majority": 23}
-
-
-def test_pieces_of_digital_silence_are_no_copies_of_another_speakers(quiet):
-    index = serbench.load_index("toy", quiet, segment=0.2)
-    told = index.set_index("utterance")["duplicate"]
-    assert set(told.dropna()) == {"digital silence"}
-    assert told["toy/m1_anger_0.wav#0.0-0.2"] == "digital silence"
-    assert pd.isna(told["toy/m1_anger_0.wav#0.2-0.4"])
+    told = "26 pieces are digital silence and take no part; nothing else is left of toy/f1_anger_0.wav"
+    notes, n = reported(quiet)
+    assert n == [24 * 3 - 26, 23]
+    assert [told in note for note in notes] == [True, True]
 
 
 def test_index_that_another_rule_of_copies_made_is_made_anew(quiet, monkeypatch):
@@ -252,4 +237,7 @@ def test_index_that_another_rule_of_copies_made_is_made_anew(quiet, monkeypatch)
     monkeypatch.setattr("serbench.corpora.index._RULES", 1)
     assert "same audio" in set(serbench.load_index("toy", quiet, segment=0.2)["duplicate"])
     monkeypatch.undo()
-    assert set(serbench.load_index("toy", quiet, segment=0.2)["duplicate"].dropna()) == {"digital silence"}
+    told = serbench.load_index("toy", quiet, segment=0.2).set_index("utterance")["duplicate"]
+    assert set(told.dropna()) == {"digital silence"}  # and no copies of another speaker's
+    assert told["toy/m1_anger_0.wav#0.0-0.2"] == "digital silence"
+    assert pd.isna(told["toy/m1_anger_0.wav#0.2-0.4"])

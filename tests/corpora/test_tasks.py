@@ -16,31 +16,31 @@ def catalogue():
     return load_catalogue()
 
 
+@pytest.fixture(scope="module")
 def toy(catalogue):
     """An entry without targets, genders or dimensions of its own."""
     return catalogue.corpus("emodb").model_copy(update={"name": "toy"})
 
 
-def test_iemocap4_merges_excitement_into_happiness(catalogue, make_index):
-    task = find_task(catalogue, task="iemocap4", emotions=None, where=())
-    index = make_index(emotions=("happiness", "excitement", "fear"))
-    assert set(task.select(index, toy(catalogue))["emotion"]) == {"happiness"}
-    assert len(task.select(index, toy(catalogue))) == 16
+@pytest.fixture(scope="module")
+def find(catalogue):
+    """Find a task by what is asked for."""
+    return lambda **asked: find_task(catalogue, **{"task": None, "emotions": None, "where": (), **asked})
 
 
-def test_emotions_that_spell_a_preset_get_its_name(catalogue):
-    given = find_task(catalogue, task=None, emotions="sadness,anger,happiness=excitement+happiness,neutral", where=())
-    assert given == find_task(catalogue, task="iemocap4", emotions=None, where=())
+def test_iemocap4_merges_excitement_into_happiness_by_name_or_spelt(find, toy, make_index):
+    task = find(task="iemocap4")
+    selected = task.select(make_index(emotions=("happiness", "excitement", "fear")), toy)
+    assert selected["emotion"].tolist() == ["happiness"] * 16
+    assert task == find(emotions="sadness,anger,happiness=excitement+happiness,neutral")
 
 
-def test_where_keeps_only_matching_utterances(catalogue, make_index):
-    task = find_task(catalogue, task=None, emotions="anger,neutral", where=("gender=female", "speaker=f1"))
-    selected = task.select(make_index(), toy(catalogue))
-    assert set(selected["speaker"]) == {"toy/f1"}
+def test_where_keeps_only_matching_utterances(find, toy, make_index):
+    task = find(emotions="anger,neutral", where=("gender=female", "speaker=f1"))
+    assert set(task.select(make_index(), toy)["speaker"]) == {"toy/f1"}
     assert task.title == "anger,neutral where gender=female, speaker=f1"
-    task = find_task(catalogue, task=None, emotions="anger,neutral", where=("style=improvised",))
     with pytest.raises(ConfigError, match=r"toy has no 'style'"):
-        task.select(make_index(), toy(catalogue))
+        find(emotions="anger,neutral", where=("style=improvised",)).select(make_index(), toy)
 
 
 @pytest.mark.parametrize(
@@ -50,31 +50,20 @@ def test_where_keeps_only_matching_utterances(catalogue, make_index):
         (("anger", "fear", "happiness", "neutral", "sadness"), "paper5"),
     ],
 )
-def test_available_is_the_task_of_all_emotions_that_a_corpus_has(catalogue, make_index, emotions, name):
-    task = find_task(catalogue, task="available", emotions=None, where=("gender=female",))
+def test_available_is_the_task_of_all_emotions_that_a_corpus_has(find, toy, make_index, emotions, name):
     index = make_index(emotions=emotions)
-    own = task.for_index(index, toy(catalogue))
-    assert own == find_task(catalogue, task=None, emotions=",".join(emotions), where=("gender=female",))
+    own = find(task="available", where=("gender=female",)).for_index(index, toy)
+    assert own == find(emotions=",".join(emotions), where=("gender=female",))
     assert own.title == f"{name} where gender=female"
-    assert own.for_index(make_index(emotions=("anger", "calm")), toy(catalogue)) == own
-
-
-def test_available_counts_no_emotion_that_only_copies_of_other_speakers_have(catalogue, make_index):
-    task = find_task(catalogue, task="available", emotions=None, where=())
-    index = make_index()
-    index.loc[index["emotion"] == "neutral", "duplicate"] = "same audio as another"
-    assert task.for_index(index, toy(catalogue)).title == "anger,happiness"
-
-
-def target_task(catalogue, target, where=()):
-    return find_task(catalogue, task=None, emotions=None, where=where, target=target)
+    assert own.for_index(make_index(emotions=("anger", "calm")), toy) == own
+    index.loc[index["emotion"] == "neutral", "duplicate"] = "same audio as another"  # speaker's: that is no emotion
+    assert find(task="available").for_index(index, toy).emotions == tuple(e for e in emotions if e != "neutral")
 
 
 @pytest.mark.parametrize("target", sorted(TARGET_LABELS))
-def test_labels_of_a_target_are_known_without_an_index(catalogue, target):
-    task = target_task(catalogue, target, where=("gender=female",))
-    assert task.emotions == TARGET_LABELS[target]
-    assert task.target == target
+def test_labels_of_a_target_are_known_without_an_index(find, target):
+    task = find(target=target, where=("gender=female",))
+    assert (task.emotions, task.target) == (TARGET_LABELS[target], target)
     assert task.title == f"{target} where gender=female"
 
 
@@ -89,58 +78,51 @@ POSITIVE = {"happiness", "neutral", "surprise"} | {"calm", "excitement"}
     ("target", "places"),
     [("arousal", {"high": HIGH, "low": LOW}), ("valence", {"negative": NEGATIVE, "positive": POSITIVE})],
 )
-def test_emotions_are_mapped_to_arousal_and_valence_as_cited(catalogue, make_index, target, places):
-    selected = target_task(catalogue, target).select(make_index(emotions=EMOTIONS), toy(catalogue))
+def test_emotions_are_mapped_to_arousal_and_valence_as_cited(find, toy, make_index, target, places):
+    selected = find(target=target).select(make_index(emotions=EMOTIONS), toy)
     for label, emotions in places.items():
         assert set(selected["raw_label"][selected["emotion"] == label]) == emotions
     assert "contempt" not in set(selected["raw_label"])
 
 
-def test_an_emotion_without_a_place_is_counted_in_a_note(catalogue, make_index):
+def test_an_emotion_without_a_place_is_counted_in_a_note(find, toy, make_index):
     index = make_index(emotions=("anger", "contempt", "neutral"))
-    (note,) = target_task(catalogue, "arousal").notes(index, toy(catalogue))
+    (note,) = find(target="arousal").notes(index, toy)
     assert note == "8 utterances have no label: emotions without a place (contempt) or no emotion"
-    assert target_task(catalogue, "gender").notes(index, toy(catalogue)) == []
+    assert find(target="gender").notes(index, toy) == []
 
 
 @given(values=st.lists(st.one_of(st.none(), st.floats(0, 6), st.sampled_from([1.0, 2.5, 5.0])), min_size=1))
-def test_ranges_of_an_entry_label_its_dimension(catalogue, values):
+def test_ranges_of_an_entry_label_its_dimension(catalogue, find, values):
     index = pd.DataFrame({"utterance": [f"iemocap/{i}" for i in range(len(values))], "corpus": "iemocap"})
     index["arousal"] = pd.array(values, dtype="float64")
     index["emotion"] = "anger"  # whose arousal is high by the map: ranges come first
-    task, iemocap = target_task(catalogue, "arousal"), catalogue.corpus("iemocap")
-    cut = pd.cut(
-        index["arousal"], [1, 2.5, 5], labels=["low", "high"], include_lowest=True
-    )  # (1, 2.5] but for 1 itself
-    expected = cut.dropna().astype(str)
-    selected = task.select(index, iemocap)
-    assert selected["emotion"].to_dict() == expected.to_dict()
+    task, iemocap = find(target="arousal"), catalogue.corpus("iemocap")
+    expected = pd.cut(index["arousal"], [1, 2.5, 5], labels=["low", "high"], include_lowest=True).dropna().astype(str)
+    assert task.select(index, iemocap)["emotion"].to_dict() == expected.to_dict()
     n = len(values) - len(expected)
-    assert task.notes(index, iemocap) == (
-        [f"{n} utterances have no label: arousal in none of low [1, 2.5], high (2.5, 5]"] if n else []
-    )
+    told = [f"{n} utterances have no label: arousal in none of low [1, 2.5], high (2.5, 5]"]
+    assert task.notes(index, iemocap) == (told if n else [])
 
 
-def test_a_corpus_without_ranges_and_emotions_says_what_to_add(catalogue, make_index):
+def test_a_corpus_without_ranges_and_emotions_says_what_to_add(catalogue, find, make_index):
     bare = catalogue.corpus("recola").model_copy(update={"targets": {}})
-    with pytest.raises(
-        CorpusError, match=r"recola.targets: neither ranges of arousal nor emotions.*Add `targets: \{arousal"
-    ):
-        target_task(catalogue, "arousal").select(make_index(), bare)
+    with pytest.raises(CorpusError, match=r"targets: neither ranges of arousal nor emotions.*Add `targets: \{arousal"):
+        find(target="arousal").select(make_index(), bare)
 
 
-def test_gender_is_that_of_women_and_men(catalogue, make_index):
+def test_gender_is_that_of_women_and_men(find, toy, make_index):
     index = make_index(speakers=("f1", "m1", "x1"))
-    selected = target_task(catalogue, "gender").select(index, toy(catalogue))
+    selected = find(target="gender").select(index, toy)
     assert selected["emotion"].tolist() == selected["gender"].tolist()
     assert set(selected["speaker"]) == {"toy/f1", "toy/m1"}
     with pytest.raises(CorpusError, match=r"toy.genders: nothing gives the speakers' gender.*list the speakers"):
-        target_task(catalogue, "gender").select(index.drop(columns="gender"), toy(catalogue))
+        find(target="gender").select(index.drop(columns="gender"), toy)
 
 
-def test_languages_are_those_of_the_corpora_without_regions(catalogue, make_index):
+def test_languages_are_those_of_the_corpora_without_regions(catalogue, find, make_index):
     corpora = [catalogue.corpus(name) for name in ("savee", "emodb", "iemocap")]
-    task = target_task(catalogue, "language")
+    task = find(target="language")
     assert task.emotions == ()
     task = task.for_corpora(corpora)
     assert task.emotions == ("de", "en")
@@ -160,10 +142,7 @@ REFUSED = {
     "one emotion": ({"emotions": "anger"}, r"at least two emotions, each used once"),
     "an emotion twice": ({"emotions": "anger,anger"}, r"at least two emotions, each used once"),
     "an emotion in two labels": ({"emotions": "anger,fear=anger"}, r"at least two emotions, each used once"),
-    "target and emotions": (
-        {"emotions": "anger,fear", "target": "arousal"},
-        r"--target: given together with --emotions",
-    ),
+    "target and emotions": ({"emotions": "anger,fear", "target": "arousal"}, r"given together with --emotions"),
     "target and task": ({"task": "big6", "target": "arousal"}, r"--target: given together with --task"),
     "a target as a task": ({"task": "arousal"}, r"--task arousal: a target.*Use --target arousal"),
     "the speaker": ({"target": "speaker"}, r"--target speaker: folds that share no speaker cannot test it"),
@@ -171,15 +150,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("asked", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_task_is_refused_with_the_reason(catalogue, asked, message):
+def test_what_is_no_task_is_refused_with_the_reason(find, asked, message):
     with pytest.raises((ConfigError, UnknownNameError), match=message):
-        find_task(catalogue, **{"task": None, "emotions": None, "where": (), **asked})
+        find(**asked)
 
 
-def test_emotions_spelt_as_a_target_are_not_called_by_its_name(catalogue):
+def test_emotions_spelt_as_a_target_are_not_called_by_its_name(catalogue, find):
     """The name of the target stands for ranges where a corpus has some; emotions given do not."""
-    spelt = ",".join(catalogue.tasks["arousal"].emotions)
-    assert find_task(catalogue, task=None, emotions=spelt, where=()).name.startswith("high=")
+    assert find(emotions=",".join(catalogue.tasks["arousal"].emotions)).name.startswith("high=")
 
 
 OWN = "tasks: {mine: [anger, happiness=happiness+fear, neutral]}\n"
@@ -216,18 +194,15 @@ def test_two_definitions_of_one_task_are_two_tasks(make_corpus, make_features, w
     ]
 
 
-def test_shipped_tasks_and_lists_of_emotions_need_no_map(catalogue):
+def test_shipped_tasks_and_lists_of_emotions_need_no_map_and_an_overridden_one_is_part_of_the_task(
+    catalogue, find, tmp_path
+):
     for name in catalogue.tasks:
-        of_target = {"target": name} if name in DIMENSION_TARGETS else {"task": name}
-        assert find_task(catalogue, **{"task": None, "emotions": None, "where": (), **of_target}).map == ""
-    assert find_task(catalogue, task=None, emotions="anger,joy=happiness+calm", where=()).map == ""
-
-
-def test_overridden_map_of_arousal_is_part_of_the_task(tmp_path):
+        assert find(**{"target" if name in DIMENSION_TARGETS else "task": name}).map == ""
+    assert find(emotions="anger,joy=happiness+calm").map == ""
     (tmp_path / "corpora.yaml").write_text("tasks: {arousal: [high=anger+fear, low=sadness]}\n")
-    catalogue = load_catalogue(tmp_path / "corpora.yaml")
-    task = find_task(catalogue, task=None, emotions=None, where=(), target="arousal")
-    assert task.map == "high=anger+fear,low=sadness"
+    own = load_catalogue(tmp_path / "corpora.yaml")
+    assert find_task(own, task=None, emotions=None, where=(), target="arousal").map == "high=anger+fear,low=sadness"
 
 
 @pytest.mark.parametrize(
