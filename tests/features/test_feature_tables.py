@@ -46,10 +46,6 @@ def table_of(ids, matrix, hashes=None):
     return FeatureTable(tuple(ids), tuple(hashes or (f"hash of {u}" for u in ids)), columns, matrix)
 
 
-def kind_of(*rows):
-    return np.stack(rows) if rows[0].ndim == 1 else Ragged.of(rows, n_features=3)
-
-
 def check_same(table, other):
     assert table.utterances == other.utterances
     assert (table.audio_hashes, table.columns) == (other.audio_hashes, other.columns)
@@ -117,39 +113,32 @@ def test_wanted_rows_are_read_sorted_and_those_of_earlier_audio_left_out(tmp_pat
     write_part(tmp_path, table_of("ba", old.matrix, ["same", "old"]))
     write_part(tmp_path, table_of("a", new.matrix, ["new"]))
     table = read_features(tmp_path, {"a": "new", "b": "same"})
-    check_same(table, table_of("ab", kind_of(new.matrix[0], old.matrix[0]), ["new", "same"]))
+    rows = new.matrix[0], old.matrix[0]
+    matrix = np.stack(rows) if rows[0].ndim == 1 else Ragged.of(rows, n_features=3)
+    check_same(table, table_of("ab", matrix, ["new", "same"]))
     assert table.frame().index.get_level_values("utterance").unique().to_list() == ["a", "b"]
     assert stored_rows(tmp_path) == {("a", "old"), ("b", "same"), ("a", "new")}
 
 
-def test_part_is_named_by_its_numbers_and_where_its_frames_are_cut(tmp_path):
-    assert write_part(tmp_path, rows_table()) == write_part(tmp_path, rows_table())
+def test_part_is_named_by_its_numbers_and_where_its_frames_are_cut_and_holds_rows_of_float32(tmp_path):
+    part = write_part(tmp_path, rows_table())
+    assert write_part(tmp_path, rows_table()) == part
+    assert str(pq.read_schema(part).field("features").type).startswith("fixed_size_list<element: float")
+    assert json.loads(pq.read_schema(part).metadata[b"serbench"])["columns"] == ["x0", "x1", "x2"]
     (block,) = frames_of([4])
     for cut in (1, 3):
         write_part(tmp_path, table_of("ab", Ragged.of([block[:cut], block[cut:]], n_features=3)))
     assert len(list(tmp_path.glob("part-*.parquet"))) == 3
 
 
-def test_features_are_a_fixed_size_list_of_float32_with_their_names_in_the_metadata(tmp_path):
-    schema = pq.read_schema(write_part(tmp_path, rows_table()))
-    assert str(schema.field("features").type).startswith("fixed_size_list<")
-    assert schema.field("features").type.value_type == "float"
-    assert json.loads(schema.metadata[b"serbench"])["columns"] == ["x0", "x1", "x2"]
-
-
-def test_new_part_makes_a_new_mapped_file_and_removes_the_old(tmp_path):
-    write_part(tmp_path, rows_table())
-    map_features(tmp_path)
-    write_part(tmp_path, rows_table(2, first=50))
-    assert len(map_features(tmp_path).utterances) == 7
-    assert len(list(tmp_path.glob("rows-*.arrow"))) == 1
-
-
 @pytest.mark.parametrize("table", [rows_table(), frames_table()], ids=["rows", "frames"])
-def test_damaged_mapped_file_is_made_again(tmp_path, table):
+def test_mapped_file_is_made_again_for_other_parts_and_where_it_is_damaged(tmp_path, table):
+    write_part(tmp_path, rows_table(2, first=50))
+    map_features(tmp_path)
+    next(tmp_path.glob("part-*.parquet")).unlink()
     write_part(tmp_path, table)
     map_features(tmp_path)
-    (path,) = tmp_path.glob("rows-*.arrow")
+    (path,) = tmp_path.glob("rows-*.arrow")  # that of the earlier parts is gone
     whole = path.read_bytes()
     flipped = [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), 97)]
     for content in (*flipped, *(whole[:length] for length in (0, 10, len(whole) // 2, len(whole) - 1))):

@@ -1,5 +1,4 @@
 import gc
-import os
 import re
 import unicodedata
 import warnings
@@ -52,17 +51,6 @@ def test_opensmile_sets_are_what_opensmile_itself_gives(name):
         np.testing.assert_array_equal(np.atleast_2d(extractor(signal)), direct)
 
 
-@pytest.mark.corpus
-@pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
-def test_opensmile_sets_are_what_opensmile_itself_gives_of_a_real_recording(name):
-    recording = decode(Path(os.environ["SERBENCH_DATA"]) / "emodb" / "wav" / "03a01Fa.wav")
-    mono = to_mono(recording, 16000)
-    expected = opensmile_of(name).process_signal(mono, 16000).to_numpy(dtype=np.float32)
-    found = find_feature_set(name).open()(mono)
-    np.testing.assert_array_equal(np.atleast_2d(found), expected)
-    assert len(expected) == (1 if name == "IS09" else 189)
-
-
 @pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
 def test_untested_opensmile_computes_the_same_by_itself(monkeypatch, name):
     expected = find_feature_set(name).open()(speech())
@@ -102,10 +90,8 @@ def test_opensmile_set_survives_a_recording_that_its_engine_refuses(monkeypatch)
 
 
 def librosa_log_mel(y):
-    mel = librosa.feature.melspectrogram(
-        y=y, sr=16000, n_fft=512, hop_length=160, win_length=400, window="hamming", center=False,
-        n_mels=26, fmin=0.0, fmax=8000.0, htk=False, norm="slaney",
-    )  # fmt: skip
+    window = {"n_fft": 512, "hop_length": 160, "win_length": 400, "window": "hamming", "center": False}
+    mel = librosa.feature.melspectrogram(y=y, sr=16000, n_mels=26, fmax=8000.0, norm="slaney", **window)
     return librosa.power_to_db(mel, ref=1, amin=1e-10, top_db=None)
 
 
@@ -185,6 +171,7 @@ RECORDINGS = {
 
 @pytest.mark.parametrize("kind", RECORDINGS)
 def test_mfcc_is_what_the_page_on_features_says_to_the_last_bit(tmp_path, kind):
+    assert [name for name in FEATURE_SETS if name not in PAGE] == []
     rate, channels, seconds = RECORDINGS[kind]
     rng = np.random.default_rng(5)
     samples = np.clip(rng.normal(0, 0.6, (round(seconds * rate), channels)), -1, 1)
@@ -198,7 +185,3 @@ def test_mfcc_is_what_the_page_on_features_says_to_the_last_bit(tmp_path, kind):
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
         exec(block, place)
     np.testing.assert_array_equal(row, place["features"])
-
-
-def test_the_page_on_features_names_every_feature_set():
-    assert [name for name in FEATURE_SETS if name not in PAGE] == []
