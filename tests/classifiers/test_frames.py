@@ -166,30 +166,28 @@ def test_declared_labels_are_part_of_the_key_of_a_job_and_no_other_job_has_a_fie
         assert set(job.json["training"]) == {"utterances", "labels", "weights", "speakers", "corpora"}
 
 
-def test_corpus_without_a_declared_label_refuses_the_cell_and_no_other(toy_classifier, recordings, workspace):
+def test_utterances_without_a_declared_label_refuse_the_cell_and_no_other(
+    toy_classifier, recordings, workspace, make_index
+):
     result = planned(recordings, workspace, classifiers=("centroid", "needy"))
     (reason,) = result.refused.values()
     assert reason == (
         "toy with needy: 48 of 48 utterances without a label of 'session' (first toy/f1_anger_0.wav). "
         "Expected one for each, as text. Give the corpus' entry a field 'session', or leave needy out."
     )
-
-
-def test_label_that_some_utterances_lack_refuses_the_cell(toy_classifier, make_index):
-    def labels(present):
-        data = SimpleNamespace(name="toy", index=present)
-        return auxiliary_labels([data], present.assign(corpus_language="en"), toy_classifier)
-
-    index = make_index()
+    index = make_index().assign(corpus_language="en")
     index.loc[3, "gender"] = None
     with pytest.raises(ProtocolError, match=r"1 of 24 utterances without a label of 'gender' \(first toy/f1_happ"):
-        labels(index)
-    told = labels(index.drop(index=3).assign(language="de"))
+        auxiliary_labels([SimpleNamespace(name="toy", index=index)], index, toy_classifier)
+    present = index.drop(index=3).assign(language="de")
+    told = auxiliary_labels([SimpleNamespace(name="toy", index=present)], present, toy_classifier)
     assert set(told["language"].values()) == {"de"}  # of each utterance, where the index has it
     assert len(told["gender"]) == 23
 
 
-def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(toy_classifier, recordings, workspace):
+def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name_before_anything_is_extracted(
+    toy_classifier, recordings, workspace, tmp_path
+):
     result = planned(recordings, workspace, features=("mfcc", "logmel26"), classifiers=("knn", "centroid"))
     assert len(result.plan.cells) == 4
     assert sorted(result.refused.values()) == [
@@ -199,12 +197,9 @@ def test_features_and_classifiers_that_do_not_go_together_are_refused_by_name(to
         "recording. `serbench features list` and `serbench classifiers list` tell which go together.",
     ]
     assert {cell.cell.classifier for cell in result.plan.cells if not cell.reason} == {"knn", "centroid"}
-
-
-def test_grid_of_nothing_that_goes_together_is_refused_before_anything_is_extracted(recordings, workspace, tmp_path):
     with pytest.raises(ProtocolError, match="logmel26 with svc: svc takes rows, and logmel26 gives frames"):
         serbench.run_grid("toy", serbench.GridRequest("logmel26", ("svc", "rf")), workspace(recordings))
-    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.glob("results/features/*"))
 
 
 def test_toy_classifier_keeps_the_contract(toy_classifier):
