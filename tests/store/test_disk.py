@@ -9,8 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-import warnings
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from serbench.grid.check import check_store, clean_store, find_unused
 from serbench.store.files import UNSEALED, is_intact, read_json, write_json
 from serbench.store.results import Store
 
+KNN = serbench.GridRequest("mfcc", "knn", emotions="anger,happiness,neutral")
 FAULTS = [9, pytest.param(600, marks=pytest.mark.long)]
 
 
@@ -60,6 +59,7 @@ def damage(path, rng):
     return f"{path.name} {what} at {at} of {len(data)}"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # which name what is damaged
 @pytest.mark.parametrize("n", FAULTS)
 def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(toy, tmp_path, tally, n):
     _, sound = toy("sound")
@@ -74,12 +74,9 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
         what = damage(tmp_path / "bad" / victim, rng)
         found += list(check_store(serbench.Workspace(tmp_path / "bad")).damaged) == [tmp_path / "bad" / victim]
         assert found == fault + 1, what
-        with contextlib.suppress(SerbenchError), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with contextlib.suppress(SerbenchError):
             assert tables_agree(serbench.load_scores(serbench.Workspace(tmp_path / "bad")), sound), what
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            _, scores = toy("bad")
+        _, scores = toy("bad")
         changed += int((~scores["value"].eq(sound["value"]) & sound["value"].notna()).sum())
         assert scores.equals(sound), what
         made_when_needed = {tmp_path / "bad" / victim} if victim.suffix == ".arrow" else set()
@@ -91,22 +88,17 @@ def test_damage_is_found_named_and_made_good_or_refused_and_no_number_changes(to
 
 def one_of_each_kind_first(places):
     """Files with a checksum; a kind is a folder and how names begin (those of jobs do not) and end."""
-    kinds = Counter()
-    files = []
-    for place in sorted(place for place in places if place.suffix in (".parquet", ".json", ".arrow")):
-        kinds[kind := (place.parts[0], place.parts[0] != "jobs" and place.name[:4], place.suffix)] += 1
-        files.append((kinds[kind], place))
-    return [place for _, place in sorted(files)]
+    places = sorted(place for place in places if place.suffix in (".parquet", ".json", ".arrow"))
+    kinds = [(place.parts[0], place.parts[0] != "jobs" and place.name[:4], place.suffix) for place in places]
+    return [place for _, place in sorted((kinds[:i].count(kinds[i]), place) for i, place in enumerate(places))]
 
 
 def tables_agree(scores, sound):
     """Every value that is there is the right one."""
-    both = scores.merge(sound, on=[name for name in CELL if name in sound], suffixes=("", "_sound"))
+    cell = ["protocol", "task", "corpus", "features", "classifier", "inner", "scaling", "seed", "rule", "metric"]
+    both = scores.merge(sound, on=[name for name in cell if name in sound], suffixes=("", "_sound"))
     there = both["value"].notna()
     return np.array_equal(both["value"][there], both["value_sound"][there])
-
-
-CELL = ["protocol", "task", "corpus", "features", "classifier", "inner", "scaling", "seed", "rule", "metric"]
 
 
 def test_every_single_bit_of_a_sealed_file_counts(tmp_path):
@@ -136,8 +128,7 @@ def test_clean_removes_what_no_cell_refers_to_and_nothing_else(toy, tmp_path):
     assert not old.parent.exists()
     after = check_store(place).counts
     assert (after["jobs"], after["parts of features"]) == (before["jobs"] - 6, before["parts of features"])
-    request = serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
-    assert not serbench.plan_grid("toy", request, place, dry_run=True).plan.todo
+    assert not serbench.plan_grid("toy", KNN, place, dry_run=True).plan.todo
 
 
 @pytest.fixture
@@ -287,10 +278,6 @@ def extract(toy, results):
     serbench.extract_features("toy", ("mfcc",), serbench.Workspace(results, toy.path))
 
 
-def jobs_of(results):
-    return {path.name: path.read_bytes() for path in results.glob("jobs/*.parquet")}
-
-
 @pytest.mark.parametrize(
     ("arguments", "size", "file"), [pytest.param(EXTRACT, 9000, "part-", marks=pytest.mark.slow), (GRID, 3000, "")]
 )
@@ -355,8 +342,8 @@ def test_read_only_disk_is_told_before_any_work(toy, tally, full_disk, cli, tmp_
 
 def goes_on(toy, tmp_path, results):
     """Run the grid on a disk that takes it again: the bytes are those of a calm run, and nothing is left over."""
-    request = serbench.GridRequest(("mfcc",), ("knn",), emotions="anger,happiness,neutral")
     for place in (results, tmp_path / "calm"):
-        assert not serbench.run_grid("toy", request, serbench.Workspace(place, toy.path, jobs=1)).refused
-    assert jobs_of(results) == jobs_of(tmp_path / "calm")
+        assert not serbench.run_grid("toy", KNN, serbench.Workspace(place, toy.path, jobs=1)).refused
+    jobs = [{job.name: job.read_bytes() for job in place.glob("jobs/*")} for place in (results, tmp_path / "calm")]
+    assert jobs[0] == jobs[1]
     assert not [*results.rglob(".tmp-*"), *results.rglob("*.lock")]
