@@ -62,9 +62,7 @@ def test_corpus_never_heard_of_works_from_a_yaml_block_alone(source, tmp_path, w
     assert 0 <= nested["value"] <= 1
 
 
-def test_scores_of_a_grid_are_its_own_and_folds_of_absent_emotions_are_refused(
-    make_corpus, make_features, workspace, tmp_path
-):
+def test_scores_of_a_grid_are_its_own_and_absent_emotions_are_refused(make_corpus, make_features, workspace, tmp_path):
     place = workspace(make_corpus(takes=3), jobs=1)
     make_features(serbench.load_index("toy", place)).to_csv(tmp_path / "blobs.csv", index=False)
     given = {"features": str(tmp_path / "blobs.csv"), "emotions": "anger,happiness,neutral"}
@@ -72,8 +70,6 @@ def test_scores_of_a_grid_are_its_own_and_folds_of_absent_emotions_are_refused(
     result = serbench.run_grid(["toy"], serbench.GridRequest(classifiers="dummy", **given), place)
     assert set(result.scores()["classifier"]) == {"dummy"}
     assert set(serbench.load_scores(place)["classifier"]) == {"dummy", "knn"}
-    with pytest.raises(
-        serbench.SerbenchError,
-        match=r"no utterances of fear, sadness.*Use --task available or --emotions anger,happiness,neutral",
-    ):
+    told = r"no utterances of fear, sadness.*Use --task available or --emotions anger,happiness,neutral"
+    with pytest.raises(serbench.SerbenchError, match=told):
         serbench.list_folds("toy", serbench.GridRequest(), place)

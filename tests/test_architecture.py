@@ -13,30 +13,18 @@ PACKAGE = Path(serbench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
-def names(tree, kind):
-    return [node.func.id for node in ast.walk(tree) if isinstance(node, kind) and isinstance(node.func, ast.Name)]
-
-
-def test_modules_were_found():
+def test_modules_were_found_and_there_is_no_drawer_for_everything():
     assert len(MODULES) > 30
+    assert not [path.name for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_module_opens_with_its_purpose_and_only_the_command_line_prints(path):
+def test_module_opens_with_its_purpose_and_only_the_command_line_prints_through_what_escapes_names(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
-    assert path.parent.name == "cli" or "print" not in names(tree, ast.Call)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_module_that_prints_does_so_through_what_escapes_names(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     imported = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module for a in n.names]
-    assert path.name == "show.py" or "print" in imported or "print" not in names(tree, ast.Call)
-
-
-def test_there_is_no_drawer_for_everything():
-    assert not [path.name for path in MODULES if path.stem in ("utils", "helpers", "common", "misc")]
+    assert "print" not in calls or path.name == "show.py" or (path.parent.name == "cli" and "print" in imported)
 
 
 def test_nothing_is_unpickled_but_what_dask_has_sent():

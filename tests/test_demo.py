@@ -41,18 +41,9 @@ def median_f0(samples):
     return float(np.median(found))
 
 
-@pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda s: s.name)
-def test_speech_is_voiced_near_the_speakers_pitch(speaker):
-    f0 = np.median([median_f0(synthesise(speaker, "neutral", sentence="aieoa", take=take)) for take in range(4)])
-    assert speaker.f0 / 1.4 < f0 < speaker.f0 * 1.4
-
-
 def test_fear_is_higher_and_sadness_softer_than_neutral_on_average():
     def mean(emotion, of):
         return np.mean([of(synthesise(s, emotion, sentence="aieoa", take=t)) for s in SPEAKERS for t in range(4)])
 
-    def level(samples):
-        return float(np.sqrt(np.mean(samples**2)))
-
     assert mean("fear", median_f0) > 1.15 * mean("neutral", median_f0)
-    assert mean("sadness", level) < mean("neutral", level) < mean("anger", level)
+    assert mean("sadness", np.std) < mean("neutral", np.std) < mean("anger", np.std)

@@ -45,14 +45,11 @@ def test_plugins_are_found_by_name_imported_once_and_listed_after_serbenchs_own(
     site.install("prior-models", PRIOR, group=MODELS)
     assert find_feature_set("quiet").package == Package("quiet-sets", "1.0")
     assert find_classifier("prior").package == Package("prior-models", "1.0")
-    for known, own, name in (
-        (known_feature_sets(), FEATURE_SETS, "quiet"),
-        (known_classifiers(), CLASSIFIERS, "prior"),
-    ):
+    for known, own in ((known_feature_sets(), FEATURE_SETS), (known_classifiers(), CLASSIFIERS)):
         assert list(known.records)[: len(own)] == list(own)
-        assert name in known.records
         assert all(one.package is None for one in own.values())
     assert known_feature_sets().records["quiet"] is find_feature_set("quiet")
+    assert known_classifiers().records["prior"] is find_classifier("prior")
     assert capsys.readouterr().out == "imported\n"
 
 
@@ -78,14 +75,8 @@ BROKEN = {
     "absent": ("", r"cannot be loaded \(AttributeError: .*no attribute 'SET'"),
     "type": ("SET = {'name': 'quiet'}", r"an object of type dict\. Expected a FeatureSet"),
     "name": (QUIET.replace('name="quiet"', 'name="loud"'), r"'quiet' of a record named 'loud'\. Expected one name"),
-    "path": (
-        QUIET.replace('name="quiet"', 'name="../quiet"'),
-        r"the name '\.\./quiet'\. Expected letters, digits, '_' a",
-    ),
-    "revision": (
-        QUIET.replace("revision=1", "revision=True"),
-        r"the revision True\. Expected a whole number",
-    ),
+    "path": (QUIET.replace('name="quiet"', 'name="../quiet"'), r"the name '\.\./quiet'\. Expected letters, digits"),
+    "revision": (QUIET.replace("revision=1", "revision=True"), r"the revision True\. Expected a whole number"),
     "package": (QUIET.replace('("numpy",)', '("numpy", "no-such")'), r"no-such not installed\. Expected every package"),
     "packages": (QUIET.replace('("numpy",)', '"numpy"'), r"packages 'numpy'\. Expected a tuple"),
     "options": (QUIET.replace('{"a": 1}', '{"a": float("nan")}'), r"options that cannot be part of a key"),
@@ -122,17 +113,14 @@ def test_broken_plugin_names_itself_and_takes_nothing_else_down(site, why):
         with pytest.raises(PluginError, match=rf"(?s)of (quiet-sets|prior-models) 1\.0: .*{words}") as caught:
             find(name)
     assert "Upgrade or uninstall" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError) or why != "import"
     known = known_ones()
     assert str(caught.value) in map(str, known.faults)
     assert name not in known.records
     assert own <= set(known.records)
 
 
-def test_cause_of_a_failed_import_is_kept_and_an_interruption_is_no_fault_of_the_plugin(site):
-    site.install("quiet-sets", "import no_such_module")
-    with pytest.raises(PluginError, match="No module named") as caught:
-        find_feature_set("quiet")
-    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+def test_interruption_is_no_fault_of_the_plugin(site):
     site.install("quiet-sets", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         find_feature_set("quiet")
@@ -190,23 +178,25 @@ def test_jobs_of_a_plugin_run_in_workers_and_are_done_again_for_another_version(
     assert "1 cells would run 4 of their 4 jobs" in out
 
 
-def test_classifier_that_ends_the_program_fails_its_own_cell(site, options, cli):
-    leaving = "class Leaving(DummyClassifier):\n        def fit(self, *a):\n            raise SystemExit('a licence')"
-    text = PRIOR.replace("    return Dummy", f"    {leaving}\n    return Leaving(strategy='prior') or Dummy")
-    site.install("prior-models", text, group=MODELS)
-    code, out, err = cli(*GRID, "-f", "mfcc", "-c", "prior", "-c", "knn", *options)
-    assert code == 1, err
-    assert "SystemExit: a licence" in err
-    assert "1 of 2 cells have no result; 1 are stored" in err
+FIT = "class Leaving(DummyClassifier):\n        def fit(self, *a):\n            raise SystemExit('a licence')\n    "
+LEAVES = {
+    "a fit": (
+        ("return Dummy", f"{FIT}return Leaving(strategy='prior') or Dummy"),
+        ["SystemExit: a licence", "1 of 2 cells have no result; 1 are stored"],
+    ),
+    "an estimate of time": (
+        ("seconds=lambda n, d, s: 0.01", "seconds=lambda n, d, s: 0.01 if n == 100 else exit(0)"),
+        ["serbench: classifier 'prior': seconds(", "fails (SystemExit: 0). Expected a number."],
+    ),
+}
 
 
-def test_classifier_whose_estimate_ends_the_program_is_named(site, options, cli):
-    leaving = "seconds=lambda n, d, s: 0.01 if n == 100 else exit(0)"
-    site.install("prior-models", PRIOR.replace("seconds=lambda n, d, s: 0.01", leaving), group=MODELS)
-    code, _, err = cli(*GRID, "-f", "mfcc", "-c", "prior", *options)
+@pytest.mark.parametrize(("change", "words"), LEAVES.values(), ids=LEAVES)
+def test_classifier_that_ends_the_program_fails_its_own_cell_or_is_named(site, options, cli, change, words):
+    site.install("prior-models", PRIOR.replace(*change), group=MODELS)
+    code, _, err = cli(*GRID, "-f", "mfcc", "-c", "prior", "-c", "knn", *options)
     assert code == 1, err
-    assert "serbench: classifier 'prior': seconds(" in err
-    assert "fails (SystemExit: 0). Expected a number." in err
+    assert [word for word in words if word not in err] == []
 
 
 def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, options, cli):
@@ -225,10 +215,9 @@ def test_results_of_a_plugin_are_reported_when_it_is_no_longer_there(site, optio
 def test_commands_that_need_no_plugin_import_none(site, options, cli):
     site.install("quiet-sets", "raise SystemExit('imported')")
     site.install("prior-models", "raise SystemExit('imported')", group=MODELS)
-    for command in ([*GRID, "-f", "mfcc", "-c", "knn", "--dry-run", *options], ["grid", "-c", "svm"]):
-        code, out, err = cli(*command)
-        assert "imported" not in out + err
-        assert code == (1 if "svm" in command else 0), err
+    for code, command in ((0, [*GRID, "-f", "mfcc", "-c", "knn", "--dry-run", *options]), (1, ["grid", "-c", "svm"])):
+        found, out, err = cli(*command)
+        assert (found, "imported" in out + err) == (code, False), err
 
 
 def test_commands_list_plugins_on_stdout_and_faults_on_stderr_without_failing(site, cli):
@@ -302,11 +291,8 @@ def test_predictions_that_are_no_emotions_of_the_settings_fail_their_job():
     reason="needs the example: pip install docs/example-plugin (`nox -s tests` does it)",
 )
 def test_example_is_listed_and_goes_from_recordings_to_the_report(options, cli, tmp_path):
-    code, out, err = cli("features", "list")
-    assert code == 0, err
-    assert "level of short frames, eight functionals (an example, not published) [serbench-example 0.1.0]" in out
-    code, out, err = cli("classifiers", "list")
-    assert "nearest mean of an emotion, shrunken or not [serbench-example 0.1.0]" in out
+    assert "functionals (an example, not published) [serbench-example 0.1.0]" in cli("features", "list")[1]
+    assert "nearest mean of an emotion, shrunken or not [serbench-example 0.1.0]" in cli("classifiers", "list")[1]
     code, out, err = cli(*GRID, "-f", "loudness", "-c", "nearest-centroid", *options)
     assert code == 0, err
     code, out, err = cli("report", *options[2:4])

@@ -1,9 +1,7 @@
 """The feature set of Schiavone against a plain script, and what becomes of recordings that it is not made for."""
 
 import dataclasses
-import os
 import warnings
-from pathlib import Path
 
 import librosa
 import numpy as np
@@ -58,22 +56,18 @@ def test_columns_name_rows_and_frames_of_the_matrix():
     columns = find_feature_set("schiavone").open().columns
     assert len(columns) == 41 * 16 == 656
     assert columns[:2] == ("logmel0_frame0", "logmel0_frame1")
-    assert [columns[16 * i] for i in (15, 16, 28, 40)] == [
-        "logmel15_frame0", "mfcc0_frame0", "chroma0_frame0", "centroid_frame0",
-    ]  # fmt: skip
+    firsts = ["logmel15_frame0", "mfcc0_frame0", "chroma0_frame0", "centroid_frame0"]
+    assert [columns[16 * i] for i in (15, 16, 28, 40)] == firsts
 
 
 def test_decimation_computes_in_double_precision_and_clips():
     rng = np.random.default_rng(0)
-    samples = rng.uniform(-1, 1, 48000).astype(np.float32)
+    samples = np.sign(rng.uniform(-1, 1, 8000)).repeat(6).astype(np.float32)
     mono = to_mono(Recording(samples[:, None], 48000), 8000, resampler="scipy decimate")
     whole = scipy.signal.decimate(samples.astype(np.float64), 6)
+    assert (abs(whole) > 1).any()
     np.testing.assert_array_equal(mono, np.clip(whole, -1, CLIP_MAX).astype(np.float32))
     assert mono.dtype == np.float32
-    square = np.sign(np.sin(np.arange(48000) / 50.0)).astype(np.float32)
-    loud = to_mono(Recording(square[:, None], 48000), 8000, resampler="scipy decimate")
-    assert loud.max() == np.float32(CLIP_MAX)
-    assert loud.min() == -1
 
 
 @pytest.mark.parametrize("rate", [4000, 11025, 44100, 14 * 8000])
@@ -100,17 +94,3 @@ def test_whole_recordings_fail_and_name_the_option_and_pieces_of_another_rate_th
         write_wav(path, duration_s=1.2, rate=11025)
     failures = serbench.extract_features(["toy"], "schiavone", workspace(file), segment=1).failures
     assert failures["reason"].str.contains("11025 Hz").tolist() == [True] * 2
-
-
-@pytest.mark.slow
-@pytest.mark.corpus
-def test_features_of_emodb_are_what_a_plain_script_gives(tmp_path):
-    place = serbench.Workspace(results=tmp_path)
-    index = serbench.load_index("emodb", place, segment=1).set_index("utterance")
-    features = serbench.load_features("emodb", "schiavone", place, segment=1)
-    assert len(features) == len(index)
-    for utterance in list(features.index)[::40]:
-        samples, rate = soundfile.read(Path(os.environ["SERBENCH_DATA"]) / "emodb" / index.loc[utterance, "file"])
-        second = round(index.loc[utterance, "start_s"])
-        piece = samples[second * rate : (second + 1) * rate]
-        np.testing.assert_array_equal(features.loc[utterance].to_numpy(), by_script(piece, rate))

@@ -57,22 +57,13 @@ def test_sound_feature_set_passes(fake_feature_set):
         ("short", r"numbers for 0\.01 s less than shortest_s\. Expected NaN"),
         ("memory", r"rows that depend on the order of recordings"),
         ("buffer", r"rows that later calls alter"),
-    ],
-)
-def test_fault_of_an_extractor_is_found(fake_feature_set, fault, words):
-    with pytest.raises(PluginError, match=words):
-        check_feature_set(dataclasses.replace(fake_feature_set, open=lambda: Extractor(fault)))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
         ({"shortest_s": 0.01}, r"not finite for 0\.01 s of noise"),
         ({"name": "two words"}, r"the name 'two words'\. Expected letters"),
     ],
-    ids=["shortest_s", "name"],
+    ids=str,
 )
-def test_wrong_field_of_a_feature_set_is_found(fake_feature_set, change, words):
+def test_fault_of_an_extractor_or_a_field_of_its_feature_set_is_found(fake_feature_set, fault, words):
+    change = fault if isinstance(fault, dict) else {"open": lambda: Extractor(fault)}
     with pytest.raises(PluginError, match=words):
         check_feature_set(dataclasses.replace(fake_feature_set, **{"open": Extractor, **change}))
 
