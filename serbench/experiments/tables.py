@@ -16,8 +16,8 @@ import pandas as pd
 from serbench.errors import ConfigError, StoreError
 from serbench.experiments.claims import Book, judge
 from serbench.experiments.load import read_experiment
+from serbench.report.comparisons import DEFAULT_MARK, MARK_NOTES, transductive_note
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
-from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, transductive_note
 from serbench.scores.predictions import CellPredictions
 from serbench.store.files import read_json
 from serbench.store.results import Store

@@ -19,7 +19,8 @@ from serbench.corpora.catalogue import Names
 from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
-from serbench.report.across import Curve, across_tables, fill_pairs
+from serbench.protocols import find_protocol
+from serbench.report.across import Curve, across_tables
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Matrix, difference_table, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
@@ -137,7 +138,8 @@ def score_store(store: Store) -> Report:
     def order(name: str) -> int:  # those of plug-ins and a user's own follow by name
         return places.get(name, len(places))
 
-    found = matrices(cells, order)
+    every = matrices(cells, order)
+    found = [matrix for matrix in every if not find_protocol(matrix.setup.axes.protocol).is_pairwise]
     tables = [data_table(indexes)]
     tables += [score_matrix(matrix, metric, "nested") for metric in TITLES for matrix in found]
     tables += map(recall_matrix, found)
@@ -166,12 +168,11 @@ def score_store(store: Store) -> Report:
     }
     if books:
         long["claims-long"] = claims
-    commands = dict.fromkeys([*(command for matrix in found for command in fill_commands(matrix)), *fill_pairs(cells)])
     provenance = _provenance(tables, cells, store)
     return Report(
         tuple(tables),
         long,
-        tuple(commands),
+        tuple(fill_commands(every)),
         provenance,
         made_with(cell.record for cell in cells if cell.with_values),
         tuple(cells),

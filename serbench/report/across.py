@@ -7,7 +7,7 @@ the utterances that they share, whatever their protocol, training corpora, featu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,26 +17,26 @@ from serbench.report.comparisons import (
     Order,
     Row,
     Setup,
+    entry_of,
     in_row_order,
-    is_hopeful,
     paired,
     paired_stack,
-    pool_of,
     row_of,
-    task_title,
+    score_together,
+    table_of,
 )
-from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
-from serbench.report.tables import DEFAULT_MARK, MARK_NOTES, SHORT_MARK, short_note, transductive_note
+from serbench.report.table import NOTHING, Entry, Table, bracketed, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions
-from serbench.scores.statistics import ALPHA, Interval, flip_p, jackknife_interval, shares_of, smallest_p
+from serbench.scores.scores import values_by
+from serbench.scores.statistics import ALPHA, flip_p, shares_of, smallest_p
 
 Pair = tuple[str, str]
 """Corpora that train, corpus that is tested."""
 
 SCALINGS = ("train", "speaker", "corpus", "none")
 RELATIONS = ("same corpus", "same language", "same family", "other family", "unknown family")
-CHANCE_NOTES = {
+CHANCE_MARKS = {
     "c": "c: cannot be told from chance (p > 0.05, corrected for all cells of this set-up that test the same people).",
     "b": "b: below chance, by more than chance explains.",
     "?": "?: cannot be tested against chance: too few speakers.",
@@ -44,185 +44,160 @@ CHANCE_NOTES = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Value:
-    """The UAR of a cell with its interval.
+class Across:
+    """The cells of one setup whatever their protocol and the corpora that train, as they are compared.
 
     Parameters
     ----------
-    scored : the cell on the utterances that its column is compared on, `n_all` of which any cell of the column has.
-    setup : whatever its protocol and the corpora that train it.
-    p : of the test against chance, after correction; NaN where there are too few units for one.
+    cells : all cells with values by row, protocol in words, and corpus.
+    marks : how cells compare with chance by the test; nothing where they are above.
+    corpora, rows : of `cross`. `pairs` are its cells by row and pair, with those of `within` on the diagonal.
+    refused : why pairs have no value.
+    order : places the rows.
     """
 
-    scored: CellPredictions
     setup: Setup
-    n_all: int
-    uar: float
-    interval: Interval | None
-    p: float = np.nan
-
-    @property
-    def row(self) -> Row:
-        """Feature set and classifier."""
-        return row_of(self.scored)
-
-    @property
-    def pair(self) -> Pair:
-        """Who trains, and who is tested."""
-        return self.scored.cell["train"], self.scored.cell["corpus"]
-
-    @property
-    def mark(self) -> str:
-        """How it compares with chance by the test; nothing where it is above."""
-        return "?" if np.isnan(self.p) else "c" if self.p > ALPHA else "b" if self.uar < self.setup.chance else ""
-
-    def entry(self, *, bold: bool = False) -> Entry:
-        """Return it as a place of a table."""
-        marks = ("" if self.scored.is_chosen else DEFAULT_MARK) + (SHORT_MARK if self.scored.is_short else "")
-        aside = f"{bracketed(self.interval)} {self.mark}".strip()
-        return Entry(f"{self.uar:.3f}{marks}", aside, bold, self.uar, self.scored.provenance.key)
-
-
-def across_of(cell: CellPredictions) -> Setup:
-    """Return the setup of a cell whatever its protocol, and the corpora that train it."""
-    return Setup.of(cell).without("protocol", "train", "options")
-
-
-def values_of(cells: Iterable[CellPredictions]) -> dict[int, Value]:
-    """Score cells of the grid on the utterances that all cells of their test corpus have; by their position.
-
-    Only where corpora meet in some cell of a question, cells share utterances; others keep their own. All cells of one
-    setup that test the same people are one family of tests against chance. References such as the dummy are tested by
-    themselves and change no test of others.
-    """
-    own = {i: cell for i, cell in enumerate(cells) if cell.with_values and not cell.is_outside}
-    setups = {i: across_of(cell) for i, cell in own.items()}
-    questions = {i: setup.without("scaling") for i, setup in setups.items()}
-    across = {questions[i] for i, cell in own.items() if find_protocol(cell.cell["protocol"]).is_across}
-    columns: dict[object, list[int]] = {}
-    for i, cell in own.items():
-        columns.setdefault((questions[i], cell.cell["corpus"]) if questions[i] in across else i, []).append(i)
-    values: dict[int, Value] = {}
-    families: dict[object, dict[int, np.ndarray]] = {}
-    for members in columns.values():
-        pool = pool_of([own[i] for i in members])
-        for i in members:
-            scored = replace(pool.of(own[i]), is_short=pool.is_short(own[i]))
-            if not (scored.n_utterances and scored.has_all_emotions()):
-                continue
-            stack = scored.stack("unit")
-            interval = jackknife_interval(stack, METRICS["uar"], bounds=(0, 1))
-            values[i] = Value(scored, setups[i], pool.n_utterances, METRICS["uar"](stack.sum(axis=0)), interval)
-            if smallest_p(len(stack)) <= ALPHA:
-                shares, weights = shares_of(stack, "uar", METRICS["uar"])
-                alone = i if scored.is_reference else None
-                family = setups[i], scored.cell["corpus"], tuple(scored.coded("unit")[1]), alone
-                families.setdefault(family, {})[i] = shares - weights * setups[i].chance
-    for of_family in families.values():
-        for i, p in zip(of_family, flip_p(np.stack(list(of_family.values()), axis=1)).tolist(), strict=True):
-            values[i] = replace(values[i], p=p)
-    return values
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Crossing:
-    """All pairs of corpora of one setup, by feature set and classifier; a corpus with itself is from `within`."""
-
-    setup: Setup
+    cells: Mapping[tuple[Row, str, str], CellPredictions]
+    marks: Mapping[CellPredictions, str]
     corpora: tuple[str, ...]
     rows: tuple[Row, ...]
-    values: Mapping[tuple[Row, Pair], Value]
+    pairs: Mapping[tuple[Row, Pair], CellPredictions]
     refused: Mapping[tuple[Row, Pair], str]
-    cells: tuple[CellPredictions, ...]
+    order: Order
+
+    def table(
+        self, stem: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]],
+        cells: Iterable[CellPredictions], notes: Sequence[str], n_labels: int = 3,
+    ) -> Table:  # fmt: skip
+        """Make a table with rows for feature sets and classifiers."""
+        whole = ("features", "classifier", *header)
+        return table_of(stem, title, whole, rows, cells, n_labels=n_labels, notes=notes, marks=CHANCE_MARKS)
+
+    def entry(self, cell: CellPredictions | None, *, bold: bool = False) -> Entry:
+        """Return the UAR of a cell as a place of a table."""
+        return entry_of(cell, self.marks[cell] if cell else "", bold=bold)
+
+    @property
+    def brackets(self) -> str:
+        """What stands in brackets."""
+        return f"In brackets: 95 % intervals over the speakers tested. Chance: {self.setup.chance:.3f}."
 
 
-def crossings(cells: Sequence[CellPredictions], values: Mapping[int, Value], order: Order) -> list[Crossing]:
-    """Put cells of `cross` and those of `within` that belong to them together, setup by setup."""
-    by_setup: dict[Setup, list[int]] = {}
-    for i, cell in enumerate(cells):
-        if not cell.is_outside and cell.cell["protocol"] in ("cross", "within"):
-            by_setup.setdefault(across_of(cell), []).append(i)
-    found = []
-    for setup, members in by_setup.items():
-        across = [i for i in members if cells[i].cell["protocol"] == "cross"]
-        if not any(cells[i].with_values for i in across):
-            continue
-        corpora = sorted({cells[i].cell[name] for i in across for name in ("train", "corpus")})
-        rows = in_row_order({row_of(cells[i]) for i in across}, order)
-        members = [i for i in members if cells[i].cell["corpus"] in corpora and row_of(cells[i]) in rows]
-        members.sort(key=lambda i: bool(cells[i].with_values))  # one that was refused gives way to one with predictions
-        placed = {(row_of(cells[i]), (cells[i].cell["train"], cells[i].cell["corpus"])): i for i in members}
-        shown = {place: values[i] for place, i in placed.items() if i in values}
-        refused = {place: cells[i].reason for place, i in placed.items() if cells[i].reason}
-        found.append(Crossing(setup, tuple(corpora), rows, shown, refused, tuple(cells[i] for i in members)))
-    axes = ("task", "map", "inner", "preprocessing", "seed")
-    places = [[getattr(c.setup.axes, axis) for axis in axes] + [SCALINGS.index(c.setup.axes.scaling)] for c in found]
-    return [found[i] for i in sorted(range(len(found)), key=places.__getitem__)]
+def sort_across(cells: Iterable[CellPredictions], order: Order) -> list[Across]:
+    """Put cells of the grid together setup by setup, where corpora meet in some cell of a question.
+
+    Cells of a question that test the same corpus are scored together, whatever their scaling. Those of one setup that
+    test the same people are one family of tests against chance. References such as the dummy are tested by themselves
+    and change no test of others.
+    """
+    setups = {cell: Setup.of(cell, "protocol", "train", "options") for cell in cells if not cell.is_outside}
+    questions = {setup.without("scaling") for cell, setup in setups.items() if cell.with_values and _is_across(cell)}
+    columns: dict[tuple[Setup, str], list[CellPredictions]] = {}
+    by_setup: dict[Setup, list[CellPredictions]] = {}
+    for cell, setup in setups.items():
+        if setup.without("scaling") in questions:
+            by_setup.setdefault(setup, []).append(cell)
+            if cell.with_values:
+                columns.setdefault((setup.without("scaling"), cell.cell["corpus"]), []).append(cell)
+    scored: dict[CellPredictions, CellPredictions] = {}
+    families: dict[object, dict[CellPredictions, np.ndarray]] = {}
+    for members in columns.values():
+        for whole, cell in zip(members, score_together(members), strict=True):
+            if cell.has_all_emotions():
+                scored[whole], setup, stack = cell, setups[whole], cell.stack("unit")
+                shares, weights = shares_of(stack, "uar", METRICS["uar"])
+                same = setup, cell.cell["corpus"], tuple(cell.coded("unit")[1]), cell if cell.is_reference else None
+                families.setdefault(same, {})[cell] = shares - weights * setup.chance
+    marks: dict[CellPredictions, str] = {}
+    for of_people in families.values():
+        contrasts = np.stack(list(of_people.values()), axis=1)
+        is_testable = smallest_p(len(contrasts)) <= ALPHA
+        p = flip_p(contrasts) if is_testable else [0.0] * len(of_people)
+        for cell, p_of_cell in zip(of_people, p, strict=True):
+            told = "c" if p_of_cell > ALPHA else "b" if uar_of(cell) < 1 / len(cell.emotions) else ""
+            marks[cell] = told if is_testable else "?"
+    names = ("task", "map", "inner", "preprocessing", "seed")
+    ordered = sorted(
+        by_setup, key=lambda s: [*(getattr(s.axes, name) for name in names), SCALINGS.index(s.axes.scaling)]
+    )
+    return [_across(setup, by_setup[setup], scored, marks, order) for setup in ordered]
 
 
-def transfer_table(crossing: Crossing) -> Table:
+def _across(
+    setup: Setup,
+    members: Sequence[CellPredictions],
+    scored: Mapping[CellPredictions, CellPredictions],
+    marks: Mapping[CellPredictions, str],
+    order: Order,
+) -> Across:
+    """Place the cells of a setup; corpora and rows are those of `cross`, where one of its cells has predictions."""
+    cells = {(row_of(c), Setup.of(c).protocol_title, c.cell["corpus"]): scored[c] for c in members if c in scored}
+    crossed = [cell for cell in members if cell.cell["protocol"] == "cross"]
+    crossed = crossed if any(cell.with_values for cell in crossed) else []
+    corpora = sorted({cell.cell[name] for cell in crossed for name in ("train", "corpus")})
+    rows = in_row_order({row_of(cell) for cell in crossed}, order)
+    pairs: dict[tuple[Row, Pair], CellPredictions] = {}
+    for cell in sorted(members, key=lambda cell: bool(cell.with_values)):  # one that was refused gives way
+        row, pair = row_of(cell), (cell.cell["train"], cell.cell["corpus"])
+        if cell.cell["protocol"] in ("cross", "within") and pair[1] in corpora and row in rows:
+            pairs[row, pair] = cell
+    refused = {place: cell.reason for place, cell in pairs.items() if cell.reason}
+    shown = {place: scored[cell] for place, cell in pairs.items() if cell in scored}
+    return Across(setup, cells, marks, tuple(corpora), rows, shown, refused, order)
+
+
+def transfer_table(of: Across) -> Table:
     """Who trains (rows) whom (columns); the diagonal is each corpus by itself."""
     rows = []
-    for row in crossing.rows:
-        for source in crossing.corpora:
-            of_source = [(crossing.values.get((row, (source, target))), target) for target in crossing.corpora]
-            rows.append((*row, source, *(_entry(value, bold=source == target) for value, target in of_source)))
+    for row in of.rows:
+        for a in of.corpora:
+            rows.append((*row, a, *(of.entry(of.pairs.get((row, (a, b))), bold=a == b) for b in of.corpora)))
     notes = [
         "Rows train, columns are tested. Bold: the diagonal, each corpus by itself (within). "
         "Settings are chosen on the corpus that trains.",
-        _bracket_note(crossing.setup),
+        of.brackets,
     ]
-    for (row, pair), value in crossing.values.items():
-        if value.uar <= crossing.setup.chance:
-            where = "below" if value.uar < crossing.setup.chance else "at"
-            shares = np.bincount(value.scored.of()["prediction"]) / value.scored.n_utterances
-            most = f"{shares.max():.0%} of its predictions are {value.scored.emotions[int(shares.argmax())]}"
-            notes.append(f"{' -> '.join(pair)}, {' '.join(row)}: {value.uar:.3f} is {where} chance; {most}.")
-    notes += [f"{NOTHING} {' -> '.join(pair)}, {' '.join(row)}: {why}" for (row, pair), why in crossing.refused.items()]
-    title, header = f"Across corpora, UAR: {crossing.setup.title}", ("trained on", *crossing.corpora)
-    return _table("transfer", title, header, rows, notes, crossing.values.values(), crossing.cells)
+    for (row, pair), cell in of.pairs.items():
+        if (uar := uar_of(cell)) <= of.setup.chance:
+            where = "below" if uar < of.setup.chance else "at"
+            shares = np.bincount(cell.of()["prediction"]) / cell.n_utterances
+            most = f"{shares.max():.0%} of its predictions are {cell.emotions[int(shares.argmax())]}"
+            notes.append(f"{' -> '.join(pair)}, {' '.join(row)}: {uar:.3f} is {where} chance; {most}.")
+    notes += [f"{NOTHING} {' -> '.join(pair)}, {' '.join(row)}: {why}" for (row, pair), why in of.refused.items()]
+    title, header = f"Across corpora, UAR: {of.setup.title}", ("trained on", *of.corpora)
+    return of.table("transfer", title, header, rows, of.pairs.values(), notes)
 
 
-def scaling_tables(found: Sequence[Crossing]) -> list[Table]:
-    """Return what each scaling does to the same pairs, for what was run with more than one."""
-    alike: dict[Setup, list[Crossing]] = {}
-    for crossing in found:
-        alike.setdefault(crossing.setup.without("scaling"), []).append(crossing)
-    return [_scaling_table(*of) for of in alike.values() if len(of) > 1]
-
-
-def _scaling_table(first: Crossing, *others: Crossing) -> Table:
+def scaling_table(first: Across, *others: Across) -> Table:
+    """What each scaling does to the same pairs."""
     rows: list[Sequence[object]] = []
     pairs = sorted(((a, b) for a in first.corpora for b in first.corpora), key=lambda pair: pair[0] == pair[1])
     for row in first.rows:
         whole = []
-        for pair in pairs:
-            base, *compared = (crossing.values.get((row, pair)) for crossing in (first, *others))
-            if base is None:
-                continue
+        for pair in (pair for pair in pairs if (row, pair) in first.pairs):
+            base, compared = first.pairs[row, pair], [of.pairs.get((row, pair)) for of in others]
             added = []
             for other in compared:
-                one, two, interval = paired(paired_stack(other.scored, base.scored)) if other else (0, 0, None)
+                one, two, interval = paired(paired_stack(other, base)) if other else (0, 0, None)
                 added.append(Entry(signed(one - two), bracketed(interval)) if other else Entry(NOTHING))
             label = " -> ".join(pair) if pair[0] != pair[1] else f"{pair[0]} within"
-            rows.append((*row, label, base.entry().text, *added))
-            full = [value for value in (base, *compared) if value and not value.scored.is_short]
+            rows.append((*row, label, entry_of(base).text, *added))
+            full = [uar_of(cell) for cell in (base, *compared) if cell and not cell.is_short]
             if pair[0] != pair[1] and len(full) > len(others):
-                whole.append([value.uar for value in full])
+                whole.append(full)
         if len(whole) > 1:
             mean, *means = (float(mean) for mean in np.mean(whole, axis=0))
             gains = (signed(other - mean) for other in means)
             rows.append((*row, f"mean of {len(whole)}", Entry(f"{mean:.3f}", bold=True), *gains))
-    axes = first.setup.axes
+    scaling = first.setup.axes.scaling
     notes = [
-        f"UAR with --scaling {axes.scaling}, and what the others add to it on the same utterances, with 95 % intervals "
+        f"UAR with --scaling {scaling}, and what the others add to it on the same utterances, with 95 % intervals "
         "over the speakers tested. Means are over all pairs of different corpora."
     ]
-    title = f"What scaling does across corpora: {task_title(axes.task, axes.map)}, seed {axes.seed}"
-    header = ("pair", axes.scaling, *(f"{crossing.setup.axes.scaling} - {axes.scaling}" for crossing in others))
-    values = [value for crossing in (first, *others) for value in crossing.values.values()]
-    cells = [cell for crossing in (first, *others) for cell in crossing.cells]
-    return _table("scalings", title, header, rows, notes, values, cells)
+    title = f"What scaling does across corpora: {first.setup.task_title}, seed {first.setup.axes.seed}"
+    header = ("pair", scaling, *(f"{of.setup.axes.scaling} - {scaling}" for of in others))
+    cells = [cell for of in (first, *others) for cell in of.pairs.values()]
+    return first.table("scalings", title, header, rows, cells, notes)
 
 
 def relation_of(one: str, other: str) -> str:
@@ -239,20 +214,20 @@ def relation_of(one: str, other: str) -> str:
     return "same family" if families[0] == families[1] else "other family"
 
 
-def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | None:
+def language_table(of: Across, languages: Mapping[str, str]) -> Table | None:
     """Mean UAR by how near the language of the training corpus is; None for fewer than two relations of pairs."""
-    pairs = sorted({pair for _, pair in crossing.values})  # of a corpus without values the index may be gone
+    pairs = sorted({pair for _, pair in of.pairs})  # of a corpus without values the index may be gone
     relation = {(a, b): "same corpus" if a == b else relation_of(languages[a], languages[b]) for a, b in pairs}
     there = [name for name in RELATIONS if name in relation.values()]
     if len(set(there) - {"same corpus"}) < 2:
         return None
     rows = []
-    for row in crossing.rows:
+    for row in of.rows:
         entries = []
         for name in there:
-            found = [crossing.values.get((row, pair)) for pair, r in relation.items() if r == name]
-            of = [value.uar for value in found if value and not value.scored.is_short]
-            entries.append(Entry(f"{np.mean(of):.3f}", f"({len(of)})") if of else Entry(NOTHING))
+            found = [of.pairs.get((row, pair)) for pair, r in relation.items() if r == name]
+            uars = [uar_of(cell) for cell in found if cell and not cell.is_short]
+            entries.append(Entry(f"{np.mean(uars):.3f}", f"({len(uars)})") if uars else Entry(NOTHING))
         rows.append((*row, *entries))
     shown = sorted({corpus for pair in pairs for corpus in pair})
     spoken = "; ".join(f"{name}: {languages[name]}, {family(languages[name]) or 'unknown'}" for name in shown)
@@ -261,162 +236,98 @@ def language_table(crossing: Crossing, languages: Mapping[str, str]) -> Table | 
         "speaks, how emotions were brought about, the recording), so that a difference need not be the language's.",
         f"Languages and their branch of a family: {spoken}.",
     ]
-    title, values = f"By language: {crossing.setup.title}", crossing.values.values()
-    return _table("languages", title, there, rows, notes, values, crossing.cells, n_labels=2)
+    return of.table("languages", f"By language: {of.setup.title}", there, rows, of.pairs.values(), notes, n_labels=2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """UAR over the number k of utterances of the test corpus that train too; k = 0 is `cross`."""
+    """Cells over the number k of utterances of the test corpus that train too; k = 0 is `cross`."""
 
     setup: Setup
     row: Row
     pair: Pair
     weight: str
-    points: Mapping[int, Value]
-    within: Value | None
+    points: Mapping[int, CellPredictions]
 
-
-def curves(values: Iterable[Value], found: Sequence[Crossing], order: Order) -> list[Curve]:
-    """Learning curves of the cells of `adapt`."""
-    by_curve: dict[tuple[Setup, Row, Pair, str], dict[int, Value]] = {}
-    for value in values:
-        if value.scored.cell["protocol"] == "adapt":
-            given = dict(option.split("=") for option in value.scored.cell["options"].split())
-            weight = f", weight {given['weight']}" if "weight" in given else ""
-            by_curve.setdefault((value.setup, value.row, value.pair, weight), {})[int(given["k"])] = value
-    of_setup = {crossing.setup: crossing.values for crossing in found}
-    made = []
-    for (setup, row, pair, weight), points in by_curve.items():
-        known = of_setup.get(setup, {})
-        start = {0: known[row, pair]} if (row, pair) in known else {}
-        within = known.get((row, (pair[1], pair[1])))
-        made.append(Curve(setup, row, pair, weight, dict(sorted((start | points).items())), within))
-    places = {row: i for i, row in enumerate(in_row_order({curve.row for curve in made}, order))}
-    return sorted(made, key=lambda c: (c.setup.title, places[c.row], c.pair, c.weight))
-
-
-def curve_tables(found: Sequence[Curve]) -> list[Table]:
-    """One table per setup: UAR over k."""
-    tables = []
-    for setup in dict.fromkeys(curve.setup for curve in found):
-        of_setup = [curve for curve in found if curve.setup == setup]
-        numbers = sorted({k for curve in of_setup for k in curve.points})
-        rows, values = [], []
-        for curve in of_setup:
-            shown = [*(curve.points.get(k) for k in numbers), curve.within]
-            rows.append((*curve.row, f"{' -> '.join(curve.pair)}{curve.weight}", *map(_entry, shown)))
-            values += [value for value in shown if value]
-        drawn = "utterances" if setup.axes.preprocessing == "none" else "pieces"
-        notes = [
-            f"UAR when k {drawn} of the test corpus, of others than the people tested, train too; k=0 is cross. They "
-            "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones. within "
-            "trains on all other people of the test corpus and nothing else.",
-            "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
-            _bracket_note(setup),
+    @property
+    def drawn(self) -> list[tuple[int, float, float, float]]:
+        """K, UAR, and the ends of its interval, which are the UAR where it has none."""
+        values = {k: values_by(cell, cell.rule)["uar"] for k, cell in self.points.items()}
+        return [
+            (k, v["value"], *(v["value"] if v[e] is None else v[e] for e in ("low", "high"))) for k, v in values.items()
         ]
-        header, cells = ("pair", *(f"k={k}" for k in numbers), "within"), [value.scored for value in values]
-        tables.append(_table("curves", f"Learning curves: {setup.title}", header, rows, notes, values, cells))
-    return tables
 
 
-def protocol_tables(cells: Sequence[CellPredictions], values: Iterable[Value], order: Order) -> list[Table]:
-    """Protocols side by side, setup by setup, where corpora meet in some of them."""
-    by_setup: dict[Setup, list[CellPredictions]] = {}
-    for cell in cells:
-        if cell.with_values and not cell.is_outside:
-            by_setup.setdefault(across_of(cell), []).append(cell)
-    placed = {(v.setup, v.row, Setup.of(v.scored).protocol_title, v.pair[1]): v for v in values}
-    tables = []
-    for setup, of in by_setup.items():
-        if not any(find_protocol(cell.cell["protocol"]).is_across for cell in of):
-            continue
-        corpora = sorted({cell.cell["corpus"] for cell in of})
-        kinds = sorted({(list(PROTOCOLS).index(s.axes.protocol), s.protocol_title) for s in map(Setup.of, of)})
-        rows = []
-        for row in in_row_order({row_of(cell) for cell in of}, order):
-            for _, kind in kinds:
-                found = [placed.get((setup, row, kind, corpus)) for corpus in corpora]
-                rows += [(*row, kind, *map(_entry, found))] if any(found) else []
-        notes = [f"UAR over all utterances tested, with 95 % intervals over speakers. Chance: {setup.chance:.3f}."]
-        own = [value for (of_setup, *_), value in placed.items() if of_setup == setup]
-        title, header = f"Protocols side by side: {setup.title}", ("protocol", *corpora)
-        tables.append(_table("protocols", title, header, rows, notes, own, of))
-    return sorted(tables, key=lambda table: table.title)
+def curves_of(of: Across) -> list[Curve]:
+    """Learning curves of the cells of `adapt`."""
+    by_curve: dict[tuple[Row, Pair, str], dict[int, CellPredictions]] = {}
+    for (row, _, corpus), cell in of.cells.items():
+        if cell.cell["protocol"] == "adapt":
+            given = dict(option.split("=") for option in cell.cell["options"].split())
+            weight, pair = f", weight {given['weight']}" if "weight" in given else "", (cell.cell["train"], corpus)
+            start = {0: of.pairs[row, pair]} if (row, pair) in of.pairs else {}
+            by_curve.setdefault((row, pair, weight), start)[int(given["k"])] = cell
+    places = {row: i for i, row in enumerate(in_row_order({row for row, _, _ in by_curve}, of.order))}
+    ordered = sorted(by_curve, key=lambda curve: (places[curve[0]], *curve[1:]))
+    return [Curve(of.setup, *curve, dict(sorted(by_curve[curve].items()))) for curve in ordered]
+
+
+def curve_table(of: Across, curves: Sequence[Curve]) -> Table:
+    """UAR over k."""
+    numbers = sorted({k for curve in curves for k in curve.points})
+    rows, cells = [], []
+    for curve in curves:
+        within = of.pairs.get((curve.row, (curve.pair[1], curve.pair[1])))
+        shown = [*(curve.points.get(k) for k in numbers), within]
+        rows.append((*curve.row, f"{' -> '.join(curve.pair)}{curve.weight}", *map(of.entry, shown)))
+        cells += [cell for cell in shown if cell]
+    drawn = "utterances" if of.setup.axes.preprocessing == "none" else "pieces"
+    notes = [
+        f"UAR when k {drawn} of the test corpus, of others than the people tested, train too; k=0 is cross. They "
+        "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones. within "
+        "trains on all other people of the test corpus and nothing else.",
+        "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
+        of.brackets,
+    ]
+    header = ("pair", *(f"k={k}" for k in numbers), "within")
+    return of.table("curves", f"Learning curves: {of.setup.title}", header, rows, cells, notes)
+
+
+def protocol_table(of: Across) -> Table:
+    """Protocols side by side."""
+    corpora = sorted({corpus for _, _, corpus in of.cells})
+    kinds = {kind: list(PROTOCOLS).index(cell.cell["protocol"]) for (_, kind, _), cell in of.cells.items()}
+    rows = []
+    for row in in_row_order({row for row, _, _ in of.cells}, of.order):
+        for kind in sorted(kinds, key=lambda kind: (kinds[kind], kind)):
+            found = [of.cells.get((row, kind, corpus)) for corpus in corpora]
+            rows += [(*row, kind, *map(of.entry, found))] if any(found) else []
+    notes = [f"UAR over all utterances tested, with 95 % intervals over speakers. Chance: {of.setup.chance:.3f}."]
+    title, header = f"Protocols side by side: {of.setup.title}", ("protocol", *corpora)
+    return of.table("protocols", title, header, rows, of.cells.values(), notes)
 
 
 def across_tables(
-    cells: Sequence[CellPredictions], languages: Mapping[str, str], order: Order
+    cells: Iterable[CellPredictions], languages: Mapping[str, str], order: Order
 ) -> tuple[list[Table], list[Curve]]:
     """Return all tables of what was trained and tested across corpora, and the learning curves among them."""
-    values = values_of(cells)
-    found = crossings(cells, values, order)
-    drawn = curves(values.values(), found, order)
-    by_language = [table for crossing in found if (table := language_table(crossing, languages))]
-    tables = [*map(transfer_table, found), *scaling_tables(found), *by_language, *curve_tables(drawn)]
-    return [*tables, *protocol_tables(cells, values.values(), order)], drawn
+    found = sort_across(cells, order)
+    crossed = [of for of in found if of.corpora]
+    alike: dict[Setup, list[Across]] = {}
+    for of in crossed:
+        alike.setdefault(of.setup.without("scaling"), []).append(of)
+    tables = [*map(transfer_table, crossed), *(scaling_table(*of) for of in alike.values() if len(of) > 1)]
+    tables += [table for of in crossed if (table := language_table(of, languages))]
+    curves = {of: curves_of(of) for of in found}
+    tables += [curve_table(of, drawn) for of, drawn in curves.items() if drawn]
+    tables += [protocol_table(of) for of in found if any(map(_is_across, of.cells.values()))]
+    return tables, [curve for drawn in curves.values() for curve in drawn]
 
 
-def fill_pairs(cells: Iterable[CellPredictions]) -> list[str]:
-    """Commands that run again what pairs of corpora miss; one that was refused for what it asks is not among them."""
-    commands = []
-    for cell in cells:
-        if find_protocol(cell.cell["protocol"]).is_pairwise and not cell.with_values and is_hopeful(cell):
-            pair = f"{cell.cell['train']} {cell.cell['corpus']}"
-            asked = f"--features {cell.record.features_argument} --classifier {cell.cell['classifier']}"
-            partial = " --partial" if cell.record.partials else ""
-            commands.append(f"serbench grid {pair} {asked}{Setup.of(cell).options_of_grid}{partial}")
-    return commands
+def uar_of(cell: CellPredictions) -> float:
+    """UAR of a cell by the rule that tables show."""
+    return float(values_by(cell, cell.rule)["uar"]["value"])
 
 
-def remarks(cells: Iterable[CellPredictions]) -> list[str]:
-    """Say of cells which copies are partial, what was dropped, and which unlabelled audio scaling used."""
-    notes, seen = set(), set()
-    for cell in (cell for cell in cells if cell.with_values):
-        protocol, corpus = cell.cell["protocol"], cell.cell["corpus"]
-        for note in cell.record.notes:
-            is_named = find_protocol(protocol).is_across or note.startswith("the audit of")
-            if not note.startswith("trained on"):
-                notes.add(f"{note}." if is_named else f"{corpus}: {note}.")
-        notes |= {f"{name.partition('@')[0]}: {why}." for name, why in cell.record.partials.items()}
-        if cell.record.transductive:
-            seen.add((cell.cell["scaling"], protocol))
-    of_scaling = {scaling: ", ".join(sorted(p for s, p in seen if s == scaling)) for scaling, _ in sorted(seen)}
-    return [*sorted(notes), *(f"{transductive_note(scaling)} Here: {of}." for scaling, of in of_scaling.items())]
-
-
-def _entry(value: Value | None, *, bold: bool = False) -> Entry:
-    return value.entry(bold=bold) if value else Entry(NOTHING)
-
-
-def _bracket_note(setup: Setup) -> str:
-    return f"In brackets: 95 % intervals over the speakers tested. Chance: {setup.chance:.3f}."
-
-
-def _table(
-    stem: str,
-    title: str,
-    header: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    notes: Sequence[str],
-    values: Iterable[Value],
-    cells: Iterable[CellPredictions],
-    *,
-    n_labels: int = 3,
-) -> Table:
-    """Make a table; its notes end with what marks mean, which values miss utterances, and what is said of cells."""
-    shown, of = list(values), [cell for cell in cells if cell.with_values]
-    marked = [] if stem == "languages" else [n for m, n in CHANCE_NOTES.items() if any(v.mark == m for v in shown)]
-    if any(not value.scored.is_chosen for value in shown):
-        marked.append(MARK_NOTES[DEFAULT_MARK])
-    for value in shown:
-        (source, target), cell, n = value.pair, value.scored.cell, value.scored.n_utterances
-        if value.scored.is_short:
-            protocol = f"{cell['protocol']} {cell['options']}".strip()
-            place = f"{protocol}, {source} -> {target}, {' '.join(value.row)}"
-            marked.append(f"{short_note(f'{place}: {n} of {value.n_all}')}.")
-        elif n < value.n_all:
-            marked.append(f"{target}: {n} of {value.n_all} utterances, those that all cells have.")
-    keys, notes = [cell.provenance.key for cell in of], [*notes, *dict.fromkeys(marked), *remarks(of)]
-    whole = ("features", "classifier", *header)
-    return make_table(stem, title, whole, rows, n_labels=n_labels, notes=notes, cells=keys)
+def _is_across(cell: CellPredictions) -> bool:
+    return find_protocol(cell.cell["protocol"]).is_across

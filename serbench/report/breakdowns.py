@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from serbench.corpora.tasks import OF_PEOPLE
 from serbench.protocols import find_protocol
-from serbench.report.comparisons import Matrix, Place, Setup, paired, paired_stack, stacks_by
-from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
-from serbench.report.tables import MARK_NOTES, corpus_remarks, mark_of
+from serbench.report.comparisons import Matrix, Place, Setup, mark_of, paired, paired_stack, table_of
+from serbench.report.table import NOTHING, Entry, Table, bracketed, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import GROUPED_BY, CellPredictions
 from serbench.scores.scores import Columns, long_table
@@ -20,7 +20,6 @@ from serbench.scores.statistics import difference_of, gap_interval, jackknife_in
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; each emotion must be among them, too."""
 GENDERS = ("female", "male")
-_LABELS = ("corpus", "features", "classifier")
 
 
 def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
@@ -38,7 +37,7 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
 
 def rule_table(matrix: Matrix) -> Table | None:
     """Return what each rule of choosing a setting gives for the same cells, and what tuning on the test data adds."""
-    rows = []
+    rows, lacking = [], dict[str, dict[str, None]]()
     for place, cell in matrix.in_order():
         if cell.is_outside:
             continue
@@ -46,28 +45,24 @@ def rule_table(matrix: Matrix) -> Table | None:
         shown = [Entry(f"{pooled[r]:.3f}") if r in pooled else Entry(NOTHING) for r in ("nested", "default", "oracle")]
         claimed = Entry(NOTHING)
         if {"nested", "oracle"} <= set(pooled):
-            oracle, nested, interval = paired(
-                np.stack([cell.stack("unit", rule=rule) for rule in ("oracle", "nested")], axis=1)
-            )
+            stacks = [cell.stack("unit", rule=rule) for rule in ("oracle", "nested")]
+            oracle, nested, interval = paired(np.stack(stacks, axis=1))
             claimed = Entry(signed(oracle - nested), bracketed(interval))
-        folds = [METRICS["uar"](fold) for fold in cell.stack("fold")]
+        of_fold = _stacks_by(cell, "fold")
+        folds = [METRICS["uar"](fold) for fold in of_fold.values()]
         spread = f"± {np.std(folds, ddof=1):.3f}" if len(folds) > 1 else ""
         rows.append((*_labels(place, cell), *shown, claimed, Entry(f"{np.mean(folds):.3f}", spread)))
-    if not rows:  # other systems alone, of whose rules nothing is known
-        return None
+        for fold, confusion in of_fold.items():
+            absent = [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
+            if absent and matrix.setup.target not in OF_PEOPLE:  # whose folds may have one label alone
+                lacking.setdefault(place[2], {})[f"{fold}: {', '.join(absent)}"] = None
     notes = [
         "UAR over all test utterances of each cell. nested: settings chosen without the test speakers. oracle: the one "
         "setting that is best on the test data of the whole cell, as a paper tuned on its test set would have it (now "
         "and then below nested, which may take another setting for each fold).",
         "folds: mean over folds and its standard deviation (nested, or else default), each over the emotions it has.",
+        *(f"{corpus}: emotions that folds lack: {'; '.join(of)}." for corpus, of in lacking.items()),
     ]
-    for corpus in () if matrix.setup.is_of_people else matrix.corpora:  # whose folds may have one label alone
-        lacking = []
-        for cell in matrix.of_corpus(corpus)[:1]:
-            for fold, confusion in stacks_by(cell, "fold").items():
-                absent = [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
-                lacking += [f"{fold}: {', '.join(absent)}"] if absent else []
-        notes += [f"{corpus}: emotions that folds lack: {'; '.join(lacking)}."] if lacking else []
     header = ("nested", "default", "oracle", "oracle - nested", "folds")
     return _table("rules", "What the choice of rule does", matrix, header, rows, notes)
 
@@ -78,15 +73,10 @@ def speaker_table(matrix: Matrix) -> Table | None:
     A target that all utterances of a speaker share has none: each speaker's UAR would be one recall.
     """
     rows = []
-    for place, cell in [] if matrix.setup.is_of_people else matrix.in_order():
-        by_speaker = stacks_by(cell, "speaker")
-        uars = {name: float(METRICS["uar"](confusion)) for name, confusion in by_speaker.items()}
-        if uars:
-            ends = min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__)
-            named = [f"{name.removeprefix(f'{place[2]}/')}: {uars[name]:.3f}" for name in ends]
-            rows.append((*_labels(place, cell), *named, *_genders(cell)))
-    if not rows:
-        return None
+    for place, cell in [] if matrix.setup.target in OF_PEOPLE else matrix.in_order():
+        by_speaker = _stacks_by(cell, "speaker")
+        uars = {n.removeprefix(f"{place[2]}/"): float(METRICS["uar"](of)) for n, of in by_speaker.items()}
+        rows += [(*_labels(place, cell), *_ends(uars), *_genders(cell))] if uars else []
     header = ("weakest", "strongest", "female", "male", "f - m")
     notes = [
         "UAR over the emotions that a speaker has. Genders are pooled, over the emotions that both have; f - m with "
@@ -124,14 +114,10 @@ def text_table(matrix: Matrix) -> Table | None:
     """Return the hardest and the easiest sentence of each cell, where corpora have the same sentences often."""
     rows = []
     for place, cell in matrix.in_order():
-        by_text = stacks_by(cell, "text")
+        by_text = _stacks_by(cell, "text")
         often = {name: _uar(c) for name, c in by_text.items() if c.sum() >= SAID_OFTEN and c.any(axis=1).all()}
         if len(often) > 1:
-            ends = min(often, key=often.__getitem__), max(often, key=often.__getitem__)
-            shown = [f"{name}: {often[name]:.3f}" for name in ends]
-            rows.append((*_labels(place, cell), *shown, f"{len(often)} of {len(by_text)}"))
-    if not rows:
-        return None
+            rows.append((*_labels(place, cell), *_ends(often), f"{len(often)} of {len(by_text)}"))
     held_out = find_protocol(matrix.setup.axes.protocol).holds_out_texts
     where = "other speakers' recordings of them are not in training" if held_out else "others say them in training too"
     notes = [f"UAR of sentences said with every emotion and at least {SAID_OFTEN} times; {where}."]
@@ -140,20 +126,18 @@ def text_table(matrix: Matrix) -> Table | None:
 
 def held_out_tables(matrices: Sequence[Matrix]) -> list[Table]:
     """Return what holding out the sentences too changes, for what was run both ways."""
-    tables = []
+    tables: list[Table] = []
     usual_of = {m.setup.without("protocol"): m for m in matrices if m.setup.axes.protocol == "within"}
     for matrix in (m for m in matrices if find_protocol(m.setup.axes.protocol).holds_out_texts):
         within = usual_of.get(matrix.setup.without("protocol"))
-        if within is None:
-            continue
-        rows, made = [], []
-        for place, cell in matrix.in_order():
-            other = within.cells.get(place)
-            made += [c.provenance.key for c in (cell, other) if c is not None and c.with_values]
+        rows, cells = [], []
+        for place, cell in matrix.in_order() if within else ():
+            other = within.cells.get(place) if within else None
             if other is not None and {"nested"} <= set(cell.with_values) & set(other.with_values):
                 independent, usual, interval = paired(paired_stack(cell, other, "nested"))
                 change = Entry(signed(independent - usual), bracketed(interval))
                 rows.append((*_labels(place, cell), f"{usual:.3f}", f"{independent:.3f}", change))
+                cells += [cell, other]
         header = ("within", "text-independent", "difference")
         notes = [
             "UAR (nested) on the utterances that both have, and the difference with its 95 % interval. Folds that hold "
@@ -161,7 +145,7 @@ def held_out_tables(matrices: Sequence[Matrix]) -> list[Table]:
             "emotions.",
         ]
         title = "With the sentence held out too"
-        tables.append(_table("held-out-texts", title, matrix, header, rows, notes, cells=made))
+        tables += filter(None, [_table("held-out-texts", title, matrix, header, rows, notes, cells)])
     return tables
 
 
@@ -173,14 +157,12 @@ def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
     tables = []
     for of_seeds in (of for of in alike.values() if len(of) > 1):
         values: dict[Place, list[float]] = {}
-        for matrix in of_seeds:
-            for place, cell in matrix.in_order():
-                if "nested" in cell.with_values:
-                    scored = matrix.pools[place[2]].of(cell)
-                    values.setdefault(place, []).append(_uar(scored.stack(rule="nested")))
+        for place, cell in (item for matrix in of_seeds for item in matrix.scored.items()):
+            if "nested" in cell.with_values:
+                values.setdefault(place, []).append(_uar(cell.stack(rule="nested")))
         corpora = sorted({place[2] for place in values})
         rows = []
-        for row in dict.fromkeys(place[:2] for place in values):
+        for row in (row for row in of_seeds[0].rows if any(place[:2] == row for place in values)):
             entries = []
             for of in (values.get((*row, corpus), []) for corpus in corpora):
                 spread = f"± {np.std(of, ddof=1):.3f}" if len(of) > 1 else "(one seed)"
@@ -188,17 +170,25 @@ def seed_tables(matrices: Sequence[Matrix]) -> list[Table]:
             rows.append((*row, *entries))
         seeds = ", ".join(str(matrix.setup.axes.seed) for matrix in of_seeds)
         title = f"Over seeds: UAR (nested): {of_seeds[0].setup.title.rpartition(', seed')[0]}"
-        first = f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."
-        notes = (first, *dict.fromkeys(remark for matrix in of_seeds for remark in corpus_remarks(matrix)))
-        made, header = [key for matrix in of_seeds for key in matrix.keys], ("features", "classifier", *corpora)
-        if rows:
-            tables.append(make_table("seeds", title, header, rows, n_labels=2, notes=notes, cells=made))
+        notes = [f"Mean and standard deviation over seeds {seeds}; what does not draw at random has 0."]
+        cells, header = [c for m in of_seeds for c in m.compared.values()], ("features", "classifier", *corpora)
+        tables += [table_of("seeds", title, header, rows, cells, n_labels=2, notes=notes)] if rows else []
     return tables
 
 
 def _uar(confusion: np.ndarray) -> float:
     """UAR of a pool, NaN where it misses an emotion."""
     return METRICS["uar"](confusion) if confusion.any(axis=1).all() else math.nan
+
+
+def _stacks_by(cell: CellPredictions, by: str) -> dict[str, np.ndarray]:
+    """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
+    return dict(zip(cell.coded(by)[1], cell.stack(by), strict=True)) if by in cell.rows else {}
+
+
+def _ends(uars: Mapping[str, float]) -> list[str]:
+    """Name the lowest and the highest value."""
+    return [f"{name}: {uars[name]:.3f}" for name in (min(uars, key=uars.__getitem__), max(uars, key=uars.__getitem__))]
 
 
 def _labels(place: Place, cell: CellPredictions) -> tuple[str, str, str]:
@@ -213,15 +203,12 @@ def _table(
     header: Sequence[str],
     rows: Sequence[Sequence[object]],
     notes: Sequence[str],
-    *,
-    cells: Iterable[str] = (),
-) -> Table:
-    """Make a table with a row per cell; its notes end with what every table must say of its corpora."""
-    shown = {str(row[2])[-1:] for row in rows}
-    marked = [note for mark, note in MARK_NOTES.items() if mark in shown]
-    notes, made = [*notes, *corpus_remarks(matrix), *marked], list(cells) or matrix.keys
-    title = f"{title}: {matrix.setup.title}"
-    return make_table(stem, title, (*_LABELS, *header), rows, n_labels=3, notes=notes, cells=made, facets=matrix.facets)
+    cells: Iterable[CellPredictions] = (),
+) -> Table | None:
+    """Make a table with a row per cell of a matrix; None without rows."""
+    title, whole = f"{title}: {matrix.setup.title}", ("corpus", "features", "classifier", *header)
+    of = list(cells) or [cell for _, cell in matrix.in_order()]
+    return table_of(stem, title, whole, rows, of, n_labels=3, notes=notes, facets=matrix.facets) if rows else None
 
 
 BREAKDOWNS: tuple[Callable[[Matrix], Table | None], ...] = (rule_table, speaker_table, text_table)

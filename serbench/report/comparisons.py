@@ -1,4 +1,4 @@
-"""Cells -> which of them stand in one table, on which utterances, and how each differs from the best of its corpus.
+"""Cells -> which of them meet in one table, on which utterances, how they differ from the best, and what to note.
 
 All cells of a table share a `Setup`: the axes of a cell but for those that are its place in the table. Cells of a
 column are compared on the utterances that all of them have. A cell that misses too many of these is `short`: it is
@@ -7,12 +7,11 @@ scored on its own utterances, and is not compared.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,14 +19,15 @@ import numpy as np
 import pandas as pd
 
 from serbench.corpora.segments import MAJORITY, seconds_of
-from serbench.corpora.tasks import DEFAULT_TASK, OF_PEOPLE
+from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
 from serbench.protocols import PROTOCOLS, find_protocol
+from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import BOUNDS, METRICS
 from serbench.scores.predictions import UNKNOWN, CellPredictions
-from serbench.scores.scores import n_incomplete
+from serbench.scores.scores import n_incomplete, values_by
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
@@ -48,8 +48,13 @@ Order = Callable[[str], int]
 """Name of a feature set or classifier -> its place among the rows."""
 LACKING_AT_MOST = 0.05
 """Share of a column's utterances that a cell may miss and still be compared with the others."""
-_PLACE = ("features", "classifier", "space", "corpus")
-"""Axes of a cell that are its place in a table."""
+
+DEFAULT_MARK, OUTSIDE_MARK, SHORT_MARK = "°", "†", "‡"
+MARK_NOTES = {
+    DEFAULT_MARK: f"{DEFAULT_MARK} default setting, as there is no nested one.",
+    OUTSIDE_MARK: f"{OUTSIDE_MARK} predictions from outside; how that system was trained and tuned is not checked.",
+}
+"""What the marks behind classifiers and values mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,12 @@ class Setup:
     target: str = "emotion"
 
     @staticmethod
-    def of(cell: CellPredictions) -> Setup:
-        """Return the setup of a cell; `train` is the corpora that meet, where a protocol has several."""
-        own = dict.fromkeys(_PLACE, "") | {"train": cell.record.pool, "inner": cell.record.inner_title}
-        return Setup(Cell(**{**cell.cell, **own}), cell.emotions, cell.record.target)
+    def of(cell: CellPredictions, *differ: str) -> Setup:
+        """Return the setup of a cell, without axes that differ; `train` is the corpora that meet in a protocol."""
+        axes = replace(cell.record.cell, train=cell.record.pool, inner=cell.record.inner_title)
+        return Setup(axes, cell.emotions, cell.record.target).without(
+            "features", "classifier", "space", "corpus", *differ
+        )
 
     def without(self, *axes: str) -> Setup:
         """Return the setup with some axes empty, to bring cells together that differ in these."""
@@ -79,25 +86,9 @@ class Setup:
         return replace(self, axes=replace(self.axes, **blank))
 
     @property
-    def label(self) -> str:
-        """What is told apart, for one of them."""
-        return "emotion" if self.target == "emotion" else "class"
-
-    @property
-    def is_of_people(self) -> bool:
-        """Whether all utterances of a speaker have one label, so that nothing can be said of single speakers."""
-        return self.target in OF_PEOPLE
-
-    @property
     def chance(self) -> float:
         """UAR of guessing."""
         return 1 / len(self.emotions)
-
-    @property
-    def is_transductive(self) -> bool:
-        """Whether scaling used unlabelled audio of what is tested."""
-        seen = self.axes.inner == UNKNOWN or find_protocol(self.axes.protocol).sees_target
-        return self.axes.scaling == "speaker" or (self.axes.scaling == "corpus" and not seen)
 
     @property
     def protocol_title(self) -> str:
@@ -108,46 +99,26 @@ class Setup:
         return f"{a.protocol}{words}{pool}{f' ({a.options})' if a.options else ''}"
 
     @property
+    def task_title(self) -> str:
+        """The task, with what it makes of emotions where its name does not tell."""
+        return self.axes.task + (f" ({self.axes.map.replace(',', ', ')})" if self.axes.map else "")
+
+    @property
     def title(self) -> str:
         """The setup in words; a table of several protocols names none."""
         a = self.axes
-        task = task_title(a.task, a.map)
         if a.inner == UNKNOWN:
-            return f"{a.protocol}, {task}"
+            return f"{a.protocol}, {self.task_title}"
         scaling = f"scaling {'per ' if a.scaling in ('speaker', 'corpus') else ''}{a.scaling}"
-        known = {"protocol", "task", "train", "scaling", "inner", "preprocessing", "seed", "options", "map"}
-        others = [f"{name} {value}" for name, value in dataclasses.asdict(a).items() if name not in known and value]
         cut = [a.preprocessing] if seconds_of(a.preprocessing) else []
         if a.protocol:
-            transductive = ", transductive" if self.is_transductive else ""
-            parts = [self.protocol_title, task, f"{scaling}{transductive}", f"inner {a.inner}", *cut]
+            sees_target = find_protocol(a.protocol).sees_target
+            is_transductive = a.scaling == "speaker" or (a.scaling == "corpus" and not sees_target)
+            scaling += ", transductive" if is_transductive else ""
+            parts = [self.protocol_title, self.task_title, scaling, f"inner {a.inner}", *cut]
         else:
-            inner = [f"inner {a.inner}"] if a.inner != "auto" else []
-            parts = [task, *cut, scaling, *inner]
-        return ", ".join([*parts, *others, f"seed {a.seed}"])
-
-    def described(self, persons: Mapping[str, str]) -> str:
-        """Describe the setup in sentences, and what keeps the people of each corpus apart."""
-        a, protocol = self.axes, find_protocol(self.axes.protocol)
-        if len(set(persons.values())) == 1:
-            independence = protocol.independence_of(next(iter(persons.values())))
-        else:
-            others = (f"{c}: {protocol.independence_of(p)}" for c, p in persons.items() if p != "speaker")
-            independence = f"{protocol.independence}, but {'; '.join(others)}"
-        name, _, filters = a.task.partition(" where ")
-        emotions = f" ({', '.join(self.emotions)})" if name != ",".join(self.emotions) else ""
-        emotions = f" ({a.map.replace(',', ', ')})" if a.map else emotions
-        only = f", only where {filters}" if filters else ""
-        title = protocol.title
-        kind = "emotions" if self.target == "emotion" else "target"
-        cut, seconds = "", seconds_of(a.preprocessing)
-        if seconds:
-            vote = "an utterance gets the emotion of most of its pieces, and of as many the one that comes first"
-            scored = (
-                vote if a.preprocessing.endswith(MAJORITY) else "each piece is scored, and called an utterance below"
-            )
-            cut = f" Utterances are cut into pieces of {seconds} s, and the remainder is dropped; {scored}."
-        return f"{title[0].upper()}{title[1:]}, {independence}; {kind}: {name}{emotions}{only}.{cut}"
+            parts = [self.task_title, *cut, scaling, *([f"inner {a.inner}"] if a.inner != "auto" else [])]
+        return ", ".join([*parts, f"seed {a.seed}"])
 
     @property
     def order(self) -> tuple[bool | int | str, ...]:
@@ -157,62 +128,23 @@ class Setup:
         place = list(PROTOCOLS).index(a.protocol), bool(seconds_of(a.preprocessing))
         return *others, *place, a.preprocessing.endswith(MAJORITY), self.title
 
-    @property
-    def options_of_grid(self) -> str:
-        """Options of `serbench grid` that lead to it, beyond the defaults."""
-        a = self.axes
-        name, _, filters = a.task.partition(" where ")
-        given = [f"--protocol {a.protocol}"] if a.protocol != "within" else []
-        given += [f"--{option.replace('=', ' ')}" for option in a.options.split()]
-        if self.target != "emotion":
-            given.append(f"--target {self.target}")
-        elif name != DEFAULT_TASK or a.train:  # across corpora, as others may have other emotions in common
-            given.append(f"--emotions {name}" if "," in name else f"--task {name}")
-        given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
-        own = {"scaling": a.scaling, "inner": a.inner, "segment": seconds_of(a.preprocessing), "seed": a.seed}
-        usual = {"scaling": "train", "inner": "auto", "segment": "", "seed": 0}
-        given += [f"--{option} {value}" for option, value in own.items() if value != usual[option]]
-        return "".join(f" {option}" for option in given)
 
+def score_together(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
+    """Return the cells of a column, each with the utterances that all of them have.
 
-def task_title(task: str, of_emotions: str) -> str:
-    """Word a task, and what it makes of emotions where its name does not say that.
-
-    >>> task_title("mine", "happiness=excitement+happiness,neutral")
-    'mine (happiness=excitement+happiness, neutral)'
+    A cell that misses more than a twentieth of the utterances would move the numbers of all others: it keeps its own
+    and is `short`. Where all miss as many, the largest are compared.
     """
-    return f"{task} ({of_emotions.replace(',', ', ')})" if of_emotions else task
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The utterances that cells are compared on; a cell with fewer than `least` is scored on its own.
-
-    `n_utterances` counts those that any of the cells has.
-    """
-
-    utterances: frozenset[str] = frozenset()
-    least: float = 0.0
-    n_utterances: int = 0
-
-    def is_short(self, cell: CellPredictions) -> bool:
-        """Whether a cell misses so many utterances that it would move the numbers of all others."""
-        return cell.n_utterances < self.least
-
-    def of(self, cell: CellPredictions) -> CellPredictions:
-        """Return a cell with the utterances that it is scored on."""
-        is_whole = self.is_short(cell) or cell.n_utterances == len(self.utterances)
-        return cell if is_whole else cell.on(self.utterances)
-
-
-def pool_of(cells: Iterable[CellPredictions]) -> Pool:
-    """Choose the utterances that cells with predictions are compared on; where all miss too many, the largest stay."""
-    have = [frozenset(cell.of()["utterance"]) for cell in cells if cell.with_values]
-    if not have:
-        return Pool()
-    n_all = len(frozenset.union(*have))
-    least = min((1 - LACKING_AT_MOST) * n_all, max(map(len, have)))
-    return Pool(frozenset.intersection(*(of for of in have if len(of) >= least)), least, n_all)
+    have = [frozenset(cell.of()["utterance"]) for cell in cells]
+    n_all = len(frozenset[str]().union(*have))
+    least = min((1 - LACKING_AT_MOST) * n_all, max(map(len, have), default=0))
+    shared = frozenset[str]().union(*have).intersection(*(of for of in have if len(of) >= least))
+    made = []
+    for cell, own in zip(cells, have, strict=True):
+        is_short = len(own) < least
+        on = cell if is_short or len(own) == len(shared) else cell.on(shared)
+        made.append(replace(on, is_short=is_short, n_column=n_all))
+    return made
 
 
 def row_of(cell: CellPredictions) -> Row:
@@ -224,11 +156,6 @@ def row_of(cell: CellPredictions) -> Row:
 def in_row_order(rows: Iterable[Row], order: Order) -> tuple[Row, ...]:
     """Sort rows by feature set and classifier."""
     return tuple(sorted(rows, key=lambda r: (order(r[0]), r[0], order(r[1].partition(" ")[0]), r[1])))
-
-
-def stacks_by(cell: CellPredictions, by: str) -> dict[str, np.ndarray]:
-    """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
-    return dict(zip(cell.coded(by)[1], cell.stack(by), strict=True)) if by in cell.rows else {}
 
 
 def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = "") -> np.ndarray:
@@ -250,24 +177,120 @@ def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interv
     return first, second, jackknife_interval(stack, difference_of(METRICS[metric]), bounds=(-widest, widest))
 
 
+def entry_of(
+    cell: CellPredictions | None, mark: str = "", *, metric: str = "uar", rule: str = "", bold: bool = False
+) -> Entry:
+    """Word a value of a cell with its interval and a mark; without a rule, by the one that tables show."""
+    if cell is None:
+        return Entry(NOTHING)
+    of = values_by(cell, rule or cell.rule)[metric]
+    interval = None if of["low"] is None else Interval(of["low"], of["high"], of["n_units"])
+    marks = (DEFAULT_MARK if not (rule or cell.is_chosen) else "") + (SHORT_MARK if cell.is_short else "")
+    aside = f"{bracketed(interval)} {mark}".strip()
+    return Entry(f"{of['value']:.3f}{marks}", aside, bold, of["value"], cell.provenance.key)
+
+
+def mark_of(cell: CellPredictions) -> str:
+    """Mark a classifier whose values are not by the nested rule."""
+    return OUTSIDE_MARK if cell.is_outside else "" if cell.is_chosen else DEFAULT_MARK
+
+
+def table_of(
+    stem: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    cells: Iterable[CellPredictions],
+    *,
+    n_labels: int,
+    notes: Iterable[str] = (),
+    marks: Mapping[str, str] | None = None,
+    facts: Mapping[str, Sequence[str]] | None = None,
+    facets: Mapping[str, str] | None = None,
+) -> Table:
+    """Make a table of cells; its notes end with what its marks mean and what every table must say of these cells.
+
+    Parameters
+    ----------
+    marks : what marks behind intervals mean. `facts` begin the note on a corpus.
+    """
+    shown: set[str] = set()
+    for entry in (entry for row in rows for entry in row):
+        text, aside = (entry.text, entry.aside) if isinstance(entry, Entry) else (str(entry), "")
+        shown |= {*(mark for mark in text[-2:] if mark in MARK_NOTES), *aside.split()[-1:]}
+    explained = [note for mark, note in {**(marks or {}), **MARK_NOTES}.items() if mark in shown]
+    of = [cell for cell in cells if cell.with_values]
+    notes, keys = [*notes, *explained, *notes_on(of, facts or {})], [cell.provenance.key for cell in of]
+    return make_table(stem, title, header, rows, n_labels=n_labels, notes=notes, cells=keys, facets=facets)
+
+
+def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Word what every table must say of its cells: utterances they miss, remarks on corpora, what scaling has heard."""
+    of_corpus = {corpus: dict.fromkeys(of) for corpus, of in facts.items()}
+    of_all, short, heard = set(), dict[str, None](), set()
+    for cell in cells:
+        fields, record, n = cell.cell, cell.record, cell.n_utterances
+        protocol, corpus = find_protocol(fields["protocol"]), fields["corpus"]
+        remarks = of_corpus.setdefault(corpus, {})
+        n_all = max(cell.n_column, len(record.utterances["id"]))
+        if cell.is_short:
+            pair = corpus if fields["train"] == corpus else f"{fields['train']} -> {corpus}"
+            asked = f"{protocol.name} {fields['options']}".strip()
+            short[f"{asked}, {pair}, {' '.join(row_of(cell))}: {n} of {n_all}"] = None
+        elif n < n_all:
+            remarks[f"{n} of {n_all} utterances, those that all cells have" if cell.n_column else cell.coverage] = None
+        for note in sorted(note for note in record.notes if not note.startswith("trained on ")):  # is of a partial copy
+            subject, _, rest = note.partition(": ")
+            if subject in (name.partition("@")[0] for name in record.indexes):
+                of_corpus.setdefault(subject, {})[rest] = None
+            elif protocol.is_across or note.startswith("the audit of"):
+                of_all.add(f"{note}.")
+            else:
+                remarks[note] = None
+        for name, why in record.partials.items():
+            of_corpus.setdefault(name.partition("@")[0], {})[why] = None
+        if n_alone := n_incomplete(cell):
+            label = "emotion" if record.target == "emotion" else "class"
+            many = f"{n_alone} {cell.unit}s have a {label} each" if n_alone > 1 else f"one {cell.unit} has a {label}"
+            remarks[f"{many} that no other has, so that intervals leave it out there"] = None
+        if record.transductive:
+            heard.add((fields["scaling"], protocol.name))
+    notes = [f"{corpus}: {'; '.join(of_corpus[corpus])}." for corpus in sorted(of_corpus) if of_corpus[corpus]]
+    if short:
+        at_least = f"fewer than {1 - LACKING_AT_MOST:.0%} of the column"
+        told = f"{SHORT_MARK} {at_least}, so scored on these and not compared with the others: {'; '.join(short)}."
+        notes.append(told)
+    of_scaling = {scaling: ", ".join(sorted(p for s, p in heard if s == scaling)) for scaling, _ in sorted(heard)}
+    notes += [f"{transductive_note(scaling)} Here: {of}." for scaling, of in of_scaling.items()]
+    return [*notes, *sorted(of_all)]
+
+
+def transductive_note(scaling: str) -> str:
+    """Say which unlabelled audio scaling used of what is tested."""
+    what = {"speaker": "speakers", "corpus": "corpus"}[scaling]
+    return f"Transductive: features are scaled per {scaling} on the unlabelled audio of the test {what} too."
+
+
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """The cells of one Table 2 by row and corpus.
+    """The cells of one setup by row and corpus: Table 2, and what there is besides it.
 
     Parameters
     ----------
     cells : every cell, on all its utterances.
-    scored : cells with values, on the utterances that they are scored on; these have every emotion.
-    remarks : what every table must say of a cell with predictions.
+    compared : cells with predictions, on the utterances that they are compared on.
     """
 
     setup: Setup
     cells: Mapping[Place, CellPredictions]
-    scored: Mapping[Place, CellPredictions]
+    compared: Mapping[Place, CellPredictions]
     rows: tuple[Row, ...]
     corpora: tuple[str, ...]
-    pools: Mapping[str, Pool]
-    remarks: Mapping[Place, tuple[str, ...]]
+
+    @functools.cached_property
+    def scored(self) -> dict[Place, CellPredictions]:
+        """Cells with values: those compared that have every emotion."""
+        return {place: cell for place, cell in self.compared.items() if cell.has_all_emotions()}
 
     def is_outside(self, row: Row) -> bool:
         """Whether a row has predictions of another system."""
@@ -278,31 +301,12 @@ class Matrix:
         places = [(f, c, corpus) for corpus in self.corpora for f, c in self.rows if (f, c, corpus) in self.cells]
         return [(place, self.cells[place]) for place in places if every or self.cells[place].with_values]
 
-    def of_corpus(self, corpus: str) -> list[CellPredictions]:
-        """Cells with predictions of a corpus."""
-        return [cell for place, cell in self.in_order() if place[2] == corpus]
-
-    def remarks_on(self, corpus: str) -> list[str]:
-        """What every table must say of a corpus."""
-        return sorted({remark for place, of in self.remarks.items() if place[2] == corpus for remark in of})
-
-    @property
-    def persons(self) -> dict[str, str]:
-        """Corpus -> the field that keeps its people apart."""
-        known = {place[2]: cell.person for place, cell in sorted(self.cells.items()) if cell.with_values}
-        return known or dict.fromkeys(self.corpora, "speaker")
-
     @property
     def facets(self) -> dict[str, str]:
         """What a page chooses its tables by."""
-        axes, whole = self.setup.axes, self.setup.title
-        task = task_title(axes.task, axes.map)
-        return {"protocol": self.setup.protocol_title, "task": task, "setup": whole.partition(f"{task}, ")[2]}
-
-    @property
-    def keys(self) -> list[str]:
-        """Provenance of its values."""
-        return [cell.provenance.key for _, cell in self.in_order()]
+        task = self.setup.task_title
+        setup = self.setup.title.partition(f"{task}, ")[2]
+        return {"protocol": self.setup.protocol_title, "task": task, "setup": setup}
 
     @functools.cached_property
     def differences(self) -> list[dict[str, Any]]:
@@ -335,17 +339,26 @@ class Matrix:
                 rows.append({**columns, "is_reference": row in references})
         return rows
 
+    def ranking(self, metric: str) -> Ranking | None:
+        """Rank the rows with a nested value, or one of another system, in every corpus; references are left out."""
+        values: dict[str, list[float]] = {}
+        for row in self.rows:
+            cells = [self.scored.get((*row, corpus)) for corpus in self.corpora]
+            own = [c for c in cells if c is not None and c.is_chosen and not c.is_short and not c.is_reference]
+            if len(own) == len(self.corpora):
+                values[" ".join(row)] = [METRICS[metric](cell.stack()) for cell in own]
+        return rank_over(values)
+
 
 def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
     """Sort cells into one matrix per setup that has predictions, or may have; `order` places the rows.
 
-    Protocols of pairs of corpora have tables of their own; see `across`. Cells of other systems are in every table of
-    their task: scaling, inner rule and seed are not known of them. A task without cells of the grid has its own.
+    Cells of other systems are in every table of their task: scaling, inner rule and seed are not known of them. A task
+    without cells of the grid has its own.
     """
     by_setup: dict[Setup, list[CellPredictions]] = {}
     for cell in cells:
-        if not find_protocol(cell.cell["protocol"]).is_pairwise:
-            by_setup.setdefault(Setup.of(cell), []).append(cell)
+        by_setup.setdefault(Setup.of(cell), []).append(cell)
 
     def question(setup: Setup) -> tuple[Setup, str]:
         return setup.without("scaling", "inner", "seed", "preprocessing"), seconds_of(setup.axes.preprocessing)
@@ -373,20 +386,11 @@ def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Mat
     of_grid = [place for place, cell in placed.items() if not cell.is_outside]
     rows = itertools.product({f for f, _, _ in of_grid}, {c for _, c, _ in of_grid})
     others = sorted({place[:2] for place, cell in placed.items() if cell.is_outside})
-    corpora = tuple(sorted({corpus for _, _, corpus in placed}))
-    pools = {corpus: pool_of(cell for place, cell in placed.items() if place[2] == corpus) for corpus in corpora}
-    marked = {place: replace(cell, is_short=pools[place[2]].is_short(cell)) for place, cell in placed.items()}
-    scored = {place: pools[place[2]].of(cell) for place, cell in marked.items() if cell.with_values}
-    scored = {place: cell for place, cell in scored.items() if cell.has_all_emotions()}
-    remarks = {place: _remarks(cell) for place, cell in marked.items() if cell.with_values}
-    return Matrix(setup, marked, scored, (*in_row_order(rows, order), *others), corpora, pools, remarks)
-
-
-def _remarks(cell: CellPredictions) -> tuple[str, ...]:
-    n, label = n_incomplete(cell), "emotion" if cell.record.target == "emotion" else "class"
-    many = f"{n} {cell.unit}s have a {label} each" if n > 1 else f"one {cell.unit} has a {label}"
-    alone = [f"{many} that no other has, so that intervals leave it out there"] if n else []
-    return tuple(sorted([*cell.notes, *alone]))
+    corpora, compared = tuple(sorted({corpus for _, _, corpus in placed})), dict[Place, CellPredictions]()
+    for corpus in corpora:
+        column = {place: cell for place, cell in placed.items() if place[2] == corpus and cell.with_values}
+        compared |= dict(zip(column, score_together(list(column.values())), strict=True))
+    return Matrix(setup, placed, compared, (*in_row_order(rows, order), *others), corpora)
 
 
 def is_hopeful(cell: CellPredictions) -> bool:
@@ -394,42 +398,47 @@ def is_hopeful(cell: CellPredictions) -> bool:
     return cell.state != "refused"
 
 
-def fill_commands(matrix: Matrix) -> list[str]:
-    """Commands that would fill the empty places of a matrix, one per corpus, feature set and space.
+def fill_commands(found: Iterable[Matrix]) -> list[str]:
+    """Commands that would fill the empty places of matrices, one per setup, corpus, feature set and space.
 
     A user's own features may have no rows of a corpus: only where they were tried there, a command can fill a place.
     """
     wanted: dict[tuple[str, str, str], list[str]] = {}
-    for corpus, row in itertools.product(matrix.corpora, matrix.rows):
-        cell = matrix.cells.get((*row, corpus))
-        alike = [c for place, c in matrix.cells.items() if place[0] == row[0]]
-        argument = next((c.record.features_argument for c in alike if c.record.features_argument), row[0])
-        is_tried = any(c.cell["corpus"] == corpus and not c.is_outside for c in alike)
-        can_be_filled = not cell.with_values and is_hopeful(cell) if cell else is_tried or has_feature_set(argument)
-        if can_be_filled and not matrix.is_outside(row):
-            name, _, space = row[1].partition(" ")
-            files = [c.record.space_file for place, c in matrix.cells.items() if place[1] == row[1] and space]
-            wanted.setdefault((corpus, argument, next(filter(None, files), "")), []).append(name)
-    commands = []
-    for (corpus, argument, file), classifiers in wanted.items():
-        corpora = " ".join(dict.fromkeys(filter(None, [*matrix.setup.axes.train.split("+"), *corpus.split("+")])))
-        options = "".join(f" --classifier {name}" for name in classifiers)
-        options += f" --space {shlex.quote(file)}" if file else ""
-        is_partial = any(cell.record.partial for place, cell in matrix.cells.items() if place[2] == corpus)
-        options += matrix.setup.options_of_grid + (" --partial" if is_partial else "")
-        commands.append(f"serbench grid {corpora} --features {shlex.quote(argument)}{options}")
-    return commands
+    for matrix in found:
+        usual = _options_of_grid(matrix.setup)
+        for corpus, row in itertools.product(matrix.corpora, matrix.rows):
+            cell = matrix.cells.get((*row, corpus))
+            alike = [c for place, c in matrix.cells.items() if place[0] == row[0]]
+            argument = next((c.record.features_argument for c in alike if c.record.features_argument), row[0])
+            is_tried = any(c.cell["corpus"] == corpus and not c.is_outside for c in alike)
+            can_be_filled = not cell.with_values and is_hopeful(cell) if cell else is_tried or has_feature_set(argument)
+            if can_be_filled and not matrix.is_outside(row):
+                name, _, space = row[1].partition(" ")
+                files = [c.record.space_file for place, c in matrix.cells.items() if place[1] == row[1] and space]
+                file = next(filter(None, files), "")
+                corpora = [*matrix.setup.axes.train.split("+"), *corpus.split("+")]
+                is_partial = any(c.record.partials for place, c in matrix.cells.items() if place[2] == corpus)
+                options = (f" --space {shlex.quote(file)}" if file else "") + usual + " --partial" * is_partial
+                key = " ".join(dict.fromkeys(filter(None, corpora))), shlex.quote(argument), options
+                wanted.setdefault(key, []).append(f" --classifier {name}")
+    return [f"serbench grid {c} --features {f}{''.join(names)}{o}" for (c, f, o), names in wanted.items()]
 
 
-def ranking(matrix: Matrix, metric: str) -> Ranking | None:
-    """Rank the rows that have a nested value, or one of another system, in every corpus; references are left out."""
-    values: dict[str, list[float]] = {}
-    for row in matrix.rows:
-        cells = [matrix.scored.get((*row, corpus)) for corpus in matrix.corpora]
-        own = [c for c in cells if c is not None and c.is_chosen and not c.is_short and not c.is_reference]
-        if len(own) == len(matrix.corpora):
-            values[" ".join(row)] = [METRICS[metric](cell.stack()) for cell in own]
-    return rank_over(values)
+def _options_of_grid(setup: Setup) -> str:
+    """Options of `serbench grid` that lead to a setup, beyond the defaults."""
+    a = setup.axes
+    name, _, filters = a.task.partition(" where ")
+    given = [f"--protocol {a.protocol}"] if a.protocol != "within" else []
+    given += [f"--{option.replace('=', ' ')}" for option in a.options.split()]
+    if setup.target != "emotion":
+        given.append(f"--target {setup.target}")
+    elif name != DEFAULT_TASK or a.train:  # across corpora, as others may have other emotions in common
+        given.append(f"--emotions {name}" if "," in name else f"--task {name}")
+    given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
+    own = {"scaling": a.scaling, "inner": a.inner, "segment": seconds_of(a.preprocessing), "seed": a.seed}
+    usual = {"scaling": "train", "inner": "auto", "segment": "", "seed": 0}
+    given += [f"--{option} {value}" for option, value in own.items() if value != usual[option]]
+    return "".join(f" {option}" for option in given)
 
 
 def difference_table(found: Iterable[Matrix]) -> pd.DataFrame:

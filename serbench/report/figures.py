@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serbench.report.across import Curve
-from serbench.report.comparisons import ranking
 from serbench.report.table import Table
 from serbench.scores.statistics import SHARES, Ranking
 from serbench.store.files import write_bytes
@@ -98,7 +97,7 @@ def figures(report: Report) -> dict[str, Callable[[], Figure]]:
     for title, of in itertools.groupby(report.curves, key=lambda curve: curve.setup.title):
         wanted.append((f"curves-{title}", functools.partial(curve_figure, list(of))))
     for matrix, metric in itertools.product(report.matrices, SHARES):
-        ranks = ranking(matrix, metric)
+        ranks = matrix.ranking(metric)
         if ranks and ranks.can_be_drawn:  # Table 2 gives the reason where there is no diagram
             title = f"{metric.upper()}: {matrix.setup.title}"
             wanted.append((f"ranks-{title}", functools.partial(rank_diagram, ranks, title)))
@@ -159,12 +158,12 @@ def curve_figure(curves: Sequence[Curve]) -> Figure:
         axes.axhline(curves[0].setup.chance, color=_MUTED, linewidth=0.8, linestyle=":", label="chance")
         of_pair = [curve for curve in curves if curve.pair == pair]
         for curve, (colour, dashes) in zip(of_pair, itertools.cycle(_LINES)):
-            x, values = [numbers.index(k) for k in curve.points], list(curve.points.values())
-            ends = [value.interval.ends if value.interval else (value.uar, value.uar) for value in values]
-            axes.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.12, linewidth=0)
+            numbers_drawn, uars, low, high = zip(*curve.drawn, strict=True)
+            x = [numbers.index(k) for k in numbers_drawn]
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
             how: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2}
             how["label"] = _plain(f"{' '.join(curve.row)}{curve.weight}")
-            axes.plot(x, [value.uar for value in values], dashes, **how)
+            axes.plot(x, uars, dashes, **how)
         axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
         axes.set_title(_plain(f"{pair[0]} → {pair[1]}"))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)

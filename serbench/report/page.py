@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serbench.report.across import Curve
-from serbench.report.table import Entry, Table, bracketed, make_table
+from serbench.report.comparisons import entry_of
+from serbench.report.table import Entry, Table, make_table
 from serbench.report.tables import confusion_of, score_matrix
 from serbench.scores.metrics import FOLD_METRICS, METRICS
 from serbench.scores.predictions import RULES, CellPredictions
-from serbench.scores.scores import values_by
-from serbench.scores.statistics import Interval
 
 if TYPE_CHECKING:
     from serbench.report import Report
@@ -153,13 +152,10 @@ def curve_plots(curves: Sequence[Curve]) -> dict[str, list[dict[str, Any]]]:
         x = {k: 100 * i / max(len(numbers) - 1, 1) for i, k in enumerate(numbers)}
         lines = []
         for curve in drawn:
-            ends = {k: v.interval.ends if v.interval else (v.uar, v.uar) for k, v in curve.points.items()}
-            band = [(k, low) for k, (low, _) in ends.items()] + [(k, high) for k, (_, high) in reversed(ends.items())]
-            line = [(k, value.uar) for k, value in curve.points.items()]
-            name = f"{' '.join(curve.row)}{curve.weight}"
-            lines.append(
-                (name, *(" ".join(f"{x[k]:.1f},{100 - 100 * uar:.1f}" for k, uar in of) for of in (line, band)))
-            )
+            line = [(k, uar) for k, uar, _, _ in curve.drawn]
+            band = [(k, low) for k, _, low, _ in curve.drawn] + [(k, high) for k, *_, high in reversed(curve.drawn)]
+            points = (" ".join(f"{x[k]:.1f},{100 - 100 * uar:.1f}" for k, uar in of) for of in (line, band))
+            lines.append((f"{' '.join(curve.row)}{curve.weight}", *points))
         ticks = [(k, x[k]) for k in numbers]
         chance = 100 - 100 * drawn[0].setup.chance
         plot = {"title": " → ".join(pair), "lines": lines, "ticks": ticks, "chance": chance}
@@ -201,15 +197,10 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
 
 def _score_sheet(cell: CellPredictions) -> Table:
     """Every metric by every rule, with intervals."""
-    by_rule = {rule: values_by(cell, rule) for rule in cell.with_values}
     rows = []
     for metric in (*METRICS, *FOLD_METRICS):
-        entries = []
-        for rule in cell.rules:
-            of = by_rule[rule][metric] if rule in by_rule else None
-            interval = Interval(of["low"], of["high"], of["n_units"]) if of and of["low"] is not None else None
-            entries.append(Entry(f"{of['value']:.3f}", bracketed(interval)) if of else "")
-        rows.append((NAMES[metric], *entries))
+        found = [entry_of(cell, metric=metric, rule=r) if r in cell.with_values else Entry("") for r in cell.rules]
+        rows.append((NAMES[metric], *(Entry(entry.text, entry.aside) for entry in found)))
     return make_table("scores", "Scores by rule, with 95 % intervals", ("metric", *cell.rules), rows, n_labels=1)
 
 

@@ -56,7 +56,8 @@ class CellPredictions:
     columns of the index, as categories. `unit` is speaker, or session where speakers talk to each other. `settings` has
     one row per rule and fold: `setting` (place in the record's settings), and whether it `converged`. `reasons` has the
     rules without a value. `state` is empty, or `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or
-    `incomparable`. `is_short` where it misses too many utterances of its column to be compared with the other cells.
+    `incomparable`. `is_short` where it misses too many utterances of its column to be compared with the other cells, of
+    which any has one of `n_column` utterances.
     """
 
     record: CellRecord
@@ -66,6 +67,7 @@ class CellPredictions:
     reasons: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     is_short: bool = False
+    n_column: int = 0
     known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:  # what was counted before holds as long as the rows are the same

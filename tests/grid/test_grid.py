@@ -15,7 +15,7 @@ from tables import codes_of, made_cell, made_record, settings_of
 
 import serbench
 from serbench.features.table import map_features
-from serbench.report.comparisons import pool_of
+from serbench.report.comparisons import score_together
 from serbench.scores.predictions import load_predictions
 from serbench.store.results import Store
 
@@ -250,9 +250,8 @@ def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
     counts = scores.groupby("features")[["n_utterances", "n_missing"]].first()
     assert counts.loc["short"].tolist() == [46, 2]
     assert counts.loc["blobs"].tolist() == [48, 0]
-    assert "46 of 48 utterances, those that all cells have (short has features of 46 utterances)" in "".join(
-        report.of("table2-uar")[0].notes
-    )
+    assert "46 of 48 utterances, those that all cells have" in "".join(report.of("table2-uar")[0].notes)
+    assert "short has features of 46 utterances" in "".join(report.of("rules")[0].notes)
 
 
 def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_path):
@@ -272,9 +271,9 @@ def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_p
     assert {name: entry.text for name, entry in short.items()} == {n: f"{v:.3f}‡" for n, v in own.items()}
     assert not any(entry.bold for entry in short.values())
     assert (
-        "‡ fewer than 95% of the column, so scored on these and not compared with the others: short has features of 45 "
-        "utterances, of 48"
-    ) in "".join(table.notes)
+        "‡ fewer than 95% of the column, so scored on these and not compared with the others: within, toy, short knn: "
+        "45 of 48; within, toy, short logistic: 45 of 48."
+    ) in table.notes
     assert set(report.long["differences"]["features"]) == {"blobs"}
 
 
@@ -283,10 +282,9 @@ def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
         rows = pd.DataFrame({"utterance": [str(i) for i in range(first, first + n)], "truth": 0, "person": "one"})
         return made_cell(made_record({}), rows, {"default": dict.fromkeys(rows["utterance"], 0)})
 
-    pool = pool_of([cell(60), cell(50, first=50)])
-    assert (len(pool.utterances), pool.n_utterances) == (60, 100)
-    assert pool.is_short(cell(50, first=50))
-    assert pool_of([]).utterances == frozenset()
+    large, small = score_together([cell(60), cell(50, first=50)])
+    assert (large.n_utterances, large.n_column, large.is_short) == (60, 100, False)
+    assert (small.n_utterances, small.n_column, small.is_short) == (50, 100, True)
 
 
 @pytest.mark.parametrize(("kept", "rules"), [(("f1", "m1", "m2"), 3), (("f1", "m1"), 2)])
