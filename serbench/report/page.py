@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serbench.report.across import Curve
-from serbench.report.comparisons import entry_of
+from serbench.report.comparisons import entry_of, notes_on
 from serbench.report.table import Entry, Table, make_table
-from serbench.report.tables import confusion_of, score_matrix
+from serbench.report.tables import NAMES, confusion_of, score_matrix
 from serbench.scores.metrics import FOLD_METRICS, METRICS
-from serbench.scores.predictions import RULES, CellPredictions
+from serbench.scores.predictions import RULES
 
 if TYPE_CHECKING:
     from serbench.report import Report
@@ -42,19 +42,6 @@ It is faded to the paper of each theme so far that its ink can be read on every 
 N_STEPS = 16
 CHOICES = {"task": "Task", "metric": "Metric", "rule": "Settings"}
 """Facet of a table -> what the page calls the choice."""
-NAMES = {
-    "uar": "UAR",
-    "war": "Accuracy (WAR)",
-    "kappa": "Cohen's kappa",
-    "macro_f1": "Macro F1",
-    "uar_folds": "UAR, mean over folds",
-    "war_folds": "Accuracy (WAR), mean over folds",
-    "nested": "Chosen by nested validation",
-    "default": "Default",
-    "oracle": "Oracle, tuned on the test data",
-    "given": "Predictions of another system",
-}
-"""Metrics and rules in words."""
 
 
 def render_page(report: Report) -> str:
@@ -121,19 +108,14 @@ def blocks_of(tables: Iterable[Table]) -> list[dict[str, Any]]:
 
     The first block of every task is open.
     """
-    grouped: dict[tuple[str, str, str], list[Table]] = {}
-    for table in tables:
-        if "protocol" in table.facets:
-            protocol, task, setup = (table.facets[name] for name in ("protocol", "task", "setup"))
-            grouped.setdefault((protocol, task, setup), []).append(table)
-    made: list[dict[str, Any]] = []
-    for (protocol, task, setup), of in grouped.items():
+    blocks: dict[str, dict[str, Any]] = {}
+    for table in (table for table in tables if "protocol" in table.facets):
+        protocol, task, setup = (table.facets[name] for name in ("protocol", "task", "setup"))
         title = ", ".join(filter(None, (protocol, task, setup)))
-        choices = [table for table in of if "rule" in table.facets]
-        others = [table for table in of if "rule" not in table.facets]
-        is_open = task not in [block["task"] for block in made]
-        made.append({"title": title, "task": task, "choices": choices, "others": others, "is_open": is_open})
-    return made
+        is_open = task not in [block["task"] for block in blocks.values()]
+        empty = {"title": title, "task": task, "choices": [], "others": [], "is_open": is_open}
+        blocks.setdefault(title, empty)["choices" if "rule" in table.facets else "others"].append(table)
+    return list(blocks.values())
 
 
 def choices_of(tables: Iterable[Table]) -> dict[str, list[str]]:
@@ -145,9 +127,11 @@ def choices_of(tables: Iterable[Table]) -> dict[str, list[str]]:
 
 def curve_plots(curves: Sequence[Curve]) -> dict[str, list[dict[str, Any]]]:
     """Title of a setup -> a plot for each pair of corpora, in hundredths: k to the right, UAR from 100 up to 0."""
+    by_plot: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        by_plot.setdefault((curve.setup.title, " → ".join(curve.pair)), []).append(curve)
     plots: dict[str, list[dict[str, Any]]] = {}
-    for title, pair in dict.fromkeys((curve.setup.title, curve.pair) for curve in curves):
-        drawn = [curve for curve in curves if (curve.setup.title, curve.pair) == (title, pair)]
+    for (title, pair), drawn in by_plot.items():
         numbers = sorted({k for curve in curves if curve.setup.title == title for k in curve.points})
         x = {k: 100 * i / max(len(numbers) - 1, 1) for i, k in enumerate(numbers)}
         lines = []
@@ -156,9 +140,7 @@ def curve_plots(curves: Sequence[Curve]) -> dict[str, list[dict[str, Any]]]:
             band = [(k, low) for k, _, low, _ in curve.drawn] + [(k, high) for k, *_, high in reversed(curve.drawn)]
             points = (" ".join(f"{x[k]:.1f},{100 - 100 * uar:.1f}" for k, uar in of) for of in (line, band))
             lines.append((f"{' '.join(curve.row)}{curve.weight}", *points))
-        ticks = [(k, x[k]) for k in numbers]
-        chance = 100 - 100 * drawn[0].setup.chance
-        plot = {"title": " → ".join(pair), "lines": lines, "ticks": ticks, "chance": chance}
+        plot = {"title": pair, "lines": lines, "ticks": list(x.items()), "chance": 100 - 100 * drawn[0].setup.chance}
         plots.setdefault(title, []).append(plot)
     return plots
 
@@ -176,12 +158,13 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
     for cell in (cell for cell in report.cells if cell.provenance.key in keys):
         fields, key = cell.cell, cell.provenance.key
         notes = ", ".join(f"{name} {fields[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
-        about = [notes, "; ".join(cell.notes), *dict.fromkeys(cell.reasons.values())]
-        if cell.record.transductive and not cell.is_outside:
-            about.append("Transductive: scaling has used unlabelled audio of the test speakers.")
-        if cell.record.missing:
-            about.append(f"{len(cell.record.missing)} utterances have no features and take no part.")
-        tables = [_score_sheet(cell)]
+        about = [notes, *(notes_on([cell], {}) if cell.with_values else ()), *dict.fromkeys(cell.reasons.values())]
+        rows = []
+        for metric in (*METRICS, *FOLD_METRICS):
+            values = [entry_of(cell, metric=metric, rule=r) if r in cell.with_values else Entry("") for r in cell.rules]
+            rows.append((NAMES[metric], *(Entry(entry.text, entry.aside) for entry in values)))
+        title = "Scores by rule, with 95 % intervals"
+        tables = [make_table("scores", title, ("metric", *cell.rules), rows, n_labels=1)]
         if cell.rule:
             rule = NAMES[cell.rule].lower()
             title = f"Confusion matrix: {rule}. Colours are shares of a row"
@@ -191,17 +174,8 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
                 if (key, cell.rule) in found:
                     tables.append(make_table(name, f"{title}: {rule}", header, found[key, cell.rule], n_labels=2))
         title = ", ".join(str(fields[name]) for name in ("corpus", "features", "classifier"))
-        sheets.append({"key": key, "title": title, "about": [text for text in about if text], "tables": tables})
+        sheets.append({"key": key, "title": title, "about": about, "tables": tables})
     return sheets
-
-
-def _score_sheet(cell: CellPredictions) -> Table:
-    """Every metric by every rule, with intervals."""
-    rows = []
-    for metric in (*METRICS, *FOLD_METRICS):
-        found = [entry_of(cell, metric=metric, rule=r) if r in cell.with_values else Entry("") for r in cell.rules]
-        rows.append((NAMES[metric], *(Entry(entry.text, entry.aside) for entry in found)))
-    return make_table("scores", "Scores by rule, with 95 % intervals", ("metric", *cell.rules), rows, n_labels=1)
 
 
 def sentence(scores: pd.DataFrame) -> str:

@@ -19,28 +19,13 @@ from serbench.store.keys import digest
 NOTHING = "–"
 """Stands where there is no value."""
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': "''",
-        **{
-            character: f"{{{character}}}" for character in "[]*"
-        },  # after the end of a row, [ and * would be its options
-        "°": r"\textdegree{}",
-        "†": r"\textdagger{}",
-        "‡": r"\textdaggerdbl{}",
-        "–": "--",
-        "≈": r"$\approx$",
-        "↑": r"$\uparrow$",
-        "±": r"$\pm$",
-    }
-)
+_SYMBOLS = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
+_SYMBOLS |= {"°": "degree", "†": "dagger", "‡": "daggerdbl"}
+_LATEX: dict[str, str | int | None] = {symbol: rf"\text{name}{{}}" for symbol, name in _SYMBOLS.items()}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {character: f"{{{character}}}" for character in "[]*"}  # options, after the end of a row
+_LATEX |= {'"': "''", "–": "--", "≈": r"$\approx$", "↑": r"$\uparrow$", "±": r"$\pm$"}
+_ESCAPES = str.maketrans(_LATEX)
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 
 
@@ -188,7 +173,7 @@ def _tex_entry(entry: Entry) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _tex(text: str) -> str:
-    return _one_line(text).translate(_LATEX)
+    return _one_line(text).translate(_ESCAPES)
 
 
 def _one_line(text: str) -> str:

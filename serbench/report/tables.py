@@ -25,22 +25,20 @@ MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
-TITLES = {"uar": "unweighted average recall (UAR)", "war": "accuracy (WAR)", "kappa": "Cohen's kappa"}
+TITLES = {"uar": "Unweighted average recall (UAR)", "war": "Accuracy (WAR)", "kappa": "Cohen's kappa"}
 """Metrics whose Table 2 is a file."""
-METRIC_NAMES = {
-    **{metric: f"{title[0].upper()}{title[1:]}" for metric, title in TITLES.items()},
+NAMES = {
+    **TITLES,
+    "uar": "UAR",
     "macro_f1": "Macro F1",
     "uar_folds": "UAR, mean over folds",
     "war_folds": "Accuracy (WAR), mean over folds",
+    "nested": "Chosen by nested validation",
+    "default": "Default",
+    "oracle": "Oracle, tuned on the test data",
+    "given": "Predictions of another system",
 }
-"""Every metric in words."""
-RULE_NAMES = {
-    "nested": "settings chosen by nested validation",
-    "default": "default settings",
-    "oracle": "oracle, settings tuned on the test data",
-    "given": "predictions from outside",
-}
-"""How settings were chosen, in words."""
+"""Metrics, and rules of choosing settings, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
             made.append(entry._replace(key=key))
         rows.append((features, name, *made))
     is_file = is_nested and metric in TITLES
-    name = f"Table 2. {METRIC_NAMES[metric]}" if is_file else f"{METRIC_NAMES[metric]}, {RULE_NAMES[rule]}"
+    name = f"Table 2. {TITLES[metric]}" if is_file else f"{NAMES[metric]}, settings {NAMES[rule].lower()}"
     notes = [*_method_notes(matrix, metric, rule, bool(best)), *_verdict_notes(compared)]
     if len(scored) < len(matrix.rows) * len(matrix.corpora):
         notes.append(f"{NOTHING} missing.")

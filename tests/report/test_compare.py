@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 import serbench
 from serbench.errors import StoreError, UnknownNameError
 from serbench.scores.predictions import load_predictions
-from serbench.store.files import read_json, write_json
+from serbench.store.files import read_json, read_metadata, write_json, write_table
 from serbench.store.results import Store, read_predictions, write_predictions
 
 EMOTIONS = ["anger", "happiness", "neutral"]
@@ -144,13 +144,15 @@ def test_p_is_corrected_for_all_cells_of_a_corpus_that_differ(stores):
     assert "More than chance explains, of 2: 2 (0 higher in B, 2 lower)." in both.sentences
 
 
-def test_metrics_that_are_no_sums_have_an_interval_and_no_test(stores):
+def test_metrics_that_are_no_sums_have_an_interval_and_no_test_and_unknown_ones_are_refused(stores):
     spoil(stores[1], "knn", lambda u: "_0" in u)
     row = compare(stores, metric="kappa").frame.iloc[0]
     assert row["low"] < row["difference"] < row["high"]
     assert pd.isna(row["p"])
     with pytest.raises(UnknownNameError, match=r"Unknown metric 'uarr'\. Did you mean 'uar'"):
         compare(stores, metric="uarr")
+    with pytest.raises(StoreError, match="no cells"):
+        serbench.compare_results(stores[0].root, stores[0].root / "nosuch")
 
 
 def test_cells_of_one_folder_alone_are_listed(stores):
@@ -195,8 +197,6 @@ def test_other_labels_recordings_and_folds_are_counted(stores):
 def test_corpus_indexed_anew_makes_the_earlier_cells_incomparable(stores):
     frame = pd.read_parquet(stores[1].index("toy"))
     frame.loc[0, "audio_hash"] = "another"
-    from serbench.store.files import read_metadata, write_table
-
     write_table(stores[1].index("toy"), frame, metadata=read_metadata(stores[1].index("toy")))
     found = compare(stores)
     assert set(found.frame["reason"]) == {"B: outdated: the corpus has changed since; run it again"}
@@ -217,19 +217,10 @@ def test_other_systems_are_compared_too(stores):
 
 def outside_record(record):
     unknown = dict.fromkeys(("space", "scaling", "inner", "preprocessing"), "unknown")
-    cell = {**record["cell"], "features": "own", "classifier": "deep", **unknown}
-    folds = [{"name": e["name"], "job": "", "inner": []} for e in record["folds"]]
-    sets = {e["name"]: record["sets"][e["name"]] for e in record["folds"]}
-    return {
-        **record,
-        "cell": cell,
-        "jobs": [],
-        "folds": folds,
-        "versions": {},
-        "sets": sets,
-        "settings": [{}],
-        "default": 0,
-    }
+    folds = [{"name": fold["name"], "job": "", "inner": []} for fold in record["folds"]]
+    own = {"cell": {**record["cell"], "features": "own", "classifier": "deep", **unknown}, "jobs": [], "folds": folds}
+    sets = {fold["name"]: record["sets"][fold["name"]] for fold in folds}
+    return {**record, **own, "versions": {}, "sets": sets, "settings": [{}], "default": 0}
 
 
 def test_command_prints_80_columns_writes_files_and_says_by_its_status(stores, cli, tmp_path):
@@ -248,11 +239,6 @@ def test_command_prints_80_columns_writes_files_and_says_by_its_status(stores, c
     code, out, err = cli("compare", stores[0].root, stores[1].root, "-o", tmp_path / "c.xlsx")
     assert code == 1
     assert "Expected a name that ends in .csv, .md or .tex" in err
-
-
-def test_folder_without_cells_is_an_error(stores, tmp_path):
-    with pytest.raises(StoreError, match="no cells"):
-        serbench.compare_results(stores[0].root, tmp_path / "nosuch")
 
 
 def test_hostile_names_do_not_steer_the_terminal(stores, cli):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serbench.report.table import Entry, make_table, to_csv, to_latex, to_markdown
 from serbench.store.files import frame_to_csv
 
-NASTY = ["=cmd|' /C calc'!A1", "a|b\nc", "\\", "\\|", "# x", "1. x", "- x", "<script>", "$x_{2}$", "&amp;", "`x`"]
+NASTY = ["=cmd|' /C calc'!A1", "a|b\nc", "\\", "\\|", "# x", "1. x", "- x", "<script>", "$x_{2}$", "&amp;", "`x`", ""]
 NASTY += [
     "a\r\nb",
     "\ud800",
@@ -99,17 +99,13 @@ PANDAS_TEXT = TEXT.map(lambda text: re.sub("[\ud800-\udfff]", "", text))  # its 
 @given(st.lists(PANDAS_TEXT, min_size=1), PANDAS_TEXT)
 def test_csv_of_a_frame_gives_the_text_back_and_no_formula(texts, name):
     frame = pd.DataFrame({f"x{name}": texts, name: -1.5, "kind": pd.Categorical(texts), "none": None})
+    before = frame.copy()
     rows = list(csv.reader(io.StringIO(frame_to_csv(frame), newline="")))
+    pd.testing.assert_frame_equal(frame, before)
     assert disarmed(rows[0][1], name)
     for row, text in zip(rows[1:], texts, strict=True):
         assert disarmed(row[0], text)
         assert row[1:] == ["-1.5", row[0], ""]
-
-
-def test_frame_is_left_as_it_was():
-    frame = pd.DataFrame({"=x": ["=1"]})
-    frame_to_csv(frame)
-    assert frame.to_dict("list") == {"=x": ["=1"]}
 
 
 @pytest.mark.parametrize("value", ["-0.5", "+3", "-1e-5", "–", "-", "emodb/a.wav"])
