@@ -48,6 +48,10 @@ def claim(**test):
     return Claim(name="a claim", says="A sentence.", source="here", test=ClaimTest(**test))
 
 
+def verdict(book, **test):
+    return judge(claim(**test), book, metric="uar")
+
+
 def best_on(n):
     return claim(above="others", cells={"features": "IS09", "classifier": "svc"}, by={"corpus": CORPORA}, at_least=n)
 
@@ -67,7 +71,7 @@ def verdict_of(gaps, n, **book):
 
 
 @pytest.mark.parametrize(
-    ("gaps", "verdict"),
+    ("gaps", "expected"),
     [
         (dict.fromkeys(CORPORA[:4], 0.1), "supported"),
         ({"emodb": -0.1, "emovo": -0.1}, "contradicted"),
@@ -76,9 +80,9 @@ def verdict_of(gaps, n, **book):
         (dict.fromkeys(CORPORA, -0.04), "cannot tell"),
     ],
 )
-def test_best_of_four_of_five_is_decided_once_no_other_corpus_could_turn_it(gaps, verdict):
+def test_best_of_four_of_five_is_decided_once_no_other_corpus_could_turn_it(gaps, expected):
     judgement = verdict_of(gaps, 4)
-    assert judgement.verdict == verdict
+    assert judgement.verdict == expected
     assert judgement.count("undecided") == sum(abs(gap) < 0.05 for gap in gaps.values())
     assert ("savee: no value, no such folder (missing)" in judgement.why) == (len(gaps) < 5)
 
@@ -91,9 +95,8 @@ def test_words_have_both_values_the_difference_its_interval_and_what_is_missing(
     ((group, state, words), *_) = judge(best_on(4), GivenBook(values), metric="war").groups
     assert (group, state) == ("emodb", "undecided")  # the nearest is named
     assert words.startswith("svc 0.700, rf 0.680: +0.020")
-    ((_, state, words), *_) = judge(
-        best_on(4), GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"}), metric="war"
-    ).groups
+    book = GivenBook(table({"emodb": 0.1}), missing={"emodb": "rf failed"})
+    ((_, state, words), *_) = judge(best_on(4), book, metric="war").groups
     assert (state, "others have no value: rf failed" in words) == ("undecided", True)
 
 
@@ -124,9 +127,9 @@ def test_one_of_many_columns_needs_more_evidence_than_all_of_them():
 )
 def test_a_side_goes_by_the_interval_of_the_difference_and_its_margin(kind, margin, gaps):
     sides = {"cells": {"features": "IS09"}, kind: {"features": "mfcc"}}
-    test = claim(**sides, margin=margin, where={"corpus": "emodb"})
-    for gap, verdict in gaps.items():
-        assert judge(test, GivenBook(table({"emodb": gap})), metric="uar").verdict == verdict
+    for gap, expected in gaps.items():
+        book = GivenBook(table({"emodb": gap}))
+        assert verdict(book, **sides, margin=margin, where={"corpus": "emodb"}).verdict == expected
 
 
 @pytest.mark.parametrize("lost", ["IS09", "mfcc"])
@@ -135,20 +138,19 @@ def test_a_cell_that_lacks_on_either_side_keeps_a_difference_from_holding(lost):
         def lacking(self, where, metric):
             return [f"{lost}: deleted"] if lost in where.get("features", (lost,)) else []
 
-    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
-    judgement = judge(test, Holed(table({"emodb": 0.1})), metric="uar")
-    assert judgement.verdict == "cannot tell"
-    assert f"others have no value: {lost}: deleted" in judgement.why
-    values = {**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}
-    judgement = judge(test, GivenBook(values), metric="uar")
-    assert judgement.verdict == "cannot tell"
-    assert "emovo IS09 svc: nothing to compare it with" in judgement.why
+    books = {
+        f"others have no value: {lost}: deleted": Holed(table({"emodb": 0.1})),
+        "nothing to compare it with": GivenBook({**table({"emodb": 0.1}), ("emovo", "IS09", "svc"): 0.6}),
+    }
+    for why, book in books.items():
+        judgement = verdict(book, cells={"features": "IS09"}, above={"features": "mfcc"})
+        assert (judgement.verdict, why in judgement.why) == ("cannot tell", True)
 
 
 def test_train_is_not_told_beside_the_corpus_that_it_is():
     values = {("emodb", "IS09", "svc"): 0.7, ("emovo", "IS09", "svc"): 0.5}
-    test = claim(cells={"corpus": "emodb"}, above={"corpus": "emovo"}, ignoring=["train"])
-    assert "emodb 0.700, emovo 0.500: +0.200" in judge(test, GivenBook(values), metric="uar").why
+    judgement = verdict(GivenBook(values), cells={"corpus": "emodb"}, above={"corpus": "emovo"}, ignoring=["train"])
+    assert "emodb 0.700, emovo 0.500: +0.200" in judgement.why
 
 
 @pytest.mark.parametrize(
@@ -160,34 +162,30 @@ def test_train_is_not_told_beside_the_corpus_that_it_is():
     ],
 )
 def test_chance_and_a_number_are_sides_that_the_whole_interval_lies_on(side, margin, numbers):
-    for number, verdict in numbers.items():
-        for target in ("chance", number):
-            test = claim(cells={"corpus": "emodb", "features": "IS09"}, **{side: target}, margin=margin)
-            judgement = judge(test, GivenBook(table({"emodb": 0.1}), chance=number), metric="uar")
-            assert judgement.verdict == verdict
-            named = f"chance {number:.3f}" if target == "chance" else f"{number:g}"
+    cells = {"corpus": "emodb", "features": "IS09"}
+    for number, expected in numbers.items():
+        for target, named in (("chance", f"chance {number:.3f}"), (number, f"{number:g}")):
+            book = GivenBook(table({"emodb": 0.1}), chance=number)
+            judgement = verdict(book, cells=cells, **{side: target}, margin=margin)
+            assert judgement.verdict == expected
             assert f"0.600 [0.550, 0.650] against {named}, p " in judgement.why
 
 
 def test_cells_are_held_against_those_that_agree_in_all_else():
-    values = {
-        (c, f, "svc"): v
-        for (c, f), v in zip(itertools.product(CORPORA[:2], ("IS09", "mfcc")), (9, 8, 1, 0), strict=True)
-    }
-    book = GivenBook(values)
-    test = claim(cells={"features": "IS09"}, above={"features": "mfcc"})
-    assert judge(test, book, metric="uar").verdict == "supported"
+    places = itertools.product(CORPORA[:2], ("IS09", "mfcc"), ("svc",))
+    book = GivenBook(dict(zip(places, (9, 8, 1, 0), strict=True)))
+    assert verdict(book, cells={"features": "IS09"}, above={"features": "mfcc"}).verdict == "supported"
     assert book.compared == [2]
 
 
 def test_what_needs_a_network_or_has_no_cell_is_not_judged():
     listed = Claim(name="a claim", says="A sentence.", source="here", needs="neural network")
     assert judge(listed, GivenBook({}), metric="uar") == Judgement("not tested here", "it needs a neural network")
-    judgement = judge(claim(cells={"features": "IS09"}, above={"features": "mfcc"}), GivenBook({}), metric="uar")
-    assert (judgement.verdict, judgement.why) == ("cannot tell", "no value, not run (missing)")
-    test = claim(cells={"corpus": "emodb", "features": "IS09"}, above="chance")
-    judgement = judge(test, GivenBook(table({"emodb": 0.1}), chance=None), metric="uar")
-    assert (judgement.verdict, "chance is not defined" in judgement.why) == ("cannot tell", True)
+    none = verdict(GivenBook({}), cells={"features": "IS09"}, above={"features": "mfcc"})
+    assert (none.verdict, none.why) == ("cannot tell", "no value, not run (missing)")
+    book = GivenBook(table({"emodb": 0.1}), chance=None)
+    none = verdict(book, cells={"corpus": "emodb", "features": "IS09"}, above="chance")
+    assert (none.verdict, "chance is not defined" in none.why) == ("cannot tell", True)
 
 
 gaps = st.dictionaries(st.sampled_from(CORPORA), st.sampled_from([-0.1, -0.01, 0.01, 0.1]))
@@ -195,8 +193,8 @@ gaps = st.dictionaries(st.sampled_from(CORPORA), st.sampled_from([-0.1, -0.01, 0
 
 @given(gaps, st.integers(1, 5))
 def test_no_verdict_could_turn_whatever_the_missing_corpora_would_say(found, n):
-    verdict = verdict_of(found, n).verdict if found else "cannot tell"
+    now = verdict_of(found, n).verdict if found else "cannot tell"
     open_ = [corpus for corpus in CORPORA if abs(found.get(corpus, 0.0)) < 0.05]
     could_be = {verdict_of({**found, **dict.fromkeys(open_, gap)}, n).verdict for gap in (-0.1, 0.1)}
-    assert (verdict == "cannot tell") == (could_be == {"supported", "contradicted"})
-    assert verdict in {*could_be, "cannot tell"}
+    assert (now == "cannot tell") == (could_be == {"supported", "contradicted"})
+    assert now in {*could_be, "cannot tell"}
