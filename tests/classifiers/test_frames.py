@@ -40,21 +40,18 @@ from serbench.classifiers import Classifier, Swept
 def make(setting, *, n_features, seed):
     raise NotImplementedError("only the sweep is used")
 
-def note(training, held, seed):
-    folder = os.environ.get("TOY_NOTES")
-    if folder:
-        told = {
-            "pid": os.getpid(), "lengths": training.X.lengths.tolist(), "type": str(training.X.matrix.dtype),
-            "mean": float(abs(training.X.matrix.mean(axis=0)).max()),
-            "speakers": training.speakers.tolist(),
-            "auxiliary": {name: labels.tolist() for name, labels in training.auxiliary.items()},
-            "held": type(held).__name__, "n_held": len(held),
-        }
-        place = Path(folder) / f"{os.getpid()}-{os.urandom(4).hex()}.json"
-        place.write_text(json.dumps(told))
+def note(training, held, folder):
+    told = {
+        "pid": os.getpid(), "lengths": training.X.lengths.tolist(), "type": str(training.X.matrix.dtype),
+        "mean": float(abs(training.X.matrix.mean(axis=0)).max()), "speakers": training.speakers.tolist(),
+        "auxiliary": {name: labels.tolist() for name, labels in training.auxiliary.items()},
+        "held": type(held).__name__, "n_held": len(held),
+    }
+    Path(folder, f"{os.getpid()}-{os.urandom(4).hex()}.json").write_text(json.dumps(told))
 
 def sweep(classifier, settings, training, held, *, seed):
-    note(training, held, seed)
+    if "TOY_NOTES" in os.environ:
+        note(training, held, os.environ["TOY_NOTES"])
     train, test = (np.array([frames.mean(axis=0) for frames in rows]) for rows in (training.X, held))
     codes = np.unique(training.labels)
     centres = np.array([train[training.labels == code].mean(axis=0) for code in codes])
@@ -239,19 +236,18 @@ def test_frames_are_a_table_of_utterances_and_frames_and_exported_one_a_row(reco
 
 
 WRONG = {
-    "a row": (lambda mono: np.zeros(2, np.float32), r"fake failed: frames of shape \(2,\)"),
-    "too wide": (lambda mono: np.zeros((5, 3), np.float32), r"fake failed: frames of shape \(5, 3\), 2 names for 2"),
-    "none": (lambda mono: np.zeros((0, 2), np.float32), "no frames"),
-    "holes": (lambda mono: np.full((5, 2), np.nan, np.float32), "10 of 10 features are not finite"),
+    r"fake failed: frames of shape \(2,\)": np.zeros(2, np.float32),
+    r"fake failed: frames of shape \(5, 3\), 2 names for 2": np.zeros((5, 3), np.float32),
+    "no frames": np.zeros((0, 2), np.float32),
+    "10 of 10 features are not finite": np.full((5, 2), np.nan, np.float32),
 }
 
 
 def test_frames_of_a_wrong_shape_are_failures(make_corpus, workspace, fake_feature_set, monkeypatch):
     place = workspace(make_corpus(speakers=("f1",), emotions=("anger",)))
-    for give, reason in WRONG.values():
-        extractor = type("Gives", (), {"columns": ("one", "two"), "__call__": lambda self, mono, give=give: give(mono)})
+    for reason, given in WRONG.items():
+        extractor = type("Gives", (), {"columns": ("one", "two"), "__call__": lambda self, mono, given=given: given})
         wrong = dataclasses.replace(fake_feature_set, is_framewise=True, options={"hop_s": 0.01}, open=extractor)
         monkeypatch.setitem(FEATURE_SETS, "fake", wrong)
-        failures = serbench.extract_features("toy", "fake", place).failures
-        assert len(failures) == 2
-        assert failures["reason"].str.match(reason).all()
+        reasons = serbench.extract_features("toy", "fake", place).failures["reason"]
+        assert reasons.str.match(reason).tolist() == [True, True]

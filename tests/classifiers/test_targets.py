@@ -1,7 +1,6 @@
 """Targets beside the emotion, from synthetic trees of the corpora to the scores."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from trees import write_iemocap, write_recola
 
@@ -66,6 +65,7 @@ def test_folds_of_recola_are_the_five_of_its_paper_and_balanced_in_sex_where_a_u
     (trees / "mine.yaml").write_text(f"recola:\n  genders: {genders}\n")
     workspace = serbench.Workspace(trees / "mine", trees / "mine.yaml", partial=True)
     folds = serbench.list_folds("recola", serbench.GridRequest(target="valence"), workspace)
+    assert set(folds["emotion"]) == {"negative", "positive"}
     women = folds["speaker"].isin({f"recola/{person}" for person in people[:5]})
     assert folds["speaker"].groupby(folds["fold"]).nunique().tolist() == [2] * 5
     assert folds["speaker"][women].groupby(folds["fold"][women]).nunique().tolist() == [1] * 5
@@ -103,16 +103,6 @@ def test_language_is_a_target_over_corpora_of_two_in_one_cell(plan):
 def test_index_whose_ratings_changed_is_another_state(trees):
     index = serbench.load_index("iemocap", serbench.Workspace(trees / "results", partial=True))
     assert index_fingerprint(index) != index_fingerprint(index.assign(valence=index["valence"] + 0.5))
-
-
-def test_command_line_knows_the_target(cli, trees):
-    options = ("--partial", "--results", trees / "results")
-    table = trees / "folds.csv"
-    code, out, err = cli("folds", "iemocap", "--target", "valence", "-o", table, *options)
-    assert code == 0, err
-    assert set(pd.read_csv(table)["emotion"]) == {"negative", "positive"}
-    code, out, err = cli("grid", "iemocap", "--target", "arousel", *options)
-    assert (code, "Did you mean 'arousal'" in err) == (1, True)
 
 
 def test_what_lies_in_no_range_is_left_out_and_noted(plan, trees):  # the last, as it alters the tree

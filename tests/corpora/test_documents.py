@@ -146,18 +146,16 @@ def test_path_template_reaches_recordings_of_the_glob_only(tmp_path):
         scan(tmp_path, ENTRY.format(labels=TABLE.replace("FILE", "labels.csv"), more=""))
 
 
-BACKTRACKING = "'^(?P<speaker>(?P<emotion>a|aa))+$'"
-
-
-def test_pattern_that_would_backtrack_for_ever_is_answered(tmp_path):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from: path", r"1 of 1 paths do not match exactly once \(a+!.wav\)"),
+        ("from: lines, files: '*.txt', path: '{speaker}'", r"pattern: no line matches in 1 of 1 annotation files"),
+    ],
+)
+def test_pattern_that_would_backtrack_for_ever_on_a_path_or_a_long_line_is_answered(tmp_path, source, message):
     fill(tmp_path / "in", ["a" * 60 + "!.wav"])
-    with pytest.raises(CorpusError, match=r"1 of 1 paths do not match exactly once \(a+!.wav\)"):
-        scan(tmp_path, ENTRY.format(labels=f"{{from: path, pattern: {BACKTRACKING}}}", more=""))
-
-
-def test_line_that_is_too_long_has_no_label(tmp_path):
-    fill(tmp_path / "in", ["a1.wav"])
     (tmp_path / "in" / "labels.txt").write_text("fine\n" + "a" * 20_000 + "\n")
-    labels = f"{{from: lines, files: '*.txt', pattern: {BACKTRACKING}, path: '{{speaker}}'}}"
-    with pytest.raises(CorpusError, match=r"toy.labels.pattern: no line matches in 1 of 1 annotation files"):
+    labels = f"{{{source}, pattern: '^(?P<speaker>(?P<emotion>a|aa))+$'}}"
+    with pytest.raises(CorpusError, match=message):
         scan(tmp_path, ENTRY.format(labels=labels, more=""))
