@@ -121,11 +121,11 @@ def write_ravdess(root: Path, *, duration_s: float = 1.2) -> Path:
     return _clips(root, clips, duration_s=duration_s, rate=48000)
 
 
-def write_cremad(root: Path, *, actors: Iterable[int] = range(1001, 1092), duration_s: float = 0.3) -> Path:
+def write_cremad(root: Path, *, duration_s: float = 0.3) -> Path:
     """CREMA-D: AudioWAV/1001_DFA_ANG_XX.wav and VideoDemographics.csv; all actors x 6 emotions x 1 clip, 16 kHz."""
     codes = _codes("ANG DIS FEA HAP NEU SAD", "anger disgust fear happiness neutral sadness")
     clips, lines = [], ["ActorID,Age,Sex,Race,Ethnicity"]
-    for actor in actors:
+    for actor in range(1001, 1092):
         gender = ("male", "female")[actor % 2]
         lines.append(f"{actor},{20 + actor % 50},{gender.title()},Caucasian,Not Hispanic")
         for i, (code, emotion) in enumerate(codes.items()):
