@@ -22,7 +22,7 @@ from serbench.features import FEATURE_SETS
 from serbench.protocols import find_protocol
 from serbench.report.across import Curve, across_tables
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
-from serbench.report.comparisons import Matrix, difference_table, fill_commands, matrices
+from serbench.report.comparisons import Matrix, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
     TITLES,
@@ -156,11 +156,12 @@ def score_store(store: Store) -> Report:
     for table in tables:
         for key in table.cells if table.stem == "table2-uar" else ():
             where.setdefault(key, []).append(table.key)
+    differences = [row for matrix in found for row in matrix.differences]
     long = {
         "scores": score_table(cells),
         "groups": group_table(cells),
         "recall-long": recall_table(cells),
-        "differences": difference_table(found),
+        "differences": pd.DataFrame(differences, columns=None if differences else ["corpus", "metric"]),
         "confusion": confusion_table(cells),
         "folds": fold_table(cells),
         "missing": missing_table(cells),

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK
@@ -351,7 +350,7 @@ class Matrix:
 
 
 def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
-    """Sort cells into one matrix per setup that has predictions, or may have; `order` places the rows.
+    """Sort cells into one matrix per setup that was not refused as a whole; `order` places the rows.
 
     Cells of other systems are in every table of their task: scaling, inner rule and seed are not known of them. A task
     without cells of the grid has its own.
@@ -372,7 +371,7 @@ def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
         if not hosts:
             placed[setup] = of
     ordered = sorted(placed.items(), key=lambda item: item[0].order)
-    return [_matrix(setup, of, order) for setup, of in ordered if any(is_hopeful(cell) for cell in of)]
+    return [_matrix(setup, of, order) for setup, of in ordered if any(c.state != "refused" for c in of)]
 
 
 def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Matrix:
@@ -393,11 +392,6 @@ def _matrix(setup: Setup, cells: Iterable[CellPredictions], order: Order) -> Mat
     return Matrix(setup, placed, compared, (*in_row_order(rows, order), *others), corpora)
 
 
-def is_hopeful(cell: CellPredictions) -> bool:
-    """Whether a cell has predictions, or running it again may give some: one refused for what it asks may not."""
-    return cell.state != "refused"
-
-
 def fill_commands(found: Iterable[Matrix]) -> list[str]:
     """Commands that would fill the empty places of matrices, one per setup, corpus, feature set and space.
 
@@ -411,7 +405,9 @@ def fill_commands(found: Iterable[Matrix]) -> list[str]:
             alike = [c for place, c in matrix.cells.items() if place[0] == row[0]]
             argument = next((c.record.features_argument for c in alike if c.record.features_argument), row[0])
             is_tried = any(c.cell["corpus"] == corpus and not c.is_outside for c in alike)
-            can_be_filled = not cell.with_values and is_hopeful(cell) if cell else is_tried or has_feature_set(argument)
+            can_be_filled = is_tried or has_feature_set(argument)
+            if cell:  # one refused for what it asks has no value when it is run again either
+                can_be_filled = not cell.with_values and cell.state != "refused"
             if can_be_filled and not matrix.is_outside(row):
                 name, _, space = row[1].partition(" ")
                 files = [c.record.space_file for place, c in matrix.cells.items() if place[1] == row[1] and space]
@@ -439,9 +435,3 @@ def _options_of_grid(setup: Setup) -> str:
     usual = {"scaling": "train", "inner": "auto", "segment": "", "seed": 0}
     given += [f"--{option} {value}" for option, value in own.items() if value != usual[option]]
     return "".join(f" {option}" for option in given)
-
-
-def difference_table(found: Iterable[Matrix]) -> pd.DataFrame:
-    """One row per setup, corpus, metric and cell that is not the best: the difference, its interval and verdict."""
-    rows = [row for matrix in found for row in matrix.differences]
-    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["corpus", "metric"])

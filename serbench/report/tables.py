@@ -22,6 +22,11 @@ from serbench.scores.statistics import ALPHA, SHARES, smallest_p
 
 MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What is behind a value, by the verdict on it."""
+VERDICT_NOTES = {
+    "≈": f"≈ cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction).",
+    "?": "? cannot be tested against the best: too few speakers (or sessions).",
+    "↑": "↑ a dummy that is above the best other cell of its corpus by more than chance explains.",
+}
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
@@ -126,6 +131,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
         matrix.compared.values(),
         n_labels=2,
         notes=notes,
+        marks=VERDICT_NOTES,
         facts={c: _facts(matrix, c, [row for row in compared if row["corpus"] == c]) for c in matrix.corpora},
         facets={**matrix.facets, "metric": metric, "rule": rule},
     )
@@ -192,12 +198,8 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
 
 
 def _verdict_notes(compared: Sequence[Row]) -> Iterator[str]:
-    """Yield what the marks behind intervals mean, and how the tests were made."""
+    """Yield how the tests were made."""
     verdicts = {row["verdict"] for row in compared}
-    if "tie" in verdicts:
-        yield f"{MARKS['tie']} cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction)."
-    if "better" in verdicts:
-        yield f"{MARKS['better']} a dummy that is above the best other cell of its corpus by more than chance explains."
     if "worse" in verdicts:
         yield "Values without a mark are below the best by more than chance explains."
     if verdicts - {"untestable"}:
@@ -208,9 +210,6 @@ def _verdict_notes(compared: Sequence[Row]) -> Iterator[str]:
         )
     if any(row["is_reference"] and row["verdict"] != "untestable" for row in compared):
         yield "A dummy is a reference: it is tested against all other cells of its corpus, and changes no other test."
-    if "untestable" in verdicts:
-        units = " or ".join(sorted({f"{row['unit']}s" for row in compared if row["verdict"] == "untestable"}))
-        yield f"{MARKS['untestable']} cannot be tested against the best: too few {units}."
 
 
 def _facts(matrix: Matrix, corpus: str, compared: Sequence[Row]) -> list[str]:
