@@ -66,9 +66,16 @@ class Across:
     order: Order
 
     def table(
-        self, stem: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]],
-        cells: Iterable[CellPredictions], notes: Sequence[str], n_labels: int = 3,
-    ) -> Table:  # fmt: skip
+        self,
+        stem: str,
+        title: str,
+        header: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        cells: Iterable[CellPredictions],
+        notes: Sequence[str],
+        *,
+        n_labels: int = 3,
+    ) -> Table:
         """Make a table with rows for feature sets and classifiers."""
         whole = ("features", "classifier", *header)
         return table_of(stem, title, whole, rows, cells, n_labels=n_labels, notes=notes, marks=CHANCE_MARKS)
