@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from serbench.scores.metrics import BOUNDS, METRICS
+from serbench.scores.metrics import METRICS
 from serbench.scores.statistics import (
     ALPHA,
     against_best,
@@ -113,7 +113,7 @@ def coverage(population, n_speakers, runs):
         recalls = recalls_of(population, n_speakers, rng)
         stack = confusions_of(recalls, counts_of(n_speakers, rng), rng)
         for metric, value in truth.items():
-            interval = jackknife_interval(stack, METRICS[metric], bounds=BOUNDS[metric])
+            interval = jackknife_interval(stack, METRICS[metric], bounds=METRICS[metric].bounds)
             hits[metric] += interval is not None and interval.low <= value <= interval.high
     return population, n_speakers, {metric: hits[metric] / runs for metric in truth}
 
@@ -164,7 +164,7 @@ def trained_models(n_cells, n_speakers, runs):
     wrong = covered = inside = 0
     for _ in range(runs):
         stacks = dict(enumerate(linear_models(drawn(n_speakers, n_cells, rng))))
-        interval = jackknife_interval(stacks[0], METRICS["uar"], bounds=BOUNDS["uar"])
+        interval = jackknife_interval(stacks[0], METRICS["uar"], bounds=(0, 1))
         covered += interval is not None and interval.low <= truth <= interval.high
         inside += holds_zero(stacks)
         wrong += any(comparison.is_different for comparison in against_best(stacks, "uar")[1].values())

@@ -32,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (run.extract, run.grid, run.run, run.report, look.audit, look.compare, look.folds, look.score, run.demo):
-    app.command()(command)
+    app.command(cls=look.NamesMetrics if command is look.compare else None)(command)
 for name in ("corpora", "experiments", "features", "classifiers", "store"):
     app.add_typer(getattr(look, f"{name}_app"), name=name)
 

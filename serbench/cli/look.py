@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 import serbench
 from serbench.cli.options import Corpora, results_option, takes
@@ -29,6 +30,19 @@ _EXIT_CODE = "End with 1 where cells or predictions differ or cannot be compared
 _COMPARED = "File for all that was compared: .csv, .md or .tex."
 _NAME = "What tables call the system. Default: the name of the file."
 _MISSING = "Accept utterances without a prediction; tables will say so."
+
+
+class NamesMetrics(TyperCommand):
+    """A command whose help names the metrics of `--metric`, which are imported once this help is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from serbench.scores.metrics import METRICS
+
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "metric":
+                option.help = f"One of {', '.join(METRICS)}."
+        super().format_help(ctx, formatter)
 
 
 @takes("partial", "results", "jobs", "corpora_file")
@@ -58,7 +72,7 @@ def audit(workspace: Workspace, corpora: Corpora = None) -> None:
 def compare(
     results_a: Annotated[str, typer.Argument(help="Results folder, the earlier one.", metavar="RESULTS_A")],
     results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
-    metric: Annotated[str, typer.Option("--metric", help="uar, war, kappa or macro_f1.")] = "uar",
+    metric: Annotated[str, typer.Option("--metric", help="A metric.")] = "uar",
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_COMPARED)] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help=_EXIT_CODE)] = False,
 ) -> None:

@@ -21,12 +21,11 @@ import numpy as np
 from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Grid
 from serbench.grid.cells import CELL_COLUMNS
 from serbench.protocols import PROTOCOLS
-from serbench.scores.metrics import BOUNDS, METRICS
+from serbench.scores.metrics import METRICS, Metric
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
     ALPHA,
     Interval,
-    Statistic,
     flip_p,
     gap_interval,
     gap_p,
@@ -169,20 +168,17 @@ def _may_give(grid: Grid, where: Where) -> bool:
 def _value(cell: CellPredictions, metric: str) -> Value:
     """One number of a cell; NaN where it never predicts the emotion."""
     fields = {name: str(cell.cell[name]) for name in CELL_COLUMNS}
-    stack, statistic = cell.stack("unit"), _statistic(cell, metric)
+    stack, of = cell.stack("unit"), _metric(cell, metric)
     total = stack.sum(axis=0)
-    interval = jackknife_interval(stack, statistic, bounds=BOUNDS.get(metric, (0, 1)))
-    n_of = total.sum(axis=1)
-    # One emotion at random (UAR), always the most frequent one (WAR), no agreement (kappa); else not defined.
-    chance = {"uar": 1 / len(n_of), "war": float(n_of.max() / n_of.sum()), "kappa": 0.0}.get(metric)
-    return Value(fields, metric, float(statistic(total[np.newaxis])[0]), interval, chance, cell)
+    interval = jackknife_interval(stack, of, bounds=of.bounds)
+    return Value(fields, metric, float(of(total[np.newaxis])[0]), interval, of.chance(total.sum(axis=1)), cell)
 
 
-def _statistic(cell: CellPredictions, metric: str) -> Statistic:
+def _metric(cell: CellPredictions, name: str) -> Metric:
     """Return a metric; that of an emotion is the share of hits in its row (recall) or its column (precision)."""
-    kind, _, emotion = metric.partition(" ")
+    kind, _, emotion = name.partition(" ")
     if not emotion:
-        return METRICS[metric]
+        return METRICS[name]
     code, axis = cell.emotions.index(emotion), -1 if kind == "recall" else -2
 
     def share(totals: np.ndarray) -> np.ndarray:
@@ -190,7 +186,7 @@ def _statistic(cell: CellPredictions, metric: str) -> Statistic:
         undefined = np.full(of_emotion.shape, np.nan)
         return np.asarray(np.divide(totals[..., code, code], of_emotion, out=undefined, where=of_emotion > 0))
 
-    return share
+    return Metric(share, name, name)
 
 
 def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Callable[[float], Any]]:
@@ -199,13 +195,13 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     Cells of one corpus are compared on the utterances that both have: the test gives what each unit adds. Cells of two
     corpora are compared by Welch's test, which gives p; no unit is named.
     """
-    low, high = BOUNDS.get(a.metric, (0, 1))
-    one, of_a = a.cell, _statistic(a.cell, a.metric)
+    one, of_a = a.cell, _metric(a.cell, a.metric)
+    low, high = of_a.bounds
     if b is None:
-        shares, weights = shares_of(one.stack("unit"), a.metric, of_a)
+        shares, weights = shares_of(one.stack("unit"), of_a)
         units = tuple(one.coded("unit")[1])
         return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
-    other, of_b = b.cell, _statistic(b.cell, b.metric)
+    other, of_b = b.cell, _metric(b.cell, b.metric)
     if a.fields["corpus"] != b.fields["corpus"]:
         first, second = one.stack("unit"), other.stack("unit")
         interval = None
@@ -220,8 +216,8 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     first, second = one.stack("unit"), other.stack("unit")
     (value, left), (of_other, left_of_other) = jackknife(first, of_a), jackknife(second, of_b)
     interval = interval_of(value - of_other, left - left_of_other, bounds=(low - high, high - low))
-    shares, weights = shares_of(first, a.metric, of_a)
-    gaps = shares - shares_of(second, b.metric, of_b)[0]
+    shares, weights = shares_of(first, of_a)
+    gaps = shares - shares_of(second, of_b)[0]
     units = tuple(one.coded("unit")[1])
     return Contrast(a, b, value - of_other, interval), units, lambda bound: gaps - bound * weights
 

@@ -25,7 +25,6 @@ from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables,
 from serbench.report.comparisons import Matrix, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
-    TITLES,
     Indexed,
     confusion_matrices,
     data_table,
@@ -33,6 +32,7 @@ from serbench.report.tables import (
     score_matrix,
 )
 from serbench.scores.comparable import keep_comparable
+from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions, load_predictions
 from serbench.scores.provenance import made_with, settings_key
 from serbench.scores.scores import (
@@ -141,7 +141,8 @@ def score_store(store: Store) -> Report:
     every = matrices(cells, order)
     found = [matrix for matrix in every if not find_protocol(matrix.setup.axes.protocol).is_pairwise]
     tables = [data_table(indexes)]
-    tables += [score_matrix(matrix, metric, "nested") for metric in TITLES for matrix in found]
+    as_files = [name for name, metric in METRICS.items() if metric.is_table]
+    tables += [score_matrix(matrix, metric, "nested") for metric in as_files for matrix in found]
     tables += map(recall_matrix, found)
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]

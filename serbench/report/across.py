@@ -112,7 +112,7 @@ def sort_across(cells: Iterable[CellPredictions], order: Order) -> list[Across]:
         for whole, cell in zip(members, score_together(members), strict=True):
             if cell.has_all_emotions():
                 scored[whole], setup, stack = cell, setups[whole], cell.stack("unit")
-                shares, weights = shares_of(stack, "uar", METRICS["uar"])
+                shares, weights = shares_of(stack, METRICS["uar"])
                 same = setup, cell.cell["corpus"], tuple(cell.coded("unit")[1]), cell if cell.is_reference else None
                 families.setdefault(same, {})[cell] = shares - weights * setup.chance
     marks: dict[CellPredictions, str] = {}

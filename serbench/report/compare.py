@@ -57,7 +57,7 @@ def compare_results(a: Workspace | Path | str, b: Workspace | Path | str, *, met
 
     Parameters
     ----------
-    metric : uar, war, kappa or macro_f1; those that are no sums over speakers have an interval and no test.
+    metric : a key of `METRICS`; those that are no sums over speakers have an interval and no test.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def _table(metric: str, title: str, cells: pd.DataFrame) -> Table:
     alone = cells[cells["n_alone"] > 0]
     for name, n in zip(alone["cell"], alone["n_alone"], strict=True):
         notes += [f"{name}: {n:.0f} utterances are predicted in only one of the two."]
-    title = f"What changed, {metric.upper() if metric in ('uar', 'war') else metric}: {title}"
+    title = f"What changed, {METRICS[metric].short_name}: {title}"
     header = ("corpus", "features", "classifier", "A", "B", "B - A", "p", "changed")
     return make_table("compare", title, header, rows, n_labels=3, notes=notes)
 

@@ -24,7 +24,7 @@ from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
-from serbench.scores.metrics import BOUNDS, METRICS
+from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import UNKNOWN, CellPredictions
 from serbench.scores.scores import n_incomplete, values_by
 from serbench.scores.statistics import (
@@ -172,7 +172,7 @@ def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = ""
 def paired(stack: np.ndarray, metric: str = "uar") -> tuple[float, float, Interval | None]:
     """Return the metric of the first and of the second predictions, and the interval of first less second."""
     first, second = (float(METRICS[metric](total)) for total in stack.sum(axis=0))
-    widest = BOUNDS[metric][1] - BOUNDS[metric][0]
+    widest = METRICS[metric].bounds[1] - METRICS[metric].bounds[0]
     return first, second, jackknife_interval(stack, difference_of(METRICS[metric]), bounds=(-widest, widest))
 
 

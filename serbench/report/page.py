@@ -22,7 +22,7 @@ from serbench.report.across import Curve
 from serbench.report.comparisons import entry_of, notes_on
 from serbench.report.table import Entry, Table, make_table
 from serbench.report.tables import NAMES, confusion_of, score_matrix
-from serbench.scores.metrics import FOLD_METRICS, METRICS
+from serbench.scores.metrics import ALL_METRICS
 from serbench.scores.predictions import RULES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def render_page(report: Report) -> str:
     import jinja2
 
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
-    by_choice = itertools.product(report.matrices, (*METRICS, *FOLD_METRICS), RULES)
+    by_choice = itertools.product(report.matrices, ALL_METRICS, RULES)
     tables = [*(score_matrix(*choice) for choice in by_choice), *others]
     blocks, ends = blocks_of(tables), colour_ends(tables)
     keys = {entry.key for table in tables for row in table.rows for entry in row}
@@ -160,7 +160,7 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
         notes = ", ".join(f"{name} {fields[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
         about = [notes, *(notes_on([cell], {}) if cell.with_values else ()), *dict.fromkeys(cell.reasons.values())]
         rows = []
-        for metric in (*METRICS, *FOLD_METRICS):
+        for metric in ALL_METRICS:
             values = [entry_of(cell, metric=metric, rule=r) if r in cell.with_values else Entry("") for r in cell.rules]
             rows.append((NAMES[metric], *(Entry(entry.text, entry.aside) for entry in values)))
         title = "Scores by rule, with 95 % intervals"

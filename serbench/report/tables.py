@@ -15,7 +15,7 @@ from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import OUTSIDE_MARK, Matrix, Place, Setup, entry_of, mark_of, table_of
 from serbench.report.table import NOTHING, Entry, Table, make_table
-from serbench.scores.metrics import FOLD_METRICS, METRICS, recalls
+from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.scores import Row, values_by
 from serbench.scores.statistics import ALPHA, SHARES, smallest_p
@@ -30,14 +30,8 @@ VERDICT_NOTES = {
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
 
-TITLES = {"uar": "Unweighted average recall (UAR)", "war": "Accuracy (WAR)", "kappa": "Cohen's kappa"}
-"""Metrics whose Table 2 is a file."""
 NAMES = {
-    **TITLES,
-    "uar": "UAR",
-    "macro_f1": "Macro F1",
-    "uar_folds": "UAR, mean over folds",
-    "war_folds": "Accuracy (WAR), mean over folds",
+    **{key: metric.short_name for key, metric in ALL_METRICS.items()},
     "nested": "Chosen by nested validation",
     "default": "Default",
     "oracle": "Oracle, tuned on the test data",
@@ -114,8 +108,9 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
             entry = entry_of(scored.get(place), mark, metric=metric, rule=own_rule, bold=is_best)
             made.append(entry._replace(key=key))
         rows.append((features, name, *made))
-    is_file = is_nested and metric in TITLES
-    name = f"Table 2. {TITLES[metric]}" if is_file else f"{NAMES[metric]}, settings {NAMES[rule].lower()}"
+    of = ALL_METRICS[metric]
+    name = f"{of.short_name}, settings {NAMES[rule].lower()}"
+    name = f"Table 2. {of.name}" if is_nested and of.is_table else name
     notes = [*_method_notes(matrix, metric, rule, bool(best)), *_verdict_notes(compared)]
     if len(scored) < len(matrix.rows) * len(matrix.corpora):
         notes.append(f"{NOTHING} missing.")
@@ -138,15 +133,13 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
 
 
 def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
-    """Chance by corpus: one emotion at random (UAR), always the most frequent one (WAR); other metrics have none."""
-    if metric not in TITLES:
+    """Return the row of chance by corpus, for a metric that has it."""
+    if not ALL_METRICS[metric].has_chance:
         return []
     shown = []
     for corpus in matrix.corpora:
         cell = next((c for place, c in matrix.scored.items() if place[2] == corpus and not c.is_short), None)
-        most = max(cell.of()["truth"].value_counts(normalize=True)) if cell else 0.0
-        chance = {"uar": matrix.setup.chance, "war": most, "kappa": 0.0}
-        shown.append(f"{chance[metric]:.3f}" if cell else NOTHING)
+        shown.append(f"{ALL_METRICS[metric].chance(cell.stack().sum(axis=1)):.3f}" if cell else NOTHING)
     return [("chance", "", *shown)]
 
 
@@ -187,9 +180,9 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
     over_folds, over_all = "means over folds, each over the emotions it has", "pooled over all test utterances"
     pooled = over_folds if metric in FOLD_METRICS else over_all
     label = "emotion" if setup.target == "emotion" else "class"
-    chance = f" Chance: one {label} at random (UAR), always the most frequent one (WAR)."
+    chance = f" Chance: the most frequent {label} for every utterance."
     text = f"{described(setup, persons)}{tuning if is_tuned else ''} Values are {pooled}."
-    yield text + (chance if metric in TITLES else "")
+    yield text + (chance if ALL_METRICS[metric].has_chance else "")
     if cells:
         units = " or ".join(sorted({f"{cell.unit}s" for cell in cells}))
         yield f"In brackets: 95 % intervals over {units} (delete-one jackknife with Student's t)."

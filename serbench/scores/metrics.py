@@ -2,7 +2,8 @@
 
 A confusion matrix has the truth as rows and the predictions as columns. Every metric takes any number of matrices,
 shape (..., n_emotions, n_emotions), and returns an array of shape (...): of a cell, of each fold, or of each pool
-without one speaker. UAR and macro F1 average over the emotions that have utterances; an empty pool has NaN.
+without one speaker. UAR and macro F1 average over the emotions that have utterances; an empty pool has NaN. A new
+metric is a function and its entry in `METRICS`, where tables, the page and the command line have its names from.
 
 =========  ====================================================  ==========================================
 uar        unweighted average recall, the headline                Schuller et al., INTERSPEECH 2009
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,42 @@ from serbench.errors import ScoreError
 
 Coded = tuple[np.ndarray, list[str]]
 """A column as codes of its values, -1 for none, and the values."""
-Metric = Callable[[np.ndarray], Any]
-"""Confusion matrices, shape (..., n_emotions, n_emotions) -> values, shape (...); a number for one matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A function of confusion matrices, to be called as one, and all that a report must know of it.
+
+    Parameters
+    ----------
+    function : confusion matrices, shape (..., n_emotions, n_emotions) -> values, shape (...); a number for one matrix.
+    name, short_name : what titles of tables call the metric, and what the page calls it.
+    bounds : the least and the largest value, where intervals end.
+    has_chance : the value of always predicting the most frequent emotion is what chance gives.
+    is_table : Table 2 by this metric is a file of the report; by the others it is on the page only.
+    is_over_folds : its mean over folds is a metric too, called `KEY_folds`.
+    shares : stack, shape (n_units, n_emotions, n_emotions) -> what each unit adds to the value of the pool. Only sums
+        over units have them, and only these have tests: flipping the sign of a difference swaps two predictions there.
+    """
+
+    function: Callable[[np.ndarray], Any]
+    name: str
+    short_name: str
+    bounds: tuple[float, float] = (0, 1)
+    has_chance: bool = False
+    is_table: bool = False
+    is_over_folds: bool = False
+    shares: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __call__(self, confusion: np.ndarray) -> Any:
+        """Return the values of confusion matrices."""
+        return self.function(confusion)
+
+    def chance(self, counts: np.ndarray) -> float | None:
+        """Return what chance gives for so many utterances of each emotion; None where that is not defined."""
+        guessed = np.zeros((len(counts), len(counts)), dtype=np.int64)
+        guessed[:, np.argmax(counts)] = counts
+        return float(self(guessed)) if self.has_chance else None
 
 
 def confusions(rows: pd.DataFrame, *by: str, n_emotions: int) -> np.ndarray:
@@ -123,6 +159,19 @@ def macro_f1(confusion: np.ndarray) -> Any:
     return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
 
 
+def uar_shares(stack: np.ndarray) -> np.ndarray:
+    """What each unit adds to the pooled UAR: their sum is the UAR; shape (n_units,)."""
+    totals = stack.sum(axis=(0, 2))
+    if not totals.all():
+        raise ScoreError("testing", f"no utterance of label {int(np.argmin(totals))}", "every emotion in the pool")
+    return np.asarray((np.diagonal(stack, axis1=1, axis2=2) / totals).sum(axis=1) / len(totals))
+
+
+def war_shares(stack: np.ndarray) -> np.ndarray:
+    """What each unit adds to the pooled accuracy; shape (n_units,)."""
+    return np.asarray(np.diagonal(stack, axis1=1, axis2=2).sum(axis=1) / stack.sum())
+
+
 def _hits(confusion: np.ndarray) -> np.ndarray:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
@@ -132,9 +181,28 @@ def _ratio(above: Any, below: Any) -> Any:
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)[()]
 
 
-METRICS: dict[str, Metric] = {"uar": uar, "war": war, "kappa": kappa, "macro_f1": macro_f1}
+METRICS = {
+    "uar": Metric(
+        uar,
+        "Unweighted average recall (UAR)",
+        "UAR",
+        has_chance=True,
+        is_table=True,
+        is_over_folds=True,
+        shares=uar_shares,
+    ),
+    "war": Metric(
+        war, "Accuracy (WAR)", "Accuracy (WAR)", has_chance=True, is_table=True, is_over_folds=True, shares=war_shares
+    ),
+    "kappa": Metric(kappa, "Cohen's kappa", "Cohen's kappa", bounds=(-1, 1), has_chance=True, is_table=True),
+    "macro_f1": Metric(macro_f1, "Macro F1", "Macro F1"),
+}
 """Metrics of the pool of a cell's test utterances."""
-FOLD_METRICS: dict[str, Metric] = {"uar_folds": uar, "war_folds": war}
+FOLD_METRICS = {
+    f"{key}_folds": replace(metric, name=of_folds, short_name=of_folds, has_chance=False, is_table=False, shares=None)
+    for key, metric in METRICS.items()
+    if metric.is_over_folds and (of_folds := f"{metric.short_name}, mean over folds")
+}
 """Metrics of each fold, averaged over the folds."""
-BOUNDS: dict[str, tuple[float, float]] = {"uar": (0, 1), "war": (0, 1), "kappa": (-1, 1), "macro_f1": (0, 1)}
-"""The least and the largest value of every metric of a pool."""
+ALL_METRICS = METRICS | FOLD_METRICS
+"""Every number that a report has of a cell."""

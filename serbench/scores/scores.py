@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS
-from serbench.scores.metrics import BOUNDS, FOLD_METRICS, METRICS, Metric, recalls, uar, war
+from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar, war
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.provenance import worded
 from serbench.scores.statistics import Interval, jackknife_interval
@@ -45,7 +45,7 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         }
         for rule in cell.rules:
             is_there = rule in cell.with_values
-            values = values_by(cell, rule) if is_there else dict.fromkeys((*METRICS, *FOLD_METRICS), nothing)
+            values = values_by(cell, rule) if is_there else dict.fromkeys(ALL_METRICS, nothing)
             own = {**common, "reason": "" if is_there else cell.reasons.get(rule, "")}
             rows += [{**cell.fields, "rule": rule, "metric": m, **value, **own} for m, value in values.items()]
     types = {"n_units": "Int64", "n_speakers": "Int64", "transductive": "boolean", "low": "float", "high": "float"}
@@ -60,11 +60,11 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
     folds = cell.stack("unit", "fold", rule=rule)
     units, values = folds.sum(axis=1), {}
     for name, metric in METRICS.items():
-        interval = jackknife_interval(units, metric, bounds=BOUNDS[name])
+        interval = jackknife_interval(units, metric, bounds=metric.bounds)
         values[name] = {"value": metric(units.sum(axis=0)), **_ends(interval), "n_units": len(units), "sd": None}
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
-        interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=(0, 1))
+        interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=metric.bounds)
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
         values[name] = {"value": float(np.mean(each)), **_ends(interval), "n_units": len(units), "sd": sd}
     cell.known["values", rule] = values

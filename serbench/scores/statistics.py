@@ -25,8 +25,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from serbench.errors import ScoreError
-from serbench.scores.metrics import METRICS
+from serbench.scores.metrics import METRICS, Metric
 
 LEVEL = 0.95
 """Level of every interval."""
@@ -134,34 +133,21 @@ def _student(free: float) -> float:
     return float(stdtrit(free, (1 + LEVEL) / 2))
 
 
-def uar_shares(stack: np.ndarray) -> np.ndarray:
-    """What each unit adds to the pooled UAR: their sum is the UAR; shape (n_units,)."""
-    totals = stack.sum(axis=(0, 2))
-    if not totals.all():
-        raise ScoreError("testing", f"no utterance of label {int(np.argmin(totals))}", "every emotion in the pool")
-    return np.asarray((np.diagonal(stack, axis1=1, axis2=2) / totals).sum(axis=1) / len(totals))
+SHARES = {name: metric.shares for name, metric in METRICS.items() if metric.shares}
+"""Metrics that are sums over units, and so have tests."""
 
 
-def war_shares(stack: np.ndarray) -> np.ndarray:
-    """What each unit adds to the pooled accuracy; shape (n_units,)."""
-    return np.asarray(np.diagonal(stack, axis1=1, axis2=2).sum(axis=1) / stack.sum())
-
-
-SHARES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"uar": uar_shares, "war": war_shares}
-"""Metrics that are sums over units, so that flipping the sign of a unit's difference swaps two predictions there."""
-
-
-def shares_of(stack: np.ndarray, metric: str, statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+def shares_of(stack: np.ndarray, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
     """What each unit adds to a metric, and what it would add to a value of 1: to test a value against a number.
 
     Metrics that are no sums over units are tested by their jackknife pseudo-values (Tukey 1958), each of equal weight.
     """
     n = len(stack)
-    if metric in SHARES:
+    if metric.shares:
         perfect = np.eye(stack.shape[1], dtype=np.int64) * stack.sum(axis=2)[:, np.newaxis]
-        return SHARES[metric](stack), SHARES[metric](perfect)
+        return metric.shares(stack), metric.shares(perfect)
     total = stack.sum(axis=0, keepdims=True)
-    return statistic(total) - (n - 1) / n * statistic(total - stack), np.full(n, 1 / n)
+    return metric(total) - (n - 1) / n * metric(total - stack), np.full(n, 1 / n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from serbench.cli.show import ProgressLine, print_plain, print_table
 from serbench.grid.request import GridRequest
 from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
+from serbench.scores.metrics import METRICS
 
 HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "jinja2", "matplotlib"]
 
@@ -43,6 +44,12 @@ def test_help_and_wrong_names_are_answered_without_heavy_imports(arguments, told
     assert err.startswith(told)
     assert "sys" in err.splitlines()[-1]
     assert not [name for name in heavy if f"'{name}'" in err.splitlines()[-1]]
+
+
+def test_help_of_compare_names_every_metric(cli):
+    code, out, err = cli("compare", "--help")
+    assert code == 0, err
+    assert all(name in out for name in METRICS)
 
 
 def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):

@@ -333,7 +333,7 @@ def test_language_is_told_apart_in_one_cell_and_not_when_scaling_would_tell_it(t
     report = serbench.make_report(run.place)
     assert {row.text for row in report.of("table2-uar")[0].rows[0]} >= {"0.500"}
     assert not report.of("speakers")
-    assert "Chance: one class at random" in " ".join(report.of("table2-uar")[0].notes)
+    assert "Chance: the most frequent class" in " ".join(report.of("table2-uar")[0].notes)
     with pytest.raises(serbench.SerbenchError, match=r"--target language.*--scaling train"):
         run("aa", "bb", protocol="pooled", target="language", scaling="corpus")
 

@@ -1,5 +1,7 @@
 """The report against plain computations from the stored predictions, and its tables as users see them."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix,
 
 import serbench
 from serbench.errors import StoreError
+from serbench.scores.metrics import ALL_METRICS, METRICS
 from serbench.scores.predictions import load_predictions
 from serbench.store.files import read_json, write_json
 from serbench.store.results import Store, read_predictions
@@ -78,9 +81,17 @@ def test_scores_have_the_promised_columns(toy_report):
     promised += " n_utterances n_missing n_speakers"
     assert set(promised.split()) <= set(report.scores.columns)
     assert set(report.scores["rule"]) == {"nested", "default", "oracle"}
-    assert set(report.scores["metric"]) == {"uar", "war", "kappa", "macro_f1", "uar_folds", "war_folds"}
+    assert set(report.scores["metric"]) == set(ALL_METRICS)
     assert report.scores.columns.tolist() == pd.read_csv(store.report / "scores.csv").columns.tolist()
     assert len(pd.read_parquet(store.report / "scores.parquet")) == len(report.scores)
+
+
+def test_every_metric_has_its_table_and_its_choice_on_the_page(toy_report):
+    report, store, _ = toy_report()
+    stems = {table.stem for table in report.tables if table.stem.startswith("table2-")}
+    assert stems == {f"table2-{name}" for name, metric in METRICS.items() if metric.is_table}
+    page = html.unescape((store.report / "index.html").read_text(encoding="utf-8"))
+    assert [metric.short_name for metric in ALL_METRICS.values() if f"{metric.short_name}<" not in page] == []
 
 
 def test_table_2_shows_nested_values_with_the_best_in_bold_and_chance(toy_report):

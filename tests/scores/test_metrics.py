@@ -8,6 +8,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from serbench.errors import ScoreError
 from serbench.scores.metrics import (
+    ALL_METRICS,
     METRICS,
     confusions,
     kappa,
@@ -67,6 +68,24 @@ def test_codes_outside_the_label_set_are_an_error():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_perfect_predictions_score_one(name):
-    truth = np.array([0, 1, 2, 2])
-    assert METRICS[name](confusion_matrix(truth, truth, n_labels=3)) == 1
+def test_every_metric_keeps_what_its_entry_promises(name):
+    metric, rng = METRICS[name], np.random.default_rng(0)
+    stack = rng.integers(0, 9, size=(50, 3, 3)) + np.eye(3, dtype=np.int64)
+    assert metric(stack) == pytest.approx([metric(confusion) for confusion in stack])
+    assert metric(np.diag([1, 1, 2])) == metric.bounds[1] == 1
+    assert metric.bounds[0] <= metric(stack).min() <= metric(stack).max() <= 1
+    if metric.has_chance:  # one emotion for all utterances is no better whichever it is
+        counts = np.array([5, 3, 2])
+        assert metric.chance(counts) == max(metric(counts[:, None] * np.eye(3, dtype=np.int64)[i]) for i in range(3))
+    if metric.shares:
+        assert metric.shares(stack).sum() == pytest.approx(metric(stack.sum(axis=0)))
+
+
+def test_chance_is_one_emotion_at_random_in_uar_and_the_most_frequent_one_in_accuracy():
+    found = {name: metric.chance(np.array([5, 3, 2])) for name, metric in METRICS.items()}
+    assert (found["uar"], found["war"], found["kappa"], found["macro_f1"]) == (1 / 3, 0.5, 0, None)
+
+
+def test_names_of_metrics_differ_wherever_they_are_read():
+    assert len({metric.name for metric in ALL_METRICS.values()}) == len(ALL_METRICS)
+    assert len({metric.short_name for metric in ALL_METRICS.values()}) == len(ALL_METRICS)
