@@ -229,7 +229,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
     """Make a cell of half guesses; the default is mostly wrong, the oracle always right."""
     rng = np.random.default_rng(seed)
     emotions = sorted(index["emotion"].unique())
-    table = index[["utterance", "speaker"]].assign(truth=index["emotion"].map(emotions.index), person=index["speaker"])
+    table = index[["utterance", "speaker"]].assign(truth=index["emotion"].map(emotions.index), who=index["speaker"])
     truth = dict(zip(table["utterance"], table["truth"].tolist(), strict=True))
     guesses = {u: int(rng.integers(len(emotions))) if rng.random() < 0.5 else code for u, code in truth.items()}
     of_rule = {"nested": guesses, "default": {u: (code + 1) % 3 for u, code in guesses.items()}, "oracle": truth}

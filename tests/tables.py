@@ -64,12 +64,12 @@ def made_record(fields, emotions=(), **known):
 def made_cell(record, utterances, predictions):
     """Return a cell of made-up predictions.
 
-    `utterances` has the columns utterance, truth, and person; `predictions` are codes by rule and utterance. The person
+    `utterances` has the columns utterance, truth, and who; `predictions` are codes by rule and utterance. `who`
     is the unit, the speaker and the fold where there is no such column; the settings of folds take turns.
     """
     base = utterances.sort_values("utterance")
-    base = base.assign(**{name: base.get(name, base["person"]) for name in ("unit", "speaker", "fold")})
-    base = base.astype(dict.fromkeys(("person", "unit", "speaker", "fold"), "category"))
+    base = base.assign(**{name: base.get(name, base["who"]) for name in ("unit", "speaker", "fold")})
+    base = base.astype(dict.fromkeys(("who", "unit", "speaker", "fold"), "category"))
     parts = [base.assign(rule=rule, prediction=base["utterance"].map(of)) for rule, of in predictions.items()]
     settings = [
         {"rule": rule, "fold": fold, "setting": i % len(record.settings), "converged": bool(i or rule != "nested")}

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from serbench.corpora.documents import Document, Place, parse_document, short
+from serbench.corpora.documents import Document, KeyPath, parse_document, short
 from serbench.corpora.entry import NAME, Corpus, Task, faults_of
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
 
@@ -79,12 +79,12 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
 
 def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     """Merge documents, the later over the earlier, and validate every entry."""
-    fields: dict[Place, dict[str, Any]] = {}
-    origin: dict[Place, dict[str, Document]] = {}  # which document gave each field, and the last one under ""
+    fields: dict[KeyPath, dict[str, Any]] = {}
+    origin: dict[KeyPath, dict[str, Document]] = {}  # which document gave each field, and the last one under ""
     faults: list[Fault] = []
     for document in documents:
         tasks = document.entries.get(_TASKS)
-        blocks: dict[Place, Any] = {(name,): block for name, block in document.entries.items()}
+        blocks: dict[KeyPath, Any] = {(name,): block for name, block in document.entries.items()}
         if isinstance(tasks, dict):
             del blocks[_TASKS,]
             blocks |= {(_TASKS, name): of if isinstance(of, dict) else {"emotions": of} for name, of in tasks.items()}
@@ -98,7 +98,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
             fields.setdefault(place, {}).update(block)
             origin.setdefault(place, {}).update(dict.fromkeys([*block, ""], document))
 
-    def where(place: Place, inner: Place) -> str:
+    def where(place: KeyPath, inner: KeyPath) -> str:
         of = origin[place]
         return of.get(str(inner[0]) if inner else "", of[""]).where((*place, *inner))
 

@@ -20,7 +20,7 @@ import yaml
 
 from serbench.errors import ConfigError, CorpusError, Fault, listed, printable
 
-Place = tuple[str | int, ...]  # keys and numbers that lead to a value of a file
+KeyPath = tuple[str | int, ...]  # keys and numbers that lead to a value of a file
 
 MOST_BYTES = 2**20  # of a YAML file
 MOST_VALUES = 20_000  # of a YAML file: blocks, lists and texts; aliases count as often as they stand for something
@@ -61,9 +61,9 @@ class Document:
     name: str
     folder: Path
     entries: dict[str, Any]
-    lines: dict[Place, int]
+    lines: dict[KeyPath, int]
 
-    def where(self, place: Place, *, line: int | None = None) -> str:
+    def where(self, place: KeyPath, *, line: int | None = None) -> str:
         """Word a place, e.g. `corpora.yaml: emodb.labels.pattern (line 12)`; its line or that of the nearest block."""
         for n in range(len(place), 0, -1):
             line = line or self.lines.get(place[:n])
@@ -102,10 +102,10 @@ def parse_text(
     document, faults = Document(name, folder, {}, {}), list[Fault]()
     lines, values = document.lines, loader("")
 
-    def fault(node: yaml.Node, place: Place, *words: str) -> None:
+    def fault(node: yaml.Node, place: KeyPath, *words: str) -> None:
         faults.append(Fault(document.where(place, line=node.start_mark.line + 1), *words))
 
-    def plain(node: yaml.Node, place: Place) -> Any:
+    def plain(node: yaml.Node, place: KeyPath) -> Any:
         line = lines.setdefault(place, node.start_mark.line + 1)
         if len(place) > DEEPEST or len(lines) > MOST_VALUES:
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from serbench.corpora.documents import Place, short
+from serbench.corpora.documents import KeyPath, short
 from serbench.corpora.patterns import compile_pattern
 from serbench.errors import Fault, did_you_mean
 
@@ -41,7 +41,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
 _INTERVAL = re.compile(rf"([\[(]){_NUMBER},{_NUMBER}([\])])")
 
-Contradiction = tuple[Place, str, str, str]  # place in an entry, what was found, what was expected, what to do
+Contradiction = tuple[KeyPath, str, str, str]  # place in an entry, what was found, what was expected, what to do
 Merge = tuple[str, tuple[str, ...]]  # a label and the canonical emotions that have it
 
 
@@ -141,7 +141,7 @@ class Strict(BaseModel):
         return place, shown, problem["msg"].removeprefix("Input should be ").replace("a valid tuple", "a list"), ""
 
 
-def faults_of(error: ValidationError, where: Callable[[Place], str]) -> list[Fault]:
+def faults_of(error: ValidationError, where: Callable[[KeyPath], str]) -> list[Fault]:
     """Return the faults that a `Strict` model found; `where` words a place in its block."""
     problems = [Strict._worded(problem) for problem in error.errors()]
     kinds = {("labels", source) for source in SOURCES}  # pydantic names the kind of labels in their places
@@ -344,7 +344,7 @@ def _name_faults(corpus: Corpus) -> Iterator[Contradiction]:
         todo = did_you_mean(by, known) or "Name a group or column so, or say `folds: {by: FIELD}`"
         found = f"nothing gives '{by}'; folds that share no speaker need it"
         yield ("folds",), found, "a field that keeps people apart", todo
-    templates: dict[Place, str] = {("compose", field): text for field, text in corpus.compose.items()}
+    templates: dict[KeyPath, str] = {("compose", field): text for field, text in corpus.compose.items()}
     if not isinstance(corpus.labels, PathLabels):
         templates["labels", "path"] = corpus.labels.path
     for place, text in templates.items():

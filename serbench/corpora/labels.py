@@ -28,7 +28,7 @@ from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
 MOST_ANNOTATION_BYTES = 2**24  # of one annotation file
 
 Record = Mapping[str, Any]  # one utterance of a scan
-Names = dict[str, str]  # what labels give for an utterance: name -> text as written; `file` is its path below the root
+LabelRow = dict[str, str]  # what labels give for an utterance: name -> text as written; `file` is below the root
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _raise(faults: Sequence[Fault]) -> None:
         raise CorpusError(faults)
 
 
-def _from_paths(corpus: Corpus, labels: PathLabels, files: Sequence[str]) -> list[Names]:
+def _from_paths(corpus: Corpus, labels: PathLabels, files: Sequence[str]) -> list[LabelRow]:
     found = {file: hits(compile_pattern(labels.pattern), file) for file in files}
     if odd := [printable(file) for file, of in found.items() if len(of) != 1]:
         text = f"{len(odd)} of {len(found)} paths do not match exactly once ({listed(odd)})"
@@ -109,7 +109,7 @@ def _from_paths(corpus: Corpus, labels: PathLabels, files: Sequence[str]) -> lis
     return [{**of[0], "file": file} for file, of in found.items()]
 
 
-def _from_table(corpus: Corpus, labels: TableLabels, folder: Folder) -> list[Names]:
+def _from_table(corpus: Corpus, labels: TableLabels, folder: Folder) -> list[LabelRow]:
     if labels.file.endswith(".yaml"):  # the tables of an audformat database are in the folder of its header
         stem = glob.escape(labels.file.removesuffix(".yaml"))
         folder.files([f"{stem}.*.csv", f"{stem}.*.parquet"], key="labels.file")
@@ -118,8 +118,8 @@ def _from_table(corpus: Corpus, labels: TableLabels, folder: Folder) -> list[Nam
     return [{**row, "file": _normal(labels.path.format_map(row))} for row in named]
 
 
-def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[Names]:
-    rows: list[Names] = []
+def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[LabelRow]:
+    rows: list[LabelRow] = []
     barren, faults = list[str](), list[Fault]()
     annotations = folder.files([labels.files], key="labels.files")
     if not annotations:
@@ -146,7 +146,7 @@ def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[Name
 
 def _table(
     corpus: Corpus, folder: Folder, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()
-) -> list[Names]:
+) -> list[LabelRow]:
     """Read the rows of a table that an entry names under `key`, and check that it has the columns."""
     where = f"{corpus.name}.{key}"
     table = read_table_of_strings(folder.file(file, key=key), where=where, tables=tables)
@@ -160,7 +160,7 @@ def _table(
     return rows
 
 
-def _on_disk(corpus: Corpus, files: Sequence[str], rows: list[Names], *, partial: bool) -> list[Names]:
+def _on_disk(corpus: Corpus, files: Sequence[str], rows: list[LabelRow], *, partial: bool) -> list[LabelRow]:
     """Match labels and recordings on disk: each recording needs a label, and each label a recording."""
     names = {_normal(file): file for file in files}
     absent = [row["file"] for row in rows if _normal(row["file"]) not in names]
@@ -179,10 +179,10 @@ def _on_disk(corpus: Corpus, files: Sequence[str], rows: list[Names], *, partial
     return present
 
 
-def _joined(corpus: Corpus, folder: Folder, rows: list[Names]) -> list[Names]:
+def _joined(corpus: Corpus, folder: Folder, rows: list[LabelRow]) -> list[LabelRow]:
     """Add what the joined tables give for each utterance."""
     for i, join in enumerate(corpus.join):
-        known: dict[tuple[str, ...], Names] = {}
+        known: dict[tuple[str, ...], LabelRow] = {}
         columns = [*join.match.values(), *join.columns.values()]
         for record in _table(corpus, folder, join.file, f"join.{i}.file", columns):
             key = tuple(record[column] for column in join.match.values())
@@ -198,13 +198,13 @@ def _joined(corpus: Corpus, folder: Folder, rows: list[Names]) -> list[Names]:
     return rows
 
 
-def _composed(corpus: Corpus, row: Names) -> Names:
+def _composed(corpus: Corpus, row: LabelRow) -> LabelRow:
     """Fill the templates whose names are known already: some may come from a join that is still to be made."""
     ready = {field: template for field, template in corpus.compose.items() if set(names_in(template)) <= set(row)}
     return {**row, **{field: template.format_map(row) for field, template in ready.items()}}
 
 
-def _renamed(corpus: Corpus, row: Names) -> Names:
+def _renamed(corpus: Corpus, row: LabelRow) -> LabelRow:
     renamed = {name: corpus.values.get(name, {}).get(value, value) for name, value in row.items()}
     if corpus.genders:
         speaker, own = renamed.get("speaker", ""), renamed.get("gender", "")
@@ -212,7 +212,7 @@ def _renamed(corpus: Corpus, row: Names) -> Names:
     return renamed
 
 
-def _check_values(corpus: Corpus, rows: list[Names]) -> None:
+def _check_values(corpus: Corpus, rows: list[LabelRow]) -> None:
     """Check that people are named, genders known, times and dimensions numbers, raw labels mapped or dropped."""
     faults, person = list[Fault](), corpus.person
     if nameless := [printable(row["file"]) for row in rows if not row.get(person)]:
@@ -238,7 +238,7 @@ def _check_values(corpus: Corpus, rows: list[Names]) -> None:
     _raise(faults)
 
 
-def _with_one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
+def _with_one_gender_each(rows: list[LabelRow]) -> tuple[list[LabelRow], str]:
     """Give each speaker the gender of most of their utterances, none where there is a tie, and word what differs.
 
     Folds keep speakers apart whatever their gender, so a misnamed file does not make a corpus unusable.
@@ -261,7 +261,7 @@ def _with_one_gender_each(rows: list[Names]) -> tuple[list[Names], str]:
     return rows, f"{found}. List them under `genders` in the entry, or correct the labels"
 
 
-def _records(corpus: Corpus, rows: list[Names]) -> tuple[Record, ...]:
+def _records(corpus: Corpus, rows: list[LabelRow]) -> tuple[Record, ...]:
     """Turn names into the fields of the index, sorted by utterance."""
     fields = [name for name in corpus.fields if name not in ("speaker", "emotion")]
     records: list[Record] = []

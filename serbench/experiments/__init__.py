@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from serbench import __version__
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
@@ -15,7 +15,11 @@ from serbench.protocols import find_protocol
 from serbench.report import Report, make_report
 from serbench.report.table import Table
 from serbench.store.files import read_json, write_json
+from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
+
+STOPPED = "the run was stopped before this grid; run it again"
+"""Why a grid has no cells that was not planned when the experiment was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +83,46 @@ def run_experiment(
     path = store.experiment(described.name)
     before = str(read_json(path)["digest"]) if path.is_file() else ""
     earlier = before if before != described.digest else ""
-    skipped: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    grids: list[GridResult] = []
-
-    def record(n_done: int) -> None:
-        """Write down what is run, on what, and which cells come from it, though later grids are not planned yet."""
-        later = described.experiment.grids[n_done:]
-        waiting = {grid.title: "the run was stopped before this grid; run it again" for grid in later}
-        refused = {name: store.worded(why) for grid in grids for name, why in grid.extracted.refused.items()}
-        made = {
-            "name": described.name,
-            "digest": described.digest,
-            "serbench": __version__,
-            "absent": {**absent, **refused},
-            "skipped": {**skipped, **{title: store.worded(why) for title, why in failed.items()}, **waiting},
-            "cells": [asdict(one.cell) for grid in grids for one in grid.plan.cells],
-            "text": described.text,
-        }
-        write_json(path, made)
-
-    for i, grid in enumerate(described.experiment.grids, start=1):
+    result = ExperimentResult(described, present, absent, {}, {}, earlier, (), None)
+    for n_planned, grid in enumerate(described.experiment.grids, start=1):
         names = [name for name in grid.corpora or described.experiment.corpora if name in present]
         fewest = 2 if find_protocol(grid.protocol).is_across else 1
         if len(names) < fewest:
-            skipped[grid.title] = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+            why = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
+            result = replace(result, skipped={**result.skipped, grid.title: why})
             continue
         try:
             planned = plan_grid(names, GridRequest(**grid.request), workspace, dry_run=dry_run)
         except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
-            failed[grid.title] = str(error)
+            result = replace(result, failed={**result.failed, grid.title: str(error)})
             continue
         on_plan(planned)
-        grids.append(planned)
+        result = replace(result, grids=(*result.grids, planned))
         if not dry_run:
-            record(i)
-            grids[-1] = run_planned_grid(planned)
-    report = None
-    if grids and not dry_run:
-        record(len(described.experiment.grids))
-        report = make_report(workspace)
-    return ExperimentResult(described, present, absent, skipped, failed, earlier, tuple(grids), report)
+            _write_down(result, store, n_planned)
+            result = replace(result, grids=(*result.grids[:-1], run_planned_grid(planned)))
+    if result.grids and not dry_run:
+        _write_down(result, store, len(described.experiment.grids))
+        result = replace(result, report=make_report(workspace))
+    return result
+
+
+def _write_down(result: ExperimentResult, store: Store, n_planned: int) -> None:
+    """Write down what is run, on what, and which cells come from it, though later grids are not planned yet."""
+    described = result.described
+    waiting = [grid.title for grid in described.experiment.grids[n_planned:]]
+    failed = {title: store.worded(why) for title, why in result.failed.items()}
+    refused = {name: store.worded(why) for grid in result.grids for name, why in grid.extracted.refused.items()}
+    made = {
+        "name": described.name,
+        "digest": described.digest,
+        "serbench": __version__,
+        "absent": {**result.absent, **refused},
+        "skipped": {**result.skipped, **failed, **dict.fromkeys(waiting, STOPPED)},
+        "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
+        "text": described.text,
+    }
+    write_json(store.experiment(described.name), made)
 
 
 def _absent(described: Described, catalogue: Catalogue, wanted: Sequence[str] | None) -> dict[str, str]:

@@ -60,17 +60,17 @@ def _as_target(value: Any) -> Any:
         raise ValueError(f"no selection, 'others', 'chance' or number: '{value}'") from None
 
 
-Metric = Annotated[str, AfterValidator(_is_metric)]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
+MetricName = Annotated[str, AfterValidator(_is_metric)]
+Listed = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v), Field(min_length=1)]
 """A list of names; a single name stands for a list of one."""
-Where = Annotated[dict[str, Names], AfterValidator(_names_columns)]
+Where = Annotated[dict[str, Listed], AfterValidator(_names_columns)]
 """Column of the scores -> the values that it may have: a selection of cells."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, BeforeValidator(_as_target)]
 """What cells are compared with: other cells, all others of the column, chance, or a number."""
 Needs = Literal["neural network"]
 
-_KINDS: dict[str, Any] = {n: Names if of == catalogue.Names else of for n, of in get_type_hints(GridRequest).items()}
+_KINDS: dict[str, Any] = {n: Listed if of == catalogue.Names else of for n, of in get_type_hints(GridRequest).items()}
 _AXES: dict[str, Any] = {field.name: (_KINDS[field.name], field.default) for field in fields(GridRequest)}
 _AXES |= {name: (_KINDS[name], ...) for name in ("features", "classifiers")}  # which every experiment names
 
@@ -78,7 +78,7 @@ _AXES |= {name: (_KINDS[name], ...) for name in ("features", "classifiers")}  # 
 class Grid(create_model("Axes", __base__=Strict, **_AXES)):  # type: ignore[misc]  # a class that is made here
     """One `serbench grid`: fields named as its options; `corpora` are those of the experiment unless given."""
 
-    corpora: Names | None = None
+    corpora: Listed | None = None
 
     @property
     def request(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class PaperValue(Strict):
     column: str
     paper: Number
     where: Where = Field({})
-    metric: Metric = ""
+    metric: MetricName = ""
     note: str = ""
     needs: Needs | None = None
 
@@ -127,7 +127,7 @@ class ClaimTest(Strict):
     by: Where = Field({})
     at_least: Annotated[int, Field(gt=0)] | None = None
     ignoring: tuple[str, ...] = ()
-    metric: Metric = ""
+    metric: MetricName = ""
 
     @property
     def target(self) -> tuple[Mapping[str, tuple[str, ...]], ...] | str | float:
@@ -187,7 +187,7 @@ class Experiment(Strict):
     citation: str
     about: str
     corpora: Annotated[tuple[str, ...], Field(min_length=1)]
-    metric: Metric = "uar"
+    metric: MetricName = "uar"
     grids: Annotated[tuple[Grid, ...], Field(min_length=1)]
     values: tuple[PaperValue, ...] = ()
     claims: tuple[Claim, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from serbench.report.comparisons import OUTSIDE_MARK, Matrix, Place, Setup, entr
 from serbench.report.table import NOTHING, Entry, Table, make_table
 from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import CellPredictions
-from serbench.scores.scores import Row, values_by
+from serbench.scores.scores import values_by
 from serbench.scores.statistics import ALPHA, SHARES, smallest_p
 
 MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
@@ -190,7 +191,7 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
         yield "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic."
 
 
-def _verdict_notes(compared: Sequence[Row]) -> Iterator[str]:
+def _verdict_notes(compared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield how the tests were made."""
     verdicts = {row["verdict"] for row in compared}
     if "worse" in verdicts:
@@ -205,7 +206,7 @@ def _verdict_notes(compared: Sequence[Row]) -> Iterator[str]:
         yield "A dummy is a reference: it is tested against all other cells of its corpus, and changes no other test."
 
 
-def _facts(matrix: Matrix, corpus: str, compared: Sequence[Row]) -> list[str]:
+def _facts(matrix: Matrix, corpus: str, compared: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the numbers behind a column: utterances, folds and comparisons, and what has no value."""
     cells = [cell for place, cell in matrix.compared.items() if place[2] == corpus]
     if not cells:

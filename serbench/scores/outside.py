@@ -12,6 +12,7 @@ import hashlib
 import re
 import unicodedata
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,13 +128,7 @@ def score_predictions(
     ScoreError : predictions that are not of these utterances, folds or emotions, or too few of them.
     """
     name = Path(path).stem if name is None else name
-    for option, of in (("--name", name), ("--features", features)):
-        if not re.fullmatch(r"[^\W_][\w.-]{0,99}", of) or unicodedata.normalize("NFC", of) != of:
-            expected = "letters, digits, - _ and ., 100 at most"
-            raise ScoreError(option, f"{of!r}, no plain name", expected, f"Give one with {option}")
-    if has_classifier(name):
-        found = f"'{name}' is a classifier of serbench or a plug-in"
-        raise ScoreError("--name", found, "a name of its own", "Give one with --name")
+    _check_names(name, features)
     check_whole(request)
     find_protocol(request.protocol)
     catalogue = workspace.catalogue()
@@ -155,6 +150,17 @@ def score_predictions(
             scored[i] = dataclasses.replace(one, notes=(*one.notes, "replaces what was scored under this name before"))
         write_cell(store, one.record)
     return scored
+
+
+def _check_names(name: str, features: str) -> None:
+    """Check that a system and its features can be called so in tables and files."""
+    for option, of in (("--name", name), ("--features", features)):
+        if not re.fullmatch(r"[^\W_][\w.-]{0,99}", of) or unicodedata.normalize("NFC", of) != of:
+            expected = "letters, digits, - _ and ., 100 at most"
+            raise ScoreError(option, f"{of!r}, no plain name", expected, f"Give one with {option}")
+    if has_classifier(name):
+        found = f"'{name}' is a classifier of serbench or a plug-in"
+        raise ScoreError("--name", found, "a name of its own", "Give one with --name")
 
 
 def read_prediction_file(path: Path) -> tuple[Outside, pd.DataFrame]:
@@ -212,25 +218,33 @@ def _score(
     allow_missing: bool,
 ) -> Scored:
     """Hold the predictions of a corpus against its folds, and make the record of their cell; nothing is written."""
-    person, protocol = data.corpus.person, find_protocol(request.protocol)
-    task = task.for_index(data.index, data.corpus)
+    protocol, task = find_protocol(request.protocol), task.for_index(data.index, data.corpus)
     selected = _with_folds(data, task, protocol, request)
     read = rows.rename(columns={"basis": "read_basis", "fold": "read_fold"}).set_index("utterance")
     table = selected.join(read.reindex(selected["utterance"], fill_value=""), on="utterance")
     table["is_given"] = table["prediction"] != ""
     table["is_missing"] = ~table["is_given"] & table["problem"].isna()
     _check(f"{file.file}, {data.name}", rows, table, data, task, allow_missing=allow_missing)
-    given, absent, code = (
-        table[table["is_given"]],
-        table[~table["is_given"]],
-        {e: i for i, e in enumerate(task.emotions)},
-    )
+    code = {emotion: i for i, emotion in enumerate(task.emotions)}
+    file = dataclasses.replace(file, predictions=tuple(map(code.get, table["prediction"])))
+    given = table[table["is_given"]]
+    pairs = pd.DataFrame({"truth": given["emotion"].map(code), "prediction": given["prediction"].map(code)})
+    value = float(uar(confusions(pairs, n_emotions=len(code))))
+    record = _record(file, table, data, task, protocol, axes)
+    return Scored(record, value, len(given), tuple(_remarks(rows, table, task)))
+
+
+def _record(
+    file: Outside, table: pd.DataFrame, data: CorpusData, task: EmotionTask, protocol: Protocol, axes: dict[str, str]
+) -> CellRecord:
+    """Make the record of the cell of another system, with all that the report must know of it."""
+    person, given, absent = data.corpus.person, table[table["is_given"]], table[~table["is_given"]]
     folds = {str(name): tuple(of) for name, of in given.groupby("fold", observed=True)["utterance"]}
     independence = protocol.independence_of(person) if person != "speaker" else ""
     notes = data.note, confounded(task_index(data, task), person), independence
     axes = {**axes, "protocol": protocol.name, "task": task.title, "map": task.map}
     axes |= dict.fromkeys(("space", "scaling", "inner", "preprocessing"), UNKNOWN)
-    record = CellRecord(
+    return CellRecord(
         cell=Cell(**axes, seed=0),  # systems of several seeds have names
         serbench=__version__,
         inner_title=UNKNOWN,
@@ -252,23 +266,23 @@ def _score(
         missing=dict(zip(absent["utterance"], absent["problem"].fillna("no prediction"), strict=True)),
         folds=tuple(map(FoldJobs, folds)),
         sets=folds,
-        outside=dataclasses.replace(file, predictions=tuple(map(code.get, table["prediction"]))),
+        outside=file,
     )
-    pairs = pd.DataFrame({"truth": given["emotion"].map(code), "prediction": given["prediction"].map(code)})
-    value = float(uar(confusions(pairs, n_emotions=len(code))))
-    told = []  # what a reader of the value must know
+
+
+def _remarks(rows: pd.DataFrame, table: pd.DataFrame, task: EmotionTask) -> Iterator[str]:
+    """Yield what a reader of the value must know of the predictions."""
     if n_missing := table["is_missing"].sum():
         missing = listed(table["utterance"][table["is_missing"]])
-        told.append(f"{n_missing} of {len(table)} utterances have no prediction: {missing}")
-        told.append("tables use the utterances that all cells have; a cell without more than 5 % of them is marked")
+        yield f"{n_missing} of {len(table)} utterances have no prediction: {missing}"
+        yield "tables use the utterances that all cells have; a cell without more than 5 % of them is marked"
     whole = table.groupby("fold", observed=True)["is_missing"].all()
     if untested := [str(name) for name in whole.index[whole]]:
-        told.append(f"whole folds are without predictions: {listed(untested)}")
+        yield f"whole folds are without predictions: {listed(untested)}"
     if beyond := (~rows["utterance"].isin(table["utterance"])).sum():
-        told.append(f"{beyond} predictions are of utterances outside {task.title}, and ignored")
+        yield f"{beyond} predictions are of utterances outside {task.title}, and ignored"
     if "basis" not in rows or not rows["basis"].any():
-        told.append("the file has no column 'basis': nothing shows which state of labels and folds it was made for")
-    return Scored(record, value, len(given), tuple(told))
+        yield "the file has no column 'basis': nothing shows which state of labels and folds it was made for"
 
 
 def _check(

@@ -40,11 +40,17 @@ GROUPED_BY = ("speaker", "gender", "text")
 VOTED = "settings, the oracle's too, were chosen on pieces"
 """What the notes of a cell say whose utterances have the emotion of most of their pieces."""
 
-Job = tuple[dict[str, int], np.ndarray, dict[str, Any]]
-"""Place of each utterance of a job, its codes of shape (n_settings, n_utterances), and its metadata."""
-
-_NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "person"])
+_NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "who"])
 _NO_SETTINGS = pd.DataFrame(columns=["rule", "fold", "setting", "converged"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredJob:
+    """A job as read: `codes` has shape (n_settings, n_utterances), `places` the column of each utterance."""
+
+    places: dict[str, int]
+    codes: np.ndarray
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +58,13 @@ class CellPredictions:
     """A cell with its predictions, as the report meets it.
 
     `rows` has one row per rule and test utterance, sorted by utterance within a rule: `rule`, `utterance`, `fold`,
-    `truth` and `prediction` (codes of `emotions`), `unit` (who is independent), `person` (who is kept apart) and the
-    columns of the index, as categories. `unit` is speaker, or session where speakers talk to each other. `settings` has
-    one row per rule and fold: `setting` (place in the record's settings), and whether it `converged`. `reasons` has the
-    rules without a value. `state` is empty, or `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or
-    `incomparable`. `is_short` where it misses too many utterances of its column to be compared with the other cells, of
-    which any has one of `n_column` utterances.
+    `truth` and `prediction` (codes of `emotions`), `unit` (who is independent), `who` (who is kept out of training, as
+    in the grid) and the columns of the index, as categories. `who` is the `speaker` of the index where speakers are
+    known, else the value of another field, which the property `person` names as an entry does. `unit` is speaker, or
+    session where speakers talk to each other. `settings` has one row per rule and fold: `setting` (place in the
+    record's settings), and whether it `converged`. `reasons` has the rules without a value. `state` is empty, or
+    `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or `incomparable`. `is_short` where it misses too
+    many utterances of its column to be compared with the other cells, of which any has one of `n_column` utterances.
     """
 
     record: CellRecord
@@ -90,14 +97,14 @@ class CellPredictions:
         return {**self.cell, "provenance": self.provenance.key}
 
     @functools.cached_property
-    def _by_rule(self) -> dict[str, pd.DataFrame]:
+    def _rows_of_rules(self) -> dict[str, pd.DataFrame]:
         codes, rules = pd.factorize(self.rows["rule"])  # whose rows follow each other
         ends = np.searchsorted(codes, np.arange(len(rules) + 1))
         return {str(rule): self.rows[ends[i] : ends[i + 1]] for i, rule in enumerate(rules)}
 
     def of(self, rule: str = "") -> pd.DataFrame:
         """Return the rows of a rule; without one, of the rule that tables show."""
-        found = self._by_rule.get(rule or self.rule)
+        found = self._rows_of_rules.get(rule or self.rule)
         return self.rows.iloc[:0] if found is None else found
 
     def stack(self, *by: str, rule: str = "") -> np.ndarray:
@@ -119,12 +126,12 @@ class CellPredictions:
     @property
     def with_values(self) -> tuple[str, ...]:
         """Rules that have predictions."""
-        return tuple(self._by_rule)
+        return tuple(self._rows_of_rules)
 
     @property
     def rule(self) -> str:
         """Rule that tables show: nested or given, or the default where there is no nested; empty without values."""
-        return next((rule for rule in ("nested", GIVEN, "default") if rule in self._by_rule), "")
+        return next((rule for rule in ("nested", GIVEN, "default") if rule in self._rows_of_rules), "")
 
     @property
     def is_chosen(self) -> bool:
@@ -174,7 +181,7 @@ class CellPredictions:
 
     @property
     def person(self) -> str:
-        """Field that keeps its people apart."""
+        """Field that keeps its people apart, as in the entry of its corpus: `speaker`, or what `folds.by` names."""
         return next(iter(sorted(set(self.record.persons.values()) - {"speaker"})), "speaker")
 
     def has_all_emotions(self) -> bool:
@@ -207,7 +214,7 @@ def load_predictions(store: Store) -> list[CellPredictions]:
     if not records:
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
     left = Counter(key for record in records for key in record.jobs)
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, StoredJob] = {}
     for record in records:
         try:
             made = [_predictions(record, store, indexes, jobs)]
@@ -275,7 +282,7 @@ class _Index:
 
 
 def _predictions(
-    record: CellRecord, store: Store, indexes: Mapping[str, _Index], jobs: dict[str, Job]
+    record: CellRecord, store: Store, indexes: Mapping[str, _Index], jobs: dict[str, StoredJob]
 ) -> CellPredictions:
     """Read the jobs of a cell and apply the rules."""
     if record.reason:
@@ -296,12 +303,12 @@ def _predictions(
     else:
         sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
         known = dict(zip(asked.index, truth, strict=True)) | {u: code[emotion] for u, emotion in sources}
-        by_rule, settings = _by_rule(record, store, known, jobs)
+        by_rule, settings = _predicted_by_rules(record, store, known, jobs)
     unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}
     rows = utterances.reindex(asked.index).assign(
         truth=truth.astype(np.int64),
-        person=asked["speaker"].astype("category"),
+        who=asked["speaker"].astype("category"),
         fold=pd.Categorical(asked.index.map(fold_of), categories=folds),
     )
     rows = rows.rename_axis("utterance")
@@ -331,20 +338,20 @@ def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tu
     return unit, pd.concat(frames).astype("category")
 
 
-def _by_rule(
-    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, Job]
+def _predicted_by_rules(
+    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, StoredJob]
 ) -> tuple[dict[str, pd.Series], pd.DataFrame]:
     """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
     for key in record.jobs:
         if key not in jobs:
             utterances, codes, metadata = read_predictions(store.job(key))
-            jobs[key] = {u: i for i, u in enumerate(utterances)}, codes, metadata
-        _check_job(key, record, *jobs[key][1:])
+            jobs[key] = StoredJob({u: i for i, u in enumerate(utterances)}, codes, metadata)
+        _check_job(key, record, jobs[key])
     folds = record.folds
 
     def codes_of(name: str, job: str) -> np.ndarray:
-        places, codes, _ = jobs[job]
-        return codes[:, [places[u] for u in record.sets[name]]]
+        stored = jobs[job]
+        return stored.codes[:, [stored.places[u] for u in record.sets[name]]]
 
     def best(pools: Sequence[tuple[str, str]]) -> int:
         codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
@@ -359,7 +366,7 @@ def _by_rule(
         said: dict[str, int] = {}
         for fold, setting in zip(folds, of_rule, strict=True):
             said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
-            settings.append((rule, fold.name, setting, setting not in jobs[fold.job][2]["not_converged"]))
+            settings.append((rule, fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"]))
         predictions[rule] = pd.Series(said)
     return predictions, pd.DataFrame(settings, columns=list(_NO_SETTINGS))
 
@@ -373,14 +380,15 @@ def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> in
     return int(np.argmax(hits.astype(object) @ weights))
 
 
-def _check_job(key: str, record: CellRecord, codes: np.ndarray, metadata: Mapping[str, Any]) -> None:
+def _check_job(key: str, record: CellRecord, job: StoredJob) -> None:
     """Check that a file is that of its job, and made as the cell's record says, or raise a StoreError.
 
     A job of a single corpus that is scaled per corpus is scaled on its training rows.
     """
     cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
+    metadata = job.metadata
     settings = [dict(setting) for setting in record.settings]
-    if metadata["key"] != key or len(codes) != len(settings) or metadata["emotions"] != list(record.emotions):
+    if metadata["key"] != key or len(job.codes) != len(settings) or metadata["emotions"] != list(record.emotions):
         raise StoreError(where, "does not belong to the cell that names it", todo=todo)
     scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
     wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}

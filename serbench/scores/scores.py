@@ -20,7 +20,8 @@ from serbench.scores.predictions import CellPredictions
 from serbench.scores.provenance import worded
 from serbench.scores.statistics import Interval, jackknife_interval
 
-Row = dict[str, Any]
+Score = dict[str, Any]
+"""Value, low, high, n_units and sd of a metric."""
 Columns = dict[str, Sequence[Any]]
 
 
@@ -36,7 +37,7 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         common = {
             "n_utterances": cell.n_utterances,
             "n_missing": len(cell.record.missing),
-            "n_speakers": cell.of()["person"].nunique() if cell.person == "speaker" else None,
+            "n_speakers": cell.of()["who"].nunique() if cell.person == "speaker" else None,
             "n_folds": cell.of()["fold"].nunique(),
             "transductive": None if cell.is_outside else cell.record.transductive,
             "notes": "; ".join(cell.notes),
@@ -52,10 +53,10 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(types)
 
 
-def values_by(cell: CellPredictions, rule: str) -> dict[str, Row]:
+def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
     """Value and interval of every metric by a rule, and for means over folds their standard deviation."""
     if ("values", rule) in cell.known:
-        known: dict[str, Row] = cell.known["values", rule]
+        known: dict[str, Score] = cell.known["values", rule]
         return known
     folds = cell.stack("unit", "fold", rule=rule)
     units, values = folds.sum(axis=1), {}
@@ -76,7 +77,7 @@ def _mean_over_folds(metric: Metric, folds: np.ndarray) -> Any:
     return np.nanmean(metric(folds), axis=-1)
 
 
-def _ends(interval: Interval | None) -> Row:
+def _ends(interval: Interval | None) -> dict[str, Any]:
     return {"low": interval and interval.low, "high": interval and interval.high}
 
 
@@ -89,7 +90,7 @@ def n_incomplete(cell: CellPredictions) -> int:
 def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell, rule and emotion: recall with its interval over the units that have the emotion."""
     parts = []
-    for cell, rule in by_rule(cells):
+    for cell, rule in each_rule(cells):
         stack = cell.stack("unit", rule=rule)
         ends = []
         for i in range(len(cell.emotions)):
@@ -106,7 +107,7 @@ def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
 def confusion_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell, rule, true and predicted emotion: how many utterances."""
     parts = []
-    for cell, rule in by_rule(cells):
+    for cell, rule in each_rule(cells):
         truth, prediction = zip(*itertools.product(cell.emotions, repeat=2), strict=True)
         counts = cell.stack(rule=rule).ravel().tolist()
         columns = {"rule": [rule] * len(counts), "truth": truth, "prediction": prediction, "n_utterances": counts}
@@ -134,7 +135,7 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     return long_table(parts)
 
 
-def by_rule(cells: Iterable[CellPredictions]) -> list[tuple[CellPredictions, str]]:
+def each_rule(cells: Iterable[CellPredictions]) -> list[tuple[CellPredictions, str]]:
     """Return cells with every rule that they have values by."""
     return [(cell, rule) for cell in cells for rule in cell.with_values]
 
@@ -165,7 +166,7 @@ def provenance_table(cells: Iterable[CellPredictions], tables: Mapping[str, Sequ
 
 def missing_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """Everything that is not there: utterances without features, rules and cells without values, with reasons."""
-    rows: list[Row] = []
+    rows: list[dict[str, Any]] = []
     for cell in cells:
         lost = [("cell", "", cell.reason)] if cell.reason else [("rule", r, why) for r, why in cell.reasons.items()]
         lost += [("utterance", u, why) for u, why in cell.record.missing.items()]

@@ -425,7 +425,7 @@ def _made_up(fields, index, grid, rng):
     task = find_task(load_catalogue(), task=None, emotions=grid.emotions, where=())
     emotions = ("high", "low") if grid.target else task.emotions
     table = pd.DataFrame({"utterance": [f"{u} {i}" for u in index["utterance"] for i in range(10)]})
-    table["truth"], table["person"] = np.arange(len(table)) % len(emotions), table["utterance"].str.partition("_")[0]
+    table["truth"], table["who"] = np.arange(len(table)) % len(emotions), table["utterance"].str.partition("_")[0]
     guesses = np.where(rng.random(len(table)) < 0.5, table["truth"], rng.integers(len(emotions), size=len(table)))
     predictions = {"nested": dict(zip(table["utterance"], guesses.tolist(), strict=True))}
     return made_cell(made_record(fields, emotions), table, predictions)

@@ -279,7 +279,7 @@ def test_an_incomplete_file_of_features_moves_no_number_of_the_others(toy, tmp_p
 
 def test_cells_that_all_lack_much_leave_the_largest_to_be_compared():
     def cell(n, first=0):
-        rows = pd.DataFrame({"utterance": [str(i) for i in range(first, first + n)], "truth": 0, "person": "one"})
+        rows = pd.DataFrame({"utterance": [str(i) for i in range(first, first + n)], "truth": 0, "who": "one"})
         return made_cell(made_record({}), rows, {"default": dict.fromkeys(rows["utterance"], 0)})
 
     large, small = score_together([cell(60), cell(50, first=50)])
@@ -334,7 +334,7 @@ def test_where_keeps_to_part_of_the_corpus(toy):
     run = toy()
     run(classifiers=("knn",), where=("gender=female",))
     cell = outcomes(run)["knn"]
-    assert set(cell.of()["person"]) == {"toy/f1", "toy/f2"}
+    assert set(cell.of()["who"]) == {"toy/f1", "toy/f2"}
     assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
 
 

@@ -32,7 +32,7 @@ def cell(protocol, train, corpus, *, scaling="train", options="", classifier="sv
     pool = {"within": "", "pooled": "aa+bb+cc"}.get(protocol, train)
     made = {"pool": pool, "task_map": ",".join(EMOTIONS), "indexes": {corpus: "x"}, "tested": (corpus,), "basis": "b"}
     made["transductive"] = protocol == "cross" and scaling != "train"
-    table = pd.DataFrame({"utterance": list(truth), "truth": truth.values(), "person": speakers.values()})
+    table = pd.DataFrame({"utterance": list(truth), "truth": truth.values(), "who": speakers.values()})
     return made_cell(made_record(fields, EMOTIONS, **made), table, {"nested": guesses})
 
 

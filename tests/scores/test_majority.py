@@ -21,7 +21,7 @@ def cell_of(codes, truth):
     missing = {p: f"no features of {p}" for p in pieces if p not in here}
     fields = {"preprocessing": "segment 1 s", "corpus": "toy"}
     record = made_record(fields, ("a", "b", "c"), notes=("a note",), missing=missing, utterances=columns)
-    table = pd.DataFrame({"utterance": here, "truth": [truth[p] for p in here], "person": [p[0] for p in here]})
+    table = pd.DataFrame({"utterance": here, "truth": [truth[p] for p in here], "who": [p[0] for p in here]})
     return made_cell(record, table, codes)
 
 
