@@ -1,14 +1,12 @@
-"""Classifiers, by name. A new one is one entry of `CLASSIFIERS`, or a plug-in."""
+"""Classifiers, by name. A new one is an entry of `CLASSIFIERS` in `estimators`, or a plug-in."""
 
 from __future__ import annotations
 
-from serbench.classifiers.estimators import DUMMY, FOREST, KNN, LINEAR_SVC, LOGISTIC, MLP, SVC_CLASSIFIER
+from serbench.classifiers import estimators
 from serbench.classifiers.record import Classifier, Input, Setting, Swept, Training, loop_sweep, problems
 from serbench.plugins import Group
 
-CLASSIFIERS: dict[str, Classifier] = {
-    classifier.name: classifier for classifier in (SVC_CLASSIFIER, LINEAR_SVC, FOREST, MLP, LOGISTIC, KNN, DUMMY)
-}
+CLASSIFIERS: dict[str, Classifier] = {classifier.name: classifier for classifier in estimators.CLASSIFIERS}
 DEFAULT_CLASSIFIERS = ("svc", "rf", "mlp")
 
 GROUP = Group("serbench.classifiers", "classifier", Classifier, CLASSIFIERS, problems)

@@ -83,108 +83,112 @@ def balanced_weights(training: Training) -> np.ndarray:
     return balanced if training.weights is None else balanced * training.weights
 
 
-SVC_CLASSIFIER = Classifier(
-    name="svc",
-    title="support vector classifier, linear and RBF kernels",
-    space=(
-        *({"kernel": "linear", "C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
-        *({"kernel": "rbf", "C": c, "gamma": gamma} for c in (0.1, 1, 10, 100) for gamma in (0.1, 0.3, 1, 3)),
+CLASSIFIERS = (
+    Classifier(
+        name="svc",
+        title="support vector classifier, linear and RBF kernels",
+        space=(
+            *({"kernel": "linear", "C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
+            *({"kernel": "rbf", "C": c, "gamma": gamma} for c in (0.1, 1, 10, 100) for gamma in (0.1, 0.3, 1, 3)),
+        ),
+        default={"kernel": "rbf", "C": 1, "gamma": 1},
+        parameters=("kernel", "C", "gamma"),
+        estimator=lambda setting, n_features, seed: _made(  # it uses no random numbers
+            "svm.SVC",
+            kernel=str(setting["kernel"]),
+            C=float(setting["C"]),
+            gamma=float(setting["gamma"]) / n_features if setting["kernel"] == "rbf" else "scale",
+            class_weight="balanced",
+        ),
+        seconds=lambda n, d, settings: 3e-10 * n**2 * d + settings * (1.5e-3 + 9e-10 * n**2.5),
+        # the Gram triangle, one kernel, two of the held rows, libsvm's cache of 200 MB
+        memory=lambda n, n_evaluation, d: (
+            8.0 * (1.5 * n * n + 2 * n_evaluation * n) + min(2e8, 4.0 * n * n) + rows_alone(n, n_evaluation, d)
+        ),
+        sweep=sweep_svc,
     ),
-    default={"kernel": "rbf", "C": 1, "gamma": 1},
-    parameters=("kernel", "C", "gamma"),
-    estimator=lambda setting, n_features, seed: _made(  # it uses no random numbers
-        "svm.SVC",
-        kernel=str(setting["kernel"]),
-        C=float(setting["C"]),
-        gamma=float(setting["gamma"]) / n_features if setting["kernel"] == "rbf" else "scale",
-        class_weight="balanced",
+    Classifier(
+        name="linear-svc",
+        title="linear SVM by liblinear, one against the rest, squared hinge; another model than svc's linear kernel",
+        space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
+        default={"C": 1e-2},
+        parameters=("C",),
+        estimator=lambda setting, n_features, seed: _made(
+            "svm.LinearSVC", C=float(setting["C"]), class_weight="balanced", random_state=seed
+        ),
+        seconds=lambda n, d, settings: settings * 2.5e-7 * n * d,
     ),
-    seconds=lambda n, d, settings: 3e-10 * n**2 * d + settings * (1.5e-3 + 9e-10 * n**2.5),
-    # the Gram triangle, one kernel, two of the held rows, libsvm's cache of 200 MB
-    memory=lambda n, n_evaluation, d: (
-        8.0 * (1.5 * n * n + 2 * n_evaluation * n) + min(2e8, 4.0 * n * n) + rows_alone(n, n_evaluation, d)
+    Classifier(
+        name="rf",
+        title="random forest of 300 trees",
+        space=tuple({"max_features": m, "min_samples_leaf": leaf} for m in ("sqrt", 0.2) for leaf in (1, 4)),
+        default={"max_features": "sqrt", "min_samples_leaf": 1},
+        parameters=("max_features", "min_samples_leaf"),
+        estimator=lambda setting, n_features, seed: _made(
+            "ensemble.RandomForestClassifier",
+            n_estimators=300,
+            max_features=setting["max_features"],
+            min_samples_leaf=setting["min_samples_leaf"],
+            class_weight="balanced",
+            random_state=seed,
+        ),
+        seconds=lambda n, d, settings: settings * (0.4 + 1.9e-6 * n * math.log2(n + 1) * d),
+        memory=lambda n, n_evaluation, d: 2.5e4 * n + rows_alone(n, n_evaluation, d),
+        needs_scaling=False,
     ),
-    sweep=sweep_svc,
-)
-LINEAR_SVC = Classifier(
-    name="linear-svc",
-    title="linear SVM by liblinear, one against the rest, squared hinge loss; another model than svc's linear kernel",
-    space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
-    default={"C": 1e-2},
-    parameters=("C",),
-    estimator=lambda setting, n_features, seed: _made(
-        "svm.LinearSVC", C=float(setting["C"]), class_weight="balanced", random_state=seed
+    Classifier(
+        name="mlp",
+        title="multi-layer perceptron, one hidden layer",
+        space=tuple({"hidden": hidden, "alpha": alpha} for hidden in (64, 128, 256) for alpha in (1e-4, 1e-2, 1)),
+        default={"hidden": 128, "alpha": 1e-4},
+        parameters=("hidden", "alpha"),
+        estimator=lambda setting, n_features, seed: _made(
+            "neural_network.MLPClassifier",
+            hidden_layer_sizes=(int(setting["hidden"]),),
+            alpha=float(setting["alpha"]),
+            max_iter=200,
+            random_state=seed,
+        ),
+        seconds=lambda n, d, settings: settings * (0.5 + 1.2e-6 * n * d),
+        fit_weights=balanced_weights,
     ),
-    seconds=lambda n, d, settings: settings * 2.5e-7 * n * d,
-)
-FOREST = Classifier(
-    name="rf",
-    title="random forest of 300 trees",
-    space=tuple({"max_features": m, "min_samples_leaf": leaf} for m in ("sqrt", 0.2) for leaf in (1, 4)),
-    default={"max_features": "sqrt", "min_samples_leaf": 1},
-    parameters=("max_features", "min_samples_leaf"),
-    estimator=lambda setting, n_features, seed: _made(
-        "ensemble.RandomForestClassifier",
-        n_estimators=300,
-        max_features=setting["max_features"],
-        min_samples_leaf=setting["min_samples_leaf"],
-        class_weight="balanced",
-        random_state=seed,
+    Classifier(
+        name="logistic",
+        title="multinomial logistic regression",
+        space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
+        default={"C": 1e-2},
+        parameters=("C",),
+        estimator=lambda setting, n_features, seed: _made(
+            "linear_model.LogisticRegression",
+            C=float(setting["C"]),
+            class_weight="balanced",
+            max_iter=1000,
+            random_state=seed,
+        ),
+        seconds=lambda n, d, settings: settings * (0.013 + 1e-8 * n * d),
     ),
-    seconds=lambda n, d, settings: settings * (0.4 + 1.9e-6 * n * math.log2(n + 1) * d),
-    memory=lambda n, n_evaluation, d: 2.5e4 * n + rows_alone(n, n_evaluation, d),
-    needs_scaling=False,
-)
-MLP = Classifier(
-    name="mlp",
-    title="multi-layer perceptron, one hidden layer",
-    space=tuple({"hidden": hidden, "alpha": alpha} for hidden in (64, 128, 256) for alpha in (1e-4, 1e-2, 1)),
-    default={"hidden": 128, "alpha": 1e-4},
-    parameters=("hidden", "alpha"),
-    estimator=lambda setting, n_features, seed: _made(
-        "neural_network.MLPClassifier",
-        hidden_layer_sizes=(int(setting["hidden"]),),
-        alpha=float(setting["alpha"]),
-        max_iter=200,
-        random_state=seed,
+    Classifier(
+        name="knn",
+        title="k nearest neighbours",
+        space=tuple({"k": k} for k in (1, 3, 5, 9, 15, 25)),
+        default={"k": 5},
+        parameters=("k",),
+        estimator=lambda setting, n_features, seed: _made(
+            "neighbors.KNeighborsClassifier", n_neighbors=int(setting["k"])
+        ),
+        seconds=lambda n, d, settings: settings * (3e-3 + 1e-11 * n * n * d),
+        takes_weights=False,
+        sweep=sweep_knn,
     ),
-    seconds=lambda n, d, settings: settings * (0.5 + 1.2e-6 * n * d),
-    fit_weights=balanced_weights,
-)
-LOGISTIC = Classifier(
-    name="logistic",
-    title="multinomial logistic regression",
-    space=tuple({"C": c} for c in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1)),
-    default={"C": 1e-2},
-    parameters=("C",),
-    estimator=lambda setting, n_features, seed: _made(
-        "linear_model.LogisticRegression",
-        C=float(setting["C"]),
-        class_weight="balanced",
-        max_iter=1000,
-        random_state=seed,
+    Classifier(
+        name="dummy",
+        title="most frequent emotion of the training set",
+        space=({"strategy": "most_frequent"},),
+        default={"strategy": "most_frequent"},
+        parameters=("strategy",),
+        estimator=lambda setting, n_features, seed: _made("dummy.DummyClassifier", strategy="most_frequent"),
+        seconds=lambda n, d, settings: 6e-3,
+        needs_scaling=False,
+        takes_weights=False,
     ),
-    seconds=lambda n, d, settings: settings * (0.013 + 1e-8 * n * d),
-)
-KNN = Classifier(
-    name="knn",
-    title="k nearest neighbours",
-    space=tuple({"k": k} for k in (1, 3, 5, 9, 15, 25)),
-    default={"k": 5},
-    parameters=("k",),
-    estimator=lambda setting, n_features, seed: _made("neighbors.KNeighborsClassifier", n_neighbors=int(setting["k"])),
-    seconds=lambda n, d, settings: settings * (3e-3 + 1e-11 * n * n * d),
-    takes_weights=False,
-    sweep=sweep_knn,
-)
-DUMMY = Classifier(
-    name="dummy",
-    title="most frequent emotion of the training set",
-    space=({"strategy": "most_frequent"},),
-    default={"strategy": "most_frequent"},
-    parameters=("strategy",),
-    estimator=lambda setting, n_features, seed: _made("dummy.DummyClassifier", strategy="most_frequent"),
-    seconds=lambda n, d, settings: 6e-3,
-    needs_scaling=False,
-    takes_weights=False,
 )

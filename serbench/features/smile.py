@@ -130,4 +130,4 @@ _LARGER: tuple[tuple[str, str, str, int, float], ...] = (
 IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09", 384, 0.025)
 _LLD = "16 low-level descriptors of IS09 of each frame"
 IS09_LLD = _smile_set("IS09", _LLD, _SCHULLER + "09", 16, 0.025, is_framewise=True)
-LARGER = tuple(_smile_set(*about) for about in _LARGER)
+FEATURE_SETS = (IS09, *(_smile_set(*about) for about in _LARGER), IS09_LLD)

@@ -187,3 +187,4 @@ SCHIAVONE = FeatureSet(
     resampler="scipy decimate",
     piece_s=1.0,
 )
+FEATURE_SETS = (MFCC, MFCC120, SCHIAVONE, LOGMEL26, MFCC_FRAMES)

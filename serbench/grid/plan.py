@@ -262,7 +262,7 @@ def _checked_rows(asked: Question, rows: pd.DataFrame, folds: Sequence[Fold]) ->
     known = divided.assign(label=divided["label"].map(code)).set_index("utterance", drop=False)
     if protocol.holds_out_texts:
         known = known.assign(said=sentences(known))
-    if protocol.holds_out_texts or protocol.is_across or protocol.needs or task.target in OF_PEOPLE:
+    if not protocol.may_lose_emotions or task.target in OF_PEOPLE:
         label_of = dict(zip(known["utterance"], known["label"], strict=True))
         trainings = {f.train: f"fold {f.name}" for f in folds}
         trainings |= {v.train: f"fold {f.name}, validation {v.name}" for f in folds for v in f.inner}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from serbench.classifiers import DEFAULT_CLASSIFIERS
 from serbench.corpora.catalogue import Names
+from serbench.protocols import PROTOCOLS
 
 
 class Option(NamedTuple):
@@ -29,7 +30,7 @@ def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str, *
 
 
 _FEATURES = "Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc."
-_PROTOCOL = "within, within-text, holdout, cross, pooled, loco, lolo, adapt. Default: within."
+_PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within."
 _K = "With adapt: utterances of the test corpus to train on; may be repeated."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
 _INNER = "Inner validation: auto (default), all, an even number of groups, or none."

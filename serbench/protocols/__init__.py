@@ -18,12 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from serbench.errors import ProtocolError, UnknownNameError, did_you_mean
 from serbench.protocols.groups import add_groups, independent_units
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 __all__ = ["add_groups", "independent_units"]
@@ -97,6 +96,7 @@ class Protocol:
     diagonal : the protocol whose cells are shown where a corpus meets itself.
     needs : what a request must give: a `partition` of the corpora's entries, or `k` utterances to draw.
     holds_out_texts : whether the texts of the test are kept out of the training data.
+    may_lose_emotions : whether a fold may train although all utterances of an emotion are in its test.
     """
 
     name: str
@@ -108,6 +108,7 @@ class Protocol:
     diagonal: str = ""
     needs: Literal["", "partition", "k"] = ""
     holds_out_texts: bool = False
+    may_lose_emotions: bool = False
 
     @property
     def is_across(self) -> bool:
@@ -160,6 +161,8 @@ class Protocol:
         ------
         ProtocolError : there is too little to test or to train on.
         """
+        import numpy as np
+
         self._check_enough(rows)
         if self.needs == "k" and draw is None:
             raise ProtocolError("adapt", "no number of utterances", "how many to draw from the test corpus", "Give --k")
@@ -227,7 +230,7 @@ _POOLED = "each test group against all corpora together, its own without it"
 _LOLO, _FOREIGN = "each corpus against the corpora in all other languages", "corpus- and language-independent"
 _ADAPT = "each test group on a model of another corpus and k utterances of its own corpus' other groups"
 _ALL = (
-    Protocol("within", "each test group against the rest of its corpus", _SPEAKERS),
+    Protocol("within", "each test group against the rest of its corpus", _SPEAKERS, may_lose_emotions=True),
     Protocol("within-text", _TEXTS, "speaker- and text-independent", holds_out_texts=True),
     Protocol("holdout", _HELD, _SPEAKERS, part="group", needs="partition"),
     Protocol(

@@ -2,7 +2,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +13,6 @@ import serbench
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
 from serbench.grid.request import GridRequest
-from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
 from serbench.scores.metrics import METRICS
 
@@ -137,8 +136,6 @@ def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     assert [request for _, request, _ in asked] == [wanted, GridRequest(), GridRequest(protocol="within-text")]
     assert [corpora for corpora, _, _ in asked] == [["toy", "other"], None, None]
     assert GridRequest().features == serbench.DEFAULT_FEATURES
-    (help_text,) = (of.metadata["option"].help for of in fields(GridRequest) if of.name == "protocol")
-    assert help_text.split(". ")[0].split(", ") == list(PROTOCOLS)
 
 
 def test_corpora_are_listed_with_where_to_get_them_and_counted(cli, make_corpus, tmp_path):
