@@ -23,7 +23,7 @@ from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
 from serbench.grid import workers
-from serbench.grid.cells import Cell, CellRecord
+from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
 from serbench.plugins import forget_plugins
 from serbench.report import Report, score_store
 from serbench.report.tables import Indexed
@@ -235,8 +235,9 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
     of_rule = {"nested": guesses, "default": {u: (code + 1) % 3 for u, code in guesses.items()}, "oracle": truth}
     f, c, corpus, scaling = place
     columns = {"id": index["utterance"], "emotion": index["emotion"], "speaker": index["speaker"]}
+    axes = "within", "paper5", corpus, corpus, f, c, "standard", scaling, "all", "none", 0
     record = CellRecord(
-        cell=Cell("within", "paper5", corpus, corpus, f, c, "standard", scaling, "all", "none", 0),
+        cell=Cell(**dict(zip(CELL_COLUMNS, axes, strict=False))),
         inner_title="auto",
         emotions=tuple(emotions),
         task_map=",".join(emotions),

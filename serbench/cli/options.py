@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import shlex
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from serbench.cli.show import ProgressLine
-from serbench.grid.request import GridRequest
+from serbench.grid.request import AXES, GridRequest
 from serbench.workspace import HERE, Workspace
 
 Corpora = Annotated[
@@ -21,7 +20,7 @@ Corpora = Annotated[
     typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
 ]
 PROGRESS = ProgressLine()
-_OPTIONS = {field.name: field.metadata["option"] for field in dataclasses.fields(GridRequest)}
+_OPTIONS = {axis.name: axis.metadata["option"] for axis in AXES}
 ALL_AXES = tuple(_OPTIONS)
 
 _CORPORA = "YAML that adds to or overrides the catalogue; default: ./corpora.yaml if there is one."

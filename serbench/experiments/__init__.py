@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from serbench import __version__
 from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
@@ -119,7 +119,7 @@ def _write_down(result: ExperimentResult, store: Store, n_planned: int) -> None:
         "serbench": __version__,
         "absent": {**result.absent, **refused},
         "skipped": {**result.skipped, **failed, **dict.fromkeys(waiting, STOPPED)},
-        "cells": [asdict(one.cell) for grid in result.grids for one in grid.plan.cells],
+        "cells": [one.cell.row for grid in result.grids for one in grid.plan.cells],
         "text": described.text,
     }
     write_json(store.experiment(described.name), made)

@@ -6,21 +6,22 @@ and the jobs that predict them. A cell that cannot be carried out is recorded as
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from serbench.errors import DamagedError
+from serbench.grid.request import DEFAULTS, FitAxes
 from serbench.store.files import read_json, write_json
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell(FitAxes):
     """The axes of the grid: one value of each names a cell, and all are columns of the scores.
 
     `train` and `corpus` name the corpora that train and that are tested, several joined by +. `options` is what the
@@ -43,6 +44,11 @@ class Cell:
     map: str = ""
 
     @property
+    def row(self) -> dict[str, Any]:
+        """Its axes in the order of the columns of the scores."""
+        return {name: getattr(self, name) for name in CELL_COLUMNS}
+
+    @property
     def stem(self) -> str:
         """What people read of its name."""
         return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
@@ -50,20 +56,20 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of its record in the store."""
-        return f"{self.stem}-{digest(asdict(self))[:10]}"
+        return f"{self.stem}-{digest(self.keyed)[:10]}"
 
     @property
     def title(self) -> str:
         """Its axes in words, but for those that have the usual value or that another system does not know."""
-        usual: dict[str, object] = {"protocol": "within", "train": self.corpus, "space": "standard", "scaling": "train"}
+        usual: dict[str, object] = {"protocol": "within", "train": self.corpus, "space": "standard", **DEFAULTS.axes}
         usual |= {"preprocessing": "none", "seed": 0, "options": "", "map": ""}
-        axes = {name: value for name, value in asdict(self).items() if value != "unknown"}
+        axes = {name: value for name, value in self.row.items() if value != "unknown"}
         words = [self.task, *(f"inner {value}" for name, value in axes.items() if name == "inner")]
         words += [f"{name} {axes[name]}" for name in axes if name in usual and axes[name] != usual[name]]
         return f"{self.corpus} {self.features} {self.classifier} ({', '.join(words)})"
 
 
-CELL_COLUMNS = tuple(f.name for f in fields(Cell))
+CELL_COLUMNS = tuple(dict.fromkeys([*Cell.__annotations__, *(f.name for f in fields(Cell))]))
 """Columns of the scores that tell one cell from another."""
 
 UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "gender", "present")

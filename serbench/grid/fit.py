@@ -9,7 +9,7 @@ import functools
 import importlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from serbench.classifiers import Training, find_classifier
 from serbench.errors import Fault, FeatureError, PluginError, listed
 from serbench.features.table import FeatureTable, Ragged, Rows, flat, for_each_row, map_features, with_flat
+from serbench.grid.request import FitAxes, Recipe
 from serbench.store.results import Store, every_file, write_predictions
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def predict(job: Mapping[str, Any], tables: Sequence[FeatureTable]) -> Predicted
 
 def store_predictions(key: str, job: Mapping[str, Any], predicted: Predicted, store: Store) -> None:
     """Write what a job gave, with all that decided it but the rows."""
-    names = ("classifier", "revision", "settings", "features", "scaling", "seed", "emotions", "versions")
-    about = {**{name: job[name] for name in names}, "key": key, "not_converged": list(predicted.not_converged)}
+    recipe = {of.name: job[of.name] for of in fields(Recipe) if of.name in job}
+    about = {**recipe, "key": key, "not_converged": list(predicted.not_converged)}
     write_predictions(store.job(key), utterances=job["evaluated"], predictions=predicted.codes, metadata=about)
 
 
@@ -122,17 +123,17 @@ def load_matrices(job: Mapping[str, Any], tables: Sequence[FeatureTable]) -> tup
     """Read and scale the rows that a job trains on and holds out."""
     from sklearn.preprocessing import StandardScaler
 
-    given = job["training"]
+    given, axes = job["training"], FitAxes(**{of.name: job[of.name] for of in fields(FitAxes) if of.name in job})
     train, held = (_rows(tables, job["hashes"], ids) for ids in (given["utterances"], job["evaluated"]))
-    if job["scaling"] == "train":
+    if axes.scaling == "train":
         scaler = StandardScaler().fit(flat(train))
         train, held = (with_flat(rows, scaler.transform(flat(rows))) for rows in (train, held))
-    elif job["scaling"] in ("speaker", "corpus"):
+    elif axes.scaling in ("speaker", "corpus"):
         # Of each speaker, or corpus that trains nothing, all rows, unlabelled, tested ones too: transductive.
         units = job["normalised"].items()
         scalers = {unit: StandardScaler().fit(flat(_rows(tables, ids, sorted(ids)))) for unit, ids in units}
         trained, tested = given["speakers"], job["evaluated_speakers"]
-        if job["scaling"] == "corpus":
+        if axes.scaling == "corpus":
             trained, tested = given["corpora"], job["evaluated_corpora"]
             matrix, owners = flat(train), for_each_row(train, np.asarray(trained))
             scalers |= {corpus: StandardScaler().fit(matrix[owners == corpus]) for corpus in sorted(set(trained))}

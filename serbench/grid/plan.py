@@ -8,7 +8,6 @@ one.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from serbench.errors import ProtocolError, SerbenchError, listed
 from serbench.features import FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.grid.cells import Cell, CellRecord, FoldJobs
+from serbench.grid.request import Recipe
 from serbench.grid.utterances import (
     SCALING_NEEDS,
     Question,
@@ -51,26 +51,6 @@ AUXILIARY = "auxiliary "
 
 Scaled = Mapping[str, Mapping[str, str]]
 """Audio that scalers are fitted on beyond training rows, by speaker or corpus: fingerprints by utterance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What the jobs of a cell have in common: all that decides a model except its training set."""
-
-    classifier: str
-    revision: int
-    settings: Sequence[Mapping[str, str | int | float]]
-    features: str
-    scaling: str
-    seed: int
-    emotions: Sequence[str]
-    versions: Mapping[str, str]
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The recipe as JSON."""
-        lists = {"settings": list(map(dict, self.settings)), "emotions": list(self.emotions)}
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | lists
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,10 +158,10 @@ def plan_cells(
             revision=classifier.revision,
             settings=record.settings,
             features=record.feature_key,
-            scaling=asked.scaling,
             seed=seed,
             emotions=asked.task.emotions,
             versions=classifier.versions,
+            **asked.axes,
         )
         columns = {f"{AUXILIARY}{name}": known["utterance"].map(of) for name, of in auxiliary.items()}
         table = known.assign(**columns) if columns else known
@@ -200,12 +180,12 @@ def _record(asked: Question) -> CellRecord:
         features=asked.source.name,
         classifier="",
         space="",
-        scaling=asked.scaling,
         inner=asked.inner,
         preprocessing=WHOLE if asked.segment is None else f"segment {asked.segment:g} s",
         seed=0,
         options=asked.draw.title if asked.draw else f"partition={asked.partition}" if asked.partition else "",
         map=task.map,
+        **asked.axes,
     )
     parts = {"folds", f"partition {asked.partition}", f"target {task.target}"}
     parts |= {"shares_speakers_with"} if protocol.is_across else set()

@@ -1,12 +1,14 @@
 # ruff: noqa: RUF009  # `_axis` is `dataclasses.field`, which may stand there
-"""What a grid is asked for. The command line makes its options of these fields.
+"""What a grid is asked for. The command line makes its options of these fields, and a report its commands.
 
 `serbench --help` imports this module, so it must stay light.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +39,50 @@ _INNER = "Inner validation: auto (default), all, an even number of groups, or no
 _SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitAxes:
+    """What every fit does with its rows; each field goes from the request to cells, jobs and `serbench.grid.fit`.
+
+    Parameters
+    ----------
+    scaling : which rows scalers are fitted on.
+    """
+
+    scaling: str = _axis("train", "--scaling", str, None, _SCALING)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """The axes of a fit alone, to make another record with."""
+        return {axis.name: getattr(self, axis.name) for axis in fields(FitAxes)}
+
+    @property
+    def keyed(self) -> dict[str, Any]:
+        """What names a record: its own fields, and axes that are not at their default: names outlive a new axis."""
+        values, own = {f.name: getattr(self, f.name) for f in fields(self)}, type(self).__annotations__
+        return {f.name: values[f.name] for f in fields(self) if f.name in own or values[f.name] != f.default}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(FitAxes):
+    """What the jobs of a cell have in common: all that decides a model except its training set."""
+
+    classifier: str
+    revision: int
+    settings: Sequence[Mapping[str, str | int | float]]
+    features: str
+    scaling: str
+    seed: int
+    emotions: Sequence[str]
+    versions: Mapping[str, str]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The recipe as JSON."""
+        return self.keyed | {"settings": list(map(dict, self.settings)), "emotions": list(self.emotions)}
+
+
 @dataclass(frozen=True, slots=True)
-class GridRequest:
+class GridRequest(FitAxes):
     """What a grid runs: the axes as asked, crossed into cells where a field has several values.
 
     Parameters
@@ -77,12 +121,23 @@ class GridRequest:
     )
     k: tuple[int, ...] = _axis((), "--k", list[int], "N", _K)
     weight: float = _axis(1.0, "--weight", float, None, "With adapt: how much each of these counts. Default: 1.")
-    scaling: str = _axis("train", "--scaling", str, None, _SCALING)
     inner: str = _axis("auto", "--inner", str, None, _INNER)
     space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
     seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N", "Random state; may be repeated. Default: 0.", min=0)
     segment: float | None = _axis(None, "--segment", float, "SECONDS", _SEGMENT)
 
+    @property
+    def options(self) -> str:
+        """Word it as options of `serbench grid`, without those at their default."""
+        words = list[str]()
+        for axis in (axis for axis in AXES if getattr(self, axis.name) != axis.default):
+            given = getattr(self, axis.name)
+            for value in given if isinstance(given, tuple) else (given,):
+                words += [axis.metadata["option"].flags[0], str(value).removesuffix(".0")]
+        return shlex.join(words)
 
+
+AXES = sorted(fields(GridRequest), key=lambda axis: bool(axis.kw_only))
+"""Its fields, those of `FitAxes` last, as `--help` and commands list them."""
 DEFAULTS = GridRequest()
 """What `serbench grid` runs without options."""

@@ -11,7 +11,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +112,7 @@ class GridResult:
         import serbench
         from serbench.corpora.segments import MAJORITY
 
-        cells = [asdict(one.cell) for one in self.plan.cells]
+        cells = [one.cell.row for one in self.plan.cells]
         shown = [{**c, "preprocessing": c["preprocessing"] + vote} for c in cells for vote in ("", MAJORITY)]
         scores: pd.DataFrame = serbench.load_scores(self.workspace).merge(pd.DataFrame(shown))
         return scores
@@ -233,12 +233,12 @@ def _questions(
                 task=own,
                 source=source,
                 extracted=extracted,
-                scaling=request.scaling,
                 inner=str(request.inner),
                 partition=request.partition or "",
                 draw=draw,
                 pool=joined(corpora),
                 segment=request.segment,
+                **request.axes,
             )
             yield question, seeds
 

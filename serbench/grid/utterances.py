@@ -30,6 +30,7 @@ from serbench.corpora.tasks import OF_PEOPLE, EmotionTask
 from serbench.errors import ProtocolError, listed
 from serbench.features import FeatureSet
 from serbench.features.own import OwnFeatures
+from serbench.grid.request import FitAxes
 from serbench.protocols import Draw, Fold, Protocol, add_groups, independent_units
 from serbench.store.files import read_frame
 from serbench.store.keys import digest
@@ -66,7 +67,7 @@ class CorpusData:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
+class Question(FitAxes):
     """All that is asked of cells but classifier and seed; `pool` names all corpora asked for.
 
     `others` are the corpora that train and are not tested. `extracted`: the utterances with features, each with the
@@ -79,7 +80,6 @@ class Question:
     task: EmotionTask
     source: FeatureSet | OwnFeatures
     extracted: Mapping[str, set[tuple[str, str]]] = field(repr=False)
-    scaling: str = "train"
     inner: str = "auto"
     partition: str = ""
     draw: Draw | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
 from serbench.features import has_feature_set
 from serbench.grid.cells import Cell
+from serbench.grid.request import DEFAULTS, GridRequest
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table
 from serbench.scores.metrics import METRICS
@@ -81,7 +81,7 @@ class Setup:
 
     def without(self, *axes: str) -> Setup:
         """Return the setup with some axes empty, to bring cells together that differ in these."""
-        blank: dict[str, Any] = {name: 0 if name == "seed" else "" for name in axes}
+        blank: dict[str, Any] = {name: type(getattr(self.axes, name))() for name in axes}
         return replace(self, axes=replace(self.axes, **blank))
 
     @property
@@ -117,7 +117,8 @@ class Setup:
             parts = [self.protocol_title, self.task_title, scaling, f"inner {a.inner}", *cut]
         else:
             parts = [self.task_title, *cut, scaling, *([f"inner {a.inner}"] if a.inner != "auto" else [])]
-        return ", ".join([*parts, f"seed {a.seed}"])
+        others = [f"{name} {value}" for name, value in a.axes.items() if value not in (a.scaling, DEFAULTS.axes[name])]
+        return ", ".join([*parts, *others, f"seed {a.seed}"])
 
     @property
     def order(self) -> tuple[bool | int | str, ...]:
@@ -360,7 +361,7 @@ def matrices(cells: Iterable[CellPredictions], order: Order) -> list[Matrix]:
         by_setup.setdefault(Setup.of(cell), []).append(cell)
 
     def question(setup: Setup) -> tuple[Setup, str]:
-        return setup.without("scaling", "inner", "seed", "preprocessing"), seconds_of(setup.axes.preprocessing)
+        return setup.without(*DEFAULTS.axes, "inner", "seed", "preprocessing"), seconds_of(setup.axes.preprocessing)
 
     outside = {setup: of for setup, of in by_setup.items() if of[0].is_outside}
     placed = {setup: list(of) for setup, of in by_setup.items() if setup not in outside}
@@ -397,9 +398,9 @@ def fill_commands(found: Iterable[Matrix]) -> list[str]:
 
     A user's own features may have no rows of a corpus: only where they were tried there, a command can fill a place.
     """
-    wanted: dict[tuple[str, str, str], list[str]] = {}
+    wanted: dict[tuple[str, GridRequest, str], list[str]] = {}
     for matrix in found:
-        usual = _options_of_grid(matrix.setup)
+        usual = request_of(matrix.setup)
         for corpus, row in itertools.product(matrix.corpora, matrix.rows):
             cell = matrix.cells.get((*row, corpus))
             alike = [c for place, c in matrix.cells.items() if place[0] == row[0]]
@@ -414,24 +415,24 @@ def fill_commands(found: Iterable[Matrix]) -> list[str]:
                 file = next(filter(None, files), "")
                 corpora = [*matrix.setup.axes.train.split("+"), *corpus.split("+")]
                 is_partial = any(c.record.partials for place, c in matrix.cells.items() if place[2] == corpus)
-                options = (f" --space {shlex.quote(file)}" if file else "") + usual + " --partial" * is_partial
-                key = " ".join(dict.fromkeys(filter(None, corpora))), shlex.quote(argument), options
-                wanted.setdefault(key, []).append(f" --classifier {name}")
-    return [f"serbench grid {c} --features {f}{''.join(names)}{o}" for (c, f, o), names in wanted.items()]
+                asked = replace(usual, features=argument, space=file or None)
+                key = " ".join(dict.fromkeys(filter(None, corpora))), asked, " --partial" * is_partial
+                wanted.setdefault(key, []).append(name)
+    asked_for = ((c, replace(asked, classifiers=tuple(names)), p) for (c, asked, p), names in wanted.items())
+    return [f"serbench grid {corpora} {request.options}{partial}" for corpora, request, partial in asked_for]
 
 
-def _options_of_grid(setup: Setup) -> str:
-    """Options of `serbench grid` that lead to a setup, beyond the defaults."""
+def request_of(setup: Setup) -> GridRequest:
+    """Return what leads to the cells of a setup, whatever their features and classifiers."""
     a = setup.axes
     name, _, filters = a.task.partition(" where ")
-    given = [f"--protocol {a.protocol}"] if a.protocol != "within" else []
-    given += [f"--{option.replace('=', ' ')}" for option in a.options.split()]
+    given: dict[str, Any] = dict(option.split("=") for option in a.options.split())
+    given |= {option: kind(given[option]) for option, kind in (("k", int), ("weight", float)) if option in given}
     if setup.target != "emotion":
-        given.append(f"--target {setup.target}")
+        given["target"] = setup.target
     elif name != DEFAULT_TASK or a.train:  # across corpora, as others may have other emotions in common
-        given.append(f"--emotions {name}" if "," in name else f"--task {name}")
-    given += [f"--where {shlex.quote(text)}" for text in filters.split(", ") if text]
-    own = {"scaling": a.scaling, "inner": a.inner, "segment": seconds_of(a.preprocessing), "seed": a.seed}
-    usual = {"scaling": "train", "inner": "auto", "segment": "", "seed": 0}
-    given += [f"--{option} {value}" for option, value in own.items() if value != usual[option]]
-    return "".join(f" {option}" for option in given)
+        given["emotions" if "," in name else "task"] = name
+    if seconds := seconds_of(a.preprocessing):
+        given["segment"] = float(seconds)
+    where = tuple(filter(None, filters.split(", ")))
+    return GridRequest(where=where, protocol=a.protocol, inner=a.inner, seeds=(a.seed,), **given, **a.axes)

@@ -7,7 +7,6 @@ is best on the test data of the whole cell. Predictions of another system have o
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import warnings
@@ -25,6 +24,7 @@ from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
+from serbench.grid.request import DEFAULTS
 from serbench.protocols import independent_units
 from serbench.scores.metrics import Coded, coded, confusions, count_pairs
 from serbench.scores.provenance import Provenance, provenance_of
@@ -84,7 +84,7 @@ class CellPredictions:
     @functools.cached_property
     def cell(self) -> dict[str, Any]:
         """Fields of the cell."""
-        return dataclasses.asdict(self.record.cell)
+        return self.record.cell.row
 
     @functools.cached_property
     def provenance(self) -> Provenance:
@@ -392,8 +392,8 @@ def _check_job(key: str, record: CellRecord, job: StoredJob) -> None:
         raise StoreError(where, "does not belong to the cell that names it", todo=todo)
     scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
     wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
-    wanted |= {"scaling": scaling, "seed": cell.seed}
-    made = {name: metadata.get(name) for name in wanted} | metadata.get("versions", {})
+    wanted |= cell.axes | {"scaling": scaling, "seed": cell.seed}
+    made = {name: metadata.get(name, DEFAULTS.axes.get(name)) for name in wanted} | metadata.get("versions", {})
     wanted |= record.versions
     other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
     if metadata.get("settings") != settings:

@@ -6,7 +6,6 @@ Long tables have a column `provenance` with the key of a cell. `provenance.csv` 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ class Provenance:
 def provenance_of(record: CellRecord) -> Provenance:
     """Collect what made a cell: its fields, and what these leave open. `jobs` is a digest of the keys of its jobs."""
     names = ("emotions", "task_map", "serbench", "versions", "indexes", "basis", "partials", "feature_key", "revision")
-    about: dict[str, Any] = dataclasses.asdict(record.cell) | {name: getattr(record, name) for name in names}
+    about: dict[str, Any] = record.cell.keyed | {name: getattr(record, name) for name in names}
     about |= {"emotions": list(record.emotions), "settings": settings_key(record), "n_settings": len(record.settings)}
     about |= {"jobs": digest(list(record.jobs)) if record.jobs else ""}
     if record.outside:

@@ -1,8 +1,9 @@
 import json
 import re
+import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -126,15 +127,13 @@ def test_wrong_usage_exits_2(options):
 def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     asked = []
     monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
-    given = "grid toy other -f IS09 -f IS09 -c svc --emotions anger,fear --where style=read --protocol adapt --k 5 "
-    given += "--k 9 --weight 0.5 --scaling corpus --inner none --space s.yaml --seed 3 --segment 1.5 --results r"
-    for line in (given, "grid", "grid --text-independent"):
-        CliRunner().invoke(app, line.split())
-    where, space = ("style=read",), Path("s.yaml")
-    wanted = GridRequest(("IS09",), ("svc",), None, "anger,fear", None, where, "adapt", None, (5, 9), 0.5, "corpus")
-    wanted = replace(wanted, inner="none", space=space, seeds=(3,), segment=1.5)
-    assert [request for _, request, _ in asked] == [wanted, GridRequest(), GridRequest(protocol="within-text")]
-    assert [corpora for corpora, _, _ in asked] == [["toy", "other"], None, None]
+    other = {str: "a b", Path: Path("s.yaml"), float: 1.5, int: 7, list[str]: ("a=b c", "d"), list[int]: (5, 9)}
+    wanted = GridRequest(**{axis.name: other[axis.metadata["option"].type] for axis in fields(GridRequest)})
+    for line in (f"grid toy other {wanted.options}", "grid toy -f IS09 -f IS09", "grid", "grid --text-independent"):
+        CliRunner().invoke(app, shlex.split(line))
+    others = [GridRequest(("IS09",)), GridRequest(), GridRequest(protocol="within-text")]
+    assert [request for _, request, _ in asked] == [wanted, *others]
+    assert [corpora for corpora, _, _ in asked] == [["toy", "other"], ["toy"], None, None]
     assert GridRequest().features == serbench.DEFAULT_FEATURES
 
 

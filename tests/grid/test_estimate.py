@@ -5,7 +5,8 @@ import pytest
 
 from serbench.classifiers import CLASSIFIERS
 from serbench.grid.estimate import PROCESS, Estimate
-from serbench.grid.plan import Job, Recipe
+from serbench.grid.plan import Job
+from serbench.grid.request import Recipe
 from serbench.grid.run import GridPlan
 from serbench.protocols import TrainingSet
 from serbench.store import memory as estimate
@@ -14,7 +15,8 @@ from serbench.store.results import Store
 
 
 def job(classifier, n):
-    recipe = Recipe(classifier, 1, CLASSIFIERS[classifier].space, "IS09-key", "train", 0, ("anger", "fear"), {})
+    about = classifier, 1, CLASSIFIERS[classifier].space, "IS09-key", "train", 0, ("anger", "fear"), {}
+    recipe = Recipe(**dict(zip(Recipe.__annotations__, about, strict=True)))
     train = TrainingSet(tuple(f"u{i}" for i in range(n)))
     return Job(f"{classifier}{n}", recipe, train, ("v",), pd.DataFrame())
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from serbench.errors import DiskError
-from serbench.grid.plan import Job, Recipe
+from serbench.grid.plan import Job
+from serbench.grid.request import Recipe
 from serbench.grid.workers import failure_of, run_jobs
 from serbench.protocols import TrainingSet
 from serbench.store.files import write_text
@@ -16,7 +17,8 @@ from serbench.store.results import Store
 
 
 def job(name):
-    recipe = Recipe("dummy", 1, ({"strategy": "most_frequent"},), "IS09-key", "train", 0, ("anger", "fear"), {})
+    about = "dummy", 1, ({"strategy": "most_frequent"},), "IS09-key", "train", 0, ("anger", "fear"), {}
+    recipe = Recipe(**dict(zip(Recipe.__annotations__, about, strict=True)))
     return Job(name, recipe, TrainingSet(("u",)), ("v",), pd.DataFrame())
 
 

@@ -132,7 +132,7 @@ def test_texts_told_anew_make_cells_outdated_until_they_are_run_again(toy):
     run()
     assert not run(protocol="within").plan.todo  # the same jobs
     (command,) = serbench.make_report(run.place).commands
-    asked = "--classifier knn --protocol within-text --emotions anger,happiness,neutral"
+    asked = "--classifier knn --emotions anger,happiness,neutral --protocol within-text"
     assert command == f"serbench grid toy --features blobs.csv {asked}"
 
 
