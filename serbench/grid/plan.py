@@ -54,7 +54,7 @@ Scaled = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class PlannedCell:
     """A cell as the plan sees it; `sees_target` is whether utterances of a corpus tested may train.
 
     `rows`: one per utterance with features, `utterance` the index too, with `label` (code), `who`, `audio_hash` and
@@ -105,45 +105,45 @@ class Job:
 
 
 def plan_cells(
-    asked: Question, variants: Iterable[tuple[Classifier, Space, int]], store: Store, *, space_file: str = ""
-) -> Iterator[tuple[CellRecord, Request | None]]:
+    question: Question, variants: Iterable[tuple[Classifier, Space, int]], store: Store, *, space_file: str = ""
+) -> Iterator[tuple[CellRecord, PlannedCell | None]]:
     """Lay out the cells of a question, one for each classifier with its space and seed, all but their jobs.
 
-    There is no request where a cell cannot be carried out: it is refused, with the reason.
+    A cell that cannot be carried out has a record alone: it is refused, with the reason.
     """
-    first = divided = _record(asked)
+    first = divided = _record(question)
     folds: tuple[Fold, ...] = ()
     fault = None
     try:
-        rows, whole, shared = utterances_of(asked)
-        rule, auto = (asked.protocol.rule(inner, divisible(rows)) for inner in (asked.inner, "auto"))
+        rows, whole, shared = utterances_of(question)
+        rule, auto = (question.protocol.rule(inner, divisible(rows)) for inner in (question.inner, "auto"))
         title = "auto" if rule.name == auto.name else rule.name
         divided = replace(first, cell=replace(first.cell, inner=rule.name), inner_title=title, no_nested=rule.reason)
-        check_emotions(asked, rows)
-        scaled = scaled_alone(asked, rows)
-        folds = tuple(asked.protocol.folds(divisible(rows), rule, asked.draw))
-        known = _checked_rows(asked, rows, folds)
-        made = _made_of(asked, rows, whole, folds)
-        notes = tuple(note for note in notes_of(asked, rows, shared, folds) if note)
-        is_scaled = any(scaled_on(asked.scaling, known, scaled, f.train.utterances, f.test) for f in folds)
-        made |= {"notes": notes, "transductive": is_scaled, "missing": missing_features(asked, rows, store)}
+        check_emotions(question, rows)
+        scaled = scaled_alone(question, rows)
+        folds = tuple(question.protocol.folds(divisible(rows), rule, question.draw))
+        known = _checked_rows(question, rows, folds)
+        made = _made_of(question, rows, whole, folds)
+        notes = tuple(note for note in notes_of(question, rows, shared, folds) if note)
+        is_scaled = any(scaled_on(question.scaling, known, scaled, f.train.utterances, f.test) for f in folds)
+        made |= {"notes": notes, "transductive": is_scaled, "missing": missing_features(question, rows, store)}
     except SerbenchError as error:
         fault = error
     for classifier, space, seed in variants:
         own: dict[str, Any] = {
             "space_file": space_file,
-            "versions": {**asked.source.versions, **classifier.versions},
+            "versions": {**question.source.versions, **classifier.versions},
             "revision": classifier.revision,
             "settings": tuple(dict(setting) for setting in space.settings),
             "default": space.default,
         }
         record = first
         try:
-            _check_classifier(asked, classifier)
+            _check_classifier(question, classifier)
             record = divided
             if fault is not None:
                 raise fault
-            auxiliary = auxiliary_labels(asked.corpora, known, classifier)
+            auxiliary = auxiliary_labels(question.corpora, known, classifier)
             record = replace(record, **made)
             reason = ""
         except SerbenchError as error:
@@ -159,66 +159,66 @@ def plan_cells(
             settings=record.settings,
             features=record.feature_key,
             seed=seed,
-            emotions=asked.task.emotions,
+            emotions=question.task.emotions,
             versions=classifier.versions,
-            **asked.axes,
+            **question.axes,
         )
         columns = {f"{AUXILIARY}{name}": known["utterance"].map(of) for name, of in auxiliary.items()}
         table = known.assign(**columns) if columns else known
-        yield record, Request(recipe, table, folds, scaled, asked.protocol.sees_target)
+        yield record, PlannedCell(recipe, table, folds, scaled, question.protocol.sees_target)
 
 
-def _record(asked: Question) -> CellRecord:
+def _record(question: Question) -> CellRecord:
     """Record what was asked for and of which state of the corpora, without a classifier."""
-    protocol, task = asked.protocol, asked.task
-    trains_all = protocol.sees_target and not asked.draw
+    protocol, task, draw, partition = question.protocol, question.task, question.draw, question.partition
+    trains_all = protocol.sees_target and not draw
     cell = Cell(
         protocol=protocol.name,
         task=task.title,
-        train=joined(asked.corpora if trains_all else asked.others),
-        corpus=joined(asked.tested),
-        features=asked.source.name,
+        train=joined(question.corpora if trains_all else question.others),
+        corpus=joined(question.tested),
+        features=question.source.name,
         classifier="",
         space="",
-        inner=asked.inner,
-        preprocessing=WHOLE if asked.segment is None else f"segment {asked.segment:g} s",
+        inner=question.inner,
+        preprocessing=WHOLE if question.segment is None else f"segment {question.segment:g} s",
         seed=0,
-        options=asked.draw.title if asked.draw else f"partition={asked.partition}" if asked.partition else "",
+        options=draw.title if draw else f"partition={partition}" if partition else "",
         map=task.map,
-        **asked.axes,
+        **question.axes,
     )
-    parts = {"folds", f"partition {asked.partition}", f"target {task.target}"}
+    parts = {"folds", f"partition {partition}", f"target {task.target}"}
     parts |= {"shares_speakers_with"} if protocol.is_across else set()
     parts |= {"language"} if protocol.meets == "other languages" or task.target == "language" else set()
-    pool = joined(asked.others) if protocol.is_pairwise else asked.pool if protocol.is_across else ""
+    pool = joined(question.others) if protocol.is_pairwise else question.pool if protocol.is_across else ""
     return CellRecord(
         cell=cell,
-        inner_title=asked.inner,
+        inner_title=question.inner,
         emotions=task.emotions,
         task_map=task.spelt,
         target=task.target,
-        indexes={data.stored: index_fingerprint(data.index) for data in asked.corpora},
-        entries={d.stored: {p: of for p, of in entry_parts(d.corpus).items() if p in parts} for d in asked.corpora},
-        tested=tuple(data.stored for data in asked.tested),
+        indexes={data.stored: index_fingerprint(data.index) for data in question.corpora},
+        entries={d.stored: {p: of for p, of in entry_parts(d.corpus).items() if p in parts} for d in question.corpora},
+        tested=tuple(data.stored for data in question.tested),
         pool=pool,
-        partials={data.stored: data.partial for data in asked.corpora if data.partial},
-        features_argument=getattr(asked.source, "argument", asked.source.name),
+        partials={data.stored: data.partial for data in question.corpora if data.partial},
+        features_argument=getattr(question.source, "argument", question.source.name),
         serbench=__version__,
-        feature_key=asked.source.key,
-        persons={data.stored: data.corpus.person for data in asked.tested},
+        feature_key=question.source.key,
+        persons={data.stored: data.corpus.person for data in question.tested},
     )
 
 
-def _check_classifier(asked: Question, classifier: Classifier) -> None:
+def _check_classifier(question: Question, classifier: Classifier) -> None:
     """Refuse what a classifier or a scaling cannot do."""
-    check_input(asked.source, classifier)
-    where, name = joined(asked.tested), classifier.name
-    if asked.scaling == "none" and classifier.needs_scaling:
+    check_input(question.source, classifier)
+    where, name = joined(question.tested), classifier.name
+    if question.scaling == "none" and classifier.needs_scaling:
         raise ProtocolError(where, f"{name} with --scaling none", "--scaling train or speaker")
-    if asked.draw and asked.draw.weight != 1 and not classifier.takes_weights:
-        raise ProtocolError(where, f"{name} with --weight {asked.draw.weight:g}", "--weight 1")
-    if asked.draw and asked.scaling == "corpus" and asked.draw.k < SCALING_NEEDS:
-        found = f"--scaling corpus with {asked.draw.k} utterances of {where}"
+    if question.draw and question.draw.weight != 1 and not classifier.takes_weights:
+        raise ProtocolError(where, f"{name} with --weight {question.draw.weight:g}", "--weight 1")
+    if question.draw and question.scaling == "corpus" and question.draw.k < SCALING_NEEDS:
+        found = f"--scaling corpus with {question.draw.k} utterances of {where}"
         raise ProtocolError("adapt", found, f"at least {SCALING_NEEDS}", "Use --scaling train, or a larger --k")
 
 
@@ -232,10 +232,10 @@ def check_input(source: FeatureSet | OwnFeatures, classifier: Classifier) -> Non
         raise ProtocolError(f"{source.name} with {classifier.name}", found, f"features of {what}", todo)
 
 
-def _checked_rows(asked: Question, rows: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
-    """Return the rows of a request, once its folds cut through no recording and train on each emotion."""
-    protocol, task, divided = asked.protocol, asked.task, divisible(rows)
-    for data in asked.corpora:
+def _checked_rows(question: Question, rows: pd.DataFrame, folds: Sequence[Fold]) -> pd.DataFrame:
+    """Return the rows of a cell, once its folds cut through no recording and train on each emotion."""
+    protocol, task, divided = question.protocol, question.task, divisible(rows)
+    for data in question.corpora:
         overlaps = overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person)
         check_no_overlap(folds, overlaps)
     code = {emotion: i for i, emotion in enumerate(task.emotions)}
@@ -250,22 +250,23 @@ def _checked_rows(asked: Question, rows: pd.DataFrame, folds: Sequence[Fold]) ->
             if absent := set(range(len(code))) - {label_of[u] for u in train.utterances}:
                 found = f"{name}: no utterance of {listed(task.emotions[c] for c in sorted(absent))} to train on"
                 todo = "Leave these emotions out with --emotions, or use --protocol within"
-                where = f"{joined(asked.tested)}, --protocol {protocol.name}"
+                where = f"{joined(question.tested)}, --protocol {protocol.name}"
                 raise ProtocolError(where, found, "some of each emotion", todo)
     return known
 
 
 def _made_of(
-    asked: Question, rows: pd.DataFrame, whole: Sequence[pd.DataFrame], folds: Sequence[Fold]
+    question: Question, rows: pd.DataFrame, whole: Sequence[pd.DataFrame], folds: Sequence[Fold]
 ) -> dict[str, Any]:
     """Return the utterances that are to be predicted, and the state of labels, recordings and folds."""
-    tested, n = rows[rows["tested"]], len(asked.tested)
+    tested, n = rows[rows["tested"]], len(question.tested)
     genders = tested["gender"] if "gender" in tested else [None] * len(tested)
     validated = {u for fold in folds for v in fold.inner for u in v.test} - set(tested["utterance"])
     sources = rows[rows["utterance"].isin(validated)].sort_values("utterance")
-    states = [basis(rows[rows["corpus"] == d.name], of, asked.task) for d, of in zip(asked.corpora, whole, strict=True)]
+    state_of = zip(question.corpora, whole, strict=True)
+    states = [basis(rows[rows["corpus"] == data.name], of, question.task) for data, of in state_of]
     held_out = [group_keys(of[of["held_out"]]) for of in whole[:n]]
-    trained = [[data.name, state] for data, state in zip(asked.others, states[n:], strict=True)]
+    trained = [[data.name, state] for data, state in zip(question.others, states[n:], strict=True)]
     is_plain = n == 1 and not trained and not any(held_out)
     return {
         "basis": states[0] if is_plain else digest([states[:n], trained, held_out]),
@@ -294,12 +295,12 @@ def scaled_on(
     return {name: scaled[name] for name in sorted(tested | trained if scaling == "speaker" else tested - trained)}
 
 
-def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[dict[str, Any]]]:
-    """Merge equal training sets across all requests and name every job.
+def make_plan(cells: Sequence[PlannedCell]) -> tuple[dict[str, Job], list[dict[str, Any]]]:
+    """Merge equal training sets across all cells and name every job.
 
     Returns
     -------
-    Distinct jobs by key, and for each request the fields `folds`, `sets` and `jobs` of its cell's record.
+    Distinct jobs by key, and for each cell the fields `folds`, `sets` and `jobs` of its record.
 
     Raises
     ------
@@ -307,36 +308,36 @@ def make_plan(requests: Sequence[Request]) -> tuple[dict[str, Job], list[dict[st
     """
     states: dict[tuple[int, ...], str] = {}  # digests of rows, once for all classifiers
     known_of: dict[int, dict[str, list[Any]]] = {}
-    wanted: dict[tuple[str, str, TrainingSet], tuple[Request, set[str]]] = {}
+    wanted: dict[tuple[str, str, TrainingSet], tuple[PlannedCell, set[str]]] = {}
     places = []
-    for request in requests:
-        rows, same = request.rows, (id(request.rows), id(request.folds), id(request.scaled))
+    for cell in cells:
+        rows, same = cell.rows, (id(cell.rows), id(cell.folds), id(cell.scaled))
         if same not in states:
-            check_no_leak(request.folds, rows, sees_target=request.sees_target)
+            check_no_leak(cell.folds, rows, sees_target=cell.sees_target)
             decisive = [rows[name].tolist() for name in ("utterance", "audio_hash", "label", "who", "stored")]
-            scaled = {unit: sorted(of.items()) for unit, of in request.scaled.items()}
+            scaled = {unit: sorted(of.items()) for unit, of in cell.scaled.items()}
             states[same] = digest([decisive, scaled, _auxiliary(rows)])
             columns = rows[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
             known_of[id(rows)] = dict(zip(rows["utterance"], columns, strict=True))
-        places.append((digest(request.recipe.json), states[same]))
-        for fold in request.folds:
+        places.append((digest(cell.recipe.json), states[same]))
+        for fold in cell.folds:
             for train, test in ((fold.train, fold.test), *((v.train, v.test) for v in fold.inner)):
-                wanted.setdefault((*places[-1], train), (request, set()))[1].update(test)
+                wanted.setdefault((*places[-1], train), (cell, set()))[1].update(test)
     trainings: dict[tuple[str, TrainingSet], str] = {}
     jobs = {}
-    for (recipe, state, train), (request, held) in wanted.items():
-        known = known_of[id(request.rows)]
+    for (recipe, state, train), (cell, held) in wanted.items():
+        known = known_of[id(cell.rows)]
         if (state, train) not in trainings:
-            auxiliary = _auxiliary(request.rows) and _auxiliary(request.rows.loc[list(train.utterances)])
+            auxiliary = _auxiliary(cell.rows) and _auxiliary(cell.rows.loc[list(train.utterances)])
             trained = [[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])]
             trainings[state, train] = digest(trained)
-        jobs[recipe, state, train] = _job(request, known, train, tuple(sorted(held)), trainings[state, train])
+        jobs[recipe, state, train] = _job(cell, known, train, tuple(sorted(held)), trainings[state, train])
     planned = []
-    for request, place in zip(requests, places, strict=True):
+    for cell, place in zip(cells, places, strict=True):
         key_of = {
-            train: jobs[*place, train].key for f in request.folds for train in (f.train, *(v.train for v in f.inner))
+            train: jobs[*place, train].key for f in cell.folds for train in (f.train, *(v.train for v in f.inner))
         }
-        planned.append(_fields(request.folds, key_of))
+        planned.append(_fields(cell.folds, key_of))
     return {job.key: job for job in jobs.values()}, planned
 
 
@@ -357,13 +358,13 @@ def _auxiliary(rows: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _job(
-    request: Request, known: Mapping[str, list[Any]], train: TrainingSet, evaluated: tuple[str, ...], training: str
+    cell: PlannedCell, known: Mapping[str, list[Any]], train: TrainingSet, evaluated: tuple[str, ...], training: str
 ) -> Job:
     """Name a job by its recipe, what it scales on, its training rows and its evaluated rows."""
-    recipe, rows = request.recipe, request.rows
+    recipe, rows = cell.recipe, cell.rows
     if recipe.scaling == "corpus" and rows["stored"].loc[[*train.utterances, *evaluated]].nunique() == 1:
         recipe = replace(recipe, scaling="train")  # in one corpus alone, scaling per corpus is just that
-    scaled = scaled_on(recipe.scaling, rows, request.scaled, train.utterances, evaluated)
+    scaled = scaled_on(recipe.scaling, rows, cell.scaled, train.utterances, evaluated)
     made = digest({**recipe.json, "normalised": scaled})
     held = [[u, audio_hash, who] for u, audio_hash, _, who in (known[u] for u in evaluated)]
     return Job(digest([made, training, held]), recipe, train, evaluated, rows, scaled)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from serbench.features.own import OwnFeatures
     from serbench.grid.cells import CellRecord
     from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import Job, Request
+    from serbench.grid.plan import Job, PlannedCell
     from serbench.grid.utterances import CorpusData, Question
     from serbench.grid.workers import Crew
     from serbench.store.results import Store
@@ -178,7 +178,7 @@ def plan_grid(
     else:  # all emotions that the corpora have in common
         task = common_task(catalogue, {d.name: d.index for d in data}, where=as_names(request.where) or ())
     space_file = "" if request.space is None else Path(request.space).name
-    cells: list[tuple[CellRecord, Request | None]] = []
+    cells: list[tuple[CellRecord, PlannedCell | None]] = []
     for source in sources:
         is_assumed = dry_run and source in registered
         features = {
@@ -187,9 +187,9 @@ def plan_grid(
         for question, seeds in _questions(data, source, features, task, request):
             variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
             cells += plan_cells(question, variants, store, space_file=space_file)
-    jobs, made = make_plan([asked for _, asked in cells if asked is not None])
-    planned = iter(made)
-    records = tuple(record if asked is None else replace(record, **next(planned)) for record, asked in cells)
+    jobs, made = make_plan([planned for _, planned in cells if planned is not None])
+    fields = iter(made)
+    records = tuple(record if planned is None else replace(record, **next(fields)) for record, planned in cells)
     damaged = tuple(job for job in jobs.values() if is_damaged(store.job(job.key)))
     todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + list(damaged)
     estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
@@ -214,8 +214,8 @@ def _questions(
     """Yield every question with its seeds, with those of the diagonal where a protocol has one of its own."""
     from serbench.grid.utterances import Question, joined
 
-    asked = find_protocol(request.protocol)
-    for protocol in [find_protocol(asked.diagonal), asked] if asked.diagonal else [asked]:
+    named = find_protocol(request.protocol)
+    for protocol in [find_protocol(named.diagonal), named] if named.diagonal else [named]:
         pairings = protocol.pairings([data.language for data in corpora])
         if task.target == "language":  # all corpora in one cell
             pairings = [(tuple(range(len(corpora))), ())]
@@ -320,7 +320,7 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
     """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
     from serbench.grid.cells import read_cell
 
-    asked = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
+    replaced = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
     own = {record.cell.name for record in plan.cells}
     for path in (path for path in store.cells if path.stem not in own):
         try:
@@ -329,7 +329,7 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
             if path.exists():  # else another process has removed it
                 warnings.warn(str(error), stacklevel=2)
             continue
-        if replace(record.cell, inner=record.inner_title) in asked:
+        if replace(record.cell, inner=record.inner_title) in replaced:
             path.unlink(missing_ok=True)
 
 

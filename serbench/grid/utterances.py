@@ -133,27 +133,27 @@ def of_task(data: CorpusData, whole: pd.DataFrame, task: EmotionTask) -> pd.Data
     return selected.merge(whole[["utterance", *own]], on="utterance")
 
 
-def utterances_of(asked: Question) -> tuple[pd.DataFrame, list[pd.DataFrame], list[str]]:
+def utterances_of(question: Question) -> tuple[pd.DataFrame, list[pd.DataFrame], list[str]]:
     """Return the table of utterances of a question, each whole corpus, and notes on what corpora share.
 
     Groups are named with the corpus where there are several. The order of the corpora and of their groups is that of
     the categories, and so that of folds.
     """
-    whole = [grouped(data, asked.protocol, asked.partition) for data in asked.corpora]
-    ordered: dict[str, list[str]] = {"group": [], "corpus": [data.name for data in asked.corpora]}
-    ordered["corpus_language"] = list(dict.fromkeys(data.language for data in asked.corpora))
+    whole = [grouped(data, question.protocol, question.partition) for data in question.corpora]
+    ordered: dict[str, list[str]] = {"group": [], "corpus": [data.name for data in question.corpora]}
+    ordered["corpus_language"] = list(dict.fromkeys(data.language for data in question.corpora))
     parts = []
-    for data, everything in zip(asked.corpora, whole, strict=True):
-        rows = of_task(data, everything, asked.task)
+    for data, everything in zip(question.corpora, whole, strict=True):
+        rows = of_task(data, everything, question.task)
         prefix = f"{data.name}/" if len(whole) > 1 else ""
         ordered["group"] += [prefix + name for name in rows["group"].cat.categories]
         places = zip(rows["utterance"], rows["audio_hash"], strict=True)
-        rows["present"] = [place in asked.extracted[data.name] for place in places]
-        rows["tested"] = rows["held_out"] if asked.protocol.needs == "partition" else data in asked.tested
+        rows["present"] = [place in question.extracted[data.name] for place in places]
+        rows["tested"] = rows["held_out"] if question.protocol.needs == "partition" else data in question.tested
         parts.append(rows.assign(group=prefix + rows["group"].astype(str)))
     rows = pd.concat(parts, ignore_index=True)
     rows = rows.assign(**{name: pd.Categorical(rows[name], categories=of) for name, of in ordered.items()})
-    rows, notes = _keep_apart(rows, whole, asked.protocol)
+    rows, notes = _keep_apart(rows, whole, question.protocol)
     return rows, whole, notes
 
 
@@ -219,17 +219,17 @@ def check_has_emotions(corpus: str, selected: pd.DataFrame, task: EmotionTask) -
         raise ProtocolError(corpus, f"no utterances of {listed(absent)}", f"all of {task.title}", todo)
 
 
-def check_emotions(asked: Question, rows: pd.DataFrame) -> None:
+def check_emotions(question: Question, rows: pd.DataFrame) -> None:
     """Check that a corpus tested has each emotion, with features, and that every other one has something to train on.
 
     Several corpora that one cell tests need to have each emotion together only.
     """
-    task, features = asked.task, asked.source.name
+    task, features = question.task, question.source.name
     if len(task.emotions) < 2:
-        raise ProtocolError(asked.tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
+        raise ProtocolError(question.tested[0].name, listed(task.emotions) or "no emotion", "at least two emotions")
     for corpus, own in rows.groupby("corpus", observed=False):
         present = own[own["present"]]
-        if len(asked.tested) == 1 and corpus == asked.tested[0].name:
+        if len(question.tested) == 1 and corpus == question.tested[0].name:
             check_has_emotions(str(corpus), own, task)
             if bare := sorted(set(task.emotions) - set(present["emotion"])):
                 found = f"{features} has no features of {listed(bare)} ({len(present)} of {len(own)} utterances)"
@@ -239,23 +239,23 @@ def check_emotions(asked: Question, rows: pd.DataFrame) -> None:
             raise ProtocolError(str(corpus), found, "some", "Leave this corpus out, or extract its features")
 
 
-def scaled_alone(asked: Question, rows: pd.DataFrame) -> dict[str, dict[str, str]]:
+def scaled_alone(question: Question, rows: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Return the audio that a scaling looks at beside training rows: by speaker or corpus, fingerprints by utterance.
 
     Utterances of dropped emotions are among them. `ProtocolError` where a speaker has too few utterances, or one
     emotion only.
     """
     units: dict[str, dict[str, str]] = {}
-    by = "stored" if asked.scaling == "corpus" else "who"
-    for data in asked.corpora if asked.scaling in ("speaker", "corpus") else ():
+    by = "stored" if question.scaling == "corpus" else "who"
+    for data in question.corpora if question.scaling in ("speaker", "corpus") else ():
         index = with_people(data.index, data.corpus).assign(stored=data.stored)
         own = rows[rows["corpus"] == data.name]
         found: dict[str, dict[str, str]] = {str(unit): {} for unit in sorted(own[by][own["present"]].unique())}
         for unit, utterance, audio_hash in zip(index[by], index["utterance"], index["audio_hash"], strict=True):
-            if unit in found and (utterance, audio_hash) in asked.extracted[data.name]:
+            if unit in found and (utterance, audio_hash) in question.extracted[data.name]:
                 found[unit][utterance] = audio_hash
-        if asked.scaling == "speaker":
-            kind, labelled = ("emotion", index) if asked.task.target == "emotion" else ("label", own)
+        if question.scaling == "speaker":
+            kind, labelled = ("emotion", index) if question.task.target == "emotion" else ("label", own)
             n_labels = labelled.groupby("who")["emotion"].nunique()
             refused = [f"{s} ({len(of)} utterances)" for s, of in found.items() if len(of) < SCALING_NEEDS]
             refused += [f"{s} (one {kind})" for s in found if n_labels[s] < 2]
@@ -287,50 +287,50 @@ def auxiliary_labels(
     return labels
 
 
-def missing_features(asked: Question, rows: pd.DataFrame, store: Store) -> dict[str, str]:
+def missing_features(question: Question, rows: pd.DataFrame, store: Store) -> dict[str, str]:
     """Return the utterances tested that have no features, with the reason."""
     absent, reasons = rows[rows["tested"] & ~rows["present"]], dict[str, str]()
-    for path in (store.failures(asked.source.key, stored) for stored in absent["stored"].unique()):
+    for path in (store.failures(question.source.key, stored) for stored in absent["stored"].unique()):
         if path.is_file():
             known = read_frame(path)
             reasons |= dict(zip(known["utterance"], known["reason"], strict=True))
     return {u: reasons.get(u, "no features") for u in absent["utterance"]}
 
 
-def notes_of(asked: Question, rows: pd.DataFrame, shared: Sequence[str], folds: Sequence[Fold]) -> Iterator[str]:
+def notes_of(question: Question, rows: pd.DataFrame, shared: Sequence[str], folds: Sequence[Fold]) -> Iterator[str]:
     """Word what every table must say of a cell, beside what the copy of a test corpus misses; some are empty."""
-    task, protocol, is_across = asked.task, asked.protocol, asked.protocol.is_across
-    yield from (data.note for data in asked.tested)
+    task, protocol, is_across = question.task, question.protocol, question.protocol.is_across
+    yield from (data.note for data in question.tested)
     if task.target not in OF_PEOPLE:
-        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in asked.tested)
-    for data in asked.corpora:
-        prefix = f"{data.name}: " if len(asked.corpora) > 1 else ""
+        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in question.tested)
+    for data in question.corpora:
+        prefix = f"{data.name}: " if len(question.corpora) > 1 else ""
         yield from (f"{prefix}{note}" for note in task.notes(data.index, data.corpus))
     used = {source for _, sources in task.merges for source in sources}
-    for data in asked.corpora if is_across and task.target == "emotion" and used else ():
+    for data in question.corpora if is_across and task.target == "emotion" and used else ():
         counts = data.index["emotion"].value_counts()
         dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
         yield f"{data.name} dropped {listed(dropped)}" if dropped else ""
-    for data in asked.corpora:
+    for data in question.corpora:
         yield from (f"{data.name}: {note}" if is_across else note for note in _left_out(data, task))
-    yield from (f"trained on {data.name}, {data.partial}" for data in asked.others if data.partial)
+    yield from (f"trained on {data.name}, {data.partial}" for data in question.others if data.partial)
     yield from shared
-    for data in asked.others:
+    for data in question.others:
         n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
         yield f"{n} utterances of {data.name} have no features and do not train" if n else ""
-    for data in asked.tested:
+    for data in question.tested:
         words = protocol.independence_of(data.corpus.person)
         if words != protocol.independence:
             yield f"{data.name}: {words}" if is_across else words
         if protocol.needs == "partition":
-            yield from partition_notes(data.index, data.corpus, asked.partition)
+            yield from partition_notes(data.index, data.corpus, question.partition)
     if protocol.holds_out_texts:
         divided = rows[rows["present"]].set_index("utterance")
         n_others = len(divided) - divided["group"].map(divided["group"].value_counts()).astype(int)
         left = sum(len(fold.train.utterances) for fold in folds) / sum(n_others[fold.test[0]] for fold in folds)
         what = f"{divided['group'].nunique()} groups of speakers x {divided['text_group'].nunique()} of texts"
         yield f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
-        if asked.scaling == "speaker":
+        if question.scaling == "speaker":
             yield "speakers are scaled on their utterances of the texts held out too"
 
 

@@ -5,7 +5,7 @@ import pytest
 from tables import groups_of, within
 
 from serbench.errors import ProtocolError
-from serbench.grid.plan import AUXILIARY, Request, check_no_overlap, make_plan
+from serbench.grid.plan import AUXILIARY, PlannedCell, check_no_overlap, make_plan
 from serbench.grid.request import Recipe
 from serbench.protocols import Fold, TrainingSet, Validation
 from serbench.store.keys import digest
@@ -30,13 +30,13 @@ def rows_of(table):
 
 def request_of(n, inner="all", recipe=RECIPE):
     table = groups_of(n)
-    return Request(recipe, rows_of(table), tuple(within(table, inner)))
+    return PlannedCell(recipe, rows_of(table), tuple(within(table, inner)))
 
 
 def text_request_of(n, n_texts, inner="all"):
     table = groups_of(n, texts=[f"t{t}" for t in range(n_texts)])
     rows = rows_of(table).assign(said=table["text_group"].tolist())
-    return Request(RECIPE, rows, tuple(within(table, inner, "within-text")))
+    return PlannedCell(RECIPE, rows, tuple(within(table, inner, "within-text")))
 
 
 def jobs_of(*requests):
@@ -142,7 +142,7 @@ LEAKS = {
 @pytest.mark.parametrize(("leaky", "message"), LEAKS.values(), ids=LEAKS)
 def test_leak_stops_the_run(leaky, message):
     with pytest.raises(ProtocolError, match=message):
-        make_plan([Request(RECIPE, rows_of(groups_of(3)), (leaky,))])
+        make_plan([PlannedCell(RECIPE, rows_of(groups_of(3)), (leaky,))])
 
 
 TEXT_LEAKS = {
@@ -161,15 +161,15 @@ TEXT_LEAKS = {
 @pytest.mark.parametrize(("leaky", "message"), TEXT_LEAKS.values(), ids=TEXT_LEAKS)
 def test_text_of_the_test_in_training_or_tuning_stops_a_run_that_holds_out_texts(leaky, message):
     rows = rows_of(groups_of(3))
-    make_plan([Request(RECIPE, rows, (leaky,))])
+    make_plan([PlannedCell(RECIPE, rows, (leaky,))])
     with pytest.raises(ProtocolError, match=message):
-        make_plan([Request(RECIPE, rows.assign(said=rows["utterance"].str[-1]), (leaky,))])
+        make_plan([PlannedCell(RECIPE, rows.assign(said=rows["utterance"].str[-1]), (leaky,))])
 
 
 def test_validation_may_say_what_its_training_says():
     rows = rows_of(groups_of(3)).assign(said=list("ab") * 3)
     sound = evaluation(["u0a", "u1a"], ["u2b"], [Validation("v", TrainingSet(("u0a",)), ("u1a",))])
-    assert len(jobs_of(Request(RECIPE, rows, (sound,)))) == 2
+    assert len(jobs_of(PlannedCell(RECIPE, rows, (sound,)))) == 2
 
 
 def test_overlapping_segments_on_both_sides_are_a_leak():
@@ -181,4 +181,4 @@ def test_same_audio_on_both_sides_is_a_leak():
     rows = rows_of(groups_of(2))
     rows.loc["u1a", "audio_hash"] = rows.loc["u0a", "audio_hash"]
     with pytest.raises(ProtocolError, match=r"recordings in training and test: u0a, u1a"):
-        make_plan([Request(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])
+        make_plan([PlannedCell(RECIPE, rows, (evaluation(["u0a"], ["u1a"]),))])
