@@ -100,7 +100,7 @@ def _audit(corpus: str, findings: Iterable[Finding], *facts: Any) -> CorpusAudit
 
 def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tuple[CorpusAudit, pd.DataFrame | None]:
     """Audit a corpus and store what was found; return its utterances too, as they were heard."""
-    person, findings = corpus.person, list[Finding]()
+    person, findings = corpus.person_field, list[Finding]()
     try:
         try:
             scan = scan_corpus(corpus, partial=workspace.partial)
@@ -155,5 +155,5 @@ def _tested(utterances: pd.DataFrame, corpus: Corpus) -> pd.DataFrame:
     n_groups, n_emotions = rows["group"].nunique(), rows["emotion"].nunique()
     if min(n_groups, n_emotions) < 2:
         found = f"{n_groups} test groups and {n_emotions} emotions that can be read"
-        raise ProtocolError(corpus.name, f"{found}: no {corpus.person}-independent test is possible")
+        raise ProtocolError(corpus.name, f"{found}: no {corpus.person_field}-independent test is possible")
     return rows

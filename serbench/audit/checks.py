@@ -104,7 +104,7 @@ def check_formats(utterances: pd.DataFrame, corpus: Corpus, *, partial: bool) ->
 
 def check_labels(utterances: pd.DataFrame, corpus: Corpus) -> Iterator[Finding]:
     """Look for people with one emotion only, names that differ in case, and emotions that few people have."""
-    person = corpus.person
+    person = corpus.person_field
     rows = utterances[utterances["emotion"].notna()]
     if rows.empty:  # as in a corpus of dimensions
         yield Finding("warning" if corpus.emotions else "note", "emotions", "no utterance has an emotion")

@@ -124,7 +124,7 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
             expected = "another corpus of the catalogue"
             faults.append(Fault(at, f"'{short(other)}'", expected, did_you_mean(other, others)))
         for of in (name, *shares) if shares else ():
-            if of in corpora and corpora[of].person != "speaker":
+            if of in corpora and corpora[of].person_field != "speaker":
                 faults.append(Fault(at, f"{of} gives no speaker", "corpora whose speakers have names"))
     if faults:
         raise ConfigError(faults)

@@ -31,11 +31,11 @@ def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[
     if (train & test).any():
         twice = index["utterance"][train & test]
         raise ProtocolError(where, f"{len(twice)} utterances on both sides ({listed(twice)})", "each on one")
-    people = index[corpus.person]
+    people = index[corpus.person_field]
     both = sorted(set(people[train].dropna()) & set(people[test].dropna()))
     if both:
-        found = f"{len(both)} {corpus.person}s on both sides ({listed(both)})"
-        raise ProtocolError(where, found, f"each {corpus.person} on one: scores of known voices are too high")
+        found = f"{len(both)} {corpus.person_field}s on both sides ({listed(both)})"
+        raise ProtocolError(where, found, f"each {corpus.person_field} on one: scores of known voices are too high")
     return tuple(sorted(index["utterance"][train])), tuple(sorted(index["utterance"][test]))
 
 
@@ -127,7 +127,7 @@ def confounded(index: pd.DataFrame, person: str) -> str:
 
 def with_people(index: pd.DataFrame, corpus: Corpus, *, namespace: str = "") -> pd.DataFrame:
     """Add who speaks: `who` names them with the corpus, as results do, `person` with the namespace it shares."""
-    names = index[corpus.person].astype(str).str.removeprefix(f"{corpus.name}/")
+    names = index[corpus.person_field].astype(str).str.removeprefix(f"{corpus.name}/")
     shared = namespace or corpus.name
     return index.assign(who=f"{corpus.name}/" + names, namespace=shared, person=f"{shared}/" + names)
 

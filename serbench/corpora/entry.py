@@ -291,7 +291,7 @@ class Corpus(Strict):
         return tuple(field for field in FIELDS if field in self.provided)
 
     @property
-    def person(self) -> str:
+    def person_field(self) -> str:
         """Field that keeps people apart: the speaker, or what `folds.by` names where no speaker is known."""
         return "speaker" if "speaker" in self.provided else self.folds.by
 

@@ -100,7 +100,7 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     about |= {"entry": entry_parts(scan.corpus), "decoder": DECODER}
     # The state of a file is no part of what an index is made of: another process may find it settled, or touched.
     content = [(utterance, *known) for utterance, _, _, _, *known in facts]
-    made_of = digest([about, _RULES, scan.corpus.person, list(map(dict, scan.rows)), content])
+    made_of = digest([about, _RULES, scan.corpus.person_field, list(map(dict, scan.rows)), content])
     about |= {"made_of": made_of, "files": digest([fact[:4] for fact in facts])}
     stored = {}
     with contextlib.suppress(StoreError):  # absent or damaged
@@ -110,7 +110,7 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
         found = pd.DataFrame(facts, columns=_COLUMNS).astype(types).drop(columns=["start_s", "end_s"])
         index = scan.table.merge(found, on="utterance", how="left", validate="one_to_one")
         silent = dict.fromkeys(index["utterance"][is_silence(index)], SILENCE)
-        duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person)}
+        duplicates = {**silent, **cross_speaker_duplicates(index, person=scan.corpus.person_field)}
         index["duplicate"] = index["utterance"].map(duplicates).astype("string")
         write_table(path, index, about)
     for part in parts:

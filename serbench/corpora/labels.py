@@ -214,7 +214,7 @@ def _renamed(corpus: Corpus, row: LabelRow) -> LabelRow:
 
 def _check_values(corpus: Corpus, rows: list[LabelRow]) -> None:
     """Check that people are named, genders known, times and dimensions numbers, raw labels mapped or dropped."""
-    faults, person = list[Fault](), corpus.person
+    faults, person = list[Fault](), corpus.person_field
     if nameless := [printable(row["file"]) for row in rows if not row.get(person)]:
         found = f"{len(nameless)} utterances have no {person} ({listed(nameless)})"
         faults.append(Fault(f"{corpus.name}.labels", found, f"a {person} for each"))

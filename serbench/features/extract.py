@@ -147,7 +147,7 @@ def extract_features(
 
 
 def load_index(corpus: str, workspace: Workspace = HERE, *, segment: float | None = None) -> pd.DataFrame:
-    """Return the index of a corpus on disk: one row per utterance, columns as DESIGN section 3 promises.
+    """Return the index of a corpus on disk: one row per utterance, with what the corpus knows of it.
 
     With `segment` (seconds) it has one row per segment, and the column `whole` names the utterance of each.
     """

@@ -205,7 +205,7 @@ def _record(question: Question) -> CellRecord:
         features_argument=getattr(question.source, "argument", question.source.name),
         serbench=__version__,
         feature_key=question.source.key,
-        persons={data.stored: data.corpus.person for data in question.tested},
+        persons={data.stored: data.corpus.person_field for data in question.tested},
     )
 
 
@@ -236,7 +236,7 @@ def _checked_rows(question: Question, rows: pd.DataFrame, folds: Sequence[Fold])
     """Return the rows of a cell, once its folds cut through no recording and train on each emotion."""
     protocol, task, divided = question.protocol, question.task, divisible(rows)
     for data in question.corpora:
-        overlaps = overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person)
+        overlaps = overlapping_segments(divided[divided["corpus"] == data.name], person=data.corpus.person_field)
         check_no_overlap(folds, overlaps)
     code = {emotion: i for i, emotion in enumerate(task.emotions)}
     known = divided.assign(label=divided["label"].map(code)).set_index("utterance", drop=False)

@@ -114,7 +114,7 @@ def grouped(data: CorpusData, protocol: Protocol, partition: str = "") -> pd.Dat
     if not partition:
         return add_groups(index, data.corpus, with_texts=protocol.holds_out_texts).assign(held_out=False)
     parts = [index[index["utterance"].isin(ids)] for ids in partition_of(index, data.corpus, partition)]
-    field, units = independent_units(index, data.corpus.person)
+    field, units = independent_units(index, data.corpus.person_field)
     for kept_apart in dict.fromkeys((field, data.corpus.folds.by)):
         unit = index["utterance"].map(units) if kept_apart == field else index[kept_apart].astype(str)
         if both := set.intersection(*(set(unit[part.index]) for part in parts)):
@@ -260,7 +260,7 @@ def scaled_alone(question: Question, rows: pd.DataFrame) -> dict[str, dict[str, 
             refused = [f"{s} ({len(of)} utterances)" for s, of in found.items() if len(of) < SCALING_NEEDS]
             refused += [f"{s} (one {kind})" for s in found if n_labels[s] < 2]
             if refused:
-                need = f"at least {SCALING_NEEDS} utterances and two {kind}s per {data.corpus.person}"
+                need = f"at least {SCALING_NEEDS} utterances and two {kind}s per {data.corpus.person_field}"
                 raise ProtocolError(f"{data.name}, --scaling speaker", listed(refused), need, "Use --scaling train")
         units |= found
     return units
@@ -302,7 +302,7 @@ def notes_of(question: Question, rows: pd.DataFrame, shared: Sequence[str], fold
     task, protocol, is_across = question.task, question.protocol, question.protocol.is_across
     yield from (data.note for data in question.tested)
     if task.target not in OF_PEOPLE:
-        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person) for data in question.tested)
+        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person_field) for data in question.tested)
     for data in question.corpora:
         prefix = f"{data.name}: " if len(question.corpora) > 1 else ""
         yield from (f"{prefix}{note}" for note in task.notes(data.index, data.corpus))
@@ -319,7 +319,7 @@ def notes_of(question: Question, rows: pd.DataFrame, shared: Sequence[str], fold
         n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
         yield f"{n} utterances of {data.name} have no features and do not train" if n else ""
     for data in question.tested:
-        words = protocol.independence_of(data.corpus.person)
+        words = protocol.independence_of(data.corpus.person_field)
         if words != protocol.independence:
             yield f"{data.name}: {words}" if is_across else words
         if protocol.needs == "partition":

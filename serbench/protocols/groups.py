@@ -35,7 +35,7 @@ def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False)
     """
     import pandas as pd
 
-    for kept_apart in (corpus.person, corpus.folds.by):
+    for kept_apart in (corpus.person_field, corpus.folds.by):
         unknown = index[kept_apart].isna()
         if unknown.any():
             first = index["utterance"][unknown].iloc[0]

@@ -250,8 +250,8 @@ def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]
         for name, why in record.partials.items():
             of_corpus.setdefault(name.partition("@")[0], {})[why] = None
         if n_alone := n_incomplete(cell):
-            label = "emotion" if record.target == "emotion" else "class"
-            many = f"{n_alone} {cell.unit}s have a {label} each" if n_alone > 1 else f"one {cell.unit} has a {label}"
+            label = "an emotion" if record.target == "emotion" else "a class"
+            many = f"{n_alone} {cell.unit}s have {label} each" if n_alone > 1 else f"one {cell.unit} has {label}"
             remarks[f"{many} that no other has, so that intervals leave it out there"] = None
         if record.transductive:
             heard.add((fields["scaling"], protocol.name))

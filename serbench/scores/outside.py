@@ -238,7 +238,7 @@ def _record(
     file: Outside, table: pd.DataFrame, data: CorpusData, task: EmotionTask, protocol: Protocol, axes: dict[str, str]
 ) -> CellRecord:
     """Make the record of the cell of another system, with all that the report must know of it."""
-    person, given, absent = data.corpus.person, table[table["is_given"]], table[~table["is_given"]]
+    person, given, absent = data.corpus.person_field, table[table["is_given"]], table[~table["is_given"]]
     folds = {str(name): tuple(of) for name, of in given.groupby("fold", observed=True)["utterance"]}
     independence = protocol.independence_of(person) if person != "speaker" else ""
     notes = data.note, confounded(task_index(data, task), person), independence

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,38 +35,55 @@ _LOCKED = re.compile(r"[0-9a-f]{24}|.+-[0-9]+")  # keys of jobs, and chunks of r
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
-def _place(pattern: str) -> Callable[..., Path]:
-    """Make a method that gives a place: the names it takes fill the pattern below the results folder."""
-    return lambda store, *names: store.root / pattern.format(*names)
-
-
-def _files(pattern: str) -> Callable[..., list[Path]]:
-    """Make a method that gives all files of a kind, by name; the names it takes fill the pattern."""
-    return lambda store, *names: every_file(store.root, pattern.format(*map(glob.escape, names)))
-
-
 @dataclass(frozen=True, slots=True)
 class Store:
     """A results folder and the places in it; `feature_key` is `SET-KEY`."""
 
     root: Path
 
-    index = _place("index/{}.parquet")  # corpus
-    index_part = _place("index/{}/part-{}.parquet")  # corpus, digest of the content: while it is being extracted
-    index_parts = _files("index/{}/part-*.parquet")  # corpus
-    features = _place("features/{}/{}")  # feature_key, corpus: the folder of its parts
-    failures = _place("features/{}/{}/failures.parquet")  # feature_key, corpus
-    job = _place("jobs/{}.parquet")  # key of the job
-    cell = _place("cells/{}.json")  # name of the cell
-    experiment = _place("experiments/{}.json")
-    audit = _place("audits/{}.json")  # corpus
-    timings = property(_place("timings.csv"))  # seconds of past jobs: they inform estimates and no result
-    report = property(_place("report"))
-    provenance = property(_place("report/provenance.json"))  # what made the report, and the list of its files
-    indexes = property(_files("index/*.parquet"))
-    jobs = property(_files("jobs/*.parquet"))
-    cells = property(_files("cells/*.json"))
-    experiments = property(_files("experiments/*.json"))
+    timings = property(lambda store: store.root / "timings.csv")  # seconds of past jobs: estimates, and no result
+    report = property(lambda store: store.root / "report")
+    provenance = property(lambda store: store.report / "provenance.json")  # what made the report, and its files
+    indexes = property(lambda store: every_file(store.root, "index/*.parquet"))
+    jobs = property(lambda store: every_file(store.root, "jobs/*.parquet"))
+    cells = property(lambda store: every_file(store.root, "cells/*.json"))
+    experiments = property(lambda store: every_file(store.root, "experiments/*.json"))
+
+    def index(self, corpus: str) -> Path:
+        """Index of a corpus."""
+        return self.root / f"index/{corpus}.parquet"
+
+    def index_part(self, corpus: str, content: str) -> Path:
+        """Part of an index by the digest of its content, while it is being extracted."""
+        return self.root / f"index/{corpus}/part-{content}.parquet"
+
+    def index_parts(self, corpus: str) -> list[Path]:
+        """All parts of the index of a corpus, by name."""
+        return every_file(self.root, f"index/{glob.escape(corpus)}/part-*.parquet")
+
+    def features(self, feature_key: str, corpus: str) -> Path:
+        """Folder of the parts of a feature set of a corpus."""
+        return self.root / f"features/{feature_key}/{corpus}"
+
+    def failures(self, feature_key: str, corpus: str) -> Path:
+        """Table of the utterances that a feature set has no row of."""
+        return self.features(feature_key, corpus) / "failures.parquet"
+
+    def job(self, key: str) -> Path:
+        """Predictions of a job."""
+        return self.root / f"jobs/{key}.parquet"
+
+    def cell(self, name: str) -> Path:
+        """Record of a cell."""
+        return self.root / f"cells/{name}.json"
+
+    def experiment(self, name: str) -> Path:
+        """Record of an experiment."""
+        return self.root / f"experiments/{name}.json"
+
+    def audit(self, corpus: str) -> Path:
+        """Findings of the audit of a corpus."""
+        return self.root / f"audits/{corpus}.json"
 
     def report_files(self) -> dict[str, bool]:
         """Return the names below `report/` that the last report wrote, each with whether it is there as written."""
