@@ -32,6 +32,10 @@ def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str, *
 
 
 _FEATURES = "Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc."
+_CLASSIFIERS = "Classifier; may be repeated. Default: svc, rf and mlp."
+_TASK = "Preset of emotions, or available: all that a corpus has. Default: paper5."
+_TARGET = "Instead of emotions: arousal, valence, gender or language."
+_PARTITION = "With holdout: a partition of the corpora's entries."
 _PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within."
 _K = "With adapt: utterances of the test corpus to train on; may be repeated."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
@@ -100,25 +104,13 @@ class GridRequest(FitAxes):
 
     # The defaults of features are those of serbench.features, without its imports.
     features: Names = _axis(("IS09", "mfcc"), "--features -f", list[str], "NAME|FILE", _FEATURES)
-    classifiers: Names = _axis(
-        DEFAULT_CLASSIFIERS,
-        "--classifier -c",
-        list[str],
-        "NAME",
-        "Classifier; may be repeated. Default: svc, rf and mlp.",
-    )
-    task: str | None = _axis(
-        None, "--task", str, "NAME", "Preset of emotions, or available: all that a corpus has. Default: paper5."
-    )
+    classifiers: Names = _axis(DEFAULT_CLASSIFIERS, "--classifier -c", list[str], "NAME", _CLASSIFIERS)
+    task: str | None = _axis(None, "--task", str, "NAME", _TASK)
     emotions: str | None = _axis(None, "--emotions", str, None, "Emotions, e.g. anger,happiness=happiness+excitement.")
-    target: str | None = _axis(
-        None, "--target", str, "NAME", "Instead of emotions: arousal, valence, gender or language."
-    )
+    target: str | None = _axis(None, "--target", str, "NAME", _TARGET)
     where: Names = _axis((), "--where", list[str], "FIELD=VALUE", "Only utterances with FIELD=VALUE; may be repeated.")
     protocol: str = _axis("within", "--protocol", str, "NAME", _PROTOCOL)
-    partition: str | None = _axis(
-        None, "--partition", str, "NAME", "With holdout: a partition of the corpora's entries."
-    )
+    partition: str | None = _axis(None, "--partition", str, "NAME", _PARTITION)
     k: tuple[int, ...] = _axis((), "--k", list[int], "N", _K)
     weight: float = _axis(1.0, "--weight", float, None, "With adapt: how much each of these counts. Default: 1.")
     inner: str = _axis("auto", "--inner", str, None, _INNER)
