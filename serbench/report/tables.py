@@ -25,7 +25,7 @@ MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What is behind a value, by the verdict on it."""
 VERDICT_NOTES = {
     "≈": f"≈ cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction).",
-    "?": "? cannot be tested against the best: too few speakers (or sessions).",
+    "?": "? cannot be tested against the best: too few speakers (or other independent units).",
     "↑": "↑ a dummy that is above the best other cell of its corpus by more than chance explains.",
 }
 RANKS_NAMED = 3

@@ -97,6 +97,7 @@ def test_training_on_several_corpora_predicts_what_a_plain_loop_does(three, prot
         assert_same(run, protocol, target, across.predict(run.table, evaluations, "logistic", scaling=scaling))
 
 
+@pytest.mark.slow
 def test_adapt_predicts_what_a_plain_loop_with_weights_does(three):
     run = three()
     assert not run("aa", "bb", protocol="adapt", k=(6,), weight=2.5).refused

@@ -148,6 +148,7 @@ def kill_again_and_again(bench, folder, *, kills, made=None):
         yield results, before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_path, tally, kills):
     in_place = again = 0
