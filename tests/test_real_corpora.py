@@ -77,6 +77,22 @@ def test_is09_of_emodb_is_bit_identical_to_opensmile_in_values_order_and_names(p
     np.testing.assert_array_equal(mine.to_numpy()[::9], direct.to_numpy())
 
 
+@pytest.mark.slow  # the plain suite compares synthetic recordings
+def test_mfcc_of_emodb_equals_a_direct_librosa_computation(place):
+    import librosa
+
+    mine = serbench.load_features("emodb", "mfcc", place)
+    root = root_of(load_catalogue().corpus("emodb"))
+    for utterance in mine.index[::9]:
+        y, _ = soundfile.read(root / utterance.removeprefix("emodb/"), dtype="float32")
+        window = {"n_fft": 512, "hop_length": 160, "win_length": 400, "window": "hamming", "center": False}
+        mel = librosa.feature.melspectrogram(y=y, sr=16000, n_mels=26, fmax=8000, **window)
+        static = librosa.feature.mfcc(S=librosa.power_to_db(mel, ref=1, amin=1e-10, top_db=None), n_mfcc=13)
+        llds = [static, *(librosa.feature.delta(static, width=9, order=k, mode="nearest") for k in (1, 2))]
+        rows = [[f(row) for f in (np.mean, np.std, np.min, np.max)] for block in llds for row in block]
+        np.testing.assert_array_equal(mine.loc[utterance].to_numpy(), np.array(rows, dtype=np.float32).ravel())
+
+
 def test_one_recording_of_nemo_overshoots_when_resampled_and_is_clipped():
     needs("nemo")
     overshoots = 0

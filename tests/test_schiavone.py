@@ -1,7 +1,9 @@
 """The feature set of Schiavone against a plain script, and what becomes of recordings that it is not made for."""
 
 import dataclasses
+import os
 import warnings
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -94,3 +96,17 @@ def test_whole_recordings_fail_and_name_the_option_and_pieces_of_another_rate_th
         write_wav(path, duration_s=1.2, rate=11025)
     failures = serbench.extract_features(["toy"], "schiavone", workspace(file), segment=1).failures
     assert failures["reason"].str.contains("11025 Hz").tolist() == [True] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.corpus
+def test_features_of_emodb_are_what_a_plain_script_gives(tmp_path):
+    place = serbench.Workspace(results=tmp_path)
+    index = serbench.load_index("emodb", place, segment=1).set_index("utterance")
+    features = serbench.load_features("emodb", "schiavone", place, segment=1)
+    assert len(features) == len(index)
+    for utterance in list(features.index)[::40]:
+        samples, rate = soundfile.read(Path(os.environ["SERBENCH_DATA"]) / "emodb" / index.loc[utterance, "file"])
+        second = round(index.loc[utterance, "start_s"])
+        piece = samples[second * rate : (second + 1) * rate]
+        np.testing.assert_array_equal(features.loc[utterance].to_numpy(), by_script(piece, rate))

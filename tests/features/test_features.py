@@ -1,4 +1,5 @@
 import gc
+import os
 import re
 import unicodedata
 import warnings
@@ -49,6 +50,17 @@ def test_opensmile_sets_are_what_opensmile_itself_gives(name):
             warnings.filterwarnings("ignore", message="Segment too short")
             direct = smile.process_signal(signal, 16000).to_numpy(dtype=np.float32)
         np.testing.assert_array_equal(np.atleast_2d(extractor(signal)), direct)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
+def test_opensmile_sets_are_what_opensmile_itself_gives_of_a_real_recording(name):
+    recording = decode(Path(os.environ["SERBENCH_DATA"]) / "emodb" / "wav" / "03a01Fa.wav")
+    mono = to_mono(recording, 16000)
+    expected = opensmile_of(name).process_signal(mono, 16000).to_numpy(dtype=np.float32)
+    found = find_feature_set(name).open()(mono)
+    np.testing.assert_array_equal(np.atleast_2d(found), expected)
+    assert len(expected) == (1 if name == "IS09" else 189)
 
 
 @pytest.mark.parametrize("name", ["IS09", "IS09-lld"])
