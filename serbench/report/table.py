@@ -111,7 +111,7 @@ def signed(difference: float) -> str:
     >>> signed(0.0123), signed(-0.0004)
     ('+0.012', '0.000')
     """
-    rounded = round(round(difference, 12), 3)  # ends in 5 are rounded alike, in whatever order terms were added
+    rounded = round(difference, 3)
     return f"{rounded:+.3f}" if rounded else "0.000"
 
 
