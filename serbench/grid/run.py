@@ -300,7 +300,7 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
 
         crew, free = ClusterCrew(store, workspace), math.inf  # memory is what each worker's machine says
     failed: dict[str, str] = {}
-    elsewhere, seconds_done = 0, 0.0
+    elsewhere, seconds_done, expected_s = 0, 0.0, plan.seconds
     workspace.progress("grid", 0, len(plan.todo), 0.0)
     # Closed whatever happens: a notebook keeps the frames of an exception, and with them locks, alive.
     with contextlib.closing(run_jobs(plan.todo, crew, store, memory=memory, free=free)) as outcomes:
@@ -312,7 +312,7 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
             else:
                 plan.estimate.note(store, job, outcome)
             seconds_done += plan.estimate.seconds(job)
-            workspace.progress("grid", done, len(plan.todo), seconds_done / plan.seconds)
+            workspace.progress("grid", done, len(plan.todo), seconds_done / expected_s)
     return {key: why for key, why in failed.items() if not store.job(key).is_file()}, elsewhere
 
 

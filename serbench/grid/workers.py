@@ -74,9 +74,10 @@ def run_jobs(
     waiting = OrderedDict((job.key, job) for job in ordered)  # taken from the front, slow with a plain dict
     running: dict[Future[Outcome], Job] = {}
     again: set[str] = set()
+    ended: list[tuple[Job, Outcome]] = []
     is_told = False
     with store.locks() as locks, contextlib.closing(crew):
-        while waiting or running:
+        while waiting or running or ended:
             n_workers = crew.n_workers
             for job in tuple(waiting.values()):
                 if len(running) >= n_workers:
@@ -90,9 +91,11 @@ def run_jobs(
                 del waiting[job.key]
                 if store.job(job.key).is_file():
                     locks.release(job.key)
-                    yield job, None
+                    ended.append((job, None))
                 else:
                     running[in_thread(crew.run, job)] = job
+            yield from ended  # only now, when all workers are busy again
+            ended.clear()
             if waiting and n_workers and not running and not is_told:
                 is_told = True
                 warnings.warn(f"waiting for {len(waiting)} jobs that another process has in hand", stacklevel=2)
@@ -111,7 +114,7 @@ def run_jobs(
                         waiting[job.key] = job
                         continue
                     outcome = "its worker process died (killed, or out of memory), twice"
-                yield job, outcome
+                ended.append((job, outcome))
 
 
 class LocalCrew:
