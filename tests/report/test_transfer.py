@@ -1,11 +1,13 @@
 """Tables, plots and figures of what was trained and tested across corpora, on made-up predictions."""
 
+import itertools
 import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import permutation_test
 from sklearn.metrics import recall_score
 from tables import made_cell, made_record, saying, with_fields, with_record
 
@@ -89,10 +91,18 @@ def test_value_below_chance_is_marked_and_says_what_its_model_did():
     assert "aa -> bb, IS09 svc: 0.000 is below chance; 33% of its predictions are anger." in table.notes
 
 
-def test_value_that_cannot_be_told_from_chance_is_marked():
-    cells = [cell("cross", "aa", "bb", hit=0.0), cell("cross", "cc", "bb", hit=0.95)]
-    assert shown(cells, "aa", "bb").aside.endswith("] c")
-    assert shown(cells, "cc", "bb").aside.endswith("]")
+def test_mark_is_that_of_scipys_sign_flips_of_speakers():
+    marks = set()
+    for seed, hit in itertools.product(range(3), (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)):
+        drawn = np.random.default_rng(seed).random(72)
+        one = saying(cell("cross", "aa", "bb"), lambda rows, wrong=drawn > hit: (rows["truth"] + wrong) % 3)
+        is_right = one.of()["prediction"].to_numpy() == one.of()["truth"].to_numpy()
+        above = (is_right - 1 / 3).reshape(6, 12).sum(axis=1)  # of each speaker, all emotions as frequent
+        p = permutation_test((above,), np.sum, permutation_type="samples", vectorized=True).pvalue
+        expected = "c" if p > 0.05 else "b" if above.sum() < 0 else ""
+        assert shown([one], "aa", "bb").aside.rpartition("]")[2].strip() == expected, (seed, hit)
+        marks.add(expected)
+    assert marks == {"", "b", "c"}
 
 
 def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus():
@@ -104,12 +114,14 @@ def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus()
     assert shown([one, *others], "aa", "bb").aside == "c"
 
 
-def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained():
-    of_one = cell("cross", "aa", "bb", hit=0.9)
-    single = replace(of_one, rows=of_one.rows.assign(unit="bb/only"))
-    (table,) = tables_of([single], "transfer")
-    assert table.rows[0][4].aside.endswith("?")
-    assert "?: cannot be tested against chance: too few speakers." in table.notes
+@pytest.mark.parametrize(("n_speakers", "mark"), [(1, "?"), (5, "?"), (6, "")])
+def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained(n_speakers, mark):
+    """Five speakers cannot give a p of 0.05, as 2 / 2**5 is more."""
+    found = cell("cross", "aa", "bb", hit=0.9)
+    units = pd.Categorical(found.rows["unit"].astype(str).map(lambda name: f"bb/{int(name[-1]) % n_speakers}"))
+    (table,) = tables_of([replace(found, rows=found.rows.assign(unit=units))], "transfer")
+    assert table.rows[0][4].aside.rpartition("]")[2].strip() == mark
+    assert ("?: cannot be tested against chance: too few speakers." in table.notes) == (mark == "?")
 
 
 def test_transductive_crossings_say_so():

@@ -12,6 +12,7 @@ from sklearn.metrics import recall_score
 from serbench.errors import ScoreError
 from serbench.scores.metrics import METRICS, uar_shares, war_shares
 from serbench.scores.statistics import (
+    ALPHA,
     EXACT_UP_TO,
     against_best,
     flip_p,
@@ -188,6 +189,31 @@ def test_the_family_is_all_pairs_as_the_best_was_picked_on_the_same_data():
     p = dict(zip(pairs, flip_p(np.stack([shares[a] - shares[b] for a, b in pairs], axis=1)), strict=True))
     for name, comparison in others.items():
         assert comparison.p == p[tuple(sorted((best, name)))]
+
+
+def test_a_difference_has_the_value_and_the_interval_of_a_plain_loop_over_left_out_speakers():
+    made = [predictions(10, seed=i, hit=hit) for i, hit in enumerate((0.95, 0.75, 0.3))]
+    best, others = against_best({i: stack_of(*of) for i, of in enumerate(made)}, "uar")
+    assert best == 0
+    speaker = made[0][0]
+    for name, comparison in others.items():
+        gaps = []
+        for kept in (speaker >= 0, *(speaker != one for one in range(10))):
+            uars = [recall_score(of[1][kept], of[2][kept], average="macro") for of in (made[0], made[name])]
+            gaps.append(uars[0] - uars[1])
+        reach = np.ptp(ttest_1samp(10 * gaps[0] - 9 * np.array(gaps[1:]), 0).confidence_interval(0.95)) / 2
+        assert comparison.difference == pytest.approx(gaps[0])
+        assert comparison.interval.ends == pytest.approx((gaps[0] - reach, gaps[0] + reach))
+
+
+def test_equal_methods_are_rarely_called_worse():
+    """The only look at false positives; docs/statistics.md has the figures."""
+    wrong, runs = 0, 500
+    for run in range(runs):
+        stacks = {i: stack_of(*predictions(10, seed=100 * run + i)) for i in range(3)}
+        _, others = against_best(stacks, "uar")
+        wrong += any(comparison.is_different for comparison in others.values())
+    assert wrong / runs <= ALPHA + 2.6 * np.sqrt(ALPHA * (1 - ALPHA) / runs)
 
 
 @pytest.mark.parametrize("metric", METRICS)
