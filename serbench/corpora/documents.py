@@ -11,8 +11,9 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ MOST_FILES = 1_000_000  # that a glob of a corpus may match
 
 # Tabs and line ends may be in text; other control characters and halves of characters are in no file name or table.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "map", "seq", "merge", "value")  # of values without a tag
 
 
 def check_regular(path: Path, *, at_most: int | None = None) -> None:
@@ -111,6 +113,9 @@ def parse_text(
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
             todo = "Write blocks out instead of anchors that contain one another"
             raise ConfigError([Fault(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)])
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
+            fault(node, place, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it")
+            return {} if place == () else ""
         if isinstance(node, yaml.ScalarNode) and (odd := _UNPRINTABLE.search(node.value)):
             fault(node, place, f"the character U+{ord(odd[0]):04X}", "characters that can be printed", "Remove it")
         if isinstance(node, yaml.SequenceNode):
@@ -172,27 +177,48 @@ class Folder:
         return self.root / path
 
     def files(self, globs: Sequence[str], *, key: str) -> list[str]:
-        """Return the files that globs match, sorted. `**` enters no links, and only a step with a dot hidden names."""
+        """Return the files that globs match, sorted. Only a step with a dot matches hidden names.
+
+        `**` enters links to folders, except to a folder above. A link that leads out of a fenced root is refused.
+        """
         found: set[str] = set()
         for glob in globs:
             plain = re.split(r"[*?[]", glob)[0].rpartition("/")[0]
-            self._refuse_outside([glob] if self._outside(plain) else [], key)
+            self._refuse_outside([glob] if self._outside(plain or glob[:1]) else [], key)
             try:
                 if not set(glob) - set("./") or ".." in glob[len(plain) :].split("/"):
                     raise ValueError("it names no file, or has '..' after a wildcard")
-                paths = list(itertools.islice(self.root.glob(re.sub(r"\*\*$", "**/*", glob)), MOST_FILES + 1))
+                paths = list(itertools.islice(self._matches(glob), MOST_FILES + 1))
                 if len(paths) > MOST_FILES:
                     raise ValueError(f"more than {MOST_FILES} files and folders")
             except (ValueError, NotImplementedError, RecursionError) as error:
                 problem, todo = f"the glob '{short(glob)}' cannot be used ({error})", "Correct the glob, or `root`"
                 raise CorpusError([Fault(f"{self.where}.{key}", problem, "a glob below the root", todo)]) from error
-            names = {path.relative_to(self.root).as_posix() for path in paths if not os.path.isdir(path)}
             hidden = r"(^|/)\.[^./]"
-            found |= {name for name in names if re.search(hidden, glob) or not re.search(hidden, name)}
+            found |= {name for name in paths if re.search(hidden, glob) or not re.search(hidden, name)}
         out = {folder for folder in {path.rpartition("/")[0] for path in found} if self._outside(folder)}
         odd = [path for path in found if path.rpartition("/")[0] in out or os.path.islink(self.root / path)]
         self._refuse_outside(odd, key)
         return sorted(found)
+
+    def _matches(self, glob: str) -> Iterator[str]:
+        """Yield the files that a glob matches, and the links in the way of its `**` that lead out of a fenced root."""
+        base = Path("/") if glob.startswith("/") else self.root
+
+        def named(path: Path) -> str:
+            return (path.relative_to(base) if base == self.root else path).as_posix()
+
+        files = base.glob(re.sub(r"\*\*$", "**/*", glob).lstrip("/"))
+        yield from (named(path) for path in files if not os.path.isdir(path))
+        for stars in re.finditer(r"(?<![^/])\*\*(?=/|$)", glob):
+            above = glob[: stars.start()].lstrip("/")
+            for start in base.glob(above) if above else [base]:
+                folders = (Path(place, name) for place, names, _ in os.walk(start) for name in names)
+                for link in filter(os.path.islink, folders):
+                    if self._outside(named(link)):
+                        yield named(link)
+                    elif os.path.realpath(link) not in map(os.path.realpath, link.parents):
+                        yield from self._matches(f"{escape(named(link))}/{glob[stars.start() :]}")
 
     def _outside(self, path: str) -> str:
         """Return where a path leads, links followed, if that is out of a fenced root."""

@@ -133,7 +133,13 @@ def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[Labe
             faults.append(Fault(f"{corpus.name}.labels.files", found, "a text file"))
             continue
         lines = content.decode(labels.encoding, errors="replace").splitlines()
-        tried = [hits(compile_pattern(labels.pattern), line) for line in lines]
+        tried = list[list[dict[str, str]]]()
+        for n, line in enumerate(lines, start=1):
+            try:
+                tried.append(hits(compile_pattern(labels.pattern), line))
+            except ValueError as error:
+                found, todo = f"{error} on line {n} of {printable(name)}", "Shorten the line, or narrow `files`"
+                raise CorpusError([Fault(f"{corpus.name}.labels.pattern", found, "a shorter line", todo)]) from error
         rows += [found[0] for found in tried if found]
         barren += [] if any(tried) else [printable(name)]
     if barren:

@@ -17,7 +17,7 @@ import re2
 from serbench.errors import printable
 
 LONGEST_PATTERN = 2_000  # characters
-LONGEST_TEXT = 10_000  # characters of a path or line; a longer one has no hit
+LONGEST_TEXT = 10_000  # characters of a path or line
 MOST_GROUPS = 50  # of a pattern: the time of a match grows with their number
 _MOST_BYTES = 2**20  # memory of a compiled pattern; the longest pattern of the catalogue needs a tenth of this
 # RE2's own classes know ASCII only; these are Python's, and combining marks count as letters (names on old Macs).
@@ -77,6 +77,11 @@ def _for_re2(pattern: str) -> str:
 
 
 def hits(pattern: Any, text: str) -> list[dict[str, str]]:
-    """Return the groups of the first two hits in a text; a group without a part in the hit is empty."""
-    found = itertools.islice(pattern.finditer(printable(text)), 2) if len(text) <= LONGEST_TEXT else ()
+    """Return the groups of the first two hits in a text; a group without a part in the hit is empty.
+
+    A text that is too long is a ValueError.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"{len(text)} characters, at most {LONGEST_TEXT} are read")
+    found = itertools.islice(pattern.finditer(printable(text)), 2)
     return [{name: value or "" for name, value in hit.groupdict().items()} for hit in found]

@@ -76,6 +76,14 @@ FAULTS = {
     "missing key": ("  title: Toy corpus\n", "", r"toy.title .*: not there. Expected the key 'title'"),
     "duplicate key": ("  language: en\n", "  language: en\n  language: de\n", r"toy.language \(line 4\): the key 'language' a second time \(first on line 3\)"),
     "no such source": ("from: path", "from: paths", r"toy.labels.from \(line 8\): 'paths'. Expected one of path, table, lines. Did you mean 'path'"),
+    "misspelt key inside": ("pattern:", "patern:", r"toy.labels.patern \(line 9\): unknown key 'patern'. Did you mean 'pattern'"),
+    "wrong type": ("  audio: '*.wav'", "  audio: {a: b}", r"toy.audio"),
+    "bad leave_out": ("  emotions:", "  folds: {leave_out: 3}\n  emotions:", r"toy.folds.leave_out .*'3'. Expected less than or equal to 2"),
+    "count that is no number": ("  emotions:", "  expect: {utterances: many}\n  emotions:", r"toy.expect.utterances .*'many'.*integer"),
+    "partition that tests nothing": ("  emotions:", "  partitions: {mine: {test: {}}}\n  emotions:", r"toy.partitions.mine.test .*at least 1 item"),
+    "misspelt side": ("  emotions:", "  partitions: {mine: {tests: {speaker: ['01']}}}\n  emotions:", r"toy.partitions.mine.tests .*unknown key 'tests'. Did you mean 'test'"),
+    "range the wrong way round": ("  emotions:", "  targets: {arousal: {low: '[1, 0]', high: '(1, 2]'}}\n  emotions:", r"toy.targets.arousal.low .*the smaller one first"),
+    "separator of two": ("  emotions:", "  traces: {arousal: {files: '{stem}.csv', separator: '; '}}\n  emotions:", r"toy.traces.arousal.separator .*at most 1 character"),
     "not a regular expression": (r"(?P<speaker>\d\d)_", r"(?P<speaker>\d\d_", r"toy.labels.pattern .* is not a regular expression"),
     "no speaker": (r"(?P<speaker>\d\d)", r"\d\d", r"toy.folds.*nothing gives 'speaker'"),
     "misspelt group": ("(?P<speaker>", "(?P<speker>", r"nothing gives 'speaker'.*Did you mean 'speker'"),
@@ -108,7 +116,20 @@ FAULTS = {
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
+CHAIN = "a: &x0 [y]\n" + "".join(f"b{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 100))
 HOSTILE = {
+    "a chain of anchors": (CHAIN.encode(), r"blocks nested without end"),
+    "a tag": (b"toy: !!python/object/apply:os.system [x]\n", r"toy \(line 1\): the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+    "a tag of one value": (b"toy:\n  title: !mine x\n", r"toy.title \(line 2\): the tag '!mine'\. Expected plain text"),
+    "a tag of the whole": (b"!!python/dict {toy: x}\n", r"mine.yaml, line 1: the tag "),
+    "a NUL": (b'toy:\n  root: "a\\0b"\n', r"toy.root \(line 2\): the character U\+0000"),
+    "half a character in a key": (b'toy:\n  "\\ud800": x\n', r"toy.* \(line 2\): the character U\+D800"),
+    "a character beyond Unicode": (b'toy: "\\UFFFFFFFF"\n', r"Correct this line"),
+    "a text": (b"toy", r"no block of corpora"),
+    "an empty block": (b"toy: {}\n", r"toy.title .*: not there"),
+    "an empty task": (b"tasks: {mine: {}}\n", r"tasks.mine.emotions .*: not there"),
+    "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
+    "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
     "a billion laughs": (LAUGHS.encode(), r"more than 20000 values\. .* Write blocks out instead of anchors"),
     "an anchor that contains itself": (b"toy: &toy\n  title: *toy\n", r"blocks nested without end\. Expected 20 levels"),
     "deep nesting": (b"[" * 100_000, r"mine.yaml: blocks nested without end"),
