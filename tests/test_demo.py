@@ -41,6 +41,12 @@ def median_f0(samples):
     return float(np.median(found))
 
 
+@pytest.mark.parametrize("speaker", SPEAKERS, ids=lambda s: s.name)
+def test_speech_is_voiced_near_the_speakers_pitch(speaker):
+    f0 = np.median([median_f0(synthesise(speaker, "neutral", sentence="aieoa", take=take)) for take in range(4)])
+    assert speaker.f0 / 1.4 < f0 < speaker.f0 * 1.4
+
+
 def test_fear_is_higher_and_sadness_softer_than_neutral_on_average():
     def mean(emotion, of):
         return np.mean([of(synthesise(s, emotion, sentence="aieoa", take=t)) for s in SPEAKERS for t in range(4)])

@@ -39,7 +39,8 @@ def by_serbench(recording):
     return schiavone.open()(to_mono(recording, schiavone.sampling_rate, resampler=schiavone.resampler))
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16000, 2), (24000, 1), (96000, 2)])
+@pytest.mark.parametrize("rate", [8000, 16000, 24000, 48000, 96000])
+@pytest.mark.parametrize("channels", [1, 2])
 def test_features_of_a_second_are_what_a_plain_script_gives(tmp_path, write_wav, rate, channels):
     path = write_wav(tmp_path / "a.wav", seed=rate, duration_s=1, rate=rate, channels=channels)
     samples, read = soundfile.read(path, always_2d=True)

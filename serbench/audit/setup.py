@@ -85,7 +85,11 @@ def digital_silence_s(recording: Recording) -> dict[str, float]:
 
 
 def in_steps(seconds: float) -> str:
-    """Word an amount of silence in steps that double, e.g. '10 to 20 ms'."""
+    """Word an amount of silence in steps that double.
+
+    >>> in_steps(0), in_steps(0.015), in_steps(0.5)
+    ('none', '10 to 20 ms', '320 to 640 ms')
+    """
     if seconds < SILENCE_S:
         return "none"
     low = SILENCE_S * 1000 * 2 ** math.floor(math.log2(seconds / SILENCE_S))
@@ -93,7 +97,11 @@ def in_steps(seconds: float) -> str:
 
 
 def is_clipped(samples: np.ndarray) -> bool:
-    """Whether some samples in a row are at the recording's own peak: its tops are cut off."""
+    """Whether some samples in a row are at the recording's own peak: its tops are cut off.
+
+    >>> is_clipped(np.array([[0.1], [0.9], [0.9], [0.9], [0.2]])), is_clipped(np.array([[0.1], [0.9], [0.2]]))
+    (True, False)
+    """
     level = np.abs(samples).max(axis=1)
     starts, ends = _runs((level > 0) & (level >= level.max()))
     return bool((ends - starts >= CLIPPED_FROM).any())

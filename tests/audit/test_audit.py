@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 import serbench
 from serbench.audit import copies
 from serbench.audit.checks import check_texts
-from serbench.audit.setup import UAR_ABOVE, Prediction, digital_silence_s, predict, simple_cues, used_bits
+from serbench.audit.setup import (
+    UAR_ABOVE,
+    Prediction,
+    digital_silence_s,
+    in_steps,
+    predict,
+    simple_cues,
+    used_bits,
+)
 from serbench.corpora.audio import Recording
 
 RATE = 16000
@@ -311,8 +319,9 @@ def test_every_pair_of_copies_is_in_a_group_around_one_of_its_members_and_chains
             assert any(all(tuple(sorted((one, other))) in pairs for other in group if other != one) for one in group)
 
 
-def test_distinct_words_of_one_low_voice_are_no_copies_and_altered_copies_of_them_are():
-    voices = [short_words.heard(short_words.word(i)) for i in range(40)]
+@pytest.mark.parametrize("n_words", [40, pytest.param(60, marks=pytest.mark.slow)])
+def test_distinct_words_of_one_low_voice_are_no_copies_and_altered_copies_of_them_are(n_words):
+    voices = [short_words.heard(short_words.word(i)) for i in range(n_words)]
     found = [(copies.correlation(*pair), copies.copy_from(*pair)) for pair in itertools.combinations(voices, 2)]
     assert max(value for value, _ in found) > 0.8  # as hard as the words of TurEV-DB, which reach 0.84
     assert not [value for value, bound in found if value >= bound]
@@ -413,6 +422,13 @@ def test_a_fifth_of_one_emotion_is_enough_though_the_other_emotions_tie():
     assert found.expected == pytest.approx(1 / 7, abs=0.005)
 
 
+def test_many_fields_that_differ_do_not_hide_the_one_that_predicts():
+    labels, rng = balanced(8), np.random.default_rng(0)
+    noise = {f"noise {i}": rng.integers(0, 2, len(labels)) for i in range(20)}
+    found = predictions({**noise, "telling": labels["emotion"]}, labels)
+    assert [f.field for f in found if f.is_certain] == ["telling"]
+
+
 def test_a_set_up_that_only_two_fields_together_give_away_is_found():
     labels = balanced(8)
     one = np.random.default_rng(0).integers(0, 2, len(labels))
@@ -458,6 +474,13 @@ def test_zeros_of_a_quiet_room_are_no_digital_silence():
     assert digital_silence_s(Recording(loud[:, None], RATE))["within"] == pytest.approx(0.1)
 
 
+@given(st.floats(0.01, 3600))
+def test_steps_of_silence_double_and_hold_the_amount(seconds):
+    low, _, high, _ = in_steps(seconds).split()
+    assert float(low) <= seconds * 1000 * (1 + 1e-9)
+    assert seconds * 1000 <= float(high) * (1 + 1e-9) == 2 * float(low) * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16, 20, 24])
 def test_bits_in_use_are_counted(bits):
     steps = np.random.default_rng(0).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), 1000)
@@ -466,8 +489,11 @@ def test_bits_in_use_are_counted(bits):
 
 def test_simple_cues_are_seconds_and_decibels():
     tone = 0.5 * np.sin(2 * np.pi * 400 * np.arange(2 * RATE) / RATE)
-    level_db = 20 * np.log10(0.5 / np.sqrt(2))
-    assert simple_cues(Recording(tone[:, None], RATE)) == pytest.approx([2, level_db, 0, level_db], abs=0.05)
+    duration_s, level_db, spread_db, highest_db = simple_cues(Recording(tone[:, None], RATE))
+    assert duration_s == 2
+    assert level_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.01)
+    assert spread_db == pytest.approx(0, abs=0.01)
+    assert highest_db == pytest.approx(level_db, abs=0.05)
 
 
 def test_the_command_prints_facts_and_verdict_and_fails_by_it(cli, make_speech, tmp_path):
@@ -492,6 +518,23 @@ def test_the_command_prints_facts_and_verdict_and_fails_by_it(cli, make_speech, 
     code, out, err = cli("audit", "toi", *given)
     assert (code, out) == (1, "")
     assert "Unknown corpus 'toi'. Did you mean 'toy'?" in err
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_altered_copies_of_real_recordings_are_found_and_no_others():
+    corpus = serbench.load_catalogue().corpus("emodb")
+    paths = sorted((serbench.root_of(corpus) / "wav").glob("*.wav"))
+    voices = [soxr.resample(soundfile.read(path)[0], RATE, copies.RATE) for path in paths]
+    prints = [copies.fingerprint(voice) for voice in voices]
+    assert max(copies.correlation(voices[a], voices[b]) for a, b in copies.nearest_pairs(np.stack(prints))) < 0.55
+    for original in range(0, len(paths), 25):
+        for how, alter in ALTERED.items():
+            altered = soxr.resample(*alter(soundfile.read(paths[original])[0]), copies.RATE)
+            pairs = copies.nearest_pairs(np.stack([*prints, copies.fingerprint(altered)]))
+            near = {one: copies.correlation(voices[one], altered) for one, other in pairs if other == len(paths)}
+            assert near.pop(original) > 0.95, how
+            assert max(near.values()) < 0.55, how
 
 
 @pytest.mark.corpus

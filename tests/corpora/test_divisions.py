@@ -68,10 +68,17 @@ def test_the_24_actors_of_crema_d_are_spread_evenly_and_said_to_be_others_than_t
     place = serbench.Workspace(tmp_path / "results", partial=True, jobs=2)
     request = serbench.GridRequest("mfcc", "dummy", protocol="holdout", partition="schrama-like")
     (cell,) = serbench.plan_grid(["cremad"], request, place, dry_run=True).plan.cells
+    assert {int(speaker[-4:]) for speaker in cell.utterances["speaker"]} == {*tested}
     assert any("not the same, which are not published" in note for note in cell.notes)
+    for path in (tmp_path / "cremad").rglob("*.wav"):
+        if not 1001 <= int(path.name[:4]) < 1013:
+            path.unlink()
+    (cell,) = serbench.plan_grid(["cremad"], request, place, dry_run=True).plan.cells
+    assert {speaker[-4:] for speaker in cell.utterances["speaker"]} == {"1001", "1004", "1008", "1012"}
+    assert any(note.startswith("partition schrama-like: no utterance of speaker 1016, 1019") for note in cell.notes)
 
 
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(tested=st.sets(st.sampled_from(["f1", "f2", "m1", "m2"]), min_size=1, max_size=3), data=st.data())
 def test_no_person_is_on_both_sides_and_the_order_of_rows_does_not_matter(emodb, make_index, tested, data):
     index = make_index()
@@ -82,6 +89,12 @@ def test_no_person_is_on_both_sides_and_the_order_of_rows_does_not_matter(emodb,
     assert {*train, *test} == {*people}  # without a list to train on, all others are trained on
     shuffled = index.loc[data.draw(st.permutations(list(index.index)))]
     assert partition_of(shuffled, corpus, "mine") == (train, test)
+
+
+def test_fields_together_narrow_a_side(emodb, make_index):
+    fields = {"test": {"speaker": ["f1", "m1"], "emotion": ["anger"]}, "train": {"speaker": ["f2"]}}
+    _, test = partition_of(make_index(takes=1), with_partition(emodb, **fields), "mine")
+    assert test == ("toy/f1_anger_0.wav", "toy/m1_anger_0.wav")
 
 
 def test_a_value_that_a_partial_copy_lacks_is_noted(emodb, make_index):

@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("turns")
 
 
-@settings(max_examples=30)
+@settings(max_examples=settings.default.max_examples // 3)
 @given(
     rate=st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]),
     n_frames=st.integers(1, 30000),

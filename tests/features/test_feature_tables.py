@@ -140,7 +140,7 @@ def test_mapped_file_is_made_again_for_other_parts_and_where_it_is_damaged(tmp_p
     map_features(tmp_path)
     (path,) = tmp_path.glob("rows-*.arrow")  # that of the earlier parts is gone
     whole = path.read_bytes()
-    flipped = [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), 97)]
+    flipped = [whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in range(0, len(whole), 41)]
     for content in (*flipped, *(whole[:length] for length in (0, 10, len(whole) // 2, len(whole) - 1))):
         path.write_bytes(content)
         check_same(map_features(tmp_path), table)
