@@ -226,6 +226,19 @@ def test_weights_are_refused_for_a_classifier_that_cannot_weigh(three):
     refused = run("aa", "bb", protocol="adapt", k=(4,), weight=2.0, classifiers="knn").refused
     assert all("knn with --weight 2. Expected --weight 1" in reason for reason in refused.values())
     assert not run("aa", "bb", protocol="adapt", k=(4,), classifiers="knn").refused
+    assert "knn with --weight 2" in " ".join(serbench.make_report(run.place).missing)
+
+
+@pytest.mark.slow
+def test_feature_set_that_lacks_an_utterance_stands_beside_one_that_has_all(three):
+    run = three()
+    whole = pd.read_csv(run.path.parent / "blobs.csv")
+    whole.iloc[1:].to_csv(run.path.parent / "less.csv", index=False)
+    files = tuple(str(run.path.parent / name) for name in ("blobs.csv", "less.csv"))
+    for protocol in ("cross", "pooled", "loco"):
+        assert not run(protocol=protocol, features=files, classifiers="knn", inner="none").refused
+    scores = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'default'")
+    assert scores["value"].notna().all()
 
 
 def declare(run, corpus, other):

@@ -116,11 +116,12 @@ def test_ring_interleaves_the_sexes():
 
 @given(n=st.integers(6, 30), k=st.sampled_from([2, 4]))
 @settings(max_examples=20, deadline=None)
-def test_validating_on_ring_neighbours_is_symmetric(n, k):
+def test_within_trains_on_all_that_it_does_not_test_and_validating_on_ring_neighbours_is_symmetric(n, k):
     folds = within(groups_of(n, sexes=("female", "male")), str(k))
     chosen = {fold.name: [inner.name for inner in fold.inner] for fold in folds}
     assert all(len(set(neighbours)) == k for neighbours in chosen.values())
     assert all(outer in chosen[inner] for outer, neighbours in chosen.items() for inner in neighbours)
+    assert all(len({*fold.train.utterances, *fold.test}) == 2 * n for fold in folds)
 
 
 @st.composite

@@ -73,6 +73,8 @@ def test_cells_stand_beside_those_of_within_and_share_no_key(toy):
     assert len(run().plan.todo) == 3 * (4 * 3 // 2 + 4)
     assert len(run.place.store().cells) == 2
     assert not run(dry_run=True).plan.todo
+    titles = [table.title.split(": ")[1].split(",")[0] for table in serbench.make_report(run.place).of("table2-uar")]
+    assert titles == ["within", "within-text (text-independent)"]
 
 
 def test_report_says_in_words_what_was_held_out(toy):
@@ -149,15 +151,20 @@ def test_speaker_scaling_uses_what_speakers_say_of_the_texts_held_out(toy):
 
 def test_folds_for_other_tools_tell_speakers_from_texts(toy):
     run = toy()
-    table = serbench.list_folds(
-        "toy", serbench.GridRequest(protocol="within-text", emotions="anger,neutral"), run.place
-    )
+    asked = serbench.GridRequest(protocol="within-text", emotions=",".join(THREE))
+    table = serbench.list_folds("toy", asked, run.place)
     assert list(table["fold"]) == list(table["speaker_fold"] + "/" + table["text_fold"])
     assert table["fold"].nunique() == 12
     row = table[table["fold"] == "f1/texts1"].iloc[0]
     tuning = table[table["fold"].isin(row["tuning_folds"].split())]
     assert set(tuning["speaker_fold"]) == {"f2", "m1", "m2"}
     assert set(tuning["text_fold"]) == {"texts2", "texts3"}
+    plan = run(dry_run=True).plan  # which trains and tests as the table says
+    for fold in plan.cells[0].folds:
+        who, what = fold.name.split("/")
+        train = table[(table["speaker_fold"] != who) & (table["text_fold"] != what)]
+        assert set(plan.jobs[fold.job].train.utterances) == set(train["utterance"])
+        assert set(plan.cells[0].sets[fold.name]) == set(table[table["fold"] == fold.name]["utterance"])
 
 
 def test_command_line_knows_the_flag(toy, cli, tmp_path):

@@ -181,6 +181,10 @@ def test_job_made_with_something_else_than_its_cell_says_is_refused_by_name(stor
     assert (refused.cell["features"], refused.cell["classifier"]) == ("one", "knn")
     assert re.match(f"jobs/{key}.parquet: {message}", refused.reason)
     assert refused.reason.endswith("Delete this file and run `serbench grid` again.")
+    if "seed" in change:  # the report has the reason of any refused cell alike
+        made = report(store)
+        assert made.missing == {refused.reason: ["toy one knn"]}
+        assert shown(made)["one", "knn"] == "–"
 
 
 def test_every_csv_leads_to_the_cells_and_these_to_what_made_them(store):

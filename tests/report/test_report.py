@@ -159,11 +159,12 @@ def test_unfinished_cell_is_missing_and_not_scored(toy_report):
     assert report.scores["reason"].unique().tolist() == ["1 of 10 jobs are not done yet"]
 
 
-def test_scalings_have_tables_of_their_own_and_transductive_is_stamped(toy_report):
-    report, *_ = toy_report(classifiers=("knn",), runs=({}, {"scaling": "speaker"}))
+def test_scalings_and_inner_rules_have_tables_of_their_own_and_transductive_is_stamped(toy_report):
+    report, *_ = toy_report(classifiers=("knn",), runs=({}, {"scaling": "speaker"}, {"inner": "none"}))
     titles = [table.title for table in report.of("table2-uar")]
     assert any("scaling per speaker, transductive" in title for title in titles)
-    assert any("scaling train" in title for title in titles)
+    rules = [title.split("inner ")[1].split(",")[0] for title in titles if "scaling train" in title]
+    assert rules == ["auto", "none"]
     stamped = report.scores.set_index("scaling")["transductive"]
     assert stamped["speaker"].all()
     assert not stamped["train"].any()

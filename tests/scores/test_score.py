@@ -368,6 +368,16 @@ def test_predictions_from_outside_make_no_cell_of_the_grid_incomparable(place, f
     assert reason == "not comparable: made from other labels, recordings and folds than the others; score it again"
 
 
+def test_changed_corpus_outdates_what_was_scored(place, folds, score, tmp_path):
+    score(folds)
+    path = tmp_path / "corpora.yaml"
+    path.write_text(path.read_text().replace("neutral: neutral", "neutral: calm"))
+    serbench.load_index("toy", place)
+    scores = serbench.load_scores(place)
+    reasons = scores[scores["classifier"] == "mine"]["reason"].unique()
+    assert reasons.tolist() == ["outdated: the corpus has changed since; score it again"]
+
+
 def test_commands_lead_from_folds_to_the_report(cli, place, tmp_path):
     common = ["--results", place.results, "--corpora", place.corpora_file]
     task = ["--emotions", REQUEST.emotions]
