@@ -119,17 +119,17 @@ def test_holding_out_sentences_is_compared_with_keeping_them(grid):
 
 def test_seeds_are_averaged_with_their_spread(grid, tmp_path):
     (tmp_path / "small.yaml").write_text("mlp: {settings: [{hidden: 8, alpha: 1}]}")
-    run = {"seeds": (0, 1), "space": str(tmp_path / "small.yaml")}
-    report, *_ = grid(classifiers=("mlp", "knn"), runs=(run,), takes=2)
+    run = {"seeds": (0, 1, 2), "space": str(tmp_path / "small.yaml")}
+    report, *_ = grid(speakers=SPEAKERS[1:4], classifiers=("mlp", "knn"), runs=(run,), takes=2)
     (table,) = report.of("seeds")
     scores = report.scores[(report.scores["metric"] == "uar") & (report.scores["rule"] == "nested")]
     for name in ("mlp", "knn"):
         of_seeds = scores[scores["classifier"] == name]["value"]
-        assert len(of_seeds) == 2
+        assert len(of_seeds) == 3
         shown = next(row for row in table.rows if row[1].text.startswith(name))
         assert shown[2].text == f"{of_seeds.mean():.3f}"
         assert shown[2].aside == f"± {of_seeds.std(ddof=1):.3f}"
-    assert "seeds 0, 1" in table.notes[0]
+    assert "seeds 0, 1, 2" in table.notes[0]
 
 
 def test_folds_that_lack_an_emotion_are_named(grid):
