@@ -67,36 +67,31 @@ class Fault:
 
 
 class SerbenchError(Exception):
-    """Anything a user can mend; the command line prints it and exits with 1. The arguments are those of `Fault`."""
+    """Anything a user can mend; the command line prints it and exits with 1.
 
-    def __init__(self, where: str, found: str, expected: str = "", todo: str = "") -> None:
+    It is raised with the words of one `Fault`, or with all the faults that were met, in their order.
+    """
+
+    faults: tuple[Fault, ...] = ()
+
+    def __init__(self, where: str | Sequence[Fault], found: str = "", expected: str = "", todo: str = "") -> None:
         super().__init__(where, found, expected, todo)
-
-    def __str__(self) -> str:
-        return str(Fault(*self.args))
-
-
-class FaultsError(SerbenchError):
-    """Several faults, reported at once, in the order they were met."""
-
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        Exception.__init__(self, tuple(faults))
-        self.faults = tuple(faults)
+        self.faults = (Fault(where, found, expected, todo),) if isinstance(where, str) else tuple(where)
 
     def __str__(self) -> str:
         lines = [f"{len(self.faults)} faults:", *(f"  {fault}" for fault in self.faults)]
         return str(self.faults[0]) if len(self.faults) == 1 else "\n".join(lines)
 
 
-class ConfigError(FaultsError):
+class ConfigError(SerbenchError):
     """A YAML file cannot be used."""
 
 
-class CorpusError(FaultsError):
+class CorpusError(SerbenchError):
     """A corpus on disk is not what its entry says."""
 
 
-class PluginError(FaultsError):
+class PluginError(SerbenchError):
     """A feature set or classifier of another package does not keep what serbench asks of it, or cannot be loaded."""
 
 
@@ -150,11 +145,8 @@ class DiskError(StoreError):
     def __init__(self, where: str, action: str, error: OSError | str, todo: str = TODO) -> None:
         # pyarrow puts the system's words behind words of its own
         reason = (error.strerror or str(error)).rpartition("] ")[2] if isinstance(error, OSError) else error
-        Exception.__init__(self, where, action, reason, todo)
-
-    def __str__(self) -> str:
-        where, action, reason, todo = self.args
-        return str(Fault(where, f"cannot be {action} ({reason})", todo=todo))
+        super().__init__(where, f"cannot be {action} ({reason})", todo=todo)
+        self.args = where, action, reason, todo  # what a copy in another process is made of
 
 
 class ClusterError(SerbenchError):

@@ -124,9 +124,9 @@ def _load(group: Group[R], name: str) -> R | PluginError:
     packages = [Package(point.dist.name, point.dist.version) for point in points if point.dist is not None]
     where, todo = f"{group.kind} '{name}' of {listed(map(str, packages))}", f"Uninstall {packages[0].name}"
     if name in group.builtin:
-        return PluginError([Fault(where, f"serbench has a {group.kind} of this name", "another name", todo)])
+        return PluginError(where, f"serbench has a {group.kind} of this name", "another name", todo)
     if len(points) > 1:  # the order of folders must not decide a number
-        return PluginError([Fault(where, f"{len(points)} plug-ins of one name", "one", "Uninstall all but one")])
+        return PluginError(where, f"{len(points)} plug-ins of one name", "one", "Uninstall all but one")
     todo = f"Upgrade or uninstall {packages[0].name}; all else works without it"
     try:
         record: Any = group.check(points[0].load(), name=name)
@@ -137,7 +137,7 @@ def _load(group: Group[R], name: str) -> R | PluginError:
     except PluginError as error:
         return PluginError([Fault(where, fault.found, fault.expected, todo) for fault in error.faults])
     except BaseException as error:  # anything may happen at an import: SystemExit, or a panic of a compiled module
-        broken = PluginError([Fault(where, f"{points[0].value} cannot be loaded ({_words(error)})", todo=todo)])
+        broken = PluginError(where, f"{points[0].value} cannot be loaded ({_words(error)})", todo=todo)
         broken.__cause__ = error
         return broken
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from serbench.classifiers import GROUP as CLASSIFIER_GROUP
 from serbench.classifiers import Classifier, Setting, Training, loop_sweep
-from serbench.errors import Fault, PluginError
+from serbench.errors import PluginError
 from serbench.features import GROUP as FEATURE_GROUP
 from serbench.features import FeatureSet
 from serbench.features.table import Ragged, Rows, flat
@@ -190,4 +190,4 @@ def _as_taken(classifier: Classifier, training: Training, held: Rows) -> tuple[T
 def _hold(is_kept: bool, record: FeatureSet | Classifier, found: str, expected: str) -> None:
     if not is_kept:
         kind = "feature set" if isinstance(record, FeatureSet) else "classifier"
-        raise PluginError([Fault(f"{kind} '{record.name}'", found, expected)])
+        raise PluginError(f"{kind} '{record.name}'", found, expected)

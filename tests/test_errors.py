@@ -2,7 +2,16 @@ import pickle
 
 import pytest
 
-from serbench.errors import AudioError, ConfigError, CorpusError, Fault, FeatureError, SerbenchError, UnknownNameError
+from serbench.errors import (
+    AudioError,
+    ConfigError,
+    CorpusError,
+    DiskError,
+    Fault,
+    FeatureError,
+    SerbenchError,
+    UnknownNameError,
+)
 
 
 def test_message_says_where_found_expected_and_what_to_do():
@@ -26,8 +35,10 @@ def test_all_faults_are_in_one_message():
     "error",
     [
         AudioError("a.wav", "cut short"),
-        CorpusError([Fault("emodb", "no recordings")]),
+        CorpusError("emodb", "no recordings"),
+        CorpusError([Fault("emodb", "no recordings"), Fault("tess", "no recordings")]),
         UnknownNameError("corpus", "emodv", ["emodb"]),
+        DiskError("jobs", "written", OSError(28, "No space left on device")),
     ],
 )
 def test_errors_survive_the_way_between_processes(error):

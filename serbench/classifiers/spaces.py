@@ -48,7 +48,7 @@ def read_spaces(path: Path) -> dict[str, Space]:
     """Read a file of spaces; classifiers it does not name keep their own. All its faults are one `ConfigError`."""
     content = parse_document(path, holds="classifiers", loader=yaml.SafeLoader).entries
     if not content:
-        raise ConfigError([Fault(path.name, "no classifiers", "a block per classifier")])
+        raise ConfigError(path.name, "no classifiers", "a block per classifier")
     spaces: dict[str, Space] = {}
     faults: list[Fault] = []
     for name, block in content.items():
@@ -68,11 +68,11 @@ def _space(classifier: Classifier, block: Any, where: str) -> Space:
     entries = block.get("settings") if isinstance(block, dict) and not set(block) - {"settings", "default"} else None
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         expected = "a block with `settings`, a list such as [{C: 1}], and perhaps `default`"
-        raise ConfigError([Fault(where, short(f"{block}"), expected)])
+        raise ConfigError(where, short(f"{block}"), expected)
     n = sum(math.prod(len(value) for value in entry.values() if isinstance(value, list)) for entry in entries)
     if n > MOST_SETTINGS:
         todo = "Name fewer values; a second file and a second results folder hold the others"
-        raise ConfigError([Fault(where, f"{n} settings", f"at most {MOST_SETTINGS} settings", todo)])
+        raise ConfigError(where, f"{n} settings", f"at most {MOST_SETTINGS} settings", todo)
     known, faults, settings = classifier.parameters, list[Fault](), list[Setting]()
     for entry in entries:
         values = [[_number(v) for v in (value if isinstance(value, list) else [value])] for value in entry.values()]
@@ -87,11 +87,11 @@ def _space(classifier: Classifier, block: Any, where: str) -> Space:
         raise ConfigError(faults)
     given = block.get("default") or (settings[0] if settings else {})
     if not isinstance(given, Mapping):
-        raise ConfigError([Fault(f"{where}.default", short(f"{given}"), "a setting such as {C: 1}")])
+        raise ConfigError(f"{where}.default", short(f"{given}"), "a setting such as {C: 1}")
     default = {name: _number(value) for name, value in given.items()}
     if default not in settings or len({digest(setting) for setting in settings}) < len(settings):
         found = f"default {default} among {len(settings)} settings"
-        raise ConfigError([Fault(where, found, "each setting once, one of them the default")])
+        raise ConfigError(where, found, "each setting once, one of them the default")
     return Space(f"custom-{digest([*settings, default])[:8]}", tuple(settings), settings.index(default))
 
 

@@ -149,7 +149,7 @@ def root_of(corpus: Corpus) -> Path:
     if reason := why_absent(corpus):
         todo = f"Get the corpus ({corpus.homepage or corpus.licence}) and set `{corpus.name}: {{root: FOLDER}}` in a "
         todo += "corpora.yaml of your own, or SERBENCH_DATA to the folder that holds it"
-        raise CorpusError([Fault(f"{corpus.name}.root", f"'{corpus.root}': {reason}", "the corpus' folder", todo)])
+        raise CorpusError(f"{corpus.name}.root", f"'{corpus.root}': {reason}", "the corpus' folder", todo)
     return Path(os.path.expanduser(os.path.expandvars(corpus.root)))
 
 
@@ -163,7 +163,7 @@ def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
     names = as_names(given) or catalogue.on_disk()
     if not names:
         todo = f"Set SERBENCH_DATA to the folder of your corpora, or `root` in your own corpora.yaml; {WHERE_TO_GET}"
-        raise CorpusError([Fault("corpora", "none of the catalogue is on this disk", "at least one", todo)])
+        raise CorpusError("corpora", "none of the catalogue is on this disk", "at least one", todo)
     return [catalogue.corpus(name) for name in dict.fromkeys(names)]
 
 

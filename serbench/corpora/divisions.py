@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from serbench.corpora.entry import Corpus
-from serbench.errors import CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
+from serbench.errors import CorpusError, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def partition_of(index: pd.DataFrame, corpus: Corpus, name: str) -> tuple[tuple[
     train = _having(index, partition.train, where=f"{where}.train") if partition.train else ~test
     for side, chosen in (("train", train), ("test", test)):
         if not chosen.any():
-            raise CorpusError([Fault(f"{where}.{side}", "no utterance has these values together", "some")])
+            raise CorpusError(f"{where}.{side}", "no utterance has these values together", "some")
     if (train & test).any():
         twice = index["utterance"][train & test]
         raise ProtocolError(where, f"{len(twice)} utterances on both sides ({listed(twice)})", "each on one")
@@ -57,7 +57,7 @@ def _having(index: pd.DataFrame, fields: Mapping[str, Sequence[str]], *, where: 
         if len(absent) == len(set(values)):
             there = sorted(written.dropna().unique())
             todo = did_you_mean(absent[0], there) or f"There are {listed(there) or 'none'}"
-            raise CorpusError([Fault(f"{where}.{field}", f"no utterance of {listed(absent)}", "some", todo)])
+            raise CorpusError(f"{where}.{field}", f"no utterance of {listed(absent)}", "some", todo)
         chosen &= written.isin(values).fillna(False).astype(bool)
     return chosen
 

@@ -84,9 +84,9 @@ def parse_document(path: Path, *, holds: str = "corpora", loader: Any = yaml.Bas
         text = read_whole(path, at_most=MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         found = f"cannot be read ({error.strerror})"
-        raise ConfigError([Fault(str(path), found, f"a YAML file of {holds}")]) from error
+        raise ConfigError(str(path), found, f"a YAML file of {holds}") from error
     except ValueError as error:
-        raise ConfigError([Fault(path.name, str(error), "text in UTF-8", "Save it as UTF-8")]) from error
+        raise ConfigError(path.name, str(error), "text in UTF-8", "Save it as UTF-8") from error
     return parse_text(text, path.name, path.resolve().parent, holds=holds, loader=loader)
 
 
@@ -100,7 +100,7 @@ def parse_text(
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         found = "blocks nested without end" if isinstance(error, RecursionError) else problem.partition("\n")[0]
         found += f" on line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError([Fault(name, found, "YAML", "Correct this line")]) from error
+        raise ConfigError(name, found, "YAML", "Correct this line") from error
     document, faults = Document(name, folder, {}, {}), list[Fault]()
     lines, values = document.lines, loader("")
 
@@ -112,7 +112,7 @@ def parse_text(
         if len(place) > DEEPEST or len(lines) > MOST_VALUES:
             found = "blocks nested without end" if len(place) > DEEPEST else f"more than {MOST_VALUES} values"
             todo = "Write blocks out instead of anchors that contain one another"
-            raise ConfigError([Fault(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)])
+            raise ConfigError(document.where((), line=line), found, f"{DEEPEST} levels at most", todo)
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             fault(node, place, f"the tag '{short(node.tag)}'", "plain text, lists and blocks", "Remove it")
             return {} if place == () else ""
@@ -193,7 +193,7 @@ class Folder:
                     raise ValueError(f"more than {MOST_FILES} files and folders")
             except (ValueError, NotImplementedError, RecursionError) as error:
                 problem, todo = f"the glob '{short(glob)}' cannot be used ({error})", "Correct the glob, or `root`"
-                raise CorpusError([Fault(f"{self.where}.{key}", problem, "a glob below the root", todo)]) from error
+                raise CorpusError(f"{self.where}.{key}", problem, "a glob below the root", todo) from error
             hidden = r"(^|/)\.[^./]"
             found |= {name for name in paths if re.search(hidden, glob) or not re.search(hidden, name)}
         out = {folder for folder in {path.rpartition("/")[0] for path in found} if self._outside(folder)}
@@ -236,4 +236,4 @@ class Folder:
         found = f"{lead} out of the corpus' folder ({listed(map(printable, out))}), the first to {first}{annex}"
         todo = "Copy them into it or correct `root`; `outside: allow` in the corpus' entry reads them where they are"
         within = f"paths within {printable(os.path.realpath(self.root))}"
-        raise CorpusError([Fault(f"{self.where}.{key}", found, within, todo)])
+        raise CorpusError(f"{self.where}.{key}", found, within, todo)

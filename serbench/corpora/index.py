@@ -22,7 +22,7 @@ from serbench import __version__
 from serbench.corpora.audio import DECODER, Recording, read_header
 from serbench.corpora.entry import FIELDS, Corpus
 from serbench.corpora.labels import Scan
-from serbench.errors import AudioError, CorpusError, DamagedError, Fault, StoreError, listed
+from serbench.errors import AudioError, CorpusError, DamagedError, StoreError, listed
 from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_table
 from serbench.store.keys import digest
 from serbench.store.results import Store
@@ -151,7 +151,7 @@ def rate_note(scan: Scan, rate_of: Mapping[str, int], *, partial: bool) -> str:
     if not partial:
         where, found = f"{scan.corpus.name}.expect.rate", f"most recordings have {rate} Hz"
         todo = "Get the original recordings; --partial accepts these and says so in every table"
-        raise CorpusError([Fault(where, found, f"{wanted} Hz", todo)])
+        raise CorpusError(where, found, f"{wanted} Hz", todo)
     return f"{scan.partial or 'altered'}, {rate} Hz instead of {wanted} Hz"
 
 

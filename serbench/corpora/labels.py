@@ -69,9 +69,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     files = folder.files(globs, key="audio")
     if not files:
         found = f"no recording matches {', '.join(map(repr, globs))} below {folder.root}"
-        raise CorpusError(
-            [Fault(f"{corpus.name}.audio", found, "recordings", "Correct `audio` or `root`; case matters")]
-        )
+        raise CorpusError(f"{corpus.name}.audio", found, "recordings", "Correct `audio` or `root`; case matters")
     match corpus.labels:
         case PathLabels():
             labelled = _from_paths(corpus, corpus.labels, files)
@@ -87,7 +85,7 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     found, expected = _differences(corpus, records)
     if found and not partial:
         todo = "Complete the copy, or correct `expect`; --partial accepts it as it is and marks every table"
-        raise CorpusError([Fault(f"{corpus.name}.expect", found, expected, todo)])
+        raise CorpusError(f"{corpus.name}.expect", found, expected, todo)
     wanted = (corpus.expect.utterances or 0) if found else len(labelled)
     title = f"not as expected: {found} instead of {expected}" if found else ""
     title = f"partial, {len(records)} of {wanted}" if wanted > len(records) else title
@@ -105,7 +103,7 @@ def _from_paths(corpus: Corpus, labels: PathLabels, files: Sequence[str]) -> lis
     if odd := [printable(file) for file, of in found.items() if len(of) != 1]:
         text = f"{len(odd)} of {len(found)} paths do not match exactly once ({listed(odd)})"
         todo = "Correct the pattern, or narrow `audio` to the recordings it describes"
-        raise CorpusError([Fault(f"{corpus.name}.labels.pattern", text, "one hit in each path", todo)])
+        raise CorpusError(f"{corpus.name}.labels.pattern", text, "one hit in each path", todo)
     return [{**of[0], "file": file} for file, of in found.items()]
 
 
@@ -139,7 +137,7 @@ def _from_lines(corpus: Corpus, labels: LineLabels, folder: Folder) -> list[Labe
                 tried.append(hits(compile_pattern(labels.pattern), line))
             except ValueError as error:
                 found, todo = f"{error} on line {n} of {printable(name)}", "Shorten the line, or narrow `files`"
-                raise CorpusError([Fault(f"{corpus.name}.labels.pattern", found, "a shorter line", todo)]) from error
+                raise CorpusError(f"{corpus.name}.labels.pattern", found, "a shorter line", todo) from error
         rows += [found[0] for found in tried if found]
         barren += [] if any(tried) else [printable(name)]
     if barren:
@@ -194,11 +192,11 @@ def _joined(corpus: Corpus, folder: Folder, rows: list[LabelRow]) -> list[LabelR
             key = tuple(record[column] for column in join.match.values())
             if known.setdefault(key, record) != record:
                 found = f"two rows for {'/'.join(key)} in {join.file}"
-                raise CorpusError([Fault(f"{corpus.name}.join.{i}", found, "one row for each")])
+                raise CorpusError(f"{corpus.name}.join.{i}", found, "one row for each")
         keys = [tuple(_composed(corpus, row)[name] for name in join.match) for row in rows]
         if lost := sorted({"/".join(key) for key in keys if key not in known}):
             found = f"{len(lost)} values of {'/'.join(join.match)} are not in {join.file} ({listed(lost)})"
-            raise CorpusError([Fault(f"{corpus.name}.join.{i}", found, "a row for each")])
+            raise CorpusError(f"{corpus.name}.join.{i}", found, "a row for each")
         added = [{name: known[key][column] for name, column in join.columns.items()} for key in keys]
         rows = [{**row, **more} for row, more in zip(rows, added, strict=True)]
     return rows
@@ -288,7 +286,7 @@ def _records(corpus: Corpus, rows: list[LabelRow]) -> tuple[Record, ...]:
         })  # fmt: skip
     if twice := sorted(name for name, n in Counter(record["utterance"] for record in records).items() if n > 1):
         found = f"{len(twice)} utterances are labelled twice ({listed(twice)})"
-        raise CorpusError([Fault(f"{corpus.name}.labels", found, "one label each", "Remove the doubled rows")])
+        raise CorpusError(f"{corpus.name}.labels", found, "one label each", "Remove the doubled rows")
     return tuple(sorted(records, key=lambda record: str(record["utterance"])))
 
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.audio import frames_of, read_header
-from serbench.errors import AudioError, ConfigError, CorpusError, Fault
+from serbench.errors import AudioError, ConfigError, CorpusError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def check_segment(seconds: float) -> None:
     """Refuse segments that are shorter than `SHORTEST_S`, endless, or have more digits than their name shows."""
     if not (math.isfinite(seconds) and seconds >= SHORTEST_S and float(f"{seconds:g}") == seconds):
         expected = f"seconds, at least {SHORTEST_S:g}, with six digits at most"
-        raise ConfigError([Fault("--segment", f"{seconds!r}", expected)])
+        raise ConfigError("--segment", f"{seconds!r}", expected)
 
 
 def seconds_of(preprocessing: str) -> str:
@@ -49,7 +49,7 @@ def segmented(scan: Scan, seconds: float) -> Scan:
     rows = sorted(itertools.chain.from_iterable(cut), key=lambda row: str(row["utterance"]))
     if not rows:
         found = f"none of its {len(cut)} utterances is as long as {seconds:g} s"
-        raise CorpusError([Fault(scan.corpus.name, found, "some", "Give a smaller --segment")])
+        raise CorpusError(scan.corpus.name, found, "some", "Give a smaller --segment")
     n_short = sum(not segments for segments in cut)
     note = f"{n_short} utterances shorter than {seconds:g} s give no piece" if n_short else ""
     return replace(scan, rows=tuple(rows), stored=stored, note="; ".join(filter(None, (scan.note, note))))

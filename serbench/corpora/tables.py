@@ -46,7 +46,7 @@ def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ())
         found = f"'{path.name}' cannot be read ({error.strerror or error})"
     except (*_UNREADABLE, yaml.YAMLError) as error:
         found = f"'{path.name}' cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
-    raise CorpusError([Fault(where, found, expected)])
+    raise CorpusError(where, found, expected)
 
 
 def _once_each(names: Iterable[Any]) -> pd.Index[str]:

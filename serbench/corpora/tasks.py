@@ -21,7 +21,7 @@ from serbench.corpora.entry import (
     parse_interval,
     parse_merge,
 )
-from serbench.errors import ConfigError, CorpusError, Fault, ProtocolError, UnknownNameError, did_you_mean, listed
+from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +99,11 @@ class EmotionTask:
         for field, value in self.where:
             if field not in kept:
                 found, todo = f"{corpus.name} has no '{field}'", did_you_mean(field, map(str, kept.columns))
-                raise ConfigError([Fault(f"--where {field}", found, "a field of its index", todo)])
+                raise ConfigError(f"--where {field}", found, "a field of its index", todo)
             values = as_written(kept, field)
             if not (values == value).any():
                 there = listed(sorted(values.dropna().unique())) or "none"
-                raise ConfigError([Fault(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")])
+                raise ConfigError(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")
             kept = kept[values == value]
         return kept[kept["emotion"].notna()]
 
@@ -129,7 +129,7 @@ class EmotionTask:
                     "nothing gives the speakers' gender",
                     "Name a group or column gender, or list the speakers",
                 )
-                raise CorpusError([Fault(f"{corpus.name}.genders", found, "it, for --target gender", todo)])
+                raise CorpusError(f"{corpus.name}.genders", found, "it, for --target gender", todo)
             values = index[self.target] if self.target in index else index["corpus"].map(lambda _: None)
             values = values.fillna(corpus.language).map(primary) if self.target == "language" else values
             return values.astype("object").where(values.isin(self.labels), None)
@@ -143,7 +143,7 @@ class EmotionTask:
         if self.target != "emotion" and not (corpus.emotions and self.merges):
             where, found = f"{corpus.name}.targets", f"neither ranges of {self.target} nor emotions to map"
             todo = f"Add `targets: {{{self.target}: {{LABEL: RANGE, ...}}}}` to its entry, with a column {self.target}"
-            raise CorpusError([Fault(where, found, f"one of the two for --target {self.target}", todo)])
+            raise CorpusError(where, found, f"one of the two for --target {self.target}", todo)
         of = {emotion: label for label, emotions in self.merges for emotion in emotions}
         return index["emotion"].map(of).astype("object")
 
@@ -154,11 +154,11 @@ def find_task(
     """Resolve `--task NAME`, `--emotions a,b=c+d` or `--target NAME`, and the `--where field=value` filters."""
     given = [f"--{name}" for name, of in (("target", target), ("emotions", emotions), ("task", task)) if of is not None]
     if len(given) > 1:
-        raise ConfigError([Fault(given[0], f"given together with {given[1]}", "one of the two")])
+        raise ConfigError(given[0], f"given together with {given[1]}", "one of the two")
     filters = tuple(sorted((field, value) for field, _, value in (text.partition("=") for text in where)))
     for field, value in filters:
         if not value:
-            raise ConfigError([Fault("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")])
+            raise ConfigError("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")
         if field not in FIELDS or field == "emotion":
             raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
     maps, shipped = _maps(catalogue.tasks), _maps(catalogue.shipped)
@@ -168,7 +168,7 @@ def find_task(
         found = _named(_merges(emotions.split(","), where="--emotions"), presets.items(), filters)
     elif target == "speaker":
         reason = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
-        raise ConfigError([Fault("--target speaker", reason, f"one of {', '.join(TARGETS)}")])
+        raise ConfigError("--target speaker", reason, f"one of {', '.join(TARGETS)}")
     elif target is not None:
         if target not in TARGETS:
             raise UnknownNameError("target", target, TARGETS)
@@ -180,7 +180,7 @@ def find_task(
         return EmotionTask(AVAILABLE, every, filters, presets=own)
     elif wanted in TARGETS:
         todo = f"Use --target {wanted}"
-        raise ConfigError([Fault(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)])
+        raise ConfigError(f"--task {wanted}", "a target, not a choice of emotions", todo=todo)
     elif wanted not in presets:
         raise UnknownNameError("task", wanted, [*presets, AVAILABLE])
     else:
@@ -196,7 +196,7 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
     if len(shared) < 2:
         has = "; ".join(f"{name}: {listed(sorted(of)) or 'none'}" for name, of in there.items())
         found = f"{listed(shared) or 'none'} in common ({has})"
-        raise ConfigError([Fault("--emotions", found, "at least two emotions", "Choose with --emotions or --target")])
+        raise ConfigError("--emotions", found, "at least two emotions", "Choose with --emotions or --target")
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
@@ -214,9 +214,9 @@ def _merges(texts: Sequence[str], *, where: str) -> Merges:
             raise UnknownNameError("emotion", emotion, EMOTIONS)
     for label, _ in merges:
         if not label.isidentifier():
-            raise ConfigError([Fault(where, f"'{label}'", "a name before the =, e.g. high=anger+happiness")])
+            raise ConfigError(where, f"'{label}'", "a name before the =, e.g. high=anger+happiness")
     if len({label for label, _ in merges}) < max(2, len(merges)) or len(set(used)) < len(used):
-        raise ConfigError([Fault(where, f"'{', '.join(texts)}'", "at least two emotions, each used once")])
+        raise ConfigError(where, f"'{', '.join(texts)}'", "at least two emotions, each used once")
     return tuple(merges)
 
 

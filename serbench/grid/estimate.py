@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serbench.classifiers import find_classifier
-from serbench.errors import STOPS, Fault, PluginError
+from serbench.errors import STOPS, PluginError
 from serbench.grid.plan import Job
 from serbench.store.results import Store
 
@@ -68,4 +68,4 @@ class Estimate:
             raise
         except BaseException as error:
             where, found = f"classifier '{classifier.name}'", f"{what}{sizes} fails ({type(error).__name__}: {error})"
-            raise PluginError([Fault(where, found, "a number", "Upgrade or uninstall its package")]) from error
+            raise PluginError(where, found, "a number", "Upgrade or uninstall its package") from error

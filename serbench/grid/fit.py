@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serbench.classifiers import Training, find_classifier
-from serbench.errors import Fault, FeatureError, PluginError, listed
+from serbench.errors import FeatureError, PluginError, listed
 from serbench.features.table import FeatureTable, Ragged, Rows, flat, for_each_row, map_features, with_flat
 from serbench.grid.request import FitAxes, Recipe
 from serbench.store.results import Store, every_file, write_predictions
@@ -98,7 +98,7 @@ def check_versions(job: Mapping[str, Any]) -> None:
     ]
     if other:
         todo = "Start the program and its workers anew, with the same packages"
-        raise PluginError([Fault(job["classifier"], "; ".join(other), todo=todo)])
+        raise PluginError(job["classifier"], "; ".join(other), todo=todo)
 
 
 @functools.cache
@@ -113,10 +113,10 @@ def check_predictions(predictions: np.ndarray, job: Mapping[str, Any]) -> None:
     shape = len(job["settings"]), len(job["evaluated"])
     if predictions.shape != shape or predictions.dtype.kind not in "iu":
         found = f"predictions of shape {predictions.shape} and type {predictions.dtype}"
-        raise PluginError([Fault(job["classifier"], found, f"integers of shape {shape}")])
+        raise PluginError(job["classifier"], found, f"integers of shape {shape}")
     if predictions.size and not 0 <= predictions.min() <= predictions.max() < len(job["emotions"]):
         found = f"predictions from {predictions.min()} to {predictions.max()}"
-        raise PluginError([Fault(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")])
+        raise PluginError(job["classifier"], found, f"codes of {len(job['emotions'])} emotions")
 
 
 def load_matrices(job: Mapping[str, Any], tables: Sequence[FeatureTable]) -> tuple[Training, Rows]:

@@ -346,7 +346,7 @@ def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]
     for of in registered:
         if of.piece_s is not None and request.segment != of.piece_s:
             found = "utterances that are not cut" if request.segment is None else f"pieces of {request.segment:g} s"
-            raise ConfigError([Fault(of.name, found, f"pieces of {of.piece_s:g} s", f"Give --segment {of.piece_s:g}")])
+            raise ConfigError(of.name, found, f"pieces of {of.piece_s:g} s", f"Give --segment {of.piece_s:g}")
     return registered, own
 
 
@@ -404,7 +404,7 @@ def check_whole(request: GridRequest) -> None:
     """Refuse pieces where other systems meet serbench: they are told whole utterances, and predict these."""
     if request.segment is not None:
         todo = "Cut the utterances in your own program, and let their pieces vote"
-        raise ConfigError([Fault("segment", f"{request.segment:g} s", "none: folds are of whole utterances", todo)])
+        raise ConfigError("segment", f"{request.segment:g} s", "none: folds are of whole utterances", todo)
 
 
 def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
