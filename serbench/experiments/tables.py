@@ -15,7 +15,7 @@ import pandas as pd
 
 from serbench.errors import ConfigError, StoreError
 from serbench.experiments.claims import Book, judge
-from serbench.experiments.load import read_experiment
+from serbench.experiments.load import built_in, find_experiment, read_experiment
 from serbench.report.comparisons import DEFAULT_MARK, MARK_NOTES, transductive_note
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.scores.predictions import CellPredictions
@@ -122,7 +122,9 @@ def _table(
     left_out = "; ".join(f"{name} ({why})" for name, why in book.absent.items())
     absent = f" Took no part: {left_out}." if left_out else ""
     first = f"{described.experiment.title}. {described.experiment.citation} "
-    first += f"Experiment {described.name}, frozen as {described.digest}.{absent}"
+    is_other = described.name in built_in() and find_experiment(described.name).digest != described.digest
+    other = "; serbench comes with another description of this name, which `serbench run` runs" if is_other else ""
+    first += f"Experiment {described.name}, frozen as {described.digest}{other}.{absent}"
     cells = [cell for cell in book.cells if cell.with_values]
     partials = {f"{n.partition('@')[0]}: {why}." for cell in cells for n, why in cell.record.partials.items()}
     heard = {transductive_note(cell.cell["scaling"]) for cell in cells if cell.record.transductive}

@@ -104,7 +104,7 @@ def test_the_best_is_tested_in_the_family_of_all_pairs_as_in_table_2():
     values = {("emodb", f, c): 0.5 for f, c in itertools.product(("IS09", "mfcc"), ("svc", "rf", "knn"))}
     book = GivenBook(values)
     judge(best_on(4), book, metric="war")
-    assert book.compared[0] == 15  # pairs of six cells
+    assert [n for n in book.compared if n] == [15]  # pairs of six cells; other corpora have none
 
 
 def test_one_of_many_columns_needs_more_evidence_than_all_of_them():

@@ -445,6 +445,27 @@ def test_every_claim_that_needs_no_network_finds_its_cells_in_its_own_grids(name
         assert bool(value.needs) or len(book.values(value.where, value.metric or experiment.metric)) == 1
 
 
+def test_language_is_told_only_where_all_five_corpora_took_part(make_index):
+    described = find_experiment("goel2020-table2")
+    (claim,) = (claim for claim in described.experiment.claims if claim.name == "language is known")
+    grids = tuple(grid for grid in described.experiment.grids if grid.target == "language")
+    cells = list(made_up_cells(described.experiment.model_copy(update={"grids": grids}), make_index))
+    of_four = [with_fields(cell, train="emodb+emovo+iemocap+masc") for cell in cells]
+    assert not judge(claim, Book(described, cells), metric="war").count("missing")
+    judgement = judge(claim, Book(described, of_four, {"savee": "no such folder"}), metric="war")
+    assert judgement.count("missing") == 1
+    assert "savee: no such folder" in judgement.why
+
+
+def test_another_description_that_comes_with_serbench_is_told_in_the_report():
+    described = find_experiment("goel2020-table2")
+    for text in (described.text, f"{described.text}# an older one\n"):
+        books = [Book(read_experiment(text, described.name), [])]
+        for table in experiment_tables(books, claims_frame(books)):
+            is_told = "serbench comes with another description of this name" in table.notes[0]
+            assert is_told == (text != described.text)
+
+
 def test_p_is_that_of_table_2_and_a_dummy_changes_none(made_up_report):
     """Both others are far from the dummy for single speakers, either way, and apart from each other by little."""
 
