@@ -176,12 +176,14 @@ def read_cell(path: Path) -> CellRecord:
     Raises
     ------
     StoreError : absent or unreadable.
-    DamagedError : not what serbench writes; the first key at fault is named.
+    DamagedError : not what serbench writes, or its keys contradict each other; the first key at fault is named.
     """
     written = read_json(path)
     try:
         record = _adapter().validate_python(written)
         found = next((f"its key '{f.name}' is not there" for f in fields(CellRecord) if f.name not in written), "")
+        if not found and (key := _disagreement(record)):
+            found = f"its key '{key}' does not agree with the others"
     except ValidationError as error:
         fault = error.errors()[0]
         key, wanted = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Input should be ")
@@ -195,3 +197,31 @@ def read_cell(path: Path) -> CellRecord:
 @cache
 def _adapter() -> TypeAdapter[CellRecord]:
     return TypeAdapter(CellRecord)
+
+
+def _disagreement(record: CellRecord) -> str:
+    """Name a key of a record that contradicts the others, or nothing: whoever reads a record relies on these."""
+    columns, sources, outside = record.utterances, record.sources, record.outside
+    if set(columns) != set(UTTERANCE_COLUMNS) or len({len(of) for of in columns.values()}) > 1:
+        return "utterances"
+    if set(sources) != {"id", "emotion"} or len(sources["id"]) != len(sources["emotion"]):
+        return "sources"
+    named = [(one.name, one.job) for one in record.folds] + [inner for one in record.folds for inner in one.inner]
+    present = {u for u, here in zip(columns["id"], columns["present"], strict=True) if here}
+    given = [code is not None for code in outside.predictions] if outside else columns["present"]
+    agrees = {
+        "reason": bool(record.reason) == (record.state == "refused"),
+        "folds": bool(record.folds) or record.state == "refused",
+        "emotions": {*columns["emotion"], *sources["emotion"]} <= set(record.emotions),
+        "tested": bool(record.tested) and set(record.tested) <= set(record.indexes),
+        "persons": not record.folds or set(record.tested) <= set(record.persons),
+        "transductive": not record.transductive or record.cell.scaling in ("speaker", "corpus"),
+        "default": 0 <= record.default < len(record.settings),
+        "jobs": {job for _, job in named} - {""} == set(record.jobs),
+        "feature_key": not record.jobs or bool(record.feature_key),
+        "sets": all({*record.sets.get(name, ("?",))} <= {*present, *sources["id"]} for name, _ in named)
+        and {u for one in record.folds for u in record.sets.get(one.name, ())} == present,
+        "outside": given == columns["present"]
+        and (not outside or {*outside.predictions} <= {None, *range(len(record.emotions))}),
+    }
+    return next((key for key, is_right in agrees.items() if not is_right), "")
