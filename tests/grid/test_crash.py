@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX s
 FIVE = ("anger", "fear", "happiness", "neutral", "sadness")
 SMALL_CHUNKS = "import serbench.features.extract; serbench.features.extract.CHUNK = 16\n"
 JOBS, PARTS = "jobs/[!.]*.parquet", "features/*/toy/part-*.parquet"
-KILLS = [1, pytest.param(30, marks=pytest.mark.long)]
+KILLS = [pytest.param(2, marks=pytest.mark.slow), pytest.param(30, marks=pytest.mark.long)]
 SETS = ("mfcc", "IS09", "logmel26")
 
 
@@ -148,7 +148,24 @@ def kill_again_and_again(bench, folder, *, kills, made=None):
         yield results, before
 
 
-@pytest.mark.slow
+def test_grid_killed_among_its_jobs_is_finished_with_the_same_bytes_and_does_no_job_twice(make_corpus, tmp_path):
+    path = make_corpus(speakers=("f1", "m1", "m2"), takes=1)
+    request = serbench.GridRequest("mfcc", "knn", emotions=EMOTIONS)
+    third = "event == 'open' and str(arguments[0]).endswith('timings.csv') and (touched.append(1) or len(touched) == 3)"
+    kill = "touched = []\n" + acting(third, "os.killpg(os.getpid(), signal.SIGKILL)")
+    bench = Bench(["grid", "toy", "-f", "mfcc", "-c", "knn", "--emotions", EMOTIONS], path, before=kill)
+    process = bench.start(tmp_path / "killed", "--jobs", "1")
+    finish(process)
+    assert process.returncode == -signal.SIGKILL
+    done = places_of(tmp_path / "killed", JOBS)
+    for results in ("killed", "calm"):
+        assert not serbench.run_grid("toy", request, serbench.Workspace(tmp_path / results, path, jobs=1)).refused
+    assert 0 < len(done) < len(jobs_of(tmp_path / "calm")) == 6
+    assert jobs_of(tmp_path / "killed") == jobs_of(tmp_path / "calm")
+    assert done.items() <= places_of(tmp_path / "killed", JOBS).items()
+    assert not leftovers(tmp_path / "killed")
+
+
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_path, tally, kills):
     in_place = again = 0
@@ -166,7 +183,6 @@ def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_pa
     assert again == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_extraction_ends_with_the_same_bytes_and_computes_nothing_stored_twice(extract, tmp_path, tally, kills):
     in_place = again = 0
@@ -390,7 +406,7 @@ def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path
     assert not leftovers(tmp_path / "results")
 
 
-@pytest.mark.parametrize("deaths", [1, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("deaths", [1, pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)])
 def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
     """Killed early only: jobs are run again at the end, and one that is killed there too has failed, rightly."""
     rng = random.Random(deaths)
