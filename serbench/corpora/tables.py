@@ -102,8 +102,11 @@ def read_parquet(path: Path, *, most_rows: int = MOST_PARQUET_VALUES) -> pd.Data
                 raise ValueError(f"{found}, at most {MOST_PARQUET_VALUES} values are read")
             _once_each(field.name for field in fields)
             flat = [field.name for field in fields if not pa.types.is_nested(field.type)]
+        kinds = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+        texts = [field.name for field in fields if field.type in kinds]
+        # A repeated text is small in the file: as a dictionary, and then as one object of Python, it stays small.
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             frame: pd.DataFrame = file.read(columns=flat, use_threads=False).to_pandas()
-        texts = [field.name for field in fields if field.type in (pa.string(), pa.large_string())]
         return frame.astype({name: object for name in texts if name in frame})  # here, as text may not be UTF-8
     except (OSError, ValueError):
         raise

@@ -73,6 +73,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 HEADERS = {
+    "nothing": ("", "no audformat header"),
     "a billion laughs": (LAUGHS, "no audformat header"),
     "itself": ("a: &a [*a]\n", "recursive node"),
     "deep": ("[" * 5000, "recursion"),
@@ -107,6 +108,13 @@ CSVS = {
 def test_odd_csv_is_refused(tmp_path, content, message):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(CorpusError, match=rf"toy.labels.file: 'x.csv' cannot be read \(.*{message}"):
+        read(tmp_path / "x.csv")
+
+
+def test_large_table_of_text_is_not_read(tmp_path):
+    with (tmp_path / "x.csv").open("wb") as file:
+        file.truncate(2**26 + 1)
+    with pytest.raises(CorpusError, match=r"67108865 bytes, at most 67108864 are read"):
         read(tmp_path / "x.csv")
 
 
@@ -165,7 +173,23 @@ def test_audformat_tables_whose_rows_multiply_or_never_meet_are_refused(tmp_path
         read(tmp_path / "db.yaml")
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_repeated_text_is_one_text_in_memory(tmp_path, kind):
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["x" * 1_000_000], kind))
+    pq.write_table(pa.table({"utterance": text}), tmp_path / "x.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path / "x.parquet").stat().st_size < 1000  # and stands for 3 GB
+    assert len(set(map(id, read(tmp_path / "x.parquet")["utterance"]))) == 1
+
+
+def test_own_features_without_a_value_are_nan_and_those_beyond_single_precision_infinite(tmp_path):
+    pd.DataFrame({"utterance": ["a", "b"], "x": pd.array([1.5, None], "Float64")}).to_parquet(tmp_path / "m.parquet")
+    assert pd.isna(read_own_features(tmp_path / "m.parquet").matrix).tolist() == [[False], [True]]
+    (tmp_path / "mine.csv").write_text("utterance,x\na,1e300\n")
+    assert read_own_features(tmp_path / "mine.csv").matrix.tolist() == [[float("inf")]]
+
+
 OWN = {
+    "nothing": (b"", "cannot be read"),
     "a line longer than the header": (b"utterance,x\na,1,2\n", "lines have more fields than the header"),
     "a line longer than the others": (b"utterance,x\na,1\nb,1,2\n", "cannot be read"),
     "not UTF-8": (b"utterance,x\n\xff,1\n", "cannot be read"),
