@@ -150,6 +150,13 @@ def test_any_bytes_and_ending_of_a_recording(tmp_path, survives, ending, magic, 
     path.unlink()
 
 
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))  # the readers of labels refuse NaN
+def test_any_segment(tmp_path, survives, start_s, end_s):
+    path = tmp_path / "a.wav"
+    path.write_bytes(audio_bytes("WAV", "PCM_16", 1))
+    survives(decode, path, start_s=start_s, end_s=end_s)
+
+
 CHILD = """
 import resource, sys
 from pathlib import Path
@@ -228,10 +235,22 @@ def test_mutated_tables(tmp_path, survives, name):
     mutate()
 
 
+@given(
+    st.text(st.characters(exclude_characters="/\0", codec="utf-8"), max_size=60), st.sampled_from([".csv", ".parquet"])
+)
+def test_any_name_of_features(tmp_path, survives, stem, suffix):
+    path = tmp_path / f"{stem}{suffix}"
+    path.write_bytes(OWN[f"mine{suffix}"])
+    own = survives(read_own_features, path)
+    assert own is None or (tmp_path / own.key).resolve().parent == tmp_path.resolve()
+    path.unlink()
+
+
 AUDFORMAT = {
-    "db.yaml": b"{name: toy, tables: {files: {type: filewise}, spans: {type: segmented}}}",
+    "db.yaml": b"{name: toy, tables: {files: {type: filewise}, spans: {type: segmented}, words: {type: filewise}}}",
     "db.files.csv": b"file,emotion\na.wav,anger\nb.wav,fear\n",
     "db.spans.csv": b"file,start,end\na.wav,0 days 00:00:00.5,0 days 00:00:01\nb.wav,0 days,0 days 00:00:02\n",
+    "db.words.parquet": parquet(pd.DataFrame({"file": ["a.wav", "b.wav"], "text": ["yes", "no"]})),
 }
 
 
@@ -287,10 +306,11 @@ def mutated_entries(draw):
     entry = {**copy.deepcopy(ENTRY), "labels": copy.deepcopy(draw(st.sampled_from(LABELS)))}
     for _ in range(draw(st.integers(1, 3))):
         place, key = entry, draw(st.sampled_from([*entry, draw(st.sampled_from(WORDS))]))
-        while isinstance(place.get(key), dict) and place[key] and draw(st.booleans()):
-            place = place[key]
-            key = draw(st.sampled_from(list(place)))
-        place[key] = [draw(VALUES)] if isinstance(place.get(key), list) and draw(st.booleans()) else draw(VALUES)
+        while (inner := place[key] if key in place or isinstance(place, list) else None) and draw(st.booleans()):
+            if not isinstance(inner, dict | list):
+                break
+            place, key = inner, draw(st.sampled_from([*inner] if isinstance(inner, dict) else range(len(inner))))
+        place[key] = draw(VALUES)
     return draw(VALUES) if draw(st.integers(0, 19)) == 0 else entry
 
 

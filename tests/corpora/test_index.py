@@ -1,16 +1,18 @@
 """What a warm run trusts, and what it reads again."""
 
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import serbench
 from serbench.corpora.audio import decode
-from serbench.corpora.index import read_decoded, read_index, write_decoded
+from serbench.corpora.index import read_decoded, read_index, state_of, write_decoded
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import StoreError
 from serbench.features.extract import extract_corpus
+from serbench.store.files import read_metadata
 from serbench.store.results import Store
 
 
@@ -68,6 +70,26 @@ def test_changed_recording_is_read_again_also_with_its_old_size_and_time(toy, wr
     assert toy.decoded == ["f1_anger_0.wav"]
 
 
+def test_recording_replaced_by_another_file_is_read_again(toy, write_wav):
+    toy()
+    (toy.root / "f1_anger_1.wav").replace(toy.root / "f1_anger_0.wav")
+    write_wav(toy.root / "f1_anger_1.wav", seed=5)
+    toy()
+    assert sorted(toy.decoded) == ["f1_anger_0.wav", "f1_anger_1.wav"]
+
+
+def test_another_segment_of_the_same_file_is_read_again(toy):
+    toy()
+    (_, start, end, state), known = next(iter(read_decoded(toy.store, "toy").items()))
+    assert state == state_of(toy.root / "f1_anger_0.wav")
+    assert (start, end) == (None, None)
+    write_decoded(toy.store, "toy", [replace(known, start_s=0.0, end_s=0.1)])
+    both = read_decoded(toy.store, "toy")
+    assert len(both) == 25
+    assert ("toy/f1_anger_0.wav", 0.0, 0.1, state) in both
+    assert ("toy/f1_anger_0.wav", 0.0, 0.2, state) not in both
+
+
 @pytest.mark.parametrize("why", ["written just before", "measured by another decoder", "rehash"])
 def test_files_of_an_index_that_cannot_be_trusted_are_read_again(toy, monkeypatch, why):
     if why == "written just before":
@@ -115,10 +137,15 @@ def test_one_recording_of_another_rate_does_not_refuse_the_corpus_when_it_is_rea
         assert extract_corpus(scan, [fake_feature_set], workspace).computed["fake"] == computed
 
 
-def test_index_that_was_written_anew_meanwhile_is_an_error(toy):
-    toy()
+def test_index_that_was_written_anew_meanwhile_is_an_error(toy, write_wav):
+    made_of = []
+    for seed in (77, 78):
+        write_wav(toy.root / "f1_anger_0.wav", seed=seed)
+        toy()
+        made_of.append(read_metadata(toy.store.index("toy"))["made_of"])
+    assert len(read_index(toy.store, "toy", made_of=made_of[1])) == 24
     with pytest.raises(StoreError, match=r"has been written again meanwhile, from other labels or recordings"):
-        read_index(toy.store, "toy", made_of="others")
+        read_index(toy.store, "toy", made_of=made_of[0])
 
 
 def test_inodes_that_use_all_64_bits_are_kept_and_compared(toy, monkeypatch):

@@ -1,7 +1,8 @@
 import os
 
+import audformat
 import pytest
-from trees import WRITERS, write_ased
+from trees import WRITERS, write_ased, write_recola
 
 from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document
 from serbench.corpora.labels import scan_corpus
@@ -137,6 +138,25 @@ def test_nemo_strips_the_blanks_around_ids(tmp_path, scan):
     assert row["emotion"] == "surprise"
 
 
+def test_masc_reads_a_table_of_the_users_own(tmp_path, scan):
+    root = tmp_path / "masc"
+    touch(root, "001/anger/a.wav", "002/elation/b.wav")
+    rows = "001/anger/a.wav,001,f,anger,s1\n002/elation/b.wav,002,m,elation,s2\n"
+    (root / "masc.csv").write_text("file,speaker,gender,emotion,text\n" + rows)
+    table = scan("masc").table
+    assert table["speaker"].tolist() == ["masc/001", "masc/002"]
+    assert table["emotion"].tolist() == ["anger", "happiness"]
+
+
+def test_recola_reads_segments_of_recordings(tmp_path, scan):
+    write_recola(tmp_path / "recola", people=("P16",), utterances=3, rate=8000)
+    (tmp_path / "recola/segments.csv").write_text("file,start,end,speaker\nP16.wav,0.5,2.25,P16\nP16.wav,2,2.75,P16\n")
+    table = scan("recola").table
+    spans = [utterance.partition(".wav")[2] for utterance in table["utterance"]]
+    assert spans == ["#0.5-2.25", "#2.0-2.75"]
+    assert table["emotion"].isna().all()
+
+
 TABLE_ENTRY = """\
 toy:
   title: Toy
@@ -228,6 +248,22 @@ def test_ids_are_nfc_whatever_the_file_system_writes(tmp_path):
     table = scan_corpus(own(tmp_path, TABLE_ENTRY)).table
     assert table["utterance"].tolist() == ["toy/\u00fcber.wav"]
     assert (tmp_path / "toy" / table["file"][0]).is_file()
+
+
+def test_tables_of_an_audformat_database_are_read_in_the_order_of_the_entry(tmp_path):
+    touch(tmp_path / "toy", "audio/a.wav", "audio/b.wav")
+    database = audformat.Database("toy")
+    files = audformat.filewise_index(["audio/a.wav", "audio/b.wav"])
+    for name, column, values in (("files", "speaker", ["s1", "s2"]), ("emotion", "emotion", ["ang", "neu"])):
+        database.schemes[column] = audformat.Scheme("str")
+        database[name] = audformat.Table(files)
+        database[name][column] = audformat.Column(scheme_id=column)
+        database[name][column].set(values)
+    database.save(str(tmp_path / "toy"))
+    entry = TABLE_ENTRY.replace("file: t.csv,", "file: db.yaml, tables: [emotion, files],")
+    table = scan_corpus(own(tmp_path, entry)).table
+    assert table["speaker"].tolist() == ["toy/s1", "toy/s2"]
+    assert table["emotion"].tolist() == ["anger", "neutral"]
 
 
 MISNAMED = """\

@@ -61,6 +61,20 @@ def test_chosen_raters_alone_are_averaged(recola):
     assert "valence" not in table
 
 
+def test_without_times_an_utterance_is_the_whole_recording(recola):
+    rows = "".join(f"P{n}.wav,,,P{n}\n" for n in range(16, 20))
+    (recola / "segments.csv").write_text("file,start,end,speaker\n" + rows)
+    assert scan().iloc[0]["valence"] == pytest.approx(by_hand(recola, "valence", "P16", 0, 1e9))
+
+
+def test_tables_that_are_not_there_are_one_fault(recola):
+    for person in ("P16", "P18"):
+        (recola / f"RECOLA-Annotation/emotional_behaviour/valence/{person}.csv").unlink()
+    with pytest.raises(CorpusError, match=r"recola.traces.valence: .*P16.csv, .*P18.csv: no such table in") as caught:
+        scan()
+    assert len(caught.value.faults) == 1
+
+
 WRONG = {
     "no number": ("0.04;x;0;0;0;0;0\n", r".*P17.csv: line 2 has 'x' for FM1, which is no number"),
     "not finite": ("0.04;0;nan;0;0;0;0\n", r"line 2 has 'nan' for FM2"),
