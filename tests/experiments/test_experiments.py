@@ -280,6 +280,7 @@ def test_run_prints_tables_within_80_columns_and_ends_well_with_corpora_missing(
     assert "1 of 3 corpora of mine took no part:" in err
     assert "gone: not on this disk: no such folder; get it: CC0-1.0" in err
     assert max(len(line) for line in out.splitlines() if not line.startswith("Open ")) <= 80
+    assert "Claims: mine" in cli("report", "--results", place.results)[1]
     code, out, err = cli("store", "check", "--results", place.results)
     assert (code, "1 experiments" in out) == (0, True), err
     code, _, err = cli("run", file, "--corpora", "emodb,emovo")
