@@ -29,17 +29,6 @@ if TYPE_CHECKING:
     from serbench.report import Report
 
 FILE = "index.html"
-COLOURS = {
-    "light": "#fdf299 #f5eaa2 #ece2ab #e3dab0 #dad3b5 #d1ccb7 #c9c6b9 #c1bfba "
-    "#b9b9b8 #b2b3b6 #aaadb4 #a2a7b3 #99a1b4 #8d9bb5 #7e96b3 #7e90a4",
-    "dark": "#0a192e #0a1e3a #15223b #1e273a #252b3a #2b303a #31343b #36393d "
-    "#3c3e3f #42433e #49483d #4f4d3b #565237 #5d5833 #645e2c #6a6526",
-}
-"""Colours from the lowest to the highest value: cividis, which the colour-blind see as all others do.
-
-It is faded to the paper of each theme so far that its ink can be read on every step at 4.5 to 1, as WCAG 2 AA asks.
-"""
-N_STEPS = 16
 CHOICES = {"task": "Task", "metric": "Metric", "rule": "Settings"}
 """Facet of a table -> what the page calls the choice."""
 
@@ -51,25 +40,22 @@ def render_page(report: Report) -> str:
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
     by_choice = itertools.product(report.matrices, ALL_METRICS, RULES)
     tables = [*(score_matrix(*choice) for choice in by_choice), *others]
-    blocks, ends = blocks_of(tables), colour_ends(tables)
     keys = {entry.key for table in tables for row in table.rows for entry in row}
     folder = files("serbench.report") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
-        blocks=blocks,
+        blocks=blocks_of(tables),
         loose=[table for table in others if "protocol" not in table.facets],
         choices=choices_of(tables),
         names=NAMES,
         legends=CHOICES,
-        step_of=lambda entry, table: step_of(entry.value, *ends.get(range_of(table), (0.0, 1.0))),
-        ends_of=lambda table: ends.get(range_of(table)),
+        ends=colour_ends(tables),
         sheets=sheets_of(report, keys),
         curves=curve_plots(report.curves),
         sentence=sentence(report.scores),
         commands=report.commands,
         made_with=report.made_with,
-        colours=list(zip(*(COLOURS[theme].split() for theme in ("light", "dark")), strict=True)),
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -77,28 +63,12 @@ def render_page(report: Report) -> str:
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def step_of(value: float | None, low: float, high: float) -> int | None:
-    """Return the step of a value on a scale from `low` to `high`; what lies beyond takes the last one.
-
-    >>> step_of(0.2, 0.2, 0.8), step_of(0.9, 0.2, 0.8), step_of(0.3, 0.3, 0.3), step_of(None, 0, 1)
-    (0, 15, 0, None)
-    """
-    if value is None or math.isnan(value):
-        return None
-    share = (value - low) / (high - low) if high > low else 0.0
-    return round(min(max(share, 0.0), 1.0) * (N_STEPS - 1))
-
-
-def range_of(table: Table) -> str:
-    """Name the range of the colours of a table: tables of one metric share it, so that a colour means one value."""
-    return table.facets.get("metric", table.title)
-
-
 def colour_ends(tables: Iterable[Table]) -> dict[str, tuple[float, float]]:
-    """Return the ends of every range of colours, in tenths."""
+    """Metric, or title of a table without one -> ends of its colours, in tenths, so that a colour means one value."""
     found: dict[str, list[float]] = {}
     for table in tables:
-        found.setdefault(range_of(table), []).extend(value for value in table.values if not math.isnan(value))
+        name = table.facets.get("metric", table.title)
+        found.setdefault(name, []).extend(value for value in table.values if not math.isnan(value))
     tenths = {name: (round(min(of) * 10, 6), round(max(of) * 10, 6)) for name, of in found.items() if of}
     return {name: (math.floor(low) / 10, math.ceil(high) / 10) for name, (low, high) in tenths.items()}
 
@@ -146,14 +116,14 @@ def curve_plots(curves: Sequence[Curve]) -> dict[str, list[dict[str, Any]]]:
 
 
 def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
-    """Make the sheet of every cell that a table leads to: what must be known of it, and tables over all utterances."""
-    lists = {}
-    for name, words in (("groups", ["by", "group"]), ("folds", ["fold", "setting"])):
-        found: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-        columns = ["provenance", "rule", *words, "uar", "n_utterances"]
-        for key, rule, *of, uar, n in report.long[name].reindex(columns=columns).to_numpy(dtype=object).tolist():
-            found.setdefault((key, rule), []).append((*of, f"{uar:.3f}", str(n)))
-        lists[name] = (*words, "UAR", "utterances"), found
+    """Make the sheet of every cell that a table leads to: what must be known of it, and tables over all utterances.
+
+    Sentences have a row in groups.csv alone: they would be most of the page.
+    """
+    groups = report.long["groups"].reindex(columns=["provenance", "rule", "by", "group", "uar", "n_utterances"])
+    folds = report.long["folds"].reindex(columns=["provenance", "rule", "fold", "setting", "uar", "n_utterances"])
+    lists = {"UAR by speaker and gender": groups[groups["by"] != "text"], "Folds and their settings": folds}
+    found = {title: dict(list(frame.groupby(["provenance", "rule"]))) for title, frame in lists.items()}
     sheets = []
     for cell in (cell for cell in report.cells if cell.provenance.key in keys):
         fields, key = cell.cell, cell.provenance.key
@@ -169,10 +139,12 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
             rule = NAMES[cell.rule].lower()
             title = f"Confusion matrix: {rule}. Colours are shares of a row"
             tables.append(make_table("confusion", title, *confusion_of(cell), n_labels=1))
-            for name, title in (("groups", "UAR by speaker"), ("folds", "Folds and their settings")):
-                header, found = lists[name]
-                if (key, cell.rule) in found:
-                    tables.append(make_table(name, f"{title}: {rule}", header, found[key, cell.rule], n_labels=2))
+            for title, of_cell in found.items():
+                if (key, cell.rule) in of_cell:
+                    frame = of_cell[key, cell.rule]
+                    header = (*frame.columns[2:4], "UAR", "utterances")
+                    listed = [(*words, f"{uar:.3f}", n) for _, _, *words, uar, n in frame.itertuples(index=False)]
+                    tables.append(make_table("list", f"{title}: {rule}", header, listed, n_labels=2))
         title = ", ".join(str(fields[name]) for name in ("corpus", "features", "classifier"))
         sheets.append({"key": key, "title": title, "about": about, "tables": tables})
     return sheets

@@ -1,7 +1,7 @@
 "use strict";
 // Sorts columns, and keeps the choices and the open cell in the address. The page needs nothing else of it.
 (() => {
-  const text = (row, column) => row.cells[column].firstElementChild?.textContent ?? row.cells[column].textContent;
+  const text = (row, column) => row.cells[column].firstChild?.textContent.trim() ?? "";
 
   // What is no number comes last either way; rows of chance stay on top.
   function compare(a, b, sign) {
