@@ -107,7 +107,11 @@ def test_a_value_that_a_partial_copy_lacks_is_noted(emodb, make_index):
 @pytest.mark.parametrize(
     ("test", "train", "message"),
     [
-        ({"speaker": ["f8", "f9"]}, None, r"mine.test.speaker: no utterance of f8, f9.*There are f1, f2"),
+        (
+            {"speaker": ["f8", "f9"]},
+            None,
+            r"toy.partitions.mine.test.speaker: no utterance of f8, f9.*There are f1, f2",
+        ),
         ({"speaker": ["f1", "f2", "m1", "m2"]}, None, r"mine.train: no utterance has these values"),
         ({"speaker": ["f1"]}, {"gender": ["female"]}, r"6 utterances on both sides \(toy/f1_anger_0.wav"),
         ({"emotion": ["anger"]}, None, r"4 speakers on both sides \(toy/f1, .*scores of known voices"),
@@ -165,11 +169,11 @@ def test_case_and_blanks_do_not_tell_texts_apart(index_saying):
 
 def test_corpus_without_two_known_texts_that_all_emotions_share_is_refused(make_index, index_saying):
     with pytest.raises(
-        ProtocolError, match=r"--text-independent: its entry gives no texts.*Add a `text` group to the pattern"
+        ProtocolError, match=r"toy, --text-independent: its entry gives no texts.*Add a `text` group to the pattern"
     ):
         text_groups(make_index(), "toy")
     with pytest.raises(
-        ProtocolError, match=r"--text-independent: one text only \('a'\). Expected at least two, to hold one out"
+        ProtocolError, match=r"toy, --text-independent: one text only \('a'\). Expected at least two, to hold one out"
     ):
         text_groups(index_saying("a", "A"), "toy")
     for unknown in (None, "", " "):

@@ -203,6 +203,7 @@ def test_table_that_does_not_label_the_recordings_is_an_error(tmp_path, content,
 
 
 CLIP, DEMOGRAPHICS = "AudioWAV/1001_DFA_ANG_XX.wav", "VideoDemographics.csv"
+SPOKEN = "RECOLA-Audio-recordings/P16.wav"
 SPAN = "file,start,end,speaker\nP16.wav,0,{},P16\n"
 BAD_COPIES = {
     "no recordings": ("emodb", [], "", r"emodb.audio: no recording matches 'wav/\*.wav' below .*emodb"),
@@ -211,14 +212,19 @@ BAD_COPIES = {
     ),
     "no table": ("cremad", [CLIP], "", r"cremad.join.0.file: 'VideoDemographics.csv' is not in"),
     "no column": (
-        "cremad", [CLIP], "ActorID,Age,Sexe\n1001,2,Male\n", r"join.0.file: no column 'Sex' in .* Did you mean 'Sexe'"
+        "cremad", [CLIP], "ActorID,Age,Sexe\n1001,2,Male\n",
+        r"join.0.file: no column 'Sex' in the table.* Did you mean 'Sexe'",
     ),
     "no row": (
-        "cremad", [CLIP], "ActorID,Age,Sex\n1002,2,Male\n", r"1 values of speaker are not in VideoDem.*csv \(1001\)"
+        "cremad", [CLIP], "ActorID,Age,Sex\n1002,2,Male\n",
+        r"1 values of speaker are not in VideoDemographics.csv \(1001\)",
     ),
-    "two rows": ("cremad", [CLIP], "ActorID,Age,Sex\n1001,2,Female\n1001,2,Male\n", r"two rows for 1001 in Video"),
+    "two rows": (
+        "cremad", [CLIP], "ActorID,Age,Sex\n1001,2,Female\n1001,2,Male\n",
+        r"two rows for 1001 in VideoDemographics.csv",
+    ),
     **{
-        f"a time of {time}": ("recola", ["RECOLA-Audio-recordings/P16.wav"], SPAN.format(time), "values of end are no")
+        f"a time of {time}": ("recola", [SPOKEN], SPAN.format(time), r"1 values of end are no numbers \(first")
         for time in ("nan", "inf", "1e400", "soon")
     },
 }  # fmt: skip

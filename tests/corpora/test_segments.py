@@ -115,6 +115,9 @@ def test_short_utterances_are_told_on_screen_and_in_every_table(make_corpus, wor
     for seed, name in enumerate(("anger_0", "anger_1", "neutral_0"), 900):
         write_wav(tmp_path / "toy" / f"f1_{name}.wav", seed=seed, duration_s=0.19)
     arguments = ["--corpora", file, "--results", tmp_path / "results", "--segment", "0.2"]
+    code, out, err = cli("extract", "toy", "-f", "mfcc", *arguments)
+    assert code == 0, err
+    assert "toy@0.2s mfcc: 42 extracted, 0 already there, 0 failed\n  3 utterances shorter than 0.2 s give no" in out
     code, out, err = cli("grid", "toy", "-f", "mfcc", "-c", "dummy", "--emotions", EMOTIONS, *arguments)
     assert code == 0, err
     notes, n = reported(workspace(file))
@@ -141,7 +144,7 @@ def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     serbench.run_grid(["toy"], request(features="mfcc120", classifiers="dummy"), toy)
     report = serbench.make_report(toy)
     assert report.commands
-    assert all(" --segment" in command for command in report.commands if "mfcc120" not in command)
+    assert all(" --segment 0." in command for command in report.commands if "mfcc120" not in command)
     assert report.long["provenance"]["provenance"].is_unique
     assert set(serbench.compare_results(toy, toy).frame["verdict"]) == {"same"}
 

@@ -28,6 +28,13 @@ def find(catalogue):
     return lambda **asked: find_task(catalogue, **{"task": None, "emotions": None, "where": (), **asked})
 
 
+def test_default_task_is_the_papers_five_emotions_and_one_task_for_all_corpora(find, catalogue):
+    assert find().name == "paper5"
+    assert find().emotions == ("anger", "fear", "happiness", "neutral", "sadness")
+    for task in (find(), find(target="arousal")):
+        assert task.for_corpora([catalogue.corpus("savee")]) == task
+
+
 def test_iemocap4_merges_excitement_into_happiness_by_name_or_spelt(find, toy, make_index):
     task = find(task="iemocap4")
     selected = task.select(make_index(emotions=("happiness", "excitement", "fear")), toy)
@@ -41,6 +48,7 @@ def test_where_keeps_only_matching_utterances(find, toy, make_index):
     assert task.title == "anger,neutral where gender=female, speaker=f1"
     with pytest.raises(ConfigError, match=r"toy has no 'style'"):
         find(emotions="anger,neutral", where=("style=improvised",)).select(make_index(), toy)
+    assert set(find(target="valence", where=("speaker=f1",)).select(make_index(), toy)["speaker"]) == {"toy/f1"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,8 @@ def test_ranges_of_an_entry_label_its_dimension(catalogue, find, values):
 
 def test_a_corpus_without_ranges_and_emotions_says_what_to_add(catalogue, find, make_index):
     bare = catalogue.corpus("recola").model_copy(update={"targets": {}})
-    with pytest.raises(CorpusError, match=r"targets: neither ranges of arousal nor emotions.*Add `targets: \{arousal"):
+    message = r"recola.targets: neither ranges of arousal nor emotions.*Add `targets: \{arousal"
+    with pytest.raises(CorpusError, match=message):
         find(target="arousal").select(make_index(), bare)
 
 
@@ -142,7 +151,10 @@ REFUSED = {
     "one emotion": ({"emotions": "anger"}, r"at least two emotions, each used once"),
     "an emotion twice": ({"emotions": "anger,anger"}, r"at least two emotions, each used once"),
     "an emotion in two labels": ({"emotions": "anger,fear=anger"}, r"at least two emotions, each used once"),
-    "target and emotions": ({"emotions": "anger,fear", "target": "arousal"}, r"given together with --emotions"),
+    "target and emotions": (
+        {"emotions": "anger,fear", "target": "arousal"},
+        r"--target: given together with --emotions",
+    ),
     "target and task": ({"task": "big6", "target": "arousal"}, r"--target: given together with --task"),
     "a target as a task": ({"task": "arousal"}, r"--task arousal: a target.*Use --target arousal"),
     "the speaker": ({"target": "speaker"}, r"--target speaker: folds that share no speaker cannot test it"),
