@@ -141,7 +141,7 @@ class CellRecord:
     default: int = 0
     basis: str = ""
     no_nested: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
     transductive: bool = False
     persons: dict[str, str] = field(default_factory=dict)
     utterances: dict[str, list[str | bool | None]] = field(

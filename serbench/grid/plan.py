@@ -127,7 +127,7 @@ def plan_cells(
         folds = tuple(question.protocol.folds(divisible(rows), rule, question.draw))
         known = _checked_rows(question, rows, folds)
         made = _made_of(question, rows, whole, folds)
-        notes = tuple(note for note in notes_of(question, rows, shared, folds) if note)
+        notes = tuple((about, note) for about, note in notes_of(question, rows, shared, folds) if note)
         is_scaled = any(scaled_on(question.scaling, known, scaled, f.train.utterances, f.test) for f in folds)
         made |= {"notes": notes, "transductive": is_scaled, "missing": missing_features(question, rows, store)}
     except SerbenchError as error:

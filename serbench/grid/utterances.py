@@ -297,41 +297,43 @@ def missing_features(question: Question, rows: pd.DataFrame, store: Store) -> di
     return {u: reasons.get(u, "no features") for u in absent["utterance"]}
 
 
-def notes_of(question: Question, rows: pd.DataFrame, shared: Sequence[str], folds: Sequence[Fold]) -> Iterator[str]:
-    """Word what every table must say of a cell, beside what the copy of a test corpus misses; some are empty."""
-    task, protocol, is_across = question.task, question.protocol, question.protocol.is_across
-    yield from (data.note for data in question.tested)
-    if task.target not in OF_PEOPLE:
-        yield from (confounded(rows[rows["corpus"] == data.name], data.corpus.person_field) for data in question.tested)
-    for data in question.corpora:
-        prefix = f"{data.name}: " if len(question.corpora) > 1 else ""
-        yield from (f"{prefix}{note}" for note in task.notes(data.index, data.corpus))
+def notes_of(
+    question: Question, rows: pd.DataFrame, shared: Sequence[str], folds: Sequence[Fold]
+) -> Iterator[tuple[str, str]]:
+    """Word what every table must say of a cell, each with the corpus it is about, if any; some are empty.
+
+    What copies of the corpora miss is another field of the record.
+    """
+    task, protocol = question.task, question.protocol
     used = {source for _, sources in task.merges for source in sources}
-    for data in question.corpora if is_across and task.target == "emotion" and used else ():
-        counts = data.index["emotion"].value_counts()
-        dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
-        yield f"{data.name} dropped {listed(dropped)}" if dropped else ""
     for data in question.corpora:
-        yield from (f"{data.name}: {note}" if is_across else note for note in _left_out(data, task))
-    yield from (f"trained on {data.name}, {data.partial}" for data in question.others if data.partial)
-    yield from shared
-    for data in question.others:
-        n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
-        yield f"{n} utterances of {data.name} have no features and do not train" if n else ""
+        if data in question.tested:
+            yield data.name, data.note
+            if task.target not in OF_PEOPLE:
+                yield data.name, confounded(rows[rows["corpus"] == data.name], data.corpus.person_field)
+        yield from ((data.name, note) for note in task.notes(data.index, data.corpus))
+        if protocol.is_across and task.target == "emotion" and used:
+            counts = data.index["emotion"].value_counts()
+            dropped = [f"{emotion} ({n})" for emotion, n in sorted(counts.items()) if emotion not in used]
+            yield data.name, f"dropped {listed(dropped)}" if dropped else ""
+        yield from ((data.name, note) for note in _left_out(data, task))
+        if data in question.others:
+            n = int((~rows["present"] & (rows["corpus"] == data.name)).sum())
+            yield data.name, f"{n} utterances have no features and do not train" if n else ""
+    yield from (("", note) for note in shared)
     for data in question.tested:
         words = protocol.independence_of(data.corpus.person_field)
-        if words != protocol.independence:
-            yield f"{data.name}: {words}" if is_across else words
+        yield data.name, words if words != protocol.independence else ""
         if protocol.needs == "partition":
-            yield from partition_notes(data.index, data.corpus, question.partition)
+            yield from ((data.name, note) for note in partition_notes(data.index, data.corpus, question.partition))
     if protocol.holds_out_texts:
         divided = rows[rows["present"]].set_index("utterance")
         n_others = len(divided) - divided["group"].map(divided["group"].value_counts()).astype(int)
         left = sum(len(fold.train.utterances) for fold in folds) / sum(n_others[fold.test[0]] for fold in folds)
         what = f"{divided['group'].nunique()} groups of speakers x {divided['text_group'].nunique()} of texts"
-        yield f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
+        yield "", f"{what}, which leaves {left:.0%} of the other speakers' utterances to train on"
         if question.scaling == "speaker":
-            yield "speakers are scaled on their utterances of the texts held out too"
+            yield "", "speakers are scaled on their utterances of the texts held out too"
 
 
 def _left_out(data: CorpusData, task: EmotionTask) -> Iterator[str]:

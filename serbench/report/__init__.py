@@ -207,14 +207,14 @@ def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], st
             audit = read_json(path)
             if audit["index"] == index_fingerprint(one.index):
                 texts = [f["text"] for f in audit["findings"] if (f["kind"], f["level"]) == (ALTERED_COPIES, "error")]
-                found[one.name] = [f"the audit of {one.name} found {t}; folds do not keep them apart" for t in texts]
+                found[one.name] = [f"its audit found {text}; folds do not keep them apart" for text in texts]
         except (StoreError, KeyError, TypeError) as error:
             what = "what the audit found cannot be used and is left out; run serbench audit again"
             warnings.warn(f"{path.name}: {what}. {error}", stacklevel=2)
     kept = []
     for cell in cells:
         corpora = dict.fromkeys(stored.partition("@")[0] for stored in cell.record.indexes)  # or their pieces
-        notes = [note for corpus in corpora for note in found.get(corpus, ())]
+        notes = [(corpus, note) for corpus in corpora for note in found.get(corpus, ())]
         kept.append(replace(cell, record=replace(cell.record, notes=(*cell.record.notes, *notes))))
     return kept
 

@@ -239,14 +239,11 @@ def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]
             short[f"{asked}, {pair}, {' '.join(row_of(cell))}: {n} of {n_all}"] = None
         elif n < n_all:
             remarks[f"{n} of {n_all} utterances, those that all cells have" if cell.n_column else cell.coverage] = None
-        for note in sorted(note for note in record.notes if not note.startswith("trained on ")):  # is of a partial copy
-            subject, _, rest = note.partition(": ")
-            if subject in (name.partition("@")[0] for name in record.indexes):
-                of_corpus.setdefault(subject, {})[rest] = None
-            elif protocol.is_across or note.startswith("the audit of"):
-                of_all.add(f"{note}.")
+        for about, note in sorted(record.notes):
+            if about or not protocol.is_across:
+                of_corpus.setdefault(about or corpus, {})[note] = None
             else:
-                remarks[note] = None
+                of_all.add(f"{note}.")
         for name, why in record.partials.items():
             of_corpus.setdefault(name.partition("@")[0], {})[why] = None
         if n_alone := n_incomplete(cell):

@@ -253,7 +253,7 @@ def _record(
         indexes={data.name: index_fingerprint(data.index)},
         tested=(data.name,),
         partials={data.name: data.partial} if data.partial else {},
-        notes=tuple(note for note in notes if note),
+        notes=tuple((data.name, note) for note in notes if note),
         persons={data.name: person},
         basis=table["basis"].iloc[0],
         utterances={

@@ -177,7 +177,10 @@ class CellPredictions:
     @property
     def notes(self) -> list[str]:
         """What every table must report of this cell's corpora."""
-        return [note for note in (self.record.partial, *self.record.notes) if note]
+        record = self.record
+        partials = (f"trained on {n}, {why}" for n, why in record.partials.items() if why and n not in record.tested)
+        others = (f"{about}: {note}" if about and len(record.indexes) > 1 else note for about, note in record.notes)
+        return [note for note in (record.partial, *partials, *others) if note]
 
     @property
     def person(self) -> str:
@@ -428,6 +431,6 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
         record,
         utterances={str(name): of.tolist() for name, of in columns.items()},
         missing={whole: record.missing[str(piece)] for piece, whole in first[~heard].items()},
-        notes=(*record.notes, VOTED),
+        notes=(*record.notes, ("", VOTED)),
     )
     return replace(cell, record=record, rows=rows.drop(columns=["place", "n"]))

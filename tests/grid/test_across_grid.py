@@ -161,7 +161,7 @@ def test_emotions_are_those_that_all_corpora_have_and_the_report_names_the_other
     assert not result.refused
     (cell, _) = [c for c in load_predictions(run.place.store()) if c.cell["protocol"] == "cross"]
     assert cell.emotions == ("anger", "neutral")
-    assert {"aa dropped happiness (12)", "dd dropped fear (4)"} <= set(cell.notes)
+    assert {"aa: dropped happiness (12)", "dd: dropped fear (4)"} <= set(cell.notes)
 
 
 def test_cells_across_corpora_are_outdated_when_a_training_corpus_changes(three):

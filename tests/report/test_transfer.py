@@ -291,7 +291,7 @@ def test_page_shows_tables_and_curves_and_figures_draw_them(crossed_report):
 def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
     copies = "3 utterances are copies of other speakers' recordings and take no part"
     within, across = cell("within", "bb", "bb"), cell("cross", "aa", "bb")
-    within = with_record(within, notes=(copies,))
-    across = with_record(across, notes=(f"bb: {copies}", "trained on aa, partial"))
+    within = with_record(within, notes=(("bb", copies),))
+    across = with_record(across, notes=(("bb", copies),))
     for table in every_table([within, across]):
         assert [note for note in table.notes if "copies" in note] == [f"bb: {copies}."]

@@ -20,7 +20,7 @@ def cell_of(codes, truth):
     columns |= {"gender": [None for _ in pieces], "present": [p in here for p in pieces]}
     missing = {p: f"no features of {p}" for p in pieces if p not in here}
     fields = {"preprocessing": "segment 1 s", "corpus": "toy"}
-    record = made_record(fields, ("a", "b", "c"), notes=("a note",), missing=missing, utterances=columns)
+    record = made_record(fields, ("a", "b", "c"), notes=(("toy", "a note"),), missing=missing, utterances=columns)
     table = pd.DataFrame({"utterance": here, "truth": [truth[p] for p in here], "who": [p[0] for p in here]})
     return made_cell(record, table, codes)
 
@@ -70,7 +70,7 @@ def test_pieces_and_their_record_are_left_as_they_were():
     voted = by_majority(cell, {"a": ["a#0", "a#1"]})
     assert (str(cell.record), truth_of(cell)) == before
     assert voted.cell["preprocessing"] == voted.record.cell.preprocessing == "segment 1 s, majority"
-    assert voted.record.notes == ("a note", NOTE)
+    assert voted.record.notes == (("toy", "a note"), ("", NOTE))
     assert voted.record.missing == {}
 
 
