@@ -391,7 +391,7 @@ def test_any_pattern(survives, pattern, text):
 
 @given(
     st.text("*?[]!-./ab^", max_size=40)
-    | st.lists(st.sampled_from(["**", "*", "a", "b.wav", "..", "loop", "[ab]"])).map("/".join)
+    | st.lists(st.sampled_from(["**", "*", "a", "b.wav", "..", ".", "", "loop", "[ab]"])).map("/".join)
 )
 @example("loop/" * 30 + "**/*.wav")
 @example("./")

@@ -184,7 +184,7 @@ class Folder:
         found: set[str] = set()
         for glob in globs:
             plain = re.split(r"[*?[]", glob)[0].rpartition("/")[0]
-            self._refuse_outside([glob] if self._outside(plain or glob[:1]) else [], key)
+            self._refuse_outside([glob] if self._outside(plain or "/" * glob.startswith("/")) else [], key)
             try:
                 if not set(glob) - set("./") or ".." in glob[len(plain) :].split("/"):
                     raise ValueError("it names no file, or has '..' after a wildcard")
@@ -203,10 +203,10 @@ class Folder:
 
     def _matches(self, glob: str) -> Iterator[str]:
         """Yield the files that a glob matches, and the links in the way of its `**` that lead out of a fenced root."""
-        base = Path("/") if glob.startswith("/") else self.root
+        glob, base = re.sub(r"(?<![^/])(\./+)+", "", glob), Path("/") if glob.startswith("/") else self.root
 
         def named(path: Path) -> str:
-            return (path.relative_to(base) if base == self.root else path).as_posix()
+            return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
         files = base.glob(re.sub(r"\*\*$", "**/*", glob).lstrip("/"))
         yield from (named(path) for path in files if not os.path.isdir(path))
@@ -217,7 +217,7 @@ class Folder:
                 for link in filter(os.path.islink, folders):
                     if self._outside(named(link)):
                         yield named(link)
-                    elif os.path.realpath(link) not in map(os.path.realpath, link.parents):
+                    elif os.path.realpath(link) not in map(os.path.realpath, Path(os.path.normpath(link)).parents):
                         yield from self._matches(f"{escape(named(link))}/{glob[stars.start() :]}")
 
     def _outside(self, path: str) -> str:

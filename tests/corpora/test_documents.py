@@ -14,6 +14,8 @@ GLOBS = {
     "**": "A/B.WAV [x]/q.wav a/b.wav a/b/c.wav b.wav",
     "*.wav": "b.wav",
     "./a/b/*.wav": "a/b/c.wav",
+    "./**/*.wav": "[x]/q.wav a/b.wav a/b/c.wav b.wav",
+    "a/.././**/c.wav": "a/../a/b/c.wav",
     "a/b.wav": "a/b.wav",
     "[[]x]/?.wav": "[x]/q.wav",
     "**/.h/*": "a/.h/x.wav",
@@ -89,6 +91,7 @@ def test_links_that_stay_inside_or_that_the_glob_passes_over_and_a_root_that_is_
     folder = outside(tmp_path)
     (folder.root / "papers").symlink_to("../out")
     assert folder.files(["*.wav", "a/*.wav", "a/**/*.txt"], key="audio") == ["a/b.wav", "b.wav"]
+    assert folder.files([f"{folder.root}/a/*.wav"], key="audio") == ["a/b.wav"]
     (folder.root / "c.wav").symlink_to("a/b.wav")
     (folder.root / "up.wav").symlink_to("../in/b.wav")
     (tmp_path / "corpus").symlink_to("in")
