@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from serbench import __version__
 from serbench.corpora.audio import DECODER, Recording, read_header
@@ -26,9 +27,6 @@ from serbench.errors import AudioError, CorpusError, DamagedError, StoreError, l
 from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_table
 from serbench.store.keys import digest
 from serbench.store.results import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SETTLED_NS = 2_000_000_000  # that a file must have been left alone before it is decoded
 SILENCE = "digital silence"  # why an utterance whose samples are all zero takes no part
@@ -92,8 +90,6 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
 
     `note` is what a partial copy misses. The column `duplicate` is why silence or a copy takes no part.
     """
-    import pandas as pd
-
     path, parts = store.index(scan.stored), store.index_parts(scan.stored)
     facts = sorted(astuple(one) for one in decoded)
     about: dict[str, Any] = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
@@ -164,8 +160,6 @@ def identical_recordings(index: pd.DataFrame) -> list[list[str]]:
 
 def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
     """Find digital silence, row by row, among segments and recordings with the same samples as another."""
-    import pandas as pd
-
     silent = pd.Series(False, index=index.index)
     if not {"duration_s", "sampling_rate", "channels"} <= set(index):
         return silent

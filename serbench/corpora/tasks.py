@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.divisions import as_written
@@ -22,9 +23,6 @@ from serbench.corpora.entry import (
     parse_merge,
 )
 from serbench.errors import ConfigError, CorpusError, ProtocolError, UnknownNameError, did_you_mean, listed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DEFAULT_TASK = "paper5"
 TARGETS = ("arousal", "gender", "language", "valence")  # of `--target`; without it a task tells emotions apart
@@ -134,9 +132,7 @@ class EmotionTask:
             values = values.fillna(corpus.language).map(primary) if self.target == "language" else values
             return values.astype("object").where(values.isin(self.labels), None)
         if ranges := corpus.targets.get(self.target):
-            from pandas import Series  # which the command line starts without
-
-            labels: pd.Series = Series(None, index=index.index, dtype="object")
+            labels = pd.Series(None, index=index.index, dtype="object")
             for label, text in ranges.items():
                 labels[index[self.target].between(*parse_interval(text))] = label
             return labels

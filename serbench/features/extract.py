@@ -17,9 +17,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from serbench import __version__
 from serbench.corpora.audio import Recording, decode, to_mono
@@ -39,17 +40,13 @@ from serbench.corpora.labels import Record, Scan, scan_corpus
 from serbench.corpora.segments import check_segment, name_in_store, segmented
 from serbench.errors import STOPS, AudioError, FeatureError, StoreError
 from serbench.features import DEFAULT_FEATURES, find_feature_set
+from serbench.features.own import OwnFeatures
 from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, stored_rows, write_part
 from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from serbench.features.own import OwnFeatures
 
 FLUSH_S = 5.0  # between two parts: what a killed run loses at most
 CHUNK = 256  # utterances that one process takes at a time, where several processes share a corpus
@@ -104,8 +101,6 @@ class Extracted:
     @property
     def failures(self) -> pd.DataFrame:
         """Utterances without features as a table: columns utterance, features, reason."""
-        import pandas as pd
-
         return pd.DataFrame(self.failed, columns=Failure._fields, dtype="string")
 
 
@@ -178,8 +173,6 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
     ------
     StoreError : the name of the file does not end in .csv or .parquet, or the file cannot be written.
     """
-    import pandas as pd
-
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
