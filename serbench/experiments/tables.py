@@ -135,6 +135,6 @@ def _table(
         rows,
         n_labels=2,
         notes=[first, *notes, *sorted(partials), *sorted(heard)],
-        cells=[cell.provenance.key for cell in cells],
+        cells=[cell.key for cell in cells],
         facets={"experiment": described.name},
     )

@@ -33,11 +33,11 @@ from serbench.report.tables import (
 )
 from serbench.scores.comparable import keep_comparable
 from serbench.scores.metrics import METRICS
-from serbench.scores.predictions import CellPredictions, load_predictions
-from serbench.scores.provenance import made_with, settings_key
+from serbench.scores.predictions import CellPredictions, load_predictions, settings_key
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
+    made_with,
     missing_table,
     provenance_table,
     recall_table,
@@ -221,7 +221,7 @@ def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], st
 
 def _provenance(tables: Iterable[Table], cells: Sequence[CellPredictions], store: Store) -> dict[str, Any]:
     """What made every table and cell, with settings and feature sets, as JSON."""
-    made = {cell.provenance.key: cell.provenance.json for cell in cells}
+    made = {cell.key: cell.made for cell in cells}
     records = [cell.record for cell in cells]
     described = {r.feature_key: store.features(r.feature_key, "set.json") for r in records if r.feature_key}
     spaces = {settings_key(r): {"settings": r.settings, "default": r.default} for r in records if not r.outside}

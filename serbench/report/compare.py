@@ -20,8 +20,8 @@ from serbench.errors import StoreError, UnknownNameError, listed
 from serbench.report.comparisons import Setup, paired, paired_stack
 from serbench.report.table import FORMATS, Entry, Table, bracketed, make_table, signed
 from serbench.scores.metrics import METRICS
-from serbench.scores.predictions import CellPredictions, load_predictions
-from serbench.scores.provenance import settings_key, worded
+from serbench.scores.predictions import CellPredictions, load_predictions, settings_key
+from serbench.scores.scores import worded
 from serbench.scores.statistics import ALPHA, SHARES, flip_p, smallest_p
 from serbench.store.files import frame_to_csv, read_frame, write_text
 from serbench.store.results import Store

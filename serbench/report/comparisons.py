@@ -187,7 +187,7 @@ def entry_of(
     interval = None if of["low"] is None else Interval(of["low"], of["high"], of["n_units"])
     marks = (DEFAULT_MARK if not (rule or cell.is_chosen) else "") + (SHORT_MARK if cell.is_short else "")
     aside = f"{bracketed(interval)} {mark}".strip()
-    return Entry(f"{of['value']:.3f}{marks}", aside, bold, of["value"], cell.provenance.key)
+    return Entry(f"{of['value']:.3f}{marks}", aside, bold, of["value"], cell.key)
 
 
 def mark_of(cell: CellPredictions) -> str:
@@ -220,7 +220,7 @@ def table_of(
         shown |= {*(mark for mark in text[-2:] if mark in MARK_NOTES), *aside.split()[-1:]}
     explained = [note for mark, note in {**(marks or {}), **MARK_NOTES}.items() if mark in shown]
     of = [cell for cell in cells if cell.with_values]
-    notes, keys = [*notes, *explained, *notes_on(of, facts or {})], [cell.provenance.key for cell in of]
+    notes, keys = [*notes, *explained, *notes_on(of, facts or {})], [cell.key for cell in of]
     return make_table(stem, title, header, rows, n_labels=n_labels, notes=notes, cells=keys, facets=facets)
 
 

@@ -125,8 +125,8 @@ def sheets_of(report: Report, keys: set[str]) -> list[dict[str, Any]]:
     lists = {"UAR by speaker and gender": groups[groups["by"] != "text"], "Folds and their settings": folds}
     found = {title: dict(list(frame.groupby(["provenance", "rule"]))) for title, frame in lists.items()}
     sheets = []
-    for cell in (cell for cell in report.cells if cell.provenance.key in keys):
-        fields, key = cell.cell, cell.provenance.key
+    for cell in (cell for cell in report.cells if cell.key in keys):
+        fields, key = cell.cell, cell.key
         notes = ", ".join(f"{name} {fields[name]}" for name in ("protocol", "task", "scaling", "inner", "seed"))
         about = [notes, *(notes_on([cell], {}) if cell.with_values else ()), *dict.fromkeys(cell.reasons.values())]
         rows = []

@@ -104,7 +104,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
         name = classifier + (OUTSIDE_MARK if matrix.is_outside((features, classifier)) else "")
         made = []
         for place in ((features, classifier, corpus) for corpus in matrix.corpora):
-            key = matrix.cells[place].provenance.key if place in matrix.cells else ""
+            key = matrix.cells[place].key if place in matrix.cells else ""
             mark, is_best = verdicts.get(place, ""), place in best
             entry = entry_of(scored.get(place), mark, metric=metric, rule=own_rule, bold=is_best)
             made.append(entry._replace(key=key))

@@ -15,8 +15,7 @@ import pandas as pd
 
 from serbench.errors import listed
 from serbench.grid.cells import CellRecord
-from serbench.scores.predictions import CellPredictions, again, without_predictions
-from serbench.scores.provenance import settings_key
+from serbench.scores.predictions import CellPredictions, again, settings_key, without_predictions
 
 BASIS = "labels, recordings and folds"
 

@@ -27,8 +27,8 @@ from serbench.grid.cells import CellRecord, read_cell
 from serbench.grid.request import DEFAULTS
 from serbench.protocols import independent_units
 from serbench.scores.metrics import Coded, coded, confusions, count_pairs
-from serbench.scores.provenance import Provenance, provenance_of
 from serbench.store.files import read_frame, read_metadata
+from serbench.store.keys import digest
 from serbench.store.results import Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
@@ -87,14 +87,24 @@ class CellPredictions:
         return self.record.cell.row
 
     @functools.cached_property
-    def provenance(self) -> Provenance:
-        """What made it."""
-        return provenance_of(self.record)
+    def made(self) -> dict[str, Any]:
+        """What made it, for `provenance.json`: its fields, and what these leave open; `jobs` is a digest of keys."""
+        record, outside = self.record, self.record.outside
+        names = "emotions task_map serbench versions indexes basis partials feature_key revision".split()
+        made: dict[str, Any] = record.cell.keyed | {name: getattr(record, name) for name in names}
+        made |= {"emotions": list(self.emotions), "settings": settings_key(record), "n_settings": len(record.settings)}
+        made |= {"jobs": digest(list(record.jobs)) if record.jobs else ""}
+        return made | ({"outside_file": outside.file, "outside_sha256": outside.sha256} if outside else {})
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Key of its provenance."""
+        return digest(self.made)[:12]
 
     @functools.cached_property
     def fields(self) -> dict[str, Any]:
         """Its fields as columns of a table, and the key of its provenance."""
-        return {**self.cell, "provenance": self.provenance.key}
+        return {**self.cell, "provenance": self.key}
 
     @functools.cached_property
     def _rows_of_rules(self) -> dict[str, pd.DataFrame]:
@@ -194,6 +204,11 @@ class CellPredictions:
     def on(self, utterances: Iterable[str]) -> CellPredictions:
         """Leave some utterances of the cell only."""
         return replace(self, rows=self.rows[self.rows["utterance"].isin(set(utterances))])
+
+
+def settings_key(record: CellRecord) -> str:
+    """Return the name of a cell's settings and their default: a digest, as spaces of one name may differ."""
+    return digest([list(record.settings), record.default])[:12]
 
 
 def load_predictions(store: Store) -> list[CellPredictions]:

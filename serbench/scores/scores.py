@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serbench.grid.cells import CELL_COLUMNS
+from serbench.grid.cells import CELL_COLUMNS, CellRecord
 from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar, war
 from serbench.scores.predictions import CellPredictions
-from serbench.scores.provenance import worded
 from serbench.scores.statistics import Interval, jackknife_interval
 
 Score = dict[str, Any]
@@ -157,7 +156,7 @@ def provenance_table(cells: Iterable[CellPredictions], tables: Mapping[str, Sequ
     """One row per cell: what made it, the keys of its `tables`, and why it is missing where it is."""
     rows = []
     for cell in cells:
-        key, made = cell.provenance.key, cell.provenance.json
+        key, made = cell.key, cell.made
         words = {name: worded(of) for name, of in made.items() if isinstance(of, Mapping)}
         words |= {"emotions": ", ".join(cell.emotions), "missing": cell.reason}
         rows.append({"provenance": key, "table": " ".join(tables.get(key, ())), **made, **words})
@@ -172,3 +171,18 @@ def missing_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         lost += [("utterance", u, why) for u, why in cell.record.missing.items()]
         rows += [{**cell.fields, "what": what, "name": name, "reason": why} for what, name, why in lost]
     return pd.DataFrame(rows, columns=[*CELL_COLUMNS, "provenance", "what", "name", "reason"])
+
+
+def worded(versions: Mapping[str, str]) -> str:
+    """Word versions, e.g. `numpy 2.4, scipy 1.17`."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def made_with(records: Iterable[CellRecord]) -> str:
+    """Name in a line the releases that made cells, all of each package; empty where there are no cells."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in {"serbench": record.serbench, **record.versions}.items():
+            found.setdefault(name, set()).add(version)
+    order = sorted(found, key=lambda name: (name != "serbench", name))
+    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in order)

@@ -11,8 +11,7 @@ import serbench
 from serbench import __version__
 from serbench.errors import StoreError
 from serbench.grid.cells import read_cell
-from serbench.scores.predictions import load_predictions
-from serbench.scores.provenance import settings_key
+from serbench.scores.predictions import load_predictions, settings_key
 from serbench.store.files import read_json, read_metadata, write_json
 from serbench.store.results import Store, read_predictions, write_predictions
 
