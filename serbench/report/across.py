@@ -260,9 +260,7 @@ class Curve:
     def drawn(self) -> list[tuple[int, float, float, float]]:
         """K, UAR, and the ends of its interval, which are the UAR where it has none."""
         values = {k: values_by(cell, cell.rule)["uar"] for k, cell in self.points.items()}
-        return [
-            (k, v["value"], *(v["value"] if v[e] is None else v[e] for e in ("low", "high"))) for k, v in values.items()
-        ]
+        return [(k, v.value, *(v.interval or (v.value, v.value))) for k, v in values.items()]
 
 
 def curves_of(of: Across) -> list[Curve]:
@@ -333,7 +331,7 @@ def across_tables(
 
 def uar_of(cell: CellPredictions) -> float:
     """UAR of a cell by the rule that tables show."""
-    return float(values_by(cell, cell.rule)["uar"]["value"])
+    return float(values_by(cell, cell.rule)["uar"].value)
 
 
 def _is_across(cell: CellPredictions) -> bool:

@@ -124,7 +124,7 @@ def _pair(a: CellPredictions, b: CellPredictions, metric: str, stores: tuple[Sto
     row |= {"unit": a.unit, "n_units": len(stack), "n_utterances": len(joined)}
     row |= {"n_changed": n_changed, "n_alone": n_alone, "setup": Setup.of(a).title, "stack": stack}
     if n_changed and interval:
-        row |= {"low": interval.ends[0], "high": interval.ends[1], "interval": bracketed(interval)}
+        row |= {"low": interval.low, "high": interval.high, "interval": bracketed(interval)}
     people = a.cell["corpus"], *sorted(joined["unit_a"].astype(str).unique())
     return row | {name: a.cell[name] for name in ("corpus", "features", "classifier")} | {"people": people}
 

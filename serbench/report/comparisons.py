@@ -184,10 +184,9 @@ def entry_of(
     if cell is None:
         return Entry(NOTHING)
     of = values_by(cell, rule or cell.rule)[metric]
-    interval = None if of["low"] is None else Interval(of["low"], of["high"], of["n_units"])
     marks = (DEFAULT_MARK if not (rule or cell.is_chosen) else "") + (SHORT_MARK if cell.is_short else "")
-    aside = f"{bracketed(interval)} {mark}".strip()
-    return Entry(f"{of['value']:.3f}{marks}", aside, bold, of["value"], cell.key)
+    aside = f"{bracketed(of.interval)} {mark}".strip()
+    return Entry(f"{of.value:.3f}{marks}", aside, bold, of.value, cell.key)
 
 
 def mark_of(cell: CellPredictions) -> str:
@@ -328,7 +327,7 @@ class Matrix:
                 columns: dict[str, Any] = {"table": self.setup.title, "corpus": corpus, "metric": metric}
                 columns |= {"features": row[0], "classifier": row[1]}
                 columns |= {"best_features": best[0], "best_classifier": best[1], "below_best": found.difference}
-                low, high = found.interval.ends if found.interval else (None, None)
+                low, high = found.interval or (None, None)
                 columns |= {"low": low, "high": high}
                 columns |= {"p": found.p, "verdict": told if smallest_p(n_units) <= ALPHA else "untestable"}
                 columns["n_comparisons"] = n_contenders if row in references else math.comb(n_contenders, 2)

@@ -96,12 +96,12 @@ def make_table(
 def bracketed(interval: Interval | None) -> str:
     """Word an interval in little room.
 
-    >>> bracketed(Interval(0.6989, 0.8631, 10)), bracketed(Interval(-0.05, 1.0, 4)), bracketed(None)
+    >>> bracketed(Interval(0.6989, 0.8631)), bracketed(Interval(-0.05, 1.0)), bracketed(None)
     ('[.70, .86]', '[-.05, 1.00]', '')
     """
     if interval is None:
         return ""
-    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval.ends)
+    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval)
     return f"[{low}, {high}]"
 
 

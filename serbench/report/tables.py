@@ -96,7 +96,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     contenders: dict[str, dict[Place, float]] = {}
     for place, cell in scored.items():
         if not (cell.is_short or cell.is_reference) and (cell.is_chosen or not is_nested):
-            value = values_by(cell, own_rule or cell.rule)[metric]["value"]
+            value = values_by(cell, own_rule or cell.rule)[metric].value
             contenders.setdefault(place[2], {})[place] = value
     best = {p for of in contenders.values() for p, value in of.items() if len(of) > 1 and value == max(of.values())}
     rows: list[tuple[str | Entry, ...]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,16 @@ from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, 
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import Interval, jackknife_interval
 
-Score = dict[str, Any]
-"""Value, low, high, n_units and sd of a metric."""
 Columns = dict[str, Sequence[Any]]
+
+
+class Score(NamedTuple):
+    """A value of a metric, its interval over units, and for a mean over folds their standard deviation (ddof 1)."""
+
+    value: float
+    interval: Interval | None
+    n_units: int
+    sd: float | None
 
 
 def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
@@ -30,7 +37,6 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     `low` and `high` are the interval over units, `sd` the standard deviation over folds (ddof 1). `n_incomplete` counts
     units without which an emotion has no utterance.
     """
-    nothing = dict.fromkeys(("value", "low", "high", "n_units", "sd"))
     rows = []
     for cell in cells:
         common = {
@@ -44,16 +50,19 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
             "n_incomplete": n_incomplete(cell),
         }
         for rule in cell.rules:
-            is_there = rule in cell.with_values
-            values = values_by(cell, rule) if is_there else dict.fromkeys(ALL_METRICS, nothing)
-            own = {**common, "reason": "" if is_there else cell.reasons.get(rule, "")}
-            rows += [{**cell.fields, "rule": rule, "metric": m, **value, **own} for m, value in values.items()]
+            values = values_by(cell, rule) if rule in cell.with_values else {}
+            reason = "" if values else cell.reasons.get(rule, "")
+            for metric in ALL_METRICS:
+                value, interval, n_units, sd = values.get(metric, (None, None, None, None))
+                low, high = interval or (None, None)
+                score = {"value": value, "low": low, "high": high, "n_units": n_units, "sd": sd}
+                rows.append({**cell.fields, "rule": rule, "metric": metric, **score, **common, "reason": reason})
     types = {"n_units": "Int64", "n_speakers": "Int64", "transductive": "boolean", "low": "float", "high": "float"}
     return pd.DataFrame(rows).astype(types)
 
 
 def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
-    """Value and interval of every metric by a rule, and for means over folds their standard deviation."""
+    """Score a cell by every metric and one rule."""
     if ("values", rule) in cell.known:
         known: dict[str, Score] = cell.known["values", rule]
         return known
@@ -61,12 +70,12 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
     units, values = folds.sum(axis=1), {}
     for name, metric in METRICS.items():
         interval = jackknife_interval(units, metric, bounds=metric.bounds)
-        values[name] = {"value": metric(units.sum(axis=0)), **_ends(interval), "n_units": len(units), "sd": None}
+        values[name] = Score(float(metric(units.sum(axis=0))), interval, len(units), None)
     for name, metric in FOLD_METRICS.items():
         each = [metric(fold) for fold in folds.sum(axis=0)]
         interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=metric.bounds)
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
-        values[name] = {"value": float(np.mean(each)), **_ends(interval), "n_units": len(units), "sd": sd}
+        values[name] = Score(float(np.mean(each)), interval, len(units), sd)
     cell.known["values", rule] = values
     return values
 
@@ -74,10 +83,6 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
 def _mean_over_folds(metric: Metric, folds: np.ndarray) -> Any:
     """Return the mean over the folds that have utterances; shape (..., n_folds, n_emotions, n_emotions)."""
     return np.nanmean(metric(folds), axis=-1)
-
-
-def _ends(interval: Interval | None) -> dict[str, Any]:
-    return {"low": interval and interval.low, "high": interval and interval.high}
 
 
 def n_incomplete(cell: CellPredictions) -> int:
@@ -95,9 +100,10 @@ def recall_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         for i in range(len(cell.emotions)):
             have = stack[stack[:, i].any(axis=1)]
             pairs = np.stack([have[:, i, i], have[:, i].sum(axis=1)], axis=1)
-            ends.append(_ends(jackknife_interval(pairs, lambda of: of[:, 0] / of[:, 1], bounds=(0, 1))))
+            interval = jackknife_interval(pairs, lambda of: of[:, 0] / of[:, 1], bounds=(0, 1))
+            ends.append(interval or (None, None))
         of_emotion: Columns = {"emotion": cell.emotions, "recall": recalls(stack.sum(axis=0)).tolist()}
-        of_emotion |= {side: [of[side] for of in ends] for side in ("low", "high")}
+        of_emotion |= dict(zip(("low", "high"), zip(*ends, strict=True), strict=True))
         of_emotion["n_utterances"] = stack.sum(axis=(0, 2)).tolist()
         parts.append((cell, {"rule": [rule] * len(ends), **of_emotion}))
     return long_table(parts)

@@ -20,7 +20,7 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -45,18 +45,11 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 Name = TypeVar("Name", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval, and from how many units."""
+class Interval(NamedTuple):
+    """A confidence interval."""
 
     low: float
     high: float
-    n_units: int
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Both ends."""
-        return self.low, self.high
 
 
 def jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarray]:
@@ -82,7 +75,7 @@ def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple
 def interval_of(value: float, without: np.ndarray, *, bounds: tuple[float, float]) -> Interval | None:
     """Return the interval of a value from its values without each unit; None where one of these is undefined."""
     n = len(without)
-    return _interval(value, math.sqrt(_variance(without)), n - 1, bounds, n) if n > 1 else None
+    return _interval(value, math.sqrt(_variance(without)), n - 1, bounds) if n > 1 else None
 
 
 def gap_interval(
@@ -92,8 +85,7 @@ def gap_interval(
 
     Each side is jackknifed by itself; None where a side has a single unit, or all units of both are alike.
     """
-    n_units = len(first) + len(second)
-    return _interval(*_welch(first, second, statistic), bounds, n_units) if min(len(first), len(second)) > 1 else None
+    return _interval(*_welch(first, second, statistic), bounds) if min(len(first), len(second)) > 1 else None
 
 
 def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:
@@ -118,11 +110,11 @@ def _variance(without: np.ndarray) -> float:
     return (len(without) - 1) / len(without) * float(((without - without.mean()) ** 2).sum())
 
 
-def _interval(value: float, error: float, free: float, bounds: tuple[float, float], n_units: int) -> Interval | None:
+def _interval(value: float, error: float, free: float, bounds: tuple[float, float]) -> Interval | None:
     """Return the interval of a value by Student's t; None where it has no width or is undefined without some unit."""
     reach = _student(free) * error
     low, high = max(bounds[0], value - reach), min(bounds[1], value + reach)
-    return Interval(float(low), float(high), n_units) if reach > TINY else None
+    return Interval(float(low), float(high)) if reach > TINY else None
 
 
 @functools.cache

@@ -27,7 +27,7 @@ class GivenBook:
             fields = dict.fromkeys(CELL_COLUMNS, "")
             fields |= {"corpus": corpus, "features": features, "classifier": classifier, "train": corpus}
             if all(fields.get(name) in values for name, values in where.items()):
-                interval = Interval(value - self.reach, value + self.reach, 8)
+                interval = Interval(value - self.reach, value + self.reach)
                 found.append(Value(fields, metric, value, interval, self.chance, None))
         return found
 
@@ -41,7 +41,7 @@ class GivenBook:
     def contrast(self, a, b, bounds):
         gap = a.number - b.number if b else a.number
         tests = tuple((1 if gap > bound else -1, 0.01 if abs(gap - bound) > self.reach else 0.4) for bound in bounds)
-        return Contrast(a, b, gap, Interval(gap - self.reach, gap + self.reach, 8), tests)
+        return Contrast(a, b, gap, Interval(gap - self.reach, gap + self.reach), tests)
 
 
 def claim(**test):
