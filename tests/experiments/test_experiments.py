@@ -295,8 +295,10 @@ def test_experiments_can_be_listed_and_shown(cli):
     assert out.rstrip().endswith(find_experiment("goel2020-table2").digest)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["goel2020-table2", "neumann2018", "schiavone2022", "schrama2021-baseline"])
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("goel2020-table2", "neumann2018", "schiavone2022")]
+
+
+@pytest.mark.parametrize("name", [*LONG, pytest.param("schrama2021-baseline", marks=pytest.mark.slow)])
 def test_synthetic_trees_go_through_the_experiments_of_papers_to_the_tables(name, tmp_path, monkeypatch):
     monkeypatch.setenv("SERBENCH_DATA", str(tmp_path))
     described = find_experiment(name)
