@@ -190,7 +190,7 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
 
 def _read(index: pd.DataFrame, feature_set: FeatureSet, store: Store) -> FeatureTable:
     """Read the features of a corpus, of its recordings as they are now, sorted by utterance."""
-    return read_features(store.features(feature_set.key, name_in_store(index)), _decoded(index))
+    return read_features(store.features(feature_set.key, name_in_store(index)), audio_hashes(index))
 
 
 Listener = Callable[[str, Path, Recording], None]
@@ -405,11 +405,11 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
 
 def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
     """Count the rows of features of a corpus that the store misses."""
-    wanted, corpus = _decoded(index).items(), name_in_store(index)
+    wanted, corpus = audio_hashes(index).items(), name_in_store(index)
     return sum(len(wanted - stored_rows(store.features(s.key, corpus))) for s in feature_sets)
 
 
-def _decoded(index: pd.DataFrame) -> dict[str, str]:
+def audio_hashes(index: pd.DataFrame) -> dict[str, str]:
     """Return the audio hash of every utterance that could be decoded."""
     return dict(index.loc[index["audio_hash"].notna(), ["utterance", "audio_hash"]].itertuples(index=False))
 
@@ -421,7 +421,7 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     ------
     FeatureError : the table has no utterance of the corpus.
     """
-    corpus, hashes = name_in_store(index), _decoded(index)
+    corpus, hashes = name_in_store(index), audio_hashes(index)
     rows = {u: i for i, u in enumerate(own.utterances) if u in hashes}
     whole = {u: i for u, i in rows.items() if np.isfinite(own.matrix[i]).all()}
     reasons = {

@@ -144,7 +144,7 @@ def plan_grid(
 
     from serbench.classifiers.spaces import Space, read_spaces
     from serbench.corpora.tasks import common_task
-    from serbench.features.extract import count_lacking, extract_features
+    from serbench.features.extract import audio_hashes, count_lacking, extract_features
     from serbench.features.table import stored_rows
     from serbench.grid.estimate import Estimate
     from serbench.grid.plan import check_input, make_plan, plan_cells
@@ -180,10 +180,10 @@ def plan_grid(
     space_file = "" if request.space is None else Path(request.space).name
     cells: list[tuple[CellRecord, PlannedCell | None]] = []
     for source in sources:
-        is_assumed = dry_run and source in registered
-        features = {
-            d.name: _decoded(d) if is_assumed else stored_rows(store.features(source.key, d.stored)) for d in data
-        }
+        if dry_run and source in registered:  # as if they were extracted
+            features = {d.name: set(audio_hashes(d.index).items()) for d in data}
+        else:
+            features = {d.name: stored_rows(store.features(source.key, d.stored)) for d in data}
         for question, seeds in _questions(data, source, features, task, request):
             variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
             cells += plan_cells(question, variants, store, space_file=space_file)
@@ -196,12 +196,6 @@ def plan_grid(
     todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
     return GridResult(GridPlan(records, jobs, tuple(todo), estimate, damaged), extracted, workspace, to_extract)
-
-
-def _decoded(data: CorpusData) -> set[tuple[str, str]]:
-    """Return the utterances that would have features once they are extracted."""
-    decoded = data.index[data.index["audio_hash"].notna()]
-    return set(zip(decoded["utterance"], decoded["audio_hash"], strict=True))
 
 
 def _questions(
