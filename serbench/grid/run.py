@@ -42,13 +42,12 @@ SCALINGS = ("train", "speaker", "corpus", "none")
 
 @dataclass(frozen=True, slots=True)
 class GridPlan:
-    """Cells, their jobs by key, and which of the jobs the store lacks; `damaged` are those that it has damaged."""
+    """Cells, their jobs by key, and which of the jobs the store misses or has damaged."""
 
     cells: tuple[CellRecord, ...]
     jobs: Mapping[str, Job]
     todo: tuple[Job, ...]
     estimate: Estimate
-    damaged: tuple[Job, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -190,12 +189,11 @@ def plan_grid(
     jobs, made = make_plan([planned for _, planned in cells if planned is not None])
     fields = iter(made)
     records = tuple(record if planned is None else replace(record, **next(fields)) for record, planned in cells)
-    damaged = tuple(job for job in jobs.values() if is_damaged(store.job(job.key)))
-    todo = [job for job in jobs.values() if not store.job(job.key).is_file()] + list(damaged)
+    todo = [job for job in jobs.values() if not (path := store.job(job.key)).is_file() or is_damaged(path)]
     estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
     todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
-    return GridResult(GridPlan(records, jobs, tuple(todo), estimate, damaged), extracted, workspace, to_extract)
+    return GridResult(GridPlan(records, jobs, tuple(todo), estimate), extracted, workspace, to_extract)
 
 
 def _questions(
@@ -260,8 +258,8 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     _remove_replaced(plan, store)
     for record in plan.cells:
         write_cell(store, record)
-    for path in (store.job(job.key) for job in plan.damaged):
-        if is_damaged(path):  # still: another process may have made it anew
+    for path in (store.job(job.key) for job in plan.todo):
+        if is_damaged(path):  # still: another process may have made it again
             warnings.warn(f"{path} is damaged; its predictions are made anew", stacklevel=2)
             path.unlink(missing_ok=True)
     failed, elsewhere = _run_jobs(plan, store, planned.workspace) if plan.todo else ({}, 0)
