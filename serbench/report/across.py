@@ -29,7 +29,7 @@ from serbench.report.table import NOTHING, Entry, Table, bracketed, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.scores import values_by
-from serbench.scores.statistics import ALPHA, flip_p, shares_of, smallest_p
+from serbench.scores.statistics import ALPHA, corrected, shares_of
 
 Pair = tuple[str, str]
 """Corpora that train, corpus that is tested."""
@@ -117,12 +117,9 @@ def sort_across(cells: Iterable[CellPredictions], order: Order) -> list[Across]:
                 families.setdefault(same, {})[cell] = shares - weights * setup.chance
     marks: dict[CellPredictions, str] = {}
     for of_people in families.values():
-        contrasts = np.stack(list(of_people.values()), axis=1)
-        is_testable = smallest_p(len(contrasts)) <= ALPHA
-        p = flip_p(contrasts) if is_testable else [0.0] * len(of_people)
-        for cell, p_of_cell in zip(of_people, p, strict=True):
-            told = "c" if p_of_cell > ALPHA else "b" if uar_of(cell) < 1 / len(cell.emotions) else ""
-            marks[cell] = told if is_testable else "?"
+        for cell, p in corrected(of_people).items():
+            below = "b" if uar_of(cell) < 1 / len(cell.emotions) else ""
+            marks[cell] = "?" if p is None else "c" if p > ALPHA else below
     names = ("task", "map", "inner", "preprocessing", "seed")
     ordered = sorted(
         by_setup, key=lambda s: [*(getattr(s.axes, name) for name in names), SCALINGS.index(s.axes.scaling)]

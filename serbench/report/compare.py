@@ -22,7 +22,7 @@ from serbench.report.table import FORMATS, Entry, Table, bracketed, make_table, 
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions, load_predictions, settings_key
 from serbench.scores.scores import worded
-from serbench.scores.statistics import ALPHA, SHARES, flip_p, smallest_p
+from serbench.scores.statistics import ALPHA, SHARES, corrected
 from serbench.store.files import frame_to_csv, read_frame, write_text
 from serbench.store.results import Store
 from serbench.workspace import Workspace
@@ -171,13 +171,11 @@ def _changes(a: CellPredictions, b: CellPredictions) -> Iterator[tuple[str, str,
 
 def _tests(cells: pd.DataFrame, metric: str) -> pd.Series:
     """P of the cells whose predictions differ, corrected for all of them over the same people; NaN without a test."""
-    p = pd.Series(np.nan, cells.index)
-    if metric in SHARES:
+    p: dict[Any, float | None] = {}
+    if shares := SHARES.get(metric):
         for _, family in cells[cells["n_changed"] > 0].groupby("people", sort=False):
-            if smallest_p(family["n_units"].iloc[0]) <= ALPHA:
-                shares = [SHARES[metric](stack[:, 0]) - SHARES[metric](stack[:, 1]) for stack in family["stack"]]
-                p[family.index] = flip_p(np.stack(shares, axis=1))
-    return p
+            p |= corrected({i: shares(of[:, 0]) - shares(of[:, 1]) for i, of in family["stack"].items()})
+    return pd.Series(p, cells.index, dtype=float)
 
 
 def _table(metric: str, title: str, cells: pd.DataFrame) -> Table:

@@ -206,9 +206,10 @@ def against_best(
     contenders = [name for name in stacks if name not in references] or list(stacks)
     shares = {name: SHARES[metric](stack) for name, stack in stacks.items()}
     best = max(contenders, key=lambda name: round(float(shares[name].sum()), 12))
-    p = _p_of_pairs(shares, list(itertools.combinations(contenders, 2)))
+    pairs = {frozenset(pair): shares[pair[0]] - shares[pair[1]] for pair in itertools.combinations(contenders, 2)}
+    p = corrected(pairs)
     for reference in set(stacks) - set(contenders):
-        p |= _p_of_pairs(shares, [(name, reference) for name in contenders])
+        p |= corrected({frozenset((name, reference)): shares[name] - shares[reference] for name in contenders})
     compared = {}
     for name in (name for name in stacks if name != best):
         pair = np.stack([stacks[best], stacks[name]], axis=1)
@@ -217,14 +218,11 @@ def against_best(
     return best, compared
 
 
-def _p_of_pairs(
-    shares: Mapping[Name, np.ndarray], pairs: Sequence[tuple[Name, Name]]
-) -> dict[frozenset[Name], float | None]:
-    """P of every pair of a family; None where there are too few units to tell anything."""
-    if not pairs or smallest_p(len(shares[pairs[0][0]])) > ALPHA:
-        return dict.fromkeys(map(frozenset, pairs))
-    p = flip_p(np.stack([shares[a] - shares[b] for a, b in pairs], axis=1))
-    return dict(zip(map(frozenset, pairs), p.tolist(), strict=True))
+def corrected(contrasts: Mapping[Name, np.ndarray]) -> dict[Name, float | None]:
+    """P of every contrast of a family, each of shape (n_units,); None where there are too few units to test any."""
+    if not contrasts or smallest_p(len(next(iter(contrasts.values())))) > ALPHA:
+        return dict.fromkeys(contrasts)
+    return dict(zip(contrasts, flip_p(np.stack(list(contrasts.values()), axis=1)).tolist(), strict=True))
 
 
 def difference_of(statistic: Statistic) -> Statistic:
