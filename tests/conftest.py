@@ -26,8 +26,7 @@ from serbench.grid import workers
 from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
 from serbench.plugins import forget_plugins
 from serbench.report import Report, score_store
-from serbench.report.tables import Indexed
-from serbench.scores.predictions import CellPredictions
+from serbench.scores.predictions import CellPredictions, Index
 from serbench.store.results import Store
 
 # Machines of CI stall, so no deadline for one example; what may take how long is asserted where it matters.
@@ -216,8 +215,8 @@ def made_up_report(
         for seed, (scaling, corpus, f, c) in enumerate(places):
             cell = _made_up_cell((f, c, corpus, scaling), indexes[corpus], seed)
             cells += (change or {}).get((f, c, corpus), lambda cell: [cell])(cell)
-        monkeypatch.setattr("serbench.report.load_predictions", lambda store: cells)
-        read = [Indexed(name, index, "en", "") for name, index in indexes.items()]
+        monkeypatch.setattr("serbench.report.load_predictions", lambda store, indexes: cells)
+        read = [Index(name, index, {"language": "en"}) for name, index in indexes.items()]
         monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
         store = Store(tmp_path / "results")
         return score_store(store), store

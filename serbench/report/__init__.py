@@ -16,7 +16,6 @@ import pandas as pd
 from serbench import __version__
 from serbench.classifiers import CLASSIFIERS
 from serbench.corpora.catalogue import Names
-from serbench.corpora.index import index_fingerprint
 from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
 from serbench.protocols import find_protocol
@@ -25,7 +24,6 @@ from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables,
 from serbench.report.comparisons import Matrix, fill_commands, matrices
 from serbench.report.table import FORMATS, Table
 from serbench.report.tables import (
-    Indexed,
     confusion_matrices,
     data_table,
     recall_matrix,
@@ -33,7 +31,7 @@ from serbench.report.tables import (
 )
 from serbench.scores.comparable import keep_comparable
 from serbench.scores.metrics import METRICS
-from serbench.scores.predictions import CellPredictions, load_predictions, settings_key
+from serbench.scores.predictions import CellPredictions, Index, load_predictions, read_indexes, settings_key
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
@@ -46,9 +44,7 @@ from serbench.scores.scores import (
 from serbench.store.files import (
     frame_to_csv,
     put_staged,
-    read_frame,
     read_json,
-    read_metadata,
     staged,
     write_json,
     write_table,
@@ -132,7 +128,7 @@ def score_store(store: Store) -> Report:
     from serbench.experiments.tables import claims_frame, experiment_tables, read_books
 
     indexes = read_indexes(store)
-    cells = with_audits(keep_comparable(load_predictions(store)), indexes, store)
+    cells = with_audits(keep_comparable(load_predictions(store, indexes)), indexes, store)
     places = {name: i for i, name in enumerate([*FEATURE_SETS, *CLASSIFIERS])}
 
     def order(name: str) -> int:  # those of plug-ins and a user's own follow by name
@@ -146,7 +142,7 @@ def score_store(store: Store) -> Report:
     tables += map(recall_matrix, found)
     tables += [table for breakdown in BREAKDOWNS for matrix in found if (table := breakdown(matrix))]
     tables += [*held_out_tables(found), *seed_tables(found)]
-    languages = {str(one.index["corpus"].iloc[0]): one.language for one in indexes}
+    languages = {str(one.frame["corpus"].iloc[0]): one.about.get("language", "") for one in indexes}
     across, curves = across_tables(cells, languages, order)
     tables += across
     tables += [table for matrix in found for table in confusion_matrices(matrix)]
@@ -183,16 +179,7 @@ def score_store(store: Store) -> Report:
     )
 
 
-def read_indexes(store: Store) -> list[Indexed]:
-    """Read the index of every corpus in the store, by name."""
-    corpora = []
-    for path in store.indexes:
-        about = read_metadata(path)
-        corpora.append(Indexed(path.stem, read_frame(path), about.get("language", ""), about.get("partial", "")))
-    return corpora
-
-
-def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], store: Store) -> list[CellPredictions]:
+def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Index], store: Store) -> list[CellPredictions]:
     """Add to the notes of cells what the audits of their corpora found, while the index is as it was then.
 
     So far these are altered copies of recordings under names of different people: they leak between folds, and a grid
@@ -205,7 +192,7 @@ def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Indexed], st
         path = store.audit(one.name)
         try:
             audit = read_json(path)
-            if audit["index"] == index_fingerprint(one.index):
+            if audit["index"] == one.state:
                 texts = [f["text"] for f in audit["findings"] if (f["kind"], f["level"]) == (ALTERED_COPIES, "error")]
                 found[one.name] = [f"its audit found {text}; folds do not keep them apart" for text in texts]
         except (StoreError, KeyError, TypeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ import pandas as pd
 
 from serbench.corpora.divisions import confounded
 from serbench.corpora.entry import EMOTIONS
-from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import OUTSIDE_MARK, Matrix, Place, Setup, entry_of, mark_of, table_of
 from serbench.report.table import NOTHING, Entry, Table, make_table
 from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, recalls
-from serbench.scores.predictions import CellPredictions
+from serbench.scores.predictions import CellPredictions, Index
 from serbench.scores.scores import values_by
 from serbench.scores.statistics import ALPHA, SHARES, smallest_p
 
@@ -41,45 +39,35 @@ NAMES = {
 """Metrics, and rules of choosing settings, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Indexed:
-    """The index of a corpus with what its copy misses."""
-
-    name: str
-    index: pd.DataFrame
-    language: str
-    partial: str
-
-
-def data_table(corpora: Sequence[Indexed]) -> Table:
+def data_table(corpora: Sequence[Index]) -> Table:
     """Table 1: what each corpus has, all its emotions included."""
     facts, notes = [], []
     for c in corpora:
-        counts, rates = c.index["emotion"].value_counts(), sorted(c.index["sampling_rate"].dropna().unique())
-        n = c.index["speaker"].nunique()
+        counts, rates = c.frame["emotion"].value_counts(), sorted(c.frame["sampling_rate"].dropna().unique())
+        n = c.frame["speaker"].nunique()
         speakers = str(n) if n else "unknown"
-        if n and "gender" in c.index:
-            by_sex = c.index.groupby("gender")["speaker"].nunique()
+        if n and "gender" in c.frame:
+            by_sex = c.frame.groupby("gender")["speaker"].nunique()
             speakers = f"{n} ({', '.join(f'{of_sex} {str(sex)[0]}' for sex, of_sex in by_sex.items())})"
         facts.append(
             {
-                "language": c.language,
+                "language": c.about.get("language", ""),
                 "speakers": speakers,
-                "utterances": len(c.index),
+                "utterances": len(c.frame),
                 **{emotion: counts.get(emotion, 0) for emotion in EMOTIONS},
-                "no emotion": c.index["emotion"].isna().sum(),
-                "unusable": (c.index["problem"].notna() | c.index["duplicate"].notna()).sum(),
-                "minutes": f"{c.index['duration_s'].sum() / 60:.1f}",
-                "mean duration, s": f"{c.index['duration_s'].mean():.2f}",
+                "no emotion": c.frame["emotion"].isna().sum(),
+                "unusable": (c.frame["problem"].notna() | c.frame["duplicate"].notna()).sum(),
+                "minutes": f"{c.frame['duration_s'].sum() / 60:.1f}",
+                "mean duration, s": f"{c.frame['duration_s'].mean():.2f}",
                 "sampling rate, kHz": ", ".join(f"{rate / 1000:g}" for rate in rates) or NOTHING,
             }
         )
-        labelled = c.index[c.index["emotion"].notna() & c.index["speaker"].notna()]
-        remarks = [c.partial, confounded(labelled, "speaker") if len(labelled) else ""]
+        labelled = c.frame[c.frame["emotion"].notna() & c.frame["speaker"].notna()]
+        remarks = [c.about.get("partial", ""), confounded(labelled, "speaker") if len(labelled) else ""]
         notes += [f"{c.name}: {'; '.join(filter(None, remarks))}."] if any(remarks) else []
     body = pd.DataFrame(facts, dtype=object).T
     body = body[[name not in EMOTIONS or body.loc[name].any() for name in body.index]]
-    made = [f"{c.name} {index_fingerprint(c.index)}" for c in corpora]
+    made = [f"{c.name} {c.state}" for c in corpora]
     title, header = "Table 1. Data statistics", ("", *(c.name for c in corpora))
     return make_table("table1", title, header, body.itertuples(), n_labels=1, notes=notes, cells=made)
 

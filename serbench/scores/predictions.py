@@ -27,7 +27,7 @@ from serbench.grid.cells import CellRecord, read_cell
 from serbench.grid.request import DEFAULTS
 from serbench.protocols import independent_units
 from serbench.scores.metrics import Coded, coded, confusions, count_pairs
-from serbench.store.files import read_frame, read_metadata
+from serbench.store.files import metadata_of, read_table
 from serbench.store.keys import digest
 from serbench.store.results import Store, read_predictions
 
@@ -211,10 +211,42 @@ def settings_key(record: CellRecord) -> str:
     return digest([list(record.settings), record.default])[:12]
 
 
-def load_predictions(store: Store) -> list[CellPredictions]:
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The index of a corpus, and what is stored `about` it: its language, its entry by parts, what a copy misses."""
+
+    name: str
+    frame: pd.DataFrame
+    about: Mapping[str, Any]
+    known: dict[str, tuple[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def state(self) -> str:
+        """Name of its content, as in the records of cells."""
+        return index_fingerprint(self.frame)
+
+    def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
+        """Return the name of the independent unit, and what is known of each utterance as categories."""
+        if person not in self.known:
+            unit, units = independent_units(self.frame, person)
+            rows = self.frame[["utterance", *(f for f in FIELDS if f in self.frame and f != "emotion")]]
+            rows = rows.assign(unit=rows["utterance"].map(units))
+            rows = rows.assign(text=sentences(self.frame)) if "text" in rows else rows
+            self.known[person] = unit, rows.set_index("utterance").astype("string").astype("category")
+        return self.known[person]
+
+
+def read_indexes(store: Store) -> list[Index]:
+    """Read the index of every corpus in the store, by name."""
+    tables = {path.stem: read_table(path) for path in store.indexes}
+    return [Index(name, table.to_pandas(), metadata_of(table.schema)) for name, table in tables.items()]
+
+
+def load_predictions(store: Store, indexes: Sequence[Index] | None = None) -> list[CellPredictions]:
     """Read every cell of the store and apply the rules; a cell that cannot be read or scored keeps the reason.
 
-    A cell of pieces of utterances comes twice: as it is, and with the utterances that its pieces vote on.
+    A cell of pieces of utterances comes twice: as it is, and with the utterances that its pieces vote on. `indexes` are
+    those of the store, if they were read before.
 
     Raises
     ------
@@ -222,7 +254,7 @@ def load_predictions(store: Store) -> list[CellPredictions]:
     """
     if not store.cells:
         raise StoreError(str(store.root), "no cells to report", todo="Run `serbench grid` first")
-    indexes = {path.stem: _Index(read_frame(path), read_metadata(path).get("entry", {})) for path in store.indexes}
+    by_name = {index.name: index for index in (read_indexes(store) if indexes is None else indexes)}
     cells, records = [], []
     for path in store.cells:
         try:
@@ -235,7 +267,7 @@ def load_predictions(store: Store) -> list[CellPredictions]:
     jobs: dict[str, StoredJob] = {}
     for record in records:
         try:
-            made = [_predictions(record, store, indexes, jobs)]
+            made = [_predictions(record, store, by_name, jobs)]
         except SerbenchError as error:
             made = [without_predictions(record, store.worded(str(error)), state="damaged")]
         left.subtract(record.jobs)
@@ -243,7 +275,7 @@ def load_predictions(store: Store) -> list[CellPredictions]:
             if not left[key]:
                 jobs.pop(key, None)
         if seconds_of(record.cell.preprocessing):
-            frames = [indexes[name].frame.sort_values("start_s") for name in record.tested if name in indexes]
+            frames = [by_name[name].frame.sort_values("start_s") for name in record.tested if name in by_name]
             whole_of = [of.set_index("utterance")["whole"] for of in frames]
             made.append(majority(made[0], pd.concat(whole_of) if whole_of else pd.Series(dtype=str)))
         for cell in made:
@@ -264,43 +296,22 @@ def again(record: CellRecord) -> str:
     return "score it again" if record.outside else "run it again"
 
 
-def _outdated(record: CellRecord, indexes: Mapping[str, _Index]) -> str:
+def _outdated(record: CellRecord, indexes: Mapping[str, Index]) -> str:
     """Return which of its corpora has changed since a cell was made, or nothing."""
     for corpus, made_with in record.indexes.items():
         name = "the corpus" if len(record.indexes) == 1 else corpus
         if corpus not in indexes:
             return f"the index of {name} is not there"
-        now = indexes[corpus]
-        parts = [
-            part for part, own in record.entries.get(corpus, {}).items() if now.entry and now.entry.get(part) != own
-        ]
+        now, entry = indexes[corpus], indexes[corpus].about.get("entry", {})
+        parts = [part for part, own in record.entries.get(corpus, {}).items() if entry and entry.get(part) != own]
         if now.state != made_with or parts:
             what = name if now.state != made_with else f"the {', '.join(parts)} of {name} in its entry"
             return f"{what} has changed since"
     return ""
 
 
-class _Index:
-    """The index of a corpus, and what its entry said when it was indexed, part by part."""
-
-    def __init__(self, frame: pd.DataFrame, entry: Mapping[str, str]) -> None:
-        self.frame = frame
-        self.state, self.entry = index_fingerprint(frame), entry
-        self._known: dict[str, tuple[str, pd.DataFrame]] = {}
-
-    def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
-        """Return the name of the independent unit, and what is known of each utterance as categories."""
-        if person not in self._known:
-            unit, units = independent_units(self.frame, person)
-            rows = self.frame[["utterance", *(f for f in FIELDS if f in self.frame and f != "emotion")]]
-            rows = rows.assign(unit=rows["utterance"].map(units))
-            rows = rows.assign(text=sentences(self.frame)) if "text" in rows else rows
-            self._known[person] = unit, rows.set_index("utterance").astype("string").astype("category")
-        return self._known[person]
-
-
 def _predictions(
-    record: CellRecord, store: Store, indexes: Mapping[str, _Index], jobs: dict[str, StoredJob]
+    record: CellRecord, store: Store, indexes: Mapping[str, Index], jobs: dict[str, StoredJob]
 ) -> CellPredictions:
     """Read the jobs of a cell and apply the rules."""
     if record.reason:
@@ -339,7 +350,7 @@ def _predictions(
     return CellPredictions(record, table, unit, settings, reasons)
 
 
-def _utterances(indexes: Mapping[str, _Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:
+def _utterances(indexes: Mapping[str, Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:
     """Join what is known of the utterances of several corpora.
 
     Corpora with other independent units have the speaker as unit.

@@ -12,7 +12,7 @@ from serbench.corpora.entry import FIELDS, Partition
 from serbench.corpora.index import index_fingerprint
 from serbench.grid.utterances import CorpusData, grouped
 from serbench.protocols import PROTOCOLS, Draw, drawn
-from serbench.scores.predictions import _Index, _utterances, load_predictions
+from serbench.scores.predictions import Index, _utterances, load_predictions
 
 SPEAKERS = {"aa": ("f1", "m1", "m2"), "bb": ("f1", "f2", "m1", "m2"), "cc": ("f1", "m1", "f2")}
 LANGUAGE = {"aa": "de", "bb": "en-US", "cc": "en-GB"}
@@ -365,7 +365,7 @@ def in_sessions(make_index, corpus):
 
 
 def test_sessions_of_two_corpora_are_not_one_unit_though_they_are_called_alike(make_index):
-    indexes = {name: _Index(in_sessions(make_index, name), {}) for name in ("aa", "bb")}
+    indexes = {name: Index(name, in_sessions(make_index, name), {}) for name in ("aa", "bb")}
     unit, known = _utterances(indexes, dict.fromkeys(indexes, "speaker"))
     assert unit == "session"
     assert set(known["unit"]) == {"aa/s1", "aa/s2", "bb/s1", "bb/s2"}
@@ -373,7 +373,7 @@ def test_sessions_of_two_corpora_are_not_one_unit_though_they_are_called_alike(m
 
 def test_voices_and_speakers_stand_in_one_cell(make_index):
     voices = make_index(corpus="vv").assign(speaker=None, voice=lambda index: index["gender"])
-    indexes = {"aa": _Index(make_index(corpus="aa"), {}), "vv": _Index(voices, {})}
+    indexes = {"aa": Index("aa", make_index(corpus="aa"), {}), "vv": Index("vv", voices, {})}
     unit, known = _utterances(indexes, {"aa": "speaker", "vv": "voice"})
     assert unit == "speaker"
     assert {"aa/aa/f1", "vv/female"} <= set(known["unit"])

@@ -250,13 +250,13 @@ def test_protocols_stand_side_by_side_in_the_order_of_the_registry():
 def crossed_report(monkeypatch, make_index, tmp_path):
     """A report of made-up cells across three corpora."""
     from serbench.report import score_store
-    from serbench.report.tables import Indexed
+    from serbench.scores.predictions import Index
     from serbench.store.results import Store
 
     cells = [*adapted(), *every_pair(scaling="corpus")]
     indexes = {name: make_index(corpus=name).assign(sampling_rate=16000) for name in LANGUAGES}
-    read = [Indexed(name, index, LANGUAGES[name], "") for name, index in indexes.items()]
-    monkeypatch.setattr("serbench.report.load_predictions", lambda store: cells)
+    read = [Index(name, index, {"language": LANGUAGES[name]}) for name, index in indexes.items()]
+    monkeypatch.setattr("serbench.report.load_predictions", lambda store, indexes: cells)
     monkeypatch.setattr("serbench.report.read_indexes", lambda store: read)
     return score_store(Store(tmp_path / "results"))
 
