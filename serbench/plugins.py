@@ -14,7 +14,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from serbench.errors import STOPS, Fault, PluginError, UnknownNameError, listed
 
@@ -93,7 +93,7 @@ class Group(Generic[R]):
                 problems = problems or [unforeseen]
         if problems:
             raise PluginError([Fault(f"{self.kind} '{name}'", *problem) for problem in problems])
-        return record  # type: ignore[no-any-return]
+        return cast(R, record)
 
 
 def _problems(record: Any, name: str) -> Iterator[Problem]:

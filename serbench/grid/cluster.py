@@ -186,6 +186,7 @@ def _connect(scheduler: str, *, workers: int) -> Any:
     """Connect within a time: another service at the address may keep dask waiting."""
     where = f"--scheduler {scheduler}"
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         todo = "pip install 'serbench[dask]'"
@@ -194,7 +195,7 @@ def _connect(scheduler: str, *, workers: int) -> Any:
     for name in ("distributed", *logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", message="Sending large graph")  # features lost with a worker must be there again
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"})  # features may well be large
 
     def connect() -> Any:
         options = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}

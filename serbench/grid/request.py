@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009  # `_axis` is `dataclasses.field`, which may stand there
 """What a grid is asked for. The command line makes its options of these fields, and a report its commands.
 
 `serbench --help` imports this module, so it must stay light.

@@ -1,5 +1,6 @@
 """A dask scheduler and its workers, each a process of its own on loopback: predictions of the same bytes as here."""
 
+import concurrent.futures
 import contextlib
 import importlib.util
 import os
@@ -220,6 +221,26 @@ def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
     finally:
         other.shutdown()
         other.server_close()
+
+
+@pytest.mark.parametrize("among", [None, ["first"]])
+def test_answer_that_dies_with_its_worker_is_waited_for_only_where_another_may_give_it(monkeypatch, among):
+    from serbench.grid import cluster
+
+    monkeypatch.setattr(cluster, "LOOK_S", 0.01)
+    crew, future = object.__new__(cluster.ClusterCrew), concurrent.futures.Future()
+    crew._running, crew._timeout_s, crew._workers = set(), None, {"first", "second"}
+    waiting = cluster.in_thread(crew._answer, future, among)
+    wait_until(lambda: crew._running == {future})
+    assert not waiting.done()
+    crew._workers = {"second"}  # dask gives the job to it, unless it was meant for others alone
+    if among:
+        with pytest.raises(concurrent.futures.BrokenExecutor):
+            waiting.result(PATIENCE_S)
+    else:
+        future.set_result("the answer of the second")
+        assert waiting.result(PATIENCE_S) == "the answer of the second"
+    assert not crew._running
 
 
 @pytest.mark.slow

@@ -582,6 +582,71 @@ def test_one_worker_needs_no_shared_memory_and_more_are_refused_in_words(toy, mo
     assert all(run.store().job(job.key).is_file() for job in plan.todo)
 
 
+def test_process_that_cannot_be_started_leaves_one_worker_to_this_process(toy, monkeypatch):
+    import serbench.grid.workers
+
+    class Crowded:
+        def submit(self, *given):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    planned = toy()(classifiers=("dummy",), dry_run=True)
+    monkeypatch.setattr(serbench.grid.workers, "_take_worker", Crowded)
+    with pytest.warns(UserWarning, match="Resource temporarily unavailable"):
+        assert not serbench.run_planned_grid(how(planned, jobs=1)).failed
+
+
+class TwoWordsError(Exception):
+    """An error that does not survive the way back from a worker: its arguments are not what it was made with."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise ValueError("it stays here")
+
+
+def test_what_cannot_be_sent_back_fails_its_job_alone_in_words(toy, monkeypatch):
+    import serbench.grid.workers
+
+    planned = toy()(classifiers=("dummy",), dry_run=True)
+    raising, returning = (job.key for job in planned.plan.todo[:2])
+
+    def fail_or_run(key, job, root):
+        from serbench.grid import workers  # in the worker
+
+        if key == returning:
+            return Unsendable()
+        with pytest.MonkeyPatch.context() as patch:
+            if key == raising:
+                patch.setattr(workers, "run_job", lambda *given: (_ for _ in ()).throw(TwoWordsError("one", "two")))
+            return workers.attempt(key, job, root)
+
+    monkeypatch.setattr(serbench.grid.workers, "attempt", fail_or_run)
+    failed = serbench.run_planned_grid(planned).failed
+    assert set(failed) == {raising, returning}
+    assert failed[raising] == "TwoWordsError: one two"
+    assert "it stays here" in failed[returning] or "pickle" in failed[returning]
+
+
+def test_no_more_processes_start_than_there_are_jobs_or_than_fit(toy, monkeypatch):
+    from serbench.grid.estimate import PROCESS
+
+    planned, asked = toy()(classifiers=("dummy",), dry_run=True), []
+
+    def crew(store, *, n_workers, timeout_s):
+        asked.append(n_workers)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("serbench.grid.workers.LocalCrew", crew)
+    for jobs, free in ((64, 1e12), (2, 1e12), (64, 4.1 * PROCESS), (64, 1.0)):
+        monkeypatch.setattr("serbench.store.memory.free_memory", lambda free=free: free)
+        with pytest.raises(ZeroDivisionError):
+            serbench.run_planned_grid(how(planned, jobs=jobs))
+    assert asked == [len(planned.plan.todo), 2, 4, 1]
+
+
 def test_worker_that_died_idle_is_replaced(toy):
     import serbench.grid.workers
 
