@@ -43,7 +43,8 @@ def _check_row(feature_set: FeatureSet) -> None:
     extractor, mono, n = feature_set.open(), noise(feature_set.sampling_rate), feature_set.n_features
     row, names = extractor(mono), list(extractor.columns)
     shape, kind = np.shape(row), getattr(row, "dtype", "unknown")
-    is_right = len(shape) == 1 + feature_set.is_framewise and shape[-1] == n and shape[0] > 0 and kind == np.float32
+    wanted = (1 + feature_set.is_framewise, (n,), np.float32)
+    is_right = isinstance(row, np.ndarray) and (row.ndim, shape[-1:], kind) == wanted and row.size > 0
     promised = f"(n_frames, {n})" if feature_set.is_framewise else f"({n},)"
     found = f"{type(row).__name__} of shape {shape} and type {kind}"
     _hold(is_right, feature_set, found, f"an array of shape {promised} and type float32")
@@ -96,7 +97,7 @@ def _check_order_and_threads(feature_set: FeatureSet) -> None:
 def _check_sweep(classifier: Classifier) -> None:
     """A sweep alters nothing, and predicts, label for label, what single fits predict (which take no auxiliary labels).
 
-    Weights of 0 count, too: libsvm leaves such rows out. Of the slow `loop_sweep`, the default setting is enough.
+    Weights of 0 count, too: libsvm leaves such rows out. The slow `loop_sweep` fits its whole space on few features.
     """
     rng = np.random.default_rng(11)
     labels = np.sort(rng.integers(0, 5, 150))
@@ -110,8 +111,8 @@ def _check_sweep(classifier: Classifier) -> None:
     for least in (0.0, 0.1) if classifier.takes_weights else ():
         weights = np.random.default_rng(3).permutation(np.linspace(least, 2, 90))
         cases[f"weights from {least} to 2"] = dataclasses.replace(training, weights=weights), held
-    settings = (classifier.default,) if classifier.sweep is loop_sweep else classifier.space
-    for data, given in cases.items():
+    for n, (data, given) in enumerate(cases.items()):
+        settings = (classifier.default,) if n and classifier.sweep is loop_sweep else classifier.space
         training, held = _as_taken(classifier, *given)
         before = [array.copy() for array in (flat(training.X), training.labels, flat(held))]
         swept = classifier.sweep(classifier, settings, training, held, seed=3).predictions

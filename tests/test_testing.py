@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from serbench.classifiers import CLASSIFIERS, Swept, loop_sweep
@@ -28,6 +29,8 @@ class Extractor:
         row = np.array([mono.mean(), mono.std()], dtype=np.float32)
         if self.fault == "type":
             return row.astype(np.float64)
+        if self.fault == "series":
+            return pd.Series(row)
         if self.fault == "size":
             return row[:1]
         if self.fault == "nan":
@@ -50,6 +53,7 @@ def test_sound_feature_set_passes(fake_feature_set):
     ("fault", "words"),
     [
         ("type", r"feature set 'fake': ndarray of shape \(2,\) and type float64\. Expected .* type float32"),
+        ("series", r"Series of shape \(2,\) and type float32\. Expected an array"),
         ("size", r"ndarray of shape \(1,\) and type float32\. Expected an array of shape \(2,\)"),
         ("nan", r"1 features of a second of noise that are not finite"),
         ("names", r"2 names of features, 1 of them distinct\. Expected 2 distinct names"),
