@@ -18,6 +18,7 @@ from serbench.errors import FeatureError, ProtocolError
 from serbench.features import FEATURE_SETS
 from serbench.features.own import read_own_features
 from serbench.features.record import problems as problems_of_features
+from serbench.grid.check import check_store, find_unused
 from serbench.grid.run import _numbers
 from serbench.grid.utterances import CorpusData, auxiliary_labels
 from serbench.scores.predictions import load_predictions
@@ -218,14 +219,23 @@ def test_memory_and_time_are_guessed_from_the_frames_of_a_mean_recording():
     assert _numbers(FEATURE_SETS["logmel26"], [CorpusData(None, index[2:])]) == 26
 
 
-def test_frames_are_a_table_of_utterances_and_frames_and_exported_one_a_row(recordings, workspace, tmp_path, cli):
-    table = serbench.load_features("toy", "logmel26", workspace(recordings))
+def test_frames_are_a_table_that_outlives_damage_and_is_exported_one_frame_a_row(recordings, workspace, tmp_path, cli):
+    place = workspace(recordings)
+    table = serbench.load_features("toy", "logmel26", place)
     assert list(table.index.names) == ["utterance", "frame"]
     lengths = table.groupby(level="utterance").size()
     samples = {u: int((0.2 + 0.013 * i) * 16000) for i, u in enumerate(lengths.index)}
     assert lengths.to_dict() == {u: 1 + (n - 512) // 160 for u, n in samples.items()}
     assert len(lengths) == 48
     assert set(table.dtypes) == {np.dtype("float32")}
+    (part,) = place.store().features(FEATURE_SETS["logmel26"].key, "toy").glob("part-*.parquet")
+    part.write_bytes(part.read_bytes()[:-9] + b"#" + part.read_bytes()[-8:])
+    assert check_store(place).damaged == {part: "its content is not what was written"}
+    with pytest.warns(UserWarning, match="is damaged; its rows are extracted again"):
+        pd.testing.assert_frame_equal(serbench.load_features("toy", "logmel26", place), table)
+    checked = check_store(place)
+    assert (checked.damaged, find_unused(place)) == ({}, {})
+    assert (checked.counts["parts of features"], checked.counts["mapped features"]) == (1, 1)
     target = tmp_path / "frames.csv"
     options = ["--corpora", recordings, "--results", tmp_path / "results"]
     code, out, err = cli("features", "export", "logmel26", target, "--corpus", "toy", *options)
@@ -233,6 +243,21 @@ def test_frames_are_a_table_of_utterances_and_frames_and_exported_one_a_row(reco
     pd.testing.assert_frame_equal(pd.read_csv(target), table.reset_index(), check_dtype=False, rtol=1e-6)
     with pytest.raises(FeatureError, match=r"utterances that occur twice: toy/f1_anger_0\.wav"):
         read_own_features(target)  # a user's own table has rows, not frames
+
+
+def test_interrupted_extraction_of_frames_goes_on_and_a_recording_too_short_is_a_failure(
+    make_corpus, workspace, write_wav
+):
+    path = make_corpus(speakers=("f1",), takes=1)
+    place, short = workspace(path), path.parent / "toy" / "f1_anger_0.wav"
+    write_wav(short, duration_s=0.03)
+    failed = serbench.extract_features("toy", "logmel26", place).failed
+    assert [(f.utterance, f.reason) for f in failed] == [
+        ("toy/f1_anger_0.wav", "too short: 30 ms, logmel26 needs 32 ms")
+    ]
+    write_wav(short, duration_s=0.3)
+    (done,) = serbench.extract_features("toy", "logmel26", place).done
+    assert (done.computed, done.stored, done.failed) == ({"logmel26": 1}, {"logmel26": 2}, ())
 
 
 WRONG = {
