@@ -57,6 +57,21 @@ def test_arousal_of_one_corpus_is_predicted_from_ratings_of_the_other(plan):
     assert set(told["task"]) == {"arousal"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "protocol", "least"),
+    [("arousal", "within", 0.6), ("valence", "within", 0.6), ("gender", "within", 0.8), ("language", "pooled", 0.5)],
+)
+def test_targets_are_predicted_with_settings_chosen_by_inner_validation(plan, target, protocol, least):
+    """The tones of the trees follow both dimensions, an octave lies between the genders; chance is 0.5."""
+    result = serbench.run_planned_grid(plan(["iemocap", "recola"], target=target, protocol=protocol))
+    assert not result.failed
+    uar = result.scores().query("metric == 'uar' and rule == 'nested'").set_index("corpus")["value"].dropna()
+    tested = {"gender": {"iemocap"}, "language": {"iemocap+recola"}}.get(target, {"iemocap", "recola"})
+    assert set(uar.index) == tested
+    assert uar.min() > least
+
+
 def test_folds_of_recola_are_the_five_of_its_paper_and_balanced_in_sex_where_a_user_says_who_is_who(plan, trees):
     (cell,) = plan(["recola"], target="arousal").plan.cells
     assert len(cell.folds) == 5
