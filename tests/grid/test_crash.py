@@ -406,9 +406,7 @@ def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path
     assert not leftovers(tmp_path / "results")
 
 
-@pytest.mark.parametrize(
-    "deaths", [1, pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("deaths", [pytest.param(3, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.long)])
 def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, deaths):
     """Killed early only: jobs are run again at the end, and one that is killed there too has failed, rightly."""
     rng = random.Random(deaths)

@@ -50,10 +50,10 @@ def outcomes(run, results="results"):
     return {cell.cell["classifier"]: cell for cell in load_predictions(run.store(results))}
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("svc", "rf", "mlp")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("rf", "mlp")]
 
 
-@pytest.mark.parametrize("family", ["linear-svc", "logistic", "knn", "dummy", *SLOW])
+@pytest.mark.parametrize("family", ["svc", "linear-svc", "logistic", "knn", "dummy", *SLOW])
 def test_every_classifier_predicts_what_the_independent_script_predicts(toy, monkeypatch, family):
     run = toy(speakers=("f1", "m1", "m2"), takes=9, noise=3.0)
     space = None
