@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -165,18 +165,3 @@ def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
         todo = f"Set SERBENCH_DATA to the folder of your corpora, or `root` in your own corpora.yaml; {WHERE_TO_GET}"
         raise CorpusError("corpora", "none of the catalogue is on this disk", "at least one", todo)
     return [catalogue.corpus(name) for name in dict.fromkeys(names)]
-
-
-def for_each(entries: Sequence[Corpus], act: Callable[[Corpus], Any]) -> tuple[list[Any], dict[str, str]]:
-    """Do the same for every corpus; one that fails does not stop the others, but is an error when it is alone."""
-    done, refused = [], {}
-    for corpus in entries:
-        try:
-            done.append(act(corpus))
-        except CorpusError as error:
-            if len(entries) == 1:
-                raise
-            refused[corpus.name] = str(error)
-    if not done:
-        raise CorpusError([Fault(name, reason) for name, reason in refused.items()])
-    return done, refused

@@ -24,8 +24,7 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.corpora.audio import Recording, decode, to_mono
-from serbench.corpora.catalogue import Names, as_names, entries_of, for_each
-from serbench.corpora.entry import Corpus
+from serbench.corpora.catalogue import Names, as_names, entries_of
 from serbench.corpora.index import (
     Decoded,
     check_first_rates,
@@ -38,7 +37,7 @@ from serbench.corpora.index import (
 )
 from serbench.corpora.labels import Record, Scan, scan_corpus
 from serbench.corpora.segments import check_segment, name_in_store, segmented
-from serbench.errors import STOPS, AudioError, FeatureError, StoreError
+from serbench.errors import STOPS, AudioError, CorpusError, Fault, FeatureError, StoreError
 from serbench.features import DEFAULT_FEATURES, find_feature_set
 from serbench.features.own import OwnFeatures
 from serbench.features.record import Extractor, FeatureSet
@@ -133,11 +132,18 @@ def extract_features(
         check_segment(segment)
     workspace.store().prepare()
 
-    def extract(corpus: Corpus) -> Extraction:
-        scan = scan_corpus(corpus, partial=workspace.partial)
-        return extract_corpus(scan if segment is None else segmented(scan, segment), feature_sets, workspace)
-
-    done, refused = for_each(entries, extract)
+    done, refused = list[Extraction](), dict[str, str]()
+    for corpus in entries:
+        try:
+            scan = scan_corpus(corpus, partial=workspace.partial)
+            scan = scan if segment is None else segmented(scan, segment)
+            done.append(extract_corpus(scan, feature_sets, workspace))
+        except CorpusError as error:  # it does not stop the other corpora, but is an error when it is alone
+            if len(entries) == 1:
+                raise
+            refused[corpus.name] = str(error)
+    if not done:
+        raise CorpusError([Fault(name, reason) for name, reason in refused.items()])
     return Extracted(tuple(done), refused)
 
 
