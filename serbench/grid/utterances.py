@@ -31,7 +31,7 @@ from serbench.errors import ProtocolError, listed
 from serbench.features import FeatureSet
 from serbench.features.own import OwnFeatures
 from serbench.grid.request import FitAxes
-from serbench.protocols import Draw, Fold, Protocol, add_groups, independent_units
+from serbench.protocols import Draw, Fold, Protocol, add_groups, independent_unit
 from serbench.store.files import read_frame
 from serbench.store.keys import digest
 from serbench.store.results import Store
@@ -114,10 +114,8 @@ def grouped(data: CorpusData, protocol: Protocol, partition: str = "") -> pd.Dat
     if not partition:
         return add_groups(index, data.corpus, with_texts=protocol.holds_out_texts).assign(held_out=False)
     parts = [index[index["utterance"].isin(ids)] for ids in partition_of(index, data.corpus, partition)]
-    field, units = independent_units(index, data.corpus.person_field)
-    for kept_apart in dict.fromkeys((field, data.corpus.folds.by)):
-        unit = index["utterance"].map(units) if kept_apart == field else index[kept_apart].astype(str)
-        if both := set.intersection(*(set(unit[part.index]) for part in parts)):
+    for kept_apart in dict.fromkeys((independent_unit(index, data.corpus.person_field), data.corpus.folds.by)):
+        if both := set.intersection(*(set(part[kept_apart].astype(str)) for part in parts)):
             found = f"{kept_apart} {listed(sorted(both))} both in training and test"
             raise ProtocolError(f"{data.name}.partitions.{partition}", found, f"each {kept_apart} on one side")
     train, test = (add_groups(part, data.corpus) for part in parts)

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from serbench.errors import ProtocolError, UnknownNameError, did_you_mean
-from serbench.protocols.groups import add_groups, independent_units
+from serbench.protocols.groups import add_groups, independent_unit
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["add_groups", "independent_units"]
+__all__ = ["add_groups", "independent_unit"]
 
 INNER_ALL_UP_TO, INNER_ABOVE = 12, 4
 """Groups up to which `--inner auto` validates every group; above, the neighbours that it validates."""

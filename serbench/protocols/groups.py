@@ -63,15 +63,9 @@ def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False)
     return grouped.assign(text_group=index["utterance"].map(text_groups(index, corpus.name))) if with_texts else grouped
 
 
-def independent_units(index: pd.DataFrame, person: str = "speaker") -> tuple[str, dict[str, str]]:
-    """Return what the utterances of a corpus are independent by, and the unit of each utterance.
-
-    Returns
-    -------
-    `session` where speakers talk to each other, else the kind of person that is kept apart; utterance -> its unit.
-    """
-    field = "session" if person == "speaker" and _sessions(index) else person
-    return field, dict(zip(index["utterance"], index[field].astype(str), strict=True))
+def independent_unit(index: pd.DataFrame, person: str = "speaker") -> str:
+    """Return the column that utterances are independent by: `session` where speakers talk to each other."""
+    return "session" if person == "speaker" and _sessions(index) else person
 
 
 def _sex_of(index: pd.DataFrame) -> dict[str, str]:

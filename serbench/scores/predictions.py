@@ -25,7 +25,7 @@ from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
 from serbench.grid.request import DEFAULTS
-from serbench.protocols import independent_units
+from serbench.protocols import independent_unit
 from serbench.scores.metrics import Coded, coded, confusions, count_pairs
 from serbench.store.files import metadata_of, read_table
 from serbench.store.keys import digest
@@ -228,9 +228,9 @@ class Index:
     def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
         """Return the name of the independent unit, and what is known of each utterance as categories."""
         if person not in self.known:
-            unit, units = independent_units(self.frame, person)
+            unit = independent_unit(self.frame, person)
             rows = self.frame[["utterance", *(f for f in FIELDS if f in self.frame and f != "emotion")]]
-            rows = rows.assign(unit=rows["utterance"].map(units))
+            rows = rows.assign(unit=self.frame[unit].astype(str))
             rows = rows.assign(text=sentences(self.frame)) if "text" in rows else rows
             self.known[person] = unit, rows.set_index("utterance").astype("string").astype("category")
         return self.known[person]
