@@ -14,13 +14,12 @@ import serbench
 from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, results_option, takes
 from serbench.cli.show import print, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
 from serbench.errors import LISTED_AT_MOST
-from serbench.grid.request import GridRequest
+from serbench.grid.request import SEGMENT_HELP, GridRequest
 from serbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from serbench import GridResult
 
-_SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
 _PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
 _NEXT = """
@@ -42,7 +41,7 @@ def extract(
         list[str] | None,
         typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
     ] = None,
-    segment: Annotated[float | None, typer.Option("--segment", help=_SEGMENT, metavar="SECONDS")] = None,
+    segment: Annotated[float | None, typer.Option("--segment", help=SEGMENT_HELP, metavar="SECONDS")] = None,
 ) -> None:
     """Index corpora and extract features into the store; what is there is not done again."""
     extracted = serbench.extract_features(

@@ -39,7 +39,8 @@ _PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within."
 _K = "With adapt: utterances of the test corpus to train on; may be repeated."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
 _INNER = "Inner validation: auto (default), all, an even number of groups, or none."
-_SEGMENT = "Cut every utterance into segments of so many seconds; the remainder is dropped."
+SCALINGS = ("train", "speaker", "corpus", "none")
+SEGMENT_HELP = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,7 +116,7 @@ class GridRequest(FitAxes):
     inner: str = _axis("auto", "--inner", str, None, _INNER)
     space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
     seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N", "Random state; may be repeated. Default: 0.", min=0)
-    segment: float | None = _axis(None, "--segment", float, "SECONDS", _SEGMENT)
+    segment: float | None = _axis(None, "--segment", float, "SECONDS", SEGMENT_HELP)
 
     @property
     def options(self) -> str:

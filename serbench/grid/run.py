@@ -20,7 +20,7 @@ from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
 from serbench.corpora.entry import AVAILABLE
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set
-from serbench.grid.request import DEFAULTS, GridRequest
+from serbench.grid.request import DEFAULTS, SCALINGS, GridRequest
 from serbench.protocols import Draw, check_inner, find_protocol
 from serbench.workspace import HERE, Workspace
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from serbench.grid.utterances import CorpusData, Question
     from serbench.grid.workers import Crew
     from serbench.store.results import Store
-
-SCALINGS = ("train", "speaker", "corpus", "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serbench.corpora.tasks import family, primary
+from serbench.grid.request import SCALINGS
 from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.report.comparisons import (
     Order,
@@ -34,7 +35,6 @@ from serbench.scores.statistics import ALPHA, corrected, shares_of
 Pair = tuple[str, str]
 """Corpora that train, corpus that is tested."""
 
-SCALINGS = ("train", "speaker", "corpus", "none")
 RELATIONS = ("same corpus", "same language", "same family", "other family", "unknown family")
 CHANCE_MARKS = {
     "c": "c: cannot be told from chance (p > 0.05, corrected for all cells of this set-up that test the same people).",
