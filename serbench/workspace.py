@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serbench.corpora.catalogue import Catalogue, load_catalogue, why_absent
-from serbench.corpora.entry import Corpus
 from serbench.errors import StoreError
 
 if TYPE_CHECKING:
+    from serbench.corpora.catalogue import Catalogue
+    from serbench.corpora.entry import Corpus
     from serbench.store.results import Store
 
 Progress = Callable[[str, int, int, float], None]
@@ -47,6 +47,8 @@ class Workspace:
 
     def catalogue(self) -> Catalogue:
         """Load the catalogue with this workspace's own file over it."""
+        from serbench.corpora.catalogue import load_catalogue  # brings pydantic, which the command line starts without
+
         return load_catalogue(None if self.corpora_file is None else Path(self.corpora_file))
 
     def store(self) -> Store:
@@ -74,4 +76,6 @@ HERE = Workspace()  # results in the working directory, one worker per core
 
 def list_corpora(workspace: Workspace = HERE) -> dict[str, tuple[Corpus, str | None]]:
     """Return every corpus of the catalogue with the reason why it is not on this disk, or None."""
+    from serbench.corpora.catalogue import why_absent
+
     return {name: (corpus, why_absent(corpus)) for name, corpus in workspace.catalogue().corpora.items()}

@@ -17,8 +17,9 @@ from serbench import __version__
 from serbench.audit import checks
 from serbench.audit.checks import Finding
 from serbench.audit.setup import Baseline, hear, simple_cue_baseline
+from serbench.corpora import Names
 from serbench.corpora.audio import Recording
-from serbench.corpora.catalogue import Names, entries_of
+from serbench.corpora.catalogue import entries_of
 from serbench.corpora.divisions import with_people
 from serbench.corpora.entry import TARGET_LABELS, Corpus
 from serbench.corpora.index import index_fingerprint

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from serbench.corpora import Names, as_names
 from serbench.corpora.documents import Document, KeyPath, parse_document, short
 from serbench.corpora.entry import NAME, Corpus, Task, faults_of
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
 
 WHERE_TO_GET = "`serbench corpora list` shows where to get them"
 
-Names = Sequence[str] | str | None  # of corpora, features or classifiers; one alone may be given as it is
 _TASKS = "tasks"
 # libyaml is faster, but deep nesting may crash it: only for what comes with serbench.
 _BUILT_IN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -151,11 +151,6 @@ def root_of(corpus: Corpus) -> Path:
         todo += "corpora.yaml of your own, or SERBENCH_DATA to the folder that holds it"
         raise CorpusError(f"{corpus.name}.root", f"'{corpus.root}': {reason}", "the corpus' folder", todo)
     return Path(os.path.expanduser(os.path.expandvars(corpus.root)))
-
-
-def as_names(value: Names) -> tuple[str, ...] | None:
-    """Let a single name stand for a list of one: "emodb" is not five corpora of a letter each."""
-    return (value,) if isinstance(value, str) else None if value is None else tuple(value)
 
 
 def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:

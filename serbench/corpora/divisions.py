@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from serbench.corpora.entry import Corpus
 from serbench.errors import CorpusError, ProtocolError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from serbench.corpora.entry import Corpus
 
 MOST_TEXT_GROUPS = 5  # of a corpus: each one takes a fifth of the training data
 

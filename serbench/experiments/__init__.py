@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serbench import __version__
-from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, Names, as_names, why_absent
+from serbench.corpora import Names, as_names
+from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, why_absent
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
 from serbench.experiments.load import Described, built_in, check_names, find_experiment
 from serbench.grid.request import GridRequest

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from serbench.classifiers import find_classifier
-from serbench.corpora import catalogue
+from serbench.corpora import Names
 from serbench.corpora.catalogue import Catalogue
 from serbench.corpora.documents import Document, parse_document, parse_text
 from serbench.corpora.entry import EMOTIONS, Strict, faults_of
@@ -70,7 +70,7 @@ Target = Annotated[tuple[Where, ...] | Literal["others", "chance"] | Number, Bef
 """What cells are compared with: other cells, all others of the column, chance, or a number."""
 Needs = Literal["neural network"]
 
-_KINDS: dict[str, Any] = {n: Listed if of == catalogue.Names else of for n, of in get_type_hints(GridRequest).items()}
+_KINDS: dict[str, Any] = {n: Listed if of == Names else of for n, of in get_type_hints(GridRequest).items()}
 _AXES: dict[str, Any] = {field.name: (_KINDS[field.name], field.default) for field in fields(GridRequest)}
 _AXES |= {name: (_KINDS[name], ...) for name in ("features", "classifiers")}  # which every experiment names
 

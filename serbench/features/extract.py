@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from serbench import __version__
+from serbench.corpora import Names, as_names
 from serbench.corpora.audio import Recording, decode, to_mono
-from serbench.corpora.catalogue import Names, as_names, entries_of
+from serbench.corpora.catalogue import entries_of
 from serbench.corpora.index import (
     Decoded,
     check_first_rates,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from serbench.classifiers import DEFAULT_CLASSIFIERS
-from serbench.corpora.catalogue import Names
+from serbench.corpora import Names
 from serbench.protocols import PROTOCOLS
 
 

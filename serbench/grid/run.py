@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serbench.classifiers import find_classifier
-from serbench.corpora.catalogue import Catalogue, Names, as_names, entries_of
+from serbench.corpora import Names, as_names
+from serbench.corpora.catalogue import Catalogue, entries_of
 from serbench.corpora.entry import AVAILABLE
 from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
 from serbench.features import FeatureSet, find_feature_set

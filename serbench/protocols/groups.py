@@ -6,11 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from serbench.corpora.divisions import text_groups
-from serbench.corpora.entry import Corpus
 from serbench.errors import ProtocolError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from serbench.corpora.entry import Corpus
 
 NAMED_AT_MOST = 3
 """People whose names make the name of their group; a larger group is named after its first."""

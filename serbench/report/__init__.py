@@ -15,7 +15,7 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.classifiers import CLASSIFIERS
-from serbench.corpora.catalogue import Names
+from serbench.corpora import Names
 from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
 from serbench.protocols import find_protocol

@@ -323,7 +323,7 @@ def test_stopped_grid_ends_and_does_not_wait_for_a_fit_inside_libsvm(endless, tm
     tally("grid: stops inside libsvm", 1)
 
 
-LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("serbench.corpora.tasks", "numpy", "loky")]
+LATE = [pytest.param(name, marks=pytest.mark.slow) for name in ("yaml", "serbench.corpora.tasks", "numpy", "loky")]
 
 
 @pytest.mark.parametrize("imported", ["pandas", "serbench.grid.plan", *LATE])  # by a statement, which is an event
