@@ -18,7 +18,7 @@ def test_spaces_have_their_published_sizes():
     assert {name: len(classifier.space) for name, classifier in CLASSIFIERS.items()} == sizes
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "rf")) for n in KNOWN])
 def test_classifier_keeps_the_contract(name):
     check_classifier(KNOWN[name])
 

@@ -76,9 +76,8 @@ def assert_same(run, protocol, corpus, expected, train=None):
     assert own == {"nested": list(map(str, expected[0])), "default": list(map(str, expected[1]))}
 
 
-@pytest.mark.parametrize(
-    "scaling", ["train", *(pytest.param(n, marks=pytest.mark.slow) for n in ("speaker", "corpus"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("scaling", ["train", "speaker", "corpus"])
 def test_cross_predicts_what_a_plain_loop_does(three, scaling):
     run = three()
     assert not run(protocol="cross", scaling=scaling).refused
@@ -139,6 +138,7 @@ def test_scaling_per_corpus_within_one_corpus_is_scaling_on_its_training_rows(th
     assert values["train"] == values["corpus"]
 
 
+@pytest.mark.slow
 def test_transductive_is_stamped_where_a_corpus_is_scaled_unseen_and_only_there(three):
     run = three()
     for protocol in ("cross", "pooled", "loco"):

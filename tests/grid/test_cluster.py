@@ -130,7 +130,9 @@ def jobs_of(folder):
     return {path.name: path.read_bytes() for path in (folder / "jobs").iterdir()}
 
 
-@pytest.mark.parametrize("n", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))])
+@pytest.mark.parametrize(
+    "n", [pytest.param(1, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
+)
 def test_cluster_that_loses_a_worker_gives_the_bytes_of_a_local_run(grid, here, cluster, tmp_path, tally, n):
     address, add = cluster
     workers = [add(), add()]

@@ -429,7 +429,7 @@ def test_workers_that_are_killed_cost_their_jobs_a_retry(grid, tmp_path, tally, 
     tally("grid: workers killed", deaths)
 
 
-AT_ONCE = [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
+AT_ONCE = [pytest.param(1, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))]
 
 
 def run_two_at_once(bench, results, pattern):

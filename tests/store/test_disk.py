@@ -308,7 +308,8 @@ def full_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("arguments", [pytest.param(EXTRACT, marks=pytest.mark.slow), GRID], ids=["extract", "grid"])
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [EXTRACT, GRID], ids=["extract", "grid"])
 def test_full_disk_is_told_and_the_next_run_goes_on(toy, tmp_path, tally, full_disk, cli, arguments):
     results = full_disk / "results"
     extract(toy, results) if arguments is GRID else None
