@@ -87,9 +87,10 @@ class Grid(create_model("Axes", __base__=Strict, **_AXES)):  # type: ignore[misc
 
     @property
     def title(self) -> str:
-        """The grid in words."""
-        options = self.request
-        words = [self.protocol, *(str(options[name]) for name in ("target", "task", "scaling") if name in options)]
+        """The grid in words, those of no other grid: what was skipped or failed is kept by it."""
+        options = {n: of for n, of in self.request.items() if n not in ("protocol", "features", "classifiers")}
+        words = [self.protocol, *(str(options.pop(name)) for name in ("target", "task", "scaling") if name in options)]
+        words += [f"{n} {' '.join(map(str, of)) if isinstance(of, tuple) else of}" for n, of in sorted(options.items())]
         return f"{', '.join(words)}: {', '.join(self.features)} x {', '.join(self.classifiers)}"
 
 

@@ -53,8 +53,6 @@ CHUNK = 256  # utterances that one process takes at a time, where several proces
 POLL_S = 0.2  # between two looks at chunks that other processes compute
 MEMORY_SHARE = 0.8  # of the free memory, for recordings in hand together; the rest is for results that wait
 DECODED_BYTES = 4  # per sample and channel of a decoded recording; twice that while its blocks are put together
-COMPUTING_BYTES = {"emobase": 300}  # per sample, while features are computed
-USUAL_COMPUTING_BYTES = 56  # the same for all other sets; measured: 26 (IS09) to 51 (schiavone)
 
 
 class Failure(NamedTuple):
@@ -260,7 +258,7 @@ class _Pass:
         self.store, self.jobs = workspace.store(), workspace.workers
         self.rehash = workspace.rehash or listen is not None
         self.folders = {s.name: self.store.features(s.key, scan.stored) for s in feature_sets}
-        rates = [s.sampling_rate * COMPUTING_BYTES.get(s.name, USUAL_COMPUTING_BYTES) for s in feature_sets]
+        rates = [s.sampling_rate * s.bytes_per_sample for s in feature_sets]
         self.bytes_per_s = max(rates, default=0)
         self.free, self.taken, self.changed = MEMORY_SHARE * free_memory(), 0.0, threading.Condition()
         self.local = threading.local()

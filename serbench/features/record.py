@@ -39,8 +39,9 @@ class FeatureSet:
     `revision` goes up by one whenever the numbers of this entry may change; `options` and the versions of `packages`
     are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
     where recordings must be cut into segments first. `is_framewise`: the extractor gives one row per frame, and the
-    option `hop_s` the seconds between them. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`. `package` is
-    filled in for a plug-in.
+    option `hop_s` the seconds between them. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`.
+    `bytes_per_sample` is the most memory that computing takes, beside the recording (measured: IS09 26, schiavone 51).
+    `package` is filled in for a plug-in.
     """
 
     name: str
@@ -57,6 +58,7 @@ class FeatureSet:
     is_framewise: bool = False
     package: Package | None = None
     piece_s: float | None = None
+    bytes_per_sample: int = 56
 
     @property
     def hop_s(self) -> float | None:

@@ -11,6 +11,7 @@ import functools
 import os
 import warnings
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,11 +124,11 @@ _LARGER: tuple[tuple[str, str, str, int, float], ...] = (
     ("IS11", "INTERSPEECH 2011 Speaker State Challenge", _SCHULLER + "11", 4368, 0.07),
     ("IS12", "INTERSPEECH 2012 Speaker Trait Challenge", _SCHULLER + "12", 6125, 0.07),
     ("IS13", "INTERSPEECH 2013 Computational Paralinguistics Challenge", _SCHULLER + "13", 6373, 0.06),
-    ("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04),
 )
-"""All other openSMILE sets: name, title, citation, number of features, shortest duration in seconds."""
+"""More openSMILE sets: name, title, citation, number of features, shortest duration in seconds."""
 
 IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09", 384, 0.025)
 _LLD = "16 low-level descriptors of IS09 of each frame"
 IS09_LLD = _smile_set("IS09", _LLD, _SCHULLER + "09", 16, 0.025, is_framewise=True)
-FEATURE_SETS = (IS09, *(_smile_set(*about) for about in _LARGER), IS09_LLD)
+_EMOBASE = _smile_set("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04)
+FEATURE_SETS = (IS09, *(_smile_set(*about) for about in _LARGER), replace(_EMOBASE, bytes_per_sample=300), IS09_LLD)

@@ -36,7 +36,7 @@ class Cell(FitAxes):
     features: str
     classifier: str
     space: str
-    scaling: str
+    scaling: str  # again, as an own field, so that names have it at its default too
     inner: str
     preprocessing: str
     seed: int
@@ -72,7 +72,7 @@ class Cell(FitAxes):
 CELL_COLUMNS = tuple(dict.fromkeys([*Cell.__annotations__, *(f.name for f in fields(Cell))]))
 """Columns of the scores that tell one cell from another."""
 
-UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "gender", "present")
+UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "present")
 """Columns of `CellRecord.utterances`."""
 
 

@@ -263,7 +263,6 @@ def _made_of(
 ) -> dict[str, Any]:
     """Return the utterances that are to be predicted, and the state of labels, recordings and folds."""
     tested, n = rows[rows["tested"]], len(question.tested)
-    genders = tested["gender"] if "gender" in tested else [None] * len(tested)
     validated = {u for fold in folds for v in fold.inner for u in v.test} - set(tested["utterance"])
     sources = rows[rows["utterance"].isin(validated)].sort_values("utterance")
     state_of = zip(question.corpora, whole, strict=True)
@@ -277,7 +276,6 @@ def _made_of(
             "id": tested["utterance"].tolist(),
             "emotion": tested["emotion"].tolist(),
             "speaker": tested["who"].tolist(),
-            "gender": [known if isinstance(known, str) else None for known in genders],
             "present": tested["present"].tolist(),
         },
         "sources": {"id": sources["utterance"].tolist(), "emotion": sources["emotion"].tolist()},

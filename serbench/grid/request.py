@@ -74,7 +74,7 @@ class Recipe(FitAxes):
     revision: int
     settings: Sequence[Mapping[str, str | int | float]]
     features: str
-    scaling: str
+    scaling: str  # again, as an own field, so that keys have it at its default too
     seed: int
     emotions: Sequence[str]
     versions: Mapping[str, str]

@@ -117,7 +117,8 @@ class Setup:
             parts = [self.protocol_title, self.task_title, scaling, f"inner {a.inner}", *cut]
         else:
             parts = [self.task_title, *cut, scaling, *([f"inner {a.inner}"] if a.inner != "auto" else [])]
-        others = [f"{name} {value}" for name, value in a.axes.items() if value not in (a.scaling, DEFAULTS.axes[name])]
+        own = {name: value for name, value in a.axes.items() if name != "scaling"}
+        others = [f"{name} {value}" for name, value in own.items() if value != DEFAULTS.axes[name]]
         return ", ".join([*parts, *others, f"seed {a.seed}"])
 
     @property

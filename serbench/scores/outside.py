@@ -260,7 +260,6 @@ def _record(
             "id": table["utterance"].tolist(),
             "emotion": table["emotion"].tolist(),
             "speaker": table[person].tolist(),
-            "gender": [None] * len(table),
             "present": table["is_given"].tolist(),
         },
         missing=dict(zip(absent["utterance"], absent["problem"].fillna("no prediction"), strict=True)),

@@ -210,10 +210,10 @@ def against_best(
     p = corrected(pairs)
     for reference in set(stacks) - set(contenders):
         p |= corrected({frozenset((name, reference)): shares[name] - shares[reference] for name in contenders})
-    compared = {}
+    compared, widest = {}, METRICS[metric].bounds[1] - METRICS[metric].bounds[0]
     for name in (name for name in stacks if name != best):
         pair = np.stack([stacks[best], stacks[name]], axis=1)
-        interval = jackknife_interval(pair, difference_of(METRICS[metric]), bounds=(-1, 1))
+        interval = jackknife_interval(pair, difference_of(METRICS[metric]), bounds=(-widest, widest))
         compared[name] = Comparison(float((shares[best] - shares[name]).sum()), interval, p[frozenset((best, name))])
     return best, compared
 
