@@ -35,7 +35,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def slow(session: nox.Session) -> None:
-    """Run the tests that take longer, in the environment of `tests`; not together with it, as nox runs it only once."""
+    """Run the tests that take longer, in the environment of `tests`; not together with it, as nox runs it only once.
+
+    `nox -s slow -- -m long` runs what is too long for CI, the papers' experiments on synthetic recordings among it.
+    """
     session.notify("tests", ["-m", "slow and not long", *session.posargs])
 
 
@@ -54,10 +57,10 @@ def reliability(session: nox.Session) -> None:
     commit = str(session.run("git", "rev-parse", "--short", "HEAD", external=True, silent=True)).strip()
     counted = {"SERBENCH_TALLY": str(tally.resolve()), "SERBENCH_COMMIT": commit}
     if session.posargs:
-        session.run("pytest", "-n", "2", "-m", "counted or long", *session.posargs, env=counted)
+        session.run("pytest", "-n", "2", "-m", "counted", *session.posargs, env=counted)
         return
     tally.unlink(missing_ok=True)
-    session.run("pytest", "-n", "2", "-m", "(counted or long) and not hypothesis", env=counted)
+    session.run("pytest", "-n", "2", "-m", "counted and not hypothesis", env=counted)
     session.run("pytest", "-n", "2", "-m", "hypothesis", env={**counted, "HYPOTHESIS_PROFILE": "thorough"})
     session.run("python", "benchmarks/reliability.py", str(tally), "docs/reliability.md")
 
