@@ -49,8 +49,8 @@ from serbench.store.results import Store
 AUXILIARY = "auxiliary "
 """How the columns of labels begin that a classifier declares beside the emotion."""
 
-_TOLD = ("utterance", "label", "who", "stored", "audio_hash")
-"""Columns that a job's JSON tells of its utterances."""
+_OF_JOB = ("utterance", "audio_hash", "label", "who", "stored")
+"""Columns of the utterances of a job that decide it."""
 
 Scaled = Mapping[str, Mapping[str, str]]
 """Audio that scalers are fitted on beyond training rows, by speaker or corpus: fingerprints by utterance."""
@@ -86,7 +86,7 @@ class Job:
     @property
     def json(self) -> dict[str, Any]:
         """All that a worker must know; made when asked for, as a plan may hold thousands of jobs."""
-        train, held = (_known(self.rows, ids) for ids in (self.train.utterances, self.evaluated))
+        train, held = (_columns_of(self.rows, ids) for ids in (self.train.utterances, self.evaluated))
         auxiliary = _auxiliary(train)
         return {
             **self.recipe.json,
@@ -315,7 +315,7 @@ def make_plan(cells: Sequence[PlannedCell]) -> tuple[dict[str, Job], list[dict[s
         rows, same = cell.rows, (id(cell.rows), id(cell.folds), id(cell.scaled))
         if same not in states:
             check_no_leak(cell.folds, rows, sees_target=cell.sees_target)
-            decisive = [rows[name].tolist() for name in ("utterance", "audio_hash", "label", "who", "stored")]
+            decisive = [rows[name].tolist() for name in _OF_JOB]
             scaled = {unit: sorted(of.items()) for unit, of in cell.scaled.items()}
             states[same] = digest([decisive, scaled, _auxiliary(rows)])
             columns = rows[["utterance", "audio_hash", "label", "who"]].to_numpy(dtype=object).tolist()
@@ -329,7 +329,7 @@ def make_plan(cells: Sequence[PlannedCell]) -> tuple[dict[str, Job], list[dict[s
     for (recipe, state, train), (cell, held) in wanted.items():
         known = known_of[id(cell.rows)]
         if (state, train) not in trainings:
-            auxiliary = _auxiliary(cell.rows) and _auxiliary(_known(cell.rows, train.utterances))
+            auxiliary = _auxiliary(cell.rows) and _auxiliary(_columns_of(cell.rows, train.utterances))
             trained = [[known[u] for u in train.utterances], train.weights, *([auxiliary] if auxiliary else [])]
             trainings[state, train] = digest(trained)
         jobs[recipe, state, train] = _job(cell, known, train, tuple(sorted(held)), trainings[state, train])
@@ -352,10 +352,10 @@ def _fields(folds: Sequence[Fold], key_of: Mapping[TrainingSet, str]) -> dict[st
     return {"folds": tuple(made), "sets": sets, "jobs": tuple(sorted(set(key_of.values())))}
 
 
-def _known(rows: pd.DataFrame, utterances: Sequence[str]) -> dict[str, list[Any]]:
-    """Return what jobs tell of utterances, a list for each column; of all columns, `loc` takes ten times as long."""
+def _columns_of(rows: pd.DataFrame, utterances: Sequence[str]) -> dict[str, list[Any]]:
+    """Return what decides a job of utterances, a list for each column; `loc` of all columns takes ten times as long."""
     at = rows.index.get_indexer(pd.Index(utterances))
-    names = [name for name in map(str, rows) if name in _TOLD or name.startswith(AUXILIARY)]
+    names = [name for name in map(str, rows) if name in _OF_JOB or name.startswith(AUXILIARY)]
     return {name: rows[name].to_numpy()[at].tolist() for name in names}
 
 

@@ -23,7 +23,7 @@ from serbench.report.comparisons import entry_of, notes_on
 from serbench.report.table import Entry, Table, make_table
 from serbench.report.tables import NAMES, confusion_of, score_matrix
 from serbench.scores.metrics import ALL_METRICS
-from serbench.scores.predictions import RULES
+from serbench.scores.rules import RULES
 
 if TYPE_CHECKING:
     from serbench.report import Report

@@ -1,14 +1,8 @@
-"""Stored predictions -> one table of predictions per cell, with a row for each rule and test utterance.
-
-A rule chooses the setting of each test group. `nested` chooses the setting with the highest UAR pooled over that
-group's inner validations (ties are exact; the earlier wins), `default` the default, and `oracle` the one setting that
-is best on the test data of the whole cell. Predictions of another system have one rule, `given`.
-"""
+"""Stored predictions -> one table of predictions per cell, with a row for each rule and test utterance."""
 
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,14 +18,13 @@ from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import CellRecord, read_cell
-from serbench.grid.request import DEFAULTS
 from serbench.protocols import independent_unit
 from serbench.scores.metrics import Coded, coded, confusions, count_pairs
+from serbench.scores.rules import RULES, SETTING_COLUMNS, StoredJob, predicted_by_rules
 from serbench.store.files import metadata_of, read_table
 from serbench.store.keys import digest
-from serbench.store.results import Store, read_predictions
+from serbench.store.results import Store
 
-RULES = ("nested", "default", "oracle")
 GIVEN = "given"
 UNKNOWN = "unknown"
 """What a cell of another system has for the axes of the grid that serbench cannot know."""
@@ -41,16 +34,7 @@ VOTED = "settings, the oracle's too, were chosen on pieces"
 """What the notes of a cell say whose utterances have the emotion of most of their pieces."""
 
 _NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "who"])
-_NO_SETTINGS = pd.DataFrame(columns=["rule", "fold", "setting", "converged"])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredJob:
-    """A job as read: `codes` has shape (n_settings, n_utterances), `places` the column of each utterance."""
-
-    places: dict[str, int]
-    codes: np.ndarray
-    metadata: dict[str, Any]
+_NO_SETTINGS = pd.DataFrame(columns=SETTING_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +59,11 @@ class CellPredictions:
     state: str = ""
     is_short: bool = False
     n_column: int = 0
-    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:  # what was counted before holds as long as the rows are the same
-        if self.known.get("rows") is not self.rows:
-            object.__setattr__(self, "known", {"rows": self.rows})
+        if self.cache.get("rows") is not self.rows:
+            object.__setattr__(self, "cache", {"rows": self.rows})
 
     @functools.cached_property
     def cell(self) -> dict[str, Any]:
@@ -119,18 +103,18 @@ class CellPredictions:
 
     def stack(self, *by: str, rule: str = "") -> np.ndarray:
         """Count the predictions of a rule by truth and prediction, and by columns before; see `confusions`."""
-        if by not in self.known:
+        if by not in self.cache:
             truth, prediction = (self.rows[name].to_numpy(np.int64) for name in ("truth", "prediction"))
             counts = count_pairs(truth, prediction, [self.coded(c) for c in ("rule", *by)], len(self.emotions))
-            self.known[by] = dict(zip(self.coded("rule")[1], counts, strict=True))
-        found: np.ndarray | None = self.known[by].get(rule or self.rule)
+            self.cache[by] = dict(zip(self.coded("rule")[1], counts, strict=True))
+        found: np.ndarray | None = self.cache[by].get(rule or self.rule)
         return confusions(self.rows.iloc[:0], *by, n_emotions=len(self.emotions)) if found is None else found
 
     def coded(self, column: str) -> Coded:
         """Return a column of the predictions by every rule as codes, and its values in the order of `stack`."""
-        if ("coded", column) not in self.known:
-            self.known["coded", column] = coded(self.rows[column])
-        found: Coded = self.known["coded", column]
+        if ("coded", column) not in self.cache:
+            self.cache["coded", column] = coded(self.rows[column])
+        found: Coded = self.cache["coded", column]
         return found
 
     @property
@@ -218,7 +202,7 @@ class Index:
     name: str
     frame: pd.DataFrame
     about: Mapping[str, Any]
-    known: dict[str, tuple[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
+    cache: dict[str, tuple[str, pd.DataFrame]] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def state(self) -> str:
@@ -227,13 +211,13 @@ class Index:
 
     def utterances(self, person: str) -> tuple[str, pd.DataFrame]:
         """Return the name of the independent unit, and what is known of each utterance as categories."""
-        if person not in self.known:
+        if person not in self.cache:
             unit = independent_unit(self.frame, person)
             rows = self.frame[["utterance", *(f for f in FIELDS if f in self.frame and f != "emotion")]]
             rows = rows.assign(unit=self.frame[unit].astype(str))
             rows = rows.assign(text=sentences(self.frame)) if "text" in rows else rows
-            self.known[person] = unit, rows.set_index("utterance").astype("string").astype("category")
-        return self.known[person]
+            self.cache[person] = unit, rows.set_index("utterance").astype("string").astype("category")
+        return self.cache[person]
 
 
 def read_indexes(store: Store) -> list[Index]:
@@ -332,7 +316,7 @@ def _predictions(
     else:
         sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
         known = dict(zip(asked.index, truth, strict=True)) | {u: code[emotion] for u, emotion in sources}
-        by_rule, settings = _predicted_by_rules(record, store, known, jobs)
+        by_rule, settings = predicted_by_rules(record, store, known, jobs)
     unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}
     rows = utterances.reindex(asked.index).assign(
@@ -365,71 +349,6 @@ def _utterances(indexes: Mapping[str, Index], persons: Mapping[str, str]) -> tup
         own = rows[[name for name in ("unit", "session", "text", "voice", "take") if name in rows]].astype("string")
         frames.append(rows.astype("string").assign(**(f"{corpus}/" + own)))
     return unit, pd.concat(frames).astype("category")
-
-
-def _predicted_by_rules(
-    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, StoredJob]
-) -> tuple[dict[str, pd.Series], pd.DataFrame]:
-    """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
-    for key in record.jobs:
-        if key not in jobs:
-            utterances, codes, metadata = read_predictions(store.job(key))
-            jobs[key] = StoredJob({u: i for i, u in enumerate(utterances)}, codes, metadata)
-        _check_job(key, record, jobs[key])
-    folds = record.folds
-
-    def codes_of(name: str, job: str) -> np.ndarray:
-        stored = jobs[job]
-        return stored.codes[:, [stored.places[u] for u in record.sets[name]]]
-
-    def best(pools: Sequence[tuple[str, str]]) -> int:
-        codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
-        true = np.array([truth[u] for name, _ in pools for u in record.sets[name]])
-        return best_setting(codes, true, n_emotions=len(record.emotions))
-
-    chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
-    chosen["default"] = [record.default] * len(folds)
-    chosen["oracle"] = [best([(fold.name, fold.job) for fold in folds])] * len(folds)
-    predictions, settings = {}, []
-    for rule, of_rule in chosen.items():
-        said: dict[str, int] = {}
-        for fold, setting in zip(folds, of_rule, strict=True):
-            said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
-            settings.append((rule, fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"]))
-        predictions[rule] = pd.Series(said)
-    return predictions, pd.DataFrame(settings, columns=list(_NO_SETTINGS))
-
-
-def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> int:
-    """Return the setting with the highest UAR, the earlier of equals; codes have shape (n_settings, n_utterances)."""
-    hits = np.stack([(codes[:, truth == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
-    totals = np.bincount(truth, minlength=n_emotions).tolist()
-    whole = math.lcm(*filter(None, totals))  # as whole numbers, the sums of recalls are exact
-    weights = np.array([whole // total if total else 0 for total in totals], dtype=object)
-    return int(np.argmax(hits.astype(object) @ weights))
-
-
-def _check_job(key: str, record: CellRecord, job: StoredJob) -> None:
-    """Check that a file is that of its job, and made as the cell's record says, or raise a StoreError.
-
-    A job of a single corpus that is scaled per corpus is scaled on its training rows.
-    """
-    cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
-    metadata = job.metadata
-    settings = [dict(setting) for setting in record.settings]
-    if metadata["key"] != key or len(job.codes) != len(settings) or metadata["emotions"] != list(record.emotions):
-        raise StoreError(where, "does not belong to the cell that names it", todo=todo)
-    scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
-    wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
-    wanted |= cell.axes | {"scaling": scaling, "seed": cell.seed}
-    made = {name: metadata.get(name, DEFAULTS.axes.get(name)) for name in wanted} | metadata.get("versions", {})
-    wanted |= record.versions
-    other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
-    if metadata.get("settings") != settings:
-        other["other settings"] = f"{len(settings)} settings of {cell.space}"
-    if other:
-        expected = f"what the cell's record says: {listed(other.values())}"
-        raise StoreError(where, f"made with {listed(other)}", expected, todo)
 
 
 def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:

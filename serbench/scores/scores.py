@@ -63,8 +63,8 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
 
 def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
     """Score a cell by every metric and one rule."""
-    if ("values", rule) in cell.known:
-        known: dict[str, Score] = cell.known["values", rule]
+    if ("values", rule) in cell.cache:
+        known: dict[str, Score] = cell.cache["values", rule]
         return known
     folds = cell.stack("unit", "fold", rule=rule)
     units, values = folds.sum(axis=1), {}
@@ -76,7 +76,7 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
         interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=metric.bounds)
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
         values[name] = Score(float(np.mean(each)), interval, len(units), sd)
-    cell.known["values", rule] = values
+    cell.cache["values", rule] = values
     return values
 
 

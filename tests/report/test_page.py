@@ -16,7 +16,7 @@ from serbench.grid.cells import Outside
 from serbench.report import write_report
 from serbench.report.page import render_page
 from serbench.report.table import make_table
-from serbench.scores.predictions import RULES
+from serbench.scores.rules import RULES
 
 HOSTILE = "</script><script>alert('x')</script>"
 QUOTED = "z\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"

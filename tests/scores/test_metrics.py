@@ -17,7 +17,7 @@ from serbench.scores.metrics import (
     uar,
     war,
 )
-from serbench.scores.predictions import best_setting
+from serbench.scores.rules import best_setting
 
 LABELS = st.lists(st.integers(0, 3), min_size=8, max_size=60)
 

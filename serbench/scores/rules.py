@@ -1,0 +1,98 @@
+"""How predictions of a cell follow from its stored jobs: a rule chooses the setting of each test group.
+
+`nested` chooses the setting with the highest UAR pooled over that group's inner validations (ties are exact; the
+earlier wins), `default` the default, and `oracle` the one setting that is best on the test data of the whole cell.
+Predictions of another system have one rule, `given`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serbench.errors import StoreError, listed
+from serbench.grid.cells import CellRecord
+from serbench.grid.request import DEFAULTS
+from serbench.store.results import Store, read_predictions
+
+RULES = ("nested", "default", "oracle")
+SETTING_COLUMNS = ["rule", "fold", "setting", "converged"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredJob:
+    """A job as read: `codes` has shape (n_settings, n_utterances), `places` the column of each utterance."""
+
+    places: dict[str, int]
+    codes: np.ndarray
+    metadata: dict[str, Any]
+
+
+def predicted_by_rules(
+    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, StoredJob]
+) -> tuple[dict[str, pd.Series], pd.DataFrame]:
+    """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
+    for key in record.jobs:
+        if key not in jobs:
+            utterances, codes, metadata = read_predictions(store.job(key))
+            jobs[key] = StoredJob({u: i for i, u in enumerate(utterances)}, codes, metadata)
+        _check_job(key, record, jobs[key])
+    folds = record.folds
+
+    def codes_of(name: str, job: str) -> np.ndarray:
+        stored = jobs[job]
+        return stored.codes[:, [stored.places[u] for u in record.sets[name]]]
+
+    def best(pools: Sequence[tuple[str, str]]) -> int:
+        codes = np.concatenate([codes_of(*pool) for pool in pools], axis=1)
+        true = np.array([truth[u] for name, _ in pools for u in record.sets[name]])
+        return best_setting(codes, true, n_emotions=len(record.emotions))
+
+    chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
+    chosen["default"] = [record.default] * len(folds)
+    chosen["oracle"] = [best([(fold.name, fold.job) for fold in folds])] * len(folds)
+    predictions, settings = {}, []
+    for rule, of_rule in chosen.items():
+        said: dict[str, int] = {}
+        for fold, setting in zip(folds, of_rule, strict=True):
+            said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
+            settings.append((rule, fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"]))
+        predictions[rule] = pd.Series(said)
+    return predictions, pd.DataFrame(settings, columns=SETTING_COLUMNS)
+
+
+def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> int:
+    """Return the setting with the highest UAR, the earlier of equals; codes have shape (n_settings, n_utterances)."""
+    hits = np.stack([(codes[:, truth == code] == code).sum(axis=1) for code in range(n_emotions)], axis=1)
+    totals = np.bincount(truth, minlength=n_emotions).tolist()
+    whole = math.lcm(*filter(None, totals))  # as whole numbers, the sums of recalls are exact
+    weights = np.array([whole // total if total else 0 for total in totals], dtype=object)
+    return int(np.argmax(hits.astype(object) @ weights))
+
+
+def _check_job(key: str, record: CellRecord, job: StoredJob) -> None:
+    """Check that a file is that of its job, and made as the cell's record says, or raise a StoreError.
+
+    A job of a single corpus that is scaled per corpus is scaled on its training rows.
+    """
+    cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
+    metadata = job.metadata
+    settings = [dict(setting) for setting in record.settings]
+    if metadata["key"] != key or len(job.codes) != len(settings) or metadata["emotions"] != list(record.emotions):
+        raise StoreError(where, "does not belong to the cell that names it", todo=todo)
+    scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
+    wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
+    wanted |= cell.axes | {"scaling": scaling, "seed": cell.seed}
+    made = {name: metadata.get(name, DEFAULTS.axes.get(name)) for name in wanted} | metadata.get("versions", {})
+    wanted |= record.versions
+    other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
+    if metadata.get("settings") != settings:
+        other["other settings"] = f"{len(settings)} settings of {cell.space}"
+    if other:
+        expected = f"what the cell's record says: {listed(other.values())}"
+        raise StoreError(where, f"made with {listed(other)}", expected, todo)
