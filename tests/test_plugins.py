@@ -165,6 +165,7 @@ def options(make_corpus, tmp_path):
     return ["--corpora", make_corpus(), "--results", tmp_path / "results", "--jobs", "1"]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_plugin_run_in_workers_and_are_done_again_for_another_version(site, options, cli):
     site.install("quiet-sets", QUIET)
     site.install("prior-models", PRIOR, group=MODELS)

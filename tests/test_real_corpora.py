@@ -113,7 +113,7 @@ def compare_with_script(family, place, *, inner="auto", rules=("nested", "defaul
     (cell,) = (c for c in cells if c.cell["classifier"] == family and set(c.with_values) >= set(rules))
     x, y, speakers, names = nested_loso.emodb(root_of(load_catalogue().corpus("emodb")) / "wav")
     if rules == ("default",):
-        script = {"default": nested_loso.default_only(family, x, y, speakers)}
+        script = {"default": nested_loso.default_only(family, x, y, speakers, outers)}
     else:
         tuned, default, selected = nested_loso.nested(family, x, y, speakers, outers)
         script = {"nested": tuned, "default": default}
@@ -130,10 +130,12 @@ def compare_with_script(family, place, *, inner="auto", rules=("nested", "defaul
     return found
 
 
-SOME = pytest.param(("03", "11", "16"), marks=pytest.mark.slow)
+SOME_AND_ALL = pytest.mark.parametrize(
+    "outers", [pytest.param(("03", "11", "16"), marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.long)]
+)
 
 
-@pytest.mark.parametrize("outers", [SOME, pytest.param(None, marks=pytest.mark.long)])
+@SOME_AND_ALL
 def test_svc_on_emodb_predicts_what_the_script_from_the_audio_predicts(place, outers):
     found = compare_with_script("svc", place, outers=outers)
     assert round(found["nested"], 3) == 0.781
@@ -161,9 +163,9 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
         np.testing.assert_allclose(shared.dual_coef_, own.dual_coef_, rtol=1e-12)
 
 
-@pytest.mark.slow  # a minute; the plain suite holds rf to the script on a smaller table
-def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place):
-    compare_with_script("rf", place, inner="none", rules=("default",))
+@SOME_AND_ALL
+def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place, outers):
+    compare_with_script("rf", place, inner="none", rules=("default",), outers=outers)
 
 
 @pytest.mark.long

@@ -116,6 +116,7 @@ def test_features_that_hold_the_labels_are_found(p_of_rules):
     assert p["default"] < 0.001
 
 
+@pytest.mark.slow
 def test_values_of_test_recordings_change_no_setting_and_no_prediction_of_others(
     make_corpus, make_features, workspace, tmp_path
 ):

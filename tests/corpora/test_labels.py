@@ -301,6 +301,7 @@ def test_speaker_of_two_genders_has_that_of_most_files_if_any_unless_the_entry_l
     assert (set(listed.table["gender"]), listed.note) == ({"male"}, "")
 
 
+@pytest.mark.slow
 def test_ased_speakers_have_one_gender_each_and_two_sentences_are_said_in_every_emotion(tmp_path, scan):
     write_ased(tmp_path / "ased", duration_s=0.01)
     read = scan("ased")

@@ -125,6 +125,7 @@ def test_short_utterances_are_told_on_screen_and_in_every_table(make_corpus, wor
     assert ["3 utterances shorter than 0.2 s give no piece" in told for told in (out, *notes)] == [True] * 3
 
 
+@pytest.mark.slow
 def test_two_lengths_and_whole_utterances_live_in_one_results_folder(toy):
     """Each gives what it gives in a folder of its own, none takes another out, and the store stays sound."""
     results = [serbench.run_grid(["toy"], request(segment=segment), toy) for segment in (0.2, 0.125, None)]

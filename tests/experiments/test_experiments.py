@@ -214,6 +214,7 @@ claims:
 """
 
 
+@pytest.mark.slow
 def test_a_stopped_run_leaves_a_record_whose_unfinished_cells_are_lacking(place, tmp_path, monkeypatch):
     file = tmp_path / "mine.yaml"
     file.write_text(ACROSS)

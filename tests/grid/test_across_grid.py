@@ -339,6 +339,7 @@ def test_one_corpus_that_is_left_is_not_another_question(three, make_corpus):
         run("aa", "bb", protocol="cross")
 
 
+@pytest.mark.slow
 def test_language_is_told_apart_in_one_cell_and_not_when_scaling_would_tell_it(three):
     run = three()
     result = run("aa", "bb", "cc", protocol="pooled", target="language", classifiers="knn")

@@ -198,6 +198,7 @@ def test_workers_with_other_versions_are_refused_by_name_and_get_no_job(grid, he
     assert jobs_of(tmp_path / "there") == jobs_of(here)
 
 
+@pytest.mark.slow
 def test_scheduler_that_does_not_answer_is_named(here, tmp_path, cli):
     shutil.copytree(here, tmp_path / "there", ignore=shutil.ignore_patterns("cells", "jobs"))
     where = ["--corpora", here.parent / "corpora.yaml", "--results", tmp_path / "there"]
@@ -207,6 +208,7 @@ def test_scheduler_that_does_not_answer_is_named(here, tmp_path, cli):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_service_that_is_no_scheduler_keeps_nobody_waiting(monkeypatch):
     import http.server
 
@@ -305,8 +307,10 @@ def test_worker_that_cannot_be_stopped_gets_no_further_job_and_is_named(endless,
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_stopped_grid_ends_and_does_not_wait_for_a_fit_with_a_scheduler_of_its_own(endless, tmp_path, number, tally):
     process = endless("--scheduler", "local")
     wait_for_fits(process, 1)

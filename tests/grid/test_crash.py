@@ -148,6 +148,7 @@ def kill_again_and_again(bench, folder, *, kills, made=None):
         yield results, before
 
 
+@pytest.mark.slow
 def test_grid_killed_among_its_jobs_is_finished_with_the_same_bytes_and_does_no_job_twice(make_corpus, tmp_path):
     path = make_corpus(speakers=("f1", "m1", "m2"), takes=1)
     request = serbench.GridRequest("mfcc", "knn", emotions=EMOTIONS)
@@ -267,7 +268,7 @@ def commands_of(folder):
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name",
-    ["score", "store clean", *(pytest.param(n, marks=pytest.mark.slow) for n in ("report", "report --figures", "run"))],
+    ["store clean", *(pytest.param(n, marks=pytest.mark.slow) for n in ("score", "report", "report --figures", "run"))],
 )
 def test_killed_command_loses_nothing_and_ends_as_if_undisturbed(folder, tmp_path, tally, name, kills):
     bench, made = commands_of(folder)[name], folder / "made"
@@ -305,10 +306,10 @@ def endless(make_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("number", "code", "to_all"),
     [
-        pytest.param(signal.SIGINT, 130, True, id="Ctrl-C", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, False, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, True, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 143, False, id="SIGTERM", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, False, id="SIGINT to the process", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, True, id="SIGTERM to all", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, True, id="SIGTERM to all", marks=pytest.mark.long),
     ],
 )
 def test_stopped_grid_ends_and_does_not_wait_for_a_fit_inside_libsvm(endless, tmp_path, tally, number, code, to_all):
@@ -396,6 +397,7 @@ def test_workers_end_after_the_program_was_killed(endless, tmp_path):
     finish(process)
 
 
+@pytest.mark.slow
 def test_job_that_takes_longer_than_its_timeout_fails_its_cell(endless, tmp_path):
     endless.at_once(tmp_path / "results")
     process = endless.start(tmp_path / "results", "--job-timeout", "1", "-c", "dummy")

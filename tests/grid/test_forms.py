@@ -96,13 +96,13 @@ def survive(place, passed):
         write_json(path, record)
 
 
-def test_every_edit_of_a_record_is_refused_by_file_and_key_or_does_no_harm(place):
-    survive(place, let_through(place.store())[::32])
-
-
-@pytest.mark.slow
-def test_every_edit_that_passes_does_no_harm(place):
-    survive(place, let_through(place.store()))
+@pytest.mark.parametrize(
+    "step",
+    [32, pytest.param(4, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)],
+    ids="every {}th".format,
+)
+def test_every_edit_of_a_record_is_refused_by_file_and_key_or_does_no_harm(place, step):
+    survive(place, let_through(place.store())[::step])
 
 
 def test_record_that_is_refused_is_named_by_all_that_read_it(place):

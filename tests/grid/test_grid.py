@@ -84,6 +84,7 @@ def job_bytes(store):
     return {path.name: path.read_bytes() for path in (store.root / "jobs").iterdir()}
 
 
+@pytest.mark.slow
 def test_predictions_are_the_same_bytes_for_any_number_of_workers_fresh_and_resumed(toy):
     run = toy(speakers=("f1", "m1", "m2"))
     request = {"classifiers": ("svc", "knn", "rf"), "space": run.root / "small.yaml"}
@@ -538,6 +539,7 @@ def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):
     assert {path.stem for path in (run.store().root / "jobs").iterdir()} == {job.key for job in plan.todo} - {deadly}
 
 
+@pytest.mark.slow
 def test_damaged_part_fails_the_jobs_that_need_it_and_is_named(toy):
     run = toy()
     planned = run(classifiers=("knn", "dummy"), dry_run=True)
@@ -647,6 +649,7 @@ def test_no_more_processes_start_than_there_are_jobs_or_than_fit(toy, monkeypatc
     assert asked == [len(planned.plan.todo), 2, 4, 1]
 
 
+@pytest.mark.slow
 def test_worker_that_died_idle_is_replaced(toy):
     import serbench.grid.workers
 

@@ -123,6 +123,7 @@ def test_emotion_that_the_texts_held_out_take_along_refuses_the_cell(toy):
     )
 
 
+@pytest.mark.slow
 def test_texts_told_anew_make_cells_outdated_until_they_are_run_again(toy):
     run = toy(texts=4)
     run(classifiers="knn")

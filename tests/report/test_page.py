@@ -234,6 +234,7 @@ def column(page):
     return [row.locator("td button").first.inner_text() for row in rows.all()]
 
 
+@pytest.mark.slow
 @in_browser
 def test_headers_sort_and_a_third_time_gives_the_order_back(opened):
     page, _ = opened()
@@ -251,6 +252,7 @@ def test_headers_sort_and_a_third_time_gives_the_order_back(opened):
     assert column(page) == before
 
 
+@pytest.mark.slow
 @in_browser
 def test_metric_and_rule_are_chosen_and_stay_in_the_address(opened):
     page, report = opened()

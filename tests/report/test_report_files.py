@@ -189,7 +189,7 @@ for n in range(0, 10**6, int(sys.argv[4])):
 """
 
 
-@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [pytest.param(31, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
 def test_report_that_is_killed_leaves_whole_files_and_the_next_one_clears_up(reports, tmp_path, tally, step):
     """Killed at every so many-th operation on files, from the first to the last."""
     old, new, store = reports

@@ -23,7 +23,7 @@ from serbench.store.files import UNSEALED, is_intact, read_json, write_json
 from serbench.store.results import Store
 
 KNN = serbench.GridRequest("mfcc", "knn", emotions="anger,happiness,neutral")
-FAULTS = [9, pytest.param(600, marks=pytest.mark.long)]
+FAULTS = [pytest.param(9, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.long)]
 
 
 @pytest.fixture
