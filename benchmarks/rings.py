@@ -1,43 +1,37 @@
 """Nested UAR with the inner validations of other rings, from the predictions that `--inner all` stored."""
 
-import json
-import shutil
-import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from serbench.grid.cells import read_cell
 from serbench.scores.metrics import confusions, uar
-from serbench.scores.predictions import load_predictions
+from serbench.scores.rules import predicted_by_rules
 from serbench.store.results import Store
 
 
 def changes(results, *, n_rings, neighbours=4):
     """Return, for each classifier, the nested UAR of `--inner all` and those of rings in random order."""
-    store = Store(Path(results))
-    told = {}
-    for path in store.cells:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        names = [e["name"] for e in record["folds"]]
+    store, told, jobs = Store(Path(results)), {}, {}
+    for record in map(read_cell, store.cells):
+        names = [fold.name for fold in record.folds]
         orders = [np.random.default_rng(seed).permutation(names).tolist() for seed in range(n_rings)]
-        uars = [_uar(store, record, order, neighbours) for order in orders]
-        told[record["cell"]["classifier"]] = _uar(store, record, names, len(names)), uars
+        uars = [_uar(store, record, order, neighbours, jobs) for order in orders]
+        told[record.cell.classifier] = _uar(store, record, names, len(names), jobs), uars
     return told
 
 
-def _uar(store, record, order, neighbours):
-    """Score a cell whose settings are chosen on the nearest neighbours of a ring only."""
-    evaluations = []
-    for e in record["folds"]:
-        at = order.index(e["name"])
+def _uar(store, record, order, neighbours, jobs):
+    """Score a cell whose settings are chosen on the nearest neighbours of a ring only; `jobs` are those read so far."""
+    folds = []
+    for fold in record.folds:
+        at = order.index(fold.name)
         near = {order[(at + step) % len(order)] for step in range(-neighbours // 2, neighbours // 2 + 1)}
-        evaluations.append({**e, "inner": [v for v in e["inner"] if v[0] in near]})
-    with tempfile.TemporaryDirectory() as folder:
-        changed = Store(Path(folder))
-        shutil.copytree(store.root / "index", changed.root / "index")
-        (changed.root / "jobs").symlink_to(store.root.resolve() / "jobs")
-        (changed.root / "cells").mkdir()
-        text = json.dumps({**record, "folds": evaluations})
-        (changed.root / "cells" / "ring.json").write_text(text, encoding="utf-8")
-        cell = load_predictions(changed)[0]
-    return float(uar(confusions(cell.of("nested"), n_emotions=len(cell.emotions))))
+        folds.append(replace(fold, inner=tuple(inner for inner in fold.inner if inner[0] in near)))
+    emotions = record.utterances["emotion"]
+    truth = dict(zip(record.utterances["id"], map(record.emotions.index, emotions), strict=True))
+    predictions, _ = predicted_by_rules(replace(record, folds=tuple(folds)), store, truth, jobs)
+    rows = pd.DataFrame({"truth": pd.Series(truth), "prediction": predictions["nested"]})
+    return float(uar(confusions(rows, n_emotions=len(record.emotions))))
