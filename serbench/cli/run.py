@@ -125,6 +125,8 @@ def report(
     if provenance:
         print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
     else:
+        for answer in () if plain else made.answers:
+            print(prose(answer.sentence))
         stems = ("table2-uar", "transfer", "curves", "seeds", *(() if plain else ("experiment", "claims")))
         for table in (table for stem in stems for table in made.of(stem)):
             (print_plain if plain else print_table)(table)

@@ -20,9 +20,10 @@ from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
 from serbench.protocols import find_protocol
 from serbench.report.across import Curve, across_tables
+from serbench.report.answers import Answer, answers
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Matrix, fill_commands, matrices
-from serbench.report.table import FORMATS, Table
+from serbench.report.table import FORMATS, Table, md_text
 from serbench.report.tables import (
     confusion_matrices,
     data_table,
@@ -62,7 +63,7 @@ class Report:
     """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
     `provenance` is what `provenance.json` has, `made_with` the releases in a line. `cells`, `matrices` and `curves` are
-    what tables were made from, for figures and the page.
+    what tables were made from, for figures and the page. `answers` are those of the first matrix.
     """
 
     tables: tuple[Table, ...]
@@ -73,6 +74,7 @@ class Report:
     cells: tuple[CellPredictions, ...]
     matrices: tuple[Matrix, ...]
     curves: tuple[Curve, ...] = ()
+    answers: tuple[Answer, ...] = ()
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -176,6 +178,7 @@ def score_store(store: Store) -> Report:
         tuple(cells),
         tuple(found),
         tuple(curves),
+        tuple(answers(found[0])) if found else (),
     )
 
 
@@ -247,7 +250,8 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
             for ending, render in FORMATS.items():
                 if (stem, ending) != ("confusion", "csv"):  # a long table has this name
                     write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
-        text = "# serbench report\n\n" + FORMATS["md"]([t for t in report.tables if t.stem != "confusion"])
+        text = "# serbench report\n\n" + "".join(f"- {md_text(one.sentence)}\n" for one in report.answers) + "\n"
+        text += FORMATS["md"]([t for t in report.tables if t.stem != "confusion"])
         if report.commands:
             text += "\n### Missing, and the commands that fill it\n\n" + "".join(f"    {c}\n" for c in report.commands)
         write_text(folder / "report.md", text)

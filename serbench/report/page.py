@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serbench.report.across import Curve
+from serbench.report.answers import Answer, answers
 from serbench.report.comparisons import entry_of, notes_on
-from serbench.report.table import Entry, Table, make_table
+from serbench.report.table import Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import NAMES, confusion_of, score_matrix
 from serbench.scores.metrics import ALL_METRICS
 from serbench.scores.rules import RULES
+from serbench.scores.statistics import Interval
 
 if TYPE_CHECKING:
     from serbench.report import Report
@@ -40,12 +42,15 @@ def render_page(report: Report) -> str:
     others = [table for table in report.tables if not table.stem.startswith(("table2-", "confusion"))]
     by_choice = itertools.product(report.matrices, ALL_METRICS, RULES)
     tables = [*(score_matrix(*choice) for choice in by_choice), *others]
+    blocks = blocks_of(tables)
+    for block, matrix in zip(blocks, report.matrices, strict=True):
+        block["answers"] = answers_of(answers(matrix))
     keys = {entry.key for table in tables for row in table.rows for entry in row}
     folder = files("serbench.report") / "templates"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8")).render(
-        blocks=blocks_of(tables),
+        blocks=blocks,
         loose=[table for table in others if "protocol" not in table.facets],
         choices=choices_of(tables),
         names=NAMES,
@@ -86,6 +91,28 @@ def blocks_of(tables: Iterable[Table]) -> list[dict[str, Any]]:
         empty = {"title": title, "task": task, "choices": [], "others": [], "is_open": is_open}
         blocks.setdefault(title, empty)["choices" if "rule" in table.facets else "others"].append(table)
     return list(blocks.values())
+
+
+def answers_of(found: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Return sentence and plot of every answer: differences to the best, in hundredths of the range of all of them."""
+    rows = [row for answer in found for row in answer.rows]
+    ends = [end for row in rows for end in (row["low"], row["high"], row["below_best"], 0.0) if end is not None]
+
+    def place(value: float) -> float:
+        return round(100 * (max(ends) - value) / (max(ends) - min(ends) or 1), 1)
+
+    shown = []
+    for answer in found:
+        dots = []
+        for row in answer.rows:
+            between = bracketed(Interval(row["low"], row["high"])) if row["low"] is not None else ""
+            low, high = (place(row[end]) if row[end] is not None else None for end in ("high", "low"))
+            name = f"{row['classifier']} on {row['features']}"
+            dots.append(
+                (name, place(row["below_best"]), low, high, f"{signed(-row['below_best'])} {between}", row["verdict"])
+            )
+        shown.append({"sentence": answer.sentence, "corpus": answer.corpus, "zero": place(0.0), "dots": dots})
+    return shown
 
 
 def choices_of(tables: Iterable[Table]) -> dict[str, list[str]]:

@@ -118,14 +118,15 @@ def signed(difference: float) -> str:
 def to_markdown(table: Table) -> str:
     """Render a table with its title as a heading and its notes below."""
     rows = [
-        [f"{f'**{_md(e.text)}**' if e.bold else _md(e.text)} {_md(e.aside)}".strip() for e in row] for row in table.rows
+        [f"{f'**{md_text(e.text)}**' if e.bold else md_text(e.text)} {md_text(e.aside)}".strip() for e in row]
+        for row in table.rows
     ]
     align = ["left"] * table.n_labels + ["right"] * (len(table.header) - table.n_labels)
-    header = [_md(name) for name in table.header]
+    header = [md_text(name) for name in table.header]
     body = tabulate(rows, headers=header, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
     # A note is a paragraph: it must not open a heading, a list or a rule.
-    notes = (re.sub(r"^([0-9]*)([#+=.):-])", r"\1\\\2", _md(note)) for note in table.notes)
-    return f"### {_md(table.title)}\n\n{body}\n" + "".join(f"\n{note}\n" for note in notes)
+    notes = (re.sub(r"^([0-9]*)([#+=.):-])", r"\1\\\2", md_text(note)) for note in table.notes)
+    return f"### {md_text(table.title)}\n\n{body}\n" + "".join(f"\n{note}\n" for note in notes)
 
 
 def to_latex(table: Table, number: int = 1) -> str:
@@ -162,7 +163,8 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 
 @functools.lru_cache(maxsize=10_000)
-def _md(text: str) -> str:
+def md_text(text: str) -> str:
+    """Escape text for Markdown, on one line."""
     return re.sub(r"([\\|*_<>`\[\]~$])", r"\\\1", _one_line(text).replace("&", "&amp;"))
 
 

@@ -31,6 +31,8 @@ LEVEL = 0.95
 """Level of every interval."""
 ALPHA = 0.05
 """Level of every test, after correction."""
+POWER = 0.8
+"""Share of studies that shall find a difference that is there."""
 EXACT_UP_TO = 13
 """Units up to which all sign flips are looked at; above, `FLIPS` random ones and the observed one."""
 FLIPS = 9_999
@@ -123,6 +125,23 @@ def _student(free: float) -> float:
     from scipy.special import stdtrit  # scipy.stats takes longer to import than many a report
 
     return float(stdtrit(free, (1 + LEVEL) / 2))
+
+
+def units_needed(difference: float, interval: Interval | None, n_units: int) -> int | None:
+    """Return with how many units a test would find a difference like this one in four of five studies.
+
+    The spread of units is taken from the interval of the difference. None without an interval or a difference.
+
+    >>> units_needed(0.02, Interval(-0.02, 0.06), 10)
+    62
+    """
+    from scipy.special import ndtri
+
+    if interval is None or abs(difference) < TINY:
+        return None
+    error = (interval.high - interval.low) / 2 / _student(n_units - 1)
+    reach = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
+    return math.ceil(n_units * (reach * error / difference) ** 2)
 
 
 SHARES = {name: metric.shares for name, metric in METRICS.items() if metric.shares}
