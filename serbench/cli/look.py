@@ -141,7 +141,7 @@ def corpora_list(workspace: Workspace) -> None:
         print(("On this disk:" if here else "Not on this disk:") + ("" if chosen else " none"))
         for name, (corpus, reason) in chosen.items():
             mark = "" if corpus.verified else " [names not verified]"
-            print(f"  {name:9} {corpus.language:6} {corpus.title}{mark}")
+            print(f"  {name:9} {corpus.language:6} {corpus.title or 'no title'}{mark}")
             if not here:
                 print(f"  {'':9} {'':6} {corpus.root}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
 

@@ -1,12 +1,13 @@
 """corpora.yaml -> `Catalogue`: strictly validated, all faults at once, each with its file, field and line.
 
 A second file (`--corpora FILE`, or a `corpora.yaml` in the working directory) adds entries or overrides them, top-level
-field by field.
+field by field; `genders` speaker by speaker.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import warnings
@@ -95,6 +96,8 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
             root = block.get("root")  # made absolute: below the folder of its file
             if isinstance(root, str) and not root.startswith(("$", "~")):
                 block = {**block, "root": str(document.folder / root)}
+            if "genders" in block:
+                block = {**block, "genders": _corrected(fields.get(place, {}).get("genders"), block["genders"])}
             fields.setdefault(place, {}).update(block)
             origin.setdefault(place, {}).update(dict.fromkeys([*block, ""], document))
 
@@ -129,6 +132,15 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
     if faults:
         raise ConfigError(faults)
     return Catalogue(corpora, tasks_of)
+
+
+def _corrected(known: Any, more: Any) -> Any:
+    """Return the genders of an entry with those of single speakers that a later file has; odd ones are not merged."""
+    if not all(isinstance(of, dict) and all(isinstance(who, list) for who in of.values()) for of in (known, more)):
+        return more
+    moved = list(itertools.chain(*more.values()))
+    kept = {gender: [who for who in of if who not in moved] for gender, of in known.items()}
+    return {gender: kept.get(gender, []) + more.get(gender, []) for gender in {**kept, **more}}
 
 
 def why_absent(corpus: Corpus) -> str | None:

@@ -100,7 +100,8 @@ def parse_text(
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
         found = "blocks nested without end" if isinstance(error, RecursionError) else problem.partition("\n")[0]
         found += f" on line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(name, found, "YAML", "Correct this line") from error
+        quoted = "Put single quotes around the text: in double quotes, a backslash begins a character of YAML's own"
+        raise ConfigError(name, found, "YAML", quoted if "unknown escape" in found else "Correct this line") from error
     document, faults = Document(name, folder, {}, {}), list[Fault]()
     lines, values = document.lines, loader("")
 

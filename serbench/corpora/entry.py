@@ -35,6 +35,7 @@ GENDERS = ("female", "male", "child", "other")
 TARGET_LABELS = {"arousal": ("high", "low"), "valence": ("negative", "positive"), "gender": ("female", "male")}
 DIMENSION_TARGETS = ("arousal", "valence")  # an entry may give ranges for them, and `tasks` of a file emotions
 AVAILABLE = "available"  # the `--task` of all emotions that a corpus has: one task for each choice of emotions
+UNSTATED = "und"  # the tag of BCP 47 for a language that nobody named
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # of corpora and their partitions
 SOURCES = ("path", "table", "lines")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -242,9 +243,9 @@ class Corpus(Strict):
     """A corpus as released: where it is, what its labels mean, how it is tested."""
 
     name: str
-    title: str
-    language: str = Field(description="BCP 47 tag, e.g. de or en-US.")
-    licence: str
+    title: str = ""
+    language: str = Field(UNSTATED, description="BCP 47 tag, e.g. de or en-US.")
+    licence: str = "not stated"
     homepage: str = ""
     citation: str = ""
     note: str = ""

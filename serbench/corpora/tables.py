@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +29,7 @@ MOST_PARQUET_VALUES = 2**28  # rows times columns: a few bytes of parquet may cl
 
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, csv.Error)
 _SPAN = ("file", "start", "end")
+_DECIMAL = re.compile(r"\s*[+-]?\d+([.,]\d+)?\s*")  # all values of a column, so that the 1,2 of a text stays
 
 
 def read_table_of_strings(path: Path, *, where: str, tables: Sequence[str] = ()) -> pd.DataFrame:
@@ -59,17 +61,23 @@ def _once_each(names: Iterable[Any]) -> pd.Index[str]:
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix in (".csv", ".tsv"):
-        return parse_csv(read_whole(path, at_most=MOST_BYTES), "\t" if path.suffix == ".tsv" else ",")
+        return parse_csv(read_whole(path, at_most=MOST_BYTES), "\t" if path.suffix == ".tsv" else "")
     if path.suffix == ".parquet":
         return read_parquet(path)
     raise ValueError(f"'{path.suffix}' is none of .csv, .tsv, .parquet, .yaml (audformat)")
 
 
 def parse_csv(content: bytes, delimiter: str, *, most_rows: int = MOST_ROWS) -> pd.DataFrame:
-    """Parse a table of strings without its blank lines; ValueError or csv.Error where it is none."""
+    """Parse a table of strings without its blank lines; ValueError or csv.Error where it is none.
+
+    Without a `delimiter`, it is the comma or semicolon that makes more columns of the first line. Where semicolons part
+    the columns, numbers may have decimal commas, as spreadsheets write them in many countries.
+    """
     text = content.decode("utf-8-sig")
     if "\0" in text:
         raise ValueError("it has NUL characters; is it UTF-16?")
+    first = text[: 2**16].partition("\n")[0]  # csv reads no longer field
+    delimiter = delimiter or max(",;", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header = next(lines, [])
     if len(header) > MOST_COLUMNS:
@@ -83,7 +91,11 @@ def parse_csv(content: bytes, delimiter: str, *, most_rows: int = MOST_ROWS) -> 
         rows.append(row[: len(header)])
         if len(rows) > most_rows:
             raise ValueError(f"more than {most_rows} rows")
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    for i, column in enumerate(map(list, zip(*rows, strict=True)) if delimiter == ";" else ()):
+        if all(_DECIMAL.fullmatch(value) for value in column if value.strip()):
+            frame.isetitem(i, [value.replace(",", ".") for value in column])
+    return frame
 
 
 def read_parquet(path: Path, *, most_rows: int = MOST_PARQUET_VALUES) -> pd.DataFrame:

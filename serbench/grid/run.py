@@ -18,8 +18,18 @@ from typing import TYPE_CHECKING
 from serbench.classifiers import find_classifier
 from serbench.corpora import Names, as_names
 from serbench.corpora.catalogue import Catalogue, entries_of
-from serbench.corpora.entry import AVAILABLE
-from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, SerbenchError, StoreError, UnknownNameError
+from serbench.corpora.entry import AVAILABLE, UNSTATED
+from serbench.errors import (
+    ConfigError,
+    CorpusError,
+    Fault,
+    FeatureError,
+    ProtocolError,
+    SerbenchError,
+    StoreError,
+    UnknownNameError,
+    listed,
+)
 from serbench.features import FeatureSet, find_feature_set
 from serbench.grid.request import DEFAULTS, SCALINGS, GridRequest
 from serbench.protocols import Draw, check_inner, find_protocol
@@ -206,6 +216,11 @@ def _questions(
     from serbench.grid.utterances import Question, joined
 
     named = find_protocol(request.protocol)
+    nameless = [data.corpus.name for data in corpora if data.language == UNSTATED]
+    if nameless and (named.meets == "other languages" or task.target == "language"):
+        todo = "Add `language: TAG`, e.g. fi or en-US, to its block in corpora.yaml"
+        found = f"corpora without a language ({listed(nameless)})"
+        raise ProtocolError(f"--protocol {named.name}", found, "the language of each corpus", todo)
     for protocol in [find_protocol(named.diagonal), named] if named.diagonal else [named]:
         pairings = protocol.pairings([data.language for data in corpora])
         if task.target == "language":  # all corpora in one cell

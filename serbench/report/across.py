@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serbench.corpora.entry import UNSTATED
 from serbench.corpora.tasks import family, primary
 from serbench.grid.request import SCALINGS
 from serbench.protocols import PROTOCOLS, find_protocol
@@ -210,7 +211,7 @@ def relation_of(one: str, other: str) -> str:
     >>> relation_of("en-US", "en-GB"), relation_of("de", "en"), relation_of("de", "pl")
     ('same language', 'same family', 'other family')
     """
-    if primary(one) == primary(other):
+    if primary(one) == primary(other) != UNSTATED:
         return "same language"
     families = family(one), family(other)
     if None in families:

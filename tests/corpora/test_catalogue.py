@@ -47,6 +47,12 @@ def test_a_corpus_needs_only_a_block(read, tmp_path):
     assert toy.root == str(tmp_path / "recordings")
 
 
+def test_title_language_and_licence_may_be_left_out(read):
+    text = GOOD.replace("  title: Toy corpus\n  language: en\n  licence: CC0-1.0\n", "")
+    toy = read(text).corpus("toy")
+    assert (toy.title, toy.language, toy.licence) == ("", "und", "not stated")
+
+
 def test_scalars_stay_as_they_are_written(read):
     text = GOOD.replace("{A: anger, N: neutral}", "{no: anger, 01: neutral, 1e3: fear, ~: sadness}")
     assert set(read(text).corpus("toy").emotions) == {"no", "01", "1e3", "~"}
@@ -61,6 +67,13 @@ def test_second_file_overrides_field_by_field(tmp_path):
     assert merged.title == "Toy corpus"
 
 
+def test_genders_of_a_second_file_correct_single_speakers(tmp_path):
+    (tmp_path / "first.yaml").write_text(f"{GOOD}  genders: {{female: ['01', '03'], male: ['02']}}\n")
+    (tmp_path / "second.yaml").write_text("toy: {genders: {male: ['03'], other: ['04']}}\n")
+    both = [parse_document(tmp_path / name) for name in ("first.yaml", "second.yaml")]
+    assert build_catalogue(both).corpus("toy").genders == {"female": ("01",), "male": ("02", "03"), "other": ("04",)}
+
+
 def test_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
     (tmp_path / "corpora.yaml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
@@ -73,7 +86,8 @@ def test_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
 
 FAULTS = {
     "misspelt key": ("  licence:", "  license:", r"mine.yaml: toy.license \(line 4\): unknown key 'license'. Did you mean 'licence'"),
-    "missing key": ("  title: Toy corpus\n", "", r"toy.title .*: not there. Expected the key 'title'"),
+    "missing key": ("  audio: '*.wav'\n", "", r"toy.audio .*: not there. Expected the key 'audio'"),
+    "pattern in double quotes": (r"'(?P<speaker>\d\d)_(?P<emotion>[A-Z])\.wav$'", r'"(?P<speaker>\d\d)_(?P<emotion>[A-Z])"', r"unknown escape character 'd' on line \d+, column \d+.* Put single quotes around the text"),
     "duplicate key": ("  language: en\n", "  language: en\n  language: de\n", r"toy.language \(line 4\): the key 'language' a second time \(first on line 3\)"),
     "no such source": ("from: path", "from: paths", r"toy.labels.from \(line 8\): 'paths'. Expected one of path, table, lines. Did you mean 'path'"),
     "misspelt key inside": ("pattern:", "patern:", r"toy.labels.patern \(line 9\): unknown key 'patern'. Did you mean 'pattern'"),
@@ -126,7 +140,7 @@ HOSTILE = {
     "half a character in a key": (b'toy:\n  "\\ud800": x\n', r"toy.* \(line 2\): the character U\+D800"),
     "a character beyond Unicode": (b'toy: "\\UFFFFFFFF"\n', r"Correct this line"),
     "a text": (b"toy", r"no block of corpora"),
-    "an empty block": (b"toy: {}\n", r"toy.title .*: not there"),
+    "an empty block": (b"toy: {}\n", r"toy.audio .*: not there"),
     "an empty task": (b"tasks: {mine: {}}\n", r"tasks.mine.emotions .*: not there"),
     "a corpus called tasks": (b"tasks: {title: x, audio: y}\n", r"tasks.title.emotions"),
     "a name of a thousand letters": (b"a" * 1000 + b": {}\n", r"the name 'a{1000}'"),
@@ -166,7 +180,7 @@ def test_fault_is_reported_with_its_place(read, old, new, message):
 
 
 def test_all_faults_are_reported_at_once(read):
-    with pytest.raises(ConfigError, match=r"(?s)^4 faults:.*'licence'.*'audio'.*'license'.*'adio'"):
+    with pytest.raises(ConfigError, match=r"(?s)^3 faults:.*'audio'.*'license'.*'adio'"):
         read(GOOD.replace("licence:", "license:").replace("audio:", "adio:"))
 
 

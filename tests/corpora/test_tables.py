@@ -104,6 +104,22 @@ CSVS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("text", "column", "values"),
+    [
+        ("file;emotion\na.wav;joy\n", "emotion", ["joy"]),
+        ('file;"what, why";emotion\na.wav;x;joy\n', "emotion", ["joy"]),
+        ("file,text;note\na.wav,x\n", "text;note", ["x"]),
+        ("file;start\na.wav;1,25\nb.wav;\nc.wav;2\n", "start", ["1.25", "", "2"]),
+        ("file;text\na.wav;1,25\nb.wav;no, 2\n", "text", ["1,25", "no, 2"]),
+        ('file,start\na.wav,"1,250"\n', "start", ["1,250"]),  # 1250 or 1.25: nobody knows
+    ],
+)
+def test_semicolons_part_columns_and_then_numbers_may_have_decimal_commas(tmp_path, text, column, values):
+    (tmp_path / "x.csv").write_text(text)
+    assert read(tmp_path / "x.csv")[column].tolist() == values
+
+
 @pytest.mark.parametrize(("content", "message"), CSVS.values(), ids=CSVS)
 def test_odd_csv_is_refused(tmp_path, content, message):
     (tmp_path / "x.csv").write_bytes(content)

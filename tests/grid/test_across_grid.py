@@ -10,6 +10,7 @@ import serbench
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import FIELDS, Partition
 from serbench.corpora.index import index_fingerprint
+from serbench.errors import ProtocolError
 from serbench.grid.utterances import CorpusData, grouped
 from serbench.protocols import PROTOCOLS, Draw, drawn
 from serbench.scores.predictions import Index, _utterances, load_predictions
@@ -136,6 +137,14 @@ def test_scaling_per_corpus_within_one_corpus_is_scaling_on_its_training_rows(th
     assert not again.plan.todo
     values = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'").set_index("scaling")["value"]
     assert values["train"] == values["corpus"]
+
+
+@pytest.mark.parametrize("asked", [{"protocol": "lolo"}, {"protocol": "pooled", "target": "language"}])
+def test_corpus_without_a_language_is_refused_where_languages_are_held_apart(three, asked):
+    run = three()
+    run.path.write_text(run.path.read_text().replace("  language: de\n", ""))
+    with pytest.raises(ProtocolError, match=r"--protocol \w+: corpora without a language \(aa\).*Add `language: TAG`"):
+        run(**asked)
 
 
 @pytest.mark.slow
