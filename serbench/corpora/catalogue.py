@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from serbench.corpora import Names, as_names
 from serbench.corpora.documents import Document, KeyPath, parse_document, short
-from serbench.corpora.entry import NAME, Corpus, Task, faults_of
+from serbench.corpora.entry import EMOTIONS, NAME, Corpus, Task, faults_of, parse_merge
 from serbench.errors import ConfigError, CorpusError, Fault, UnknownNameError, did_you_mean, listed
 
 WHERE_TO_GET = "`serbench corpora list` shows where to get them"
@@ -44,6 +44,12 @@ class Catalogue:
         if name not in self.corpora:
             raise UnknownNameError("corpus", name, self.corpora)
         return self.corpora[name]
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The canonical emotions, and after them those that entries declare."""
+        own = {emotion for corpus in self.corpora.values() for emotion in corpus.own_emotions}
+        return (*EMOTIONS, *sorted(own.difference(EMOTIONS)))
 
     def namespace(self, name: str) -> str:
         """Return the first of the corpora that share speakers with this one, in either direction or through others."""
@@ -129,9 +135,16 @@ def build_catalogue(documents: Iterable[Document]) -> Catalogue:
         for of in (name, *shares) if shares else ():
             if of in corpora and corpora[of].person_field != "speaker":
                 faults.append(Fault(at, f"{of} gives no speaker", "corpora whose speakers have names"))
+    catalogue = Catalogue(corpora, tasks_of)
+    for name, task in tasks_of.items():
+        for emotion in itertools.chain(*(parse_merge(text)[1] for text in task.emotions)):
+            if emotion not in (known := catalogue.emotions):
+                todo = did_you_mean(emotion, known) or f"Known: {', '.join(known)}"
+                at = where((_TASKS, name), ("emotions",))
+                faults.append(Fault(at, f"'{short(emotion)}'", "an emotion, canonical or declared by a corpus", todo))
     if faults:
         raise ConfigError(faults)
-    return Catalogue(corpora, tasks_of)
+    return catalogue
 
 
 def _corrected(known: Any, more: Any) -> Any:

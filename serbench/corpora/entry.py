@@ -220,7 +220,7 @@ class Expect(Strict):
 
 
 class Task(Strict):
-    """A named choice of emotions; `happiness=happiness+excitement` merges."""
+    """A named choice of emotions; `happiness=happiness+excitement` merges. The catalogue knows which there are."""
 
     name: str
     title: str = ""
@@ -228,9 +228,8 @@ class Task(Strict):
     emotions: Strings = Field(min_length=2)
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Yield emotions that serbench does not have, and names or labels that mean something else."""
+        """Yield names or labels that mean something else."""
         merges = [parse_merge(text) for text in self.emotions]
-        yield from _unknown((e for _, of in merges for e in of), EMOTIONS, "a canonical emotion", "emotions")
         if self.name == AVAILABLE:
             yield (), "a name that means all emotions of a corpus", "another name", ""
         labels = tuple(sorted(label for label, _ in merges))
@@ -263,6 +262,7 @@ class Corpus(Strict):
     genders: dict[str, Strings] = Field({}, description="Speakers by gender, where labels do not give it correctly.")
     emotions: dict[str, str] = Field(description="Raw label -> canonical emotion.")
     drop: Strings = Field((), description="Raw labels that belong to no emotion.")
+    own_emotions: Strings = Field((), description="Emotions of this corpus beyond the canonical ones, e.g. sarcasm.")
     targets: dict[str, dict[str, Range]] = Field(
         {}, description="Target (arousal, valence) -> {label: range of the dimension, e.g. '(2.5, 5]'}."
     )
@@ -302,9 +302,13 @@ class Corpus(Strict):
             yield ("language",), f"'{self.language}'", "a BCP 47 tag such as de or en-US", ""
         yield from _name_faults(self)
         for raw, emotion in self.emotions.items():
-            yield from _unknown([emotion], EMOTIONS, "a canonical emotion", "emotions", raw)
+            expected = "a canonical emotion, or one that is listed under `own_emotions`"
+            yield from _unknown([emotion], (*EMOTIONS, *self.own_emotions), expected, "emotions", raw)
             if raw in self.drop:
                 yield ("drop",), f"raw label '{raw}' is mapped and dropped", "one of the two", ""
+        for emotion in self.own_emotions:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", emotion):
+                yield ("own_emotions",), f"the name '{short(emotion)}'", "lower-case letters, digits and _", ""
         named = Counter(speaker for speakers in self.genders.values() for speaker in speakers)
         for speaker in sorted(speaker for speaker, n in named.items() if n > 1):
             yield ("genders",), f"speaker '{speaker}' twice", "one gender each", ""

@@ -13,7 +13,6 @@ from serbench.corpora.divisions import as_written
 from serbench.corpora.entry import (
     AVAILABLE,
     DIMENSION_TARGETS,
-    EMOTIONS,
     FIELDS,
     TARGET_LABELS,
     Corpus,
@@ -157,11 +156,11 @@ def find_task(
             raise ConfigError("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")
         if field not in FIELDS or field == "emotion":
             raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
-    maps, shipped = _maps(catalogue.tasks), _maps(catalogue.shipped)
+    maps, shipped = (_maps(tasks, catalogue.emotions) for tasks in (catalogue.tasks, catalogue.shipped))
     presets = {name: merges for name, merges in maps.items() if name not in DIMENSION_TARGETS}
     wanted = target or task or DEFAULT_TASK
     if emotions is not None:
-        found = _named(_merges(emotions.split(","), where="--emotions"), presets.items(), filters)
+        found = _named(_merges(emotions.split(","), catalogue.emotions, where="--emotions"), presets.items(), filters)
     elif target == "speaker":
         reason = "folds that share no speaker cannot test it: no speaker who is tested was in the training data"
         raise ConfigError("--target speaker", reason, f"one of {', '.join(TARGETS)}")
@@ -171,7 +170,7 @@ def find_task(
         merges = maps.get(target, ()) if target in DIMENSION_TARGETS else ()
         found = EmotionTask(target, merges, filters, target, TARGET_LABELS.get(target, ()))
     elif wanted == AVAILABLE:
-        every = tuple((emotion, (emotion,)) for emotion in EMOTIONS)
+        every = tuple((emotion, (emotion,)) for emotion in catalogue.emotions)
         own = tuple((name, merges) for name, merges in shipped.items() if name not in DIMENSION_TARGETS)
         return EmotionTask(AVAILABLE, every, filters, presets=own)
     elif wanted in TARGETS:
@@ -196,18 +195,18 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
 
 
-def _maps(tasks: Mapping[str, Task]) -> dict[str, Merges]:
+def _maps(tasks: Mapping[str, Task], known: Sequence[str]) -> dict[str, Merges]:
     """Return the merges of named tasks; those of arousal and valence are the maps of targets."""
-    return {name: _merges(task.emotions, where=f"tasks.{name}") for name, task in tasks.items()}
+    return {name: _merges(task.emotions, known, where=f"tasks.{name}") for name, task in tasks.items()}
 
 
-def _merges(texts: Sequence[str], *, where: str) -> Merges:
+def _merges(texts: Sequence[str], known: Sequence[str], *, where: str) -> Merges:
     """Parse the emotions of a task, sorted by label."""
     merges = sorted(parse_merge(text) for text in texts)
     used = [emotion for _, emotions in merges for emotion in emotions]
     for emotion in used:
-        if emotion not in EMOTIONS:
-            raise UnknownNameError("emotion", emotion, EMOTIONS)
+        if emotion not in known:
+            raise UnknownNameError("emotion", emotion, known)
     for label, _ in merges:
         if not label.isidentifier():
             raise ConfigError(where, f"'{label}'", "a name before the =, e.g. high=anger+happiness")

@@ -42,6 +42,8 @@ NAMES = {
 def data_table(corpora: Sequence[Index]) -> Table:
     """Table 1: what each corpus has, all its emotions included."""
     facts, notes = [], []
+    own = {emotion for c in corpora for emotion in c.frame["emotion"].dropna().unique()}
+    emotions = (*EMOTIONS, *sorted(own.difference(EMOTIONS)))
     for c in corpora:
         counts, rates = c.frame["emotion"].value_counts(), sorted(c.frame["sampling_rate"].dropna().unique())
         n = c.frame["speaker"].nunique()
@@ -54,7 +56,7 @@ def data_table(corpora: Sequence[Index]) -> Table:
                 "language": c.about.get("language", ""),
                 "speakers": speakers,
                 "utterances": len(c.frame),
-                **{emotion: counts.get(emotion, 0) for emotion in EMOTIONS},
+                **{emotion: counts.get(emotion, 0) for emotion in emotions},
                 "no emotion": c.frame["emotion"].isna().sum(),
                 "unusable": (c.frame["problem"].notna() | c.frame["duplicate"].notna()).sum(),
                 "minutes": f"{c.frame['duration_s'].sum() / 60:.1f}",

@@ -4,7 +4,8 @@ import time
 import pytest
 
 from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document, root_of, why_absent
-from serbench.corpora.entry import catalogue_schema
+from serbench.corpora.entry import EMOTIONS, catalogue_schema
+from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError
 
 GOOD = """\
@@ -51,6 +52,16 @@ def test_title_language_and_licence_may_be_left_out(read):
     text = GOOD.replace("  title: Toy corpus\n  language: en\n  licence: CC0-1.0\n", "")
     toy = read(text).corpus("toy")
     assert (toy.title, toy.language, toy.licence) == ("", "und", "not stated")
+
+
+def test_emotions_that_an_entry_declares_are_those_of_its_labels_and_of_tasks(read):
+    toy = GOOD.replace("{A: anger,", "{A: anger, S: sarcasm,") + "  own_emotions: [sarcasm]\n"
+    catalogue = read(f"{toy}tasks: {{mine: [sarcasm, others=anger+neutral]}}\n")
+    assert catalogue.corpus("toy").emotions["S"] == "sarcasm"
+    assert catalogue.emotions == (*EMOTIONS, "sarcasm")
+    assert find_task(catalogue, task="mine", emotions=None, where=()).emotions == ("others", "sarcasm")
+    assert find_task(catalogue, task=None, emotions="sarcasm,anger", where=()).emotions == ("anger", "sarcasm")
+    assert "sarcasm" in find_task(catalogue, task="available", emotions=None, where=()).emotions
 
 
 def test_scalars_stay_as_they_are_written(read):
@@ -103,7 +114,9 @@ FAULTS = {
     "misspelt group": ("(?P<speaker>", "(?P<speker>", r"nothing gives 'speaker'.*Did you mean 'speker'"),
     "no emotion": ("(?P<emotion>[A-Z])", "[A-Z]", r"nothing gives 'emotion'"),
     "group that is no field": ("_(?P<emotion>", "_(?P<sentence>x?)(?P<emotion>", r"the name 'sentence' is no field and no template uses it"),
-    "unknown emotion": ("A: anger", "A: angr", r"toy.emotions.A \(line 10\): 'angr'. Expected a canonical emotion. Did you mean 'anger'"),
+    "unknown emotion": ("A: anger", "A: angr", r"toy.emotions.A \(line 10\): 'angr'. Expected a canonical emotion, or one that is listed under `own_emotions`. Did you mean 'anger'"),
+    "own emotion with a blank": ("  emotions:", "  own_emotions: [mild sarcasm]\n  emotions:", r"toy.own_emotions .*the name 'mild sarcasm'. Expected lower-case letters"),
+    "emotion of a task": ("toy:\n", "tasks: {mine: [anger, sarcasm]}\ntoy:\n", r"tasks.mine.emotions .*'sarcasm'. Expected an emotion, canonical or declared by a corpus. Known: anger"),
     "bad language": ("language: en", "language: English", r"toy.language .*Expected a BCP 47 tag"),
     "mapped and dropped": ("  emotions:", "  drop: [A]\n  emotions:", r"raw label 'A' is mapped and dropped"),
     "template of nothing": ("  emotions:", "  compose: {gender: '{sex}'}\n  emotions:", r"toy.compose.gender .*'sex'. Expected a name that a group or column gives"),
