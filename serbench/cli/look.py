@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,43 @@ def corpora_list(workspace: Workspace) -> None:
             print(f"  {name:9} {corpus.language:6} {corpus.title or 'no title'}{mark}")
             if not here:
                 print(f"  {'':9} {'':6} {corpus.root}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
+
+
+@corpora_app.command("init")
+@takes("corpora_file")
+def corpora_init(
+    workspace: Workspace,
+    folder: Annotated[Path, typer.Argument(help="Folder of the recordings, with tables of labels if there are any.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the corpus. Default: that of the folder.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the block and write nothing.")] = False,
+) -> None:
+    """Guess the entry of a corpus of yours from file names and tables, check it, and add it to corpora.yaml."""
+    from serbench.corpora.guess import CHECK, FILL_IN, guess_corpus, with_block
+    from serbench.store.files import write_text
+
+    file = Path(workspace.corpora_file or "corpora.yaml")
+    catalogue = serbench.load_catalogue(file if file.is_file() else None)
+    guess = guess_corpus(folder, catalogue, name=name, file=file)
+    print(f"{guess.name}: {guess.n_recordings} recordings. Labels are read from {guess.labels.source}:")
+    for path, told in guess.labels.examples:
+        print(f"  {path}\n    {told or 'nothing'}")
+    for title, mark in (("To check:", CHECK), ("To fill in:", FILL_IN)):
+        if comments := guess.comments(mark):
+            print("\n".join([title, *(prose(f"- {text}", indent="  ") for text in comments)]))
+    if not dry_run:
+        write_text(file, with_block(file, guess.block))
+    print(f"\n{'The block' if dry_run else f'Added to {file}'}:\n\n{guess.block}")
+    option = f" --corpora {shlex.quote(str(file))}" if workspace.corpora_file else ""
+    for fault in guess.faults:
+        say(f"serbench: {fault}")
+    if guess.scan is None:
+        todo = "Fill in what is missing" if guess.comments(FILL_IN) else "Correct the block"
+        print(f"{todo}, then: serbench audit {guess.name}{option}")
+        raise typer.Exit(1)
+    rows = guess.scan.table
+    emotions = ", ".join(f"{emotion} {n}" for emotion, n in rows["emotion"].value_counts().sort_index().items())
+    print(prose(f"The block can be read: {len(rows)} utterances of {rows['speaker'].nunique()} speakers; {emotions}."))
+    print(f"Next: serbench audit {guess.name}{' --partial' if guess.faults else ''}{option}")
 
 
 @corpora_app.command("stats")

@@ -64,6 +64,12 @@ class Catalogue:
         return [name for name, corpus in self.corpora.items() if why_absent(corpus) is None]
 
 
+def built_in_file() -> Path:
+    """Return the file of the catalogue: in a wheel it is in the package, in a checkout next to it."""
+    package = Path(__file__).resolve().parent.parent
+    return next(path for of in (package, package.parent) if (path := of / "corpora.yaml").is_file())
+
+
 def load_catalogue(extra: Path | None = None) -> Catalogue:
     """Load the built-in catalogue and, over it, `extra` or else a `corpora.yaml` in the working directory (it warns).
 
@@ -71,8 +77,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     ------
     ConfigError : with every fault of every file.
     """
-    package = Path(__file__).resolve().parent.parent  # has it in a wheel; in a checkout it is next to the package
-    built_in = next(path for of in (package, package.parent) if (path := of / "corpora.yaml").is_file())
+    built_in = built_in_file()
     documents = [parse_document(built_in, loader=_BUILT_IN_LOADER)]
     local = extra or (Path(built_in.name) if os.path.exists(built_in.name) else None)
     if local is not None and local.resolve() != built_in:
