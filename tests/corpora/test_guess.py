@@ -131,6 +131,25 @@ def test_odd_names_are_read_and_what_is_unsure_is_told(write, guess, paths, n, t
     assert told in " ".join(made.comments(CHECK))
 
 
+def test_audformat_database_is_read_by_its_header(write, guess):
+    folder = write("audio/1.wav", "audio/2.wav", "audio/3.wav", "audio/4.wav")
+    (folder / "db.yaml").write_text("tables: {emotion: {columns: {emotion: }}, files: {columns: {speaker: }}}\n")
+    rows = [(f"audio/{i}.wav", speaker, emotion) for i, speaker, emotion in zip("1234", "abab", "xyyx", strict=True)]
+    words = {"x": "anger", "y": "neutral"}
+    (folder / "db.emotion.csv").write_text("file,emotion\n" + "".join(f"{f},{words[e]}\n" for f, _, e in rows))
+    (folder / "db.files.csv").write_text("file,speaker\n" + "".join(f"{f},{s}\n" for f, s, _ in rows))
+    made = guess(folder)
+    assert (made.labels.source, made.is_ready) == ("the table db.yaml", True)
+    assert read(made) == {(f"mine/{s}", words[e], words[e]) for _, s, e in rows}
+
+
+def test_block_without_emotions_can_be_read_and_is_not_ready(write, guess):
+    made = guess(write(*names("{s}_{t:04}.wav", PEOPLE, [""], range(5))))
+    assert "the speaker has 4 values" in made.comments(CHECK)[0]
+    assert "no part of the names is the emotion" in made.comments(FILL_IN)[0]
+    assert (made.scan is None, made.is_ready) == (False, False)
+
+
 def test_nothing_is_made_up_where_names_show_nothing(write, guess):
     made = guess(write("x/001.wav", "x/002.wav", "y/003.wav"))
     blanks = " ".join(made.comments(FILL_IN))
