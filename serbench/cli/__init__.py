@@ -25,11 +25,16 @@ from serbench.errors import SerbenchError, Stopped
 
 PATIENCE_S = 1.5  # seconds that a stopped command may take to wind up; then it ends where it is
 
+_PLURALS = {name: f"{name}s" for name in ("feature", "classifier", "experiment", "seed")}  # either will do
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda word: _PLURALS.get(word, word),
+    },
 )
 for command in (run.extract, run.grid, run.run, run.report, look.audit, look.compare, look.folds, look.score, run.demo):
     app.command(cls=look.NamesMetrics if command is look.compare else None)(command)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 import serbench
-from serbench.cli.options import Corpora, results_option, takes
+from serbench.cli.options import Corpora, parted, results_option, takes
 from serbench.cli.show import print, print_table, prose, say, say_failures
 from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace
@@ -261,7 +261,8 @@ def features_export(
     name: Annotated[str, typer.Argument(help="Feature set.")],
     output: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
     corpora: Annotated[
-        list[str] | None, typer.Option("--corpus", help="Corpus; may be repeated. Default: all on this disk.")
+        list[str] | None,
+        typer.Option("--corpus", help="Corpora. Default: all on this disk.", metavar="NAME,...", parser=parted),
     ] = None,
 ) -> None:
     """Write a feature set as one CSV or parquet file, one row per utterance."""

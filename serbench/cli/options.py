@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -15,9 +17,25 @@ from serbench.cli.show import ProgressLine
 from serbench.grid.request import AXES, GridRequest
 from serbench.workspace import HERE, Workspace
 
+
+def parted(text: str, kind: type = str) -> tuple[Any, ...]:
+    """Part what is given for a list at its commas, `FIELD=VALUE` only before a further `FIELD=`.
+
+    >>> parted("svc,knn"), parted("text=no, never,style=read"), parted("0,1", int)
+    (('svc', 'knn'), ('text=no, never', 'style=read'), (0, 1))
+    """
+    parts = re.split(r",(?=\s*\w+=)" if "=" in text else ",", text)
+    try:
+        return tuple(kind(part.strip()) for part in parts)
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}'. Expected whole numbers, parted by commas") from error
+
+
 Corpora = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="[CORPUS]..."),
+    typer.Argument(
+        help="Names of corpora; none means every corpus on this disk.", metavar="CORPUS", parser=parted
+    ),
 ]
 PROGRESS = ProgressLine()
 _OPTIONS = {axis.name: axis.metadata["option"] for axis in AXES}
@@ -49,7 +67,9 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
     added: list[tuple[str, Any, Any]] = []
     for name in request:
         o = _OPTIONS[name]
-        option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, min=o.min)
+        of_list = get_args(o.type)  # its option may be repeated, too
+        parser = functools.partial(parted, kind=of_list[0]) if of_list else None
+        option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, parser=parser)
         added.append((name, Annotated[o.type | None, option], None))
     if request:
         option = typer.Option("--text-independent", help=_TEXT_INDEPENDENT)
@@ -59,6 +79,8 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
+            lists = {name: value for name, value in given.items() if isinstance(value, list)}
+            given |= {name: tuple(dict.fromkeys(itertools.chain(*parts))) for name, parts in lists.items()}
             if request:
                 given["request"] = _request({name: given.pop(name) for name, _, _ in added})
             here = {name: given.pop(name) for name in fields}
@@ -80,8 +102,9 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
 
 def _request(asked: Mapping[str, Any]) -> GridRequest:
     """Make the request; a field keeps its default where its option was not given."""
-    given = {name: value for name, value in asked.items() if value not in (None, [])}
-    given = {name: tuple(dict.fromkeys(v)) if isinstance(v, list) else v for name, v in given.items()}
+    given = {name: value for name, value in asked.items() if value not in (None, ())}
+    if "emotions" in given:
+        given["emotions"] = ",".join(given["emotions"])
     if given.pop("text_independent") and given.setdefault("protocol", "within-text") != "within-text":
         told = f"--text-independent is --protocol within-text, not {given['protocol']}; give one of them"
         raise typer.BadParameter(told)

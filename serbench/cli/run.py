@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import serbench
-from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, results_option, takes
+from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, parted, results_option, takes
 from serbench.cli.show import print, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
 from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import SEGMENT_HELP, GridRequest
@@ -20,6 +20,7 @@ from serbench.workspace import Workspace
 if TYPE_CHECKING:
     from serbench import GridResult
 
+_FEATURES = "Feature sets. Default: IS09,mfcc."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
 _PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
 _NEXT = """
@@ -39,7 +40,7 @@ def extract(
     corpora: Corpora = None,
     features: Annotated[
         list[str] | None,
-        typer.Option("--features", "-f", help="Feature set; may be repeated. Default: IS09 and mfcc.", metavar="NAME"),
+        typer.Option("--features", "-f", help=_FEATURES, metavar="NAME,...", parser=parted),
     ] = None,
     segment: Annotated[float | None, typer.Option("--segment", help=SEGMENT_HELP, metavar="SECONDS")] = None,
 ) -> None:

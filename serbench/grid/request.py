@@ -17,26 +17,29 @@ from serbench.protocols import PROTOCOLS
 
 
 class Option(NamedTuple):
-    """The option of a field: its flags, what the command line reads, and what `--help` shows."""
+    """The option of a field: its flags, what the command line reads, and what `--help` shows.
+
+    What is of a list may be repeated, or given with commas.
+    """
 
     flags: tuple[str, ...]
     type: Any
     metavar: str | None
     help: str
-    min: int | None
 
 
-def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str, *, min: int | None = None) -> Any:
-    return field(default=default, metadata={"option": Option(tuple(flags.split()), kind, metavar, help, min)})
+def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str) -> Any:
+    return field(default=default, metadata={"option": Option(tuple(flags.split()), kind, metavar, help)})
 
 
-_FEATURES = "Feature set, or a .parquet or .csv file with an utterance column; repeatable. Default: IS09, mfcc."
-_CLASSIFIERS = "Classifier; may be repeated. Default: svc, rf and mlp."
+_FEATURES = "Feature sets, or .parquet or .csv files with an utterance column. Default: IS09,mfcc."
+_CLASSIFIERS = "Classifiers. Default: svc,rf,mlp."
+_EMOTIONS = "Emotions, e.g. anger,happiness=happiness+excitement."
 _TASK = "Preset of emotions, or available: all that a corpus has. Default: paper5."
 _TARGET = "Instead of emotions: arousal, valence, gender or language."
 _PARTITION = "With holdout: a partition of the corpora's entries."
 _PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within."
-_K = "With adapt: utterances of the test corpus to train on; may be repeated."
+_K = "With adapt: utterances of the test corpus to train on."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
 _INNER = "Inner validation: auto (default), all, an even number of groups, or none."
 SCALINGS = ("train", "speaker", "corpus", "none")
@@ -103,19 +106,19 @@ class GridRequest(FitAxes):
     """
 
     # The defaults of features are those of serbench.features, without its imports.
-    features: Names = _axis(("IS09", "mfcc"), "--features -f", list[str], "NAME|FILE", _FEATURES)
-    classifiers: Names = _axis(DEFAULT_CLASSIFIERS, "--classifier -c", list[str], "NAME", _CLASSIFIERS)
+    features: Names = _axis(("IS09", "mfcc"), "--features -f", list[str], "NAME,...", _FEATURES)
+    classifiers: Names = _axis(DEFAULT_CLASSIFIERS, "--classifier -c", list[str], "NAME,...", _CLASSIFIERS)
     task: str | None = _axis(None, "--task", str, "NAME", _TASK)
-    emotions: str | None = _axis(None, "--emotions", str, None, "Emotions, e.g. anger,happiness=happiness+excitement.")
+    emotions: str | None = _axis(None, "--emotions", list[str], "NAME,...", _EMOTIONS)
     target: str | None = _axis(None, "--target", str, "NAME", _TARGET)
-    where: Names = _axis((), "--where", list[str], "FIELD=VALUE", "Only utterances with FIELD=VALUE; may be repeated.")
+    where: Names = _axis((), "--where", list[str], "FIELD=VALUE,...", "Only utterances with FIELD=VALUE.")
     protocol: str = _axis("within", "--protocol", str, "NAME", _PROTOCOL)
     partition: str | None = _axis(None, "--partition", str, "NAME", _PARTITION)
-    k: tuple[int, ...] = _axis((), "--k", list[int], "N", _K)
+    k: tuple[int, ...] = _axis((), "--k", list[int], "N,...", _K)
     weight: float = _axis(1.0, "--weight", float, None, "With adapt: how much each of these counts. Default: 1.")
     inner: str = _axis("auto", "--inner", str, None, _INNER)
     space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
-    seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N", "Random state; may be repeated. Default: 0.", min=0)
+    seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N,...", "Random state, or several. Default: 0.")
     segment: float | None = _axis(None, "--segment", float, "SECONDS", SEGMENT_HELP)
 
     @property

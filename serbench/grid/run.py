@@ -387,7 +387,7 @@ def _check_request(request: GridRequest, corpora: Sequence[str]) -> None:
         faults.append(Fault(name, found, "--partition NAME with --protocol holdout, and only there"))
     if bool(request.k) != (protocol.needs == "k"):
         found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
-        faults.append(Fault(name, found, "--k N (may be repeated) with --protocol adapt, and only there"))
+        faults.append(Fault(name, found, "--k N,... with --protocol adapt, and only there"))
     if request.target == "language" and protocol.name != "pooled":
         todo = "Only corpora of several languages together can be told apart by it"
         faults.append(Fault("--target language", name, "--protocol pooled", todo))

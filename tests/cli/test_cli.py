@@ -3,7 +3,7 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pandas as pd
@@ -126,7 +126,7 @@ def test_warning_is_told_once_as_a_message_without_its_place_in_the_code(make_co
     assert ".py" not in told
 
 
-@pytest.mark.parametrize("options", [["--no"], ["--text-independent", "--protocol", "cross"], ["--seed", "-1"]])
+@pytest.mark.parametrize("options", [["--no"], ["--text-independent", "--protocol", "cross"], ["--seed", "0,x"]])
 def test_wrong_usage_exits_2(options):
     result = CliRunner().invoke(app, ["grid", *options])
     assert result.exit_code == 2, result.output
@@ -137,11 +137,12 @@ def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
     other = {str: "a b", Path: Path("s.yaml"), float: 1.5, int: 7, list[str]: ("a=b c", "d"), list[int]: (5, 9)}
     wanted = GridRequest(**{axis.name: other[axis.metadata["option"].type] for axis in fields(GridRequest)})
+    wanted = replace(wanted, emotions="a,d=b+c")
     for line in (f"grid toy other {wanted.options}", "grid toy -f IS09 -f IS09", "grid", "grid --text-independent"):
         CliRunner().invoke(app, shlex.split(line))
     others = [GridRequest(("IS09",)), GridRequest(), GridRequest(protocol="within-text")]
     assert [request for _, request, _ in asked] == [wanted, *others]
-    assert [corpora for corpora, _, _ in asked] == [["toy", "other"], ["toy"], None, None]
+    assert [corpora for corpora, _, _ in asked] == [("toy", "other"), ("toy",), None, None]
     line = "grid toy --features IS09 --classifier svc --emotions anger,fear --where style=read --protocol adapt --k 5 "
     line += "--k 9 --weight 0.5 --scaling corpus --inner none --space s.yaml --seed 3 --segment 1.5"
     CliRunner().invoke(app, line.split())
@@ -151,6 +152,27 @@ def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     target = GridRequest(("mfcc",), ("knn",), task="big6", target="arousal", partition="half")
     assert [request for _, request, _ in asked[4:]] == [GridRequest(("IS09",), ("svc",), **adapt), target]
     assert GridRequest().features == serbench.DEFAULT_FEATURES
+
+
+def test_commas_repetition_and_either_spelling_ask_for_the_same(monkeypatch):
+    asked = []
+    monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
+    monkeypatch.setattr(serbench, "extract_features", lambda *given, **how: asked.append(given[:2]), raising=False)
+    repeated = "toy other -f IS09 -f mfcc --classifier svc --classifier knn --emotions anger --emotions joy=fear+calm "
+    repeated += "--where style=read --where session=1 --protocol adapt --k 5 --k 9 --seed 1 --seed 2"
+    commas = "toy,other --feature IS09,mfcc --classifiers svc,knn --emotions anger,joy=fear+calm "
+    commas += "--where style=read,session=1 --protocol adapt --k 5,9 --seeds 1,2"
+    for line in (repeated, commas):
+        CliRunner().invoke(app, ["grid", *line.split()])
+        CliRunner().invoke(app, ["extract", *line.split("--c")[0].split()])
+    assert asked[:2] == asked[2:]
+    assert asked[0][1].classifiers == ("svc", "knn")
+    assert asked[1] == (("toy", "other"), ("IS09", "mfcc"))
+
+
+def test_package_runs_as_a_module():
+    told = subprocess.run([sys.executable, "-m", "serbench", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"serbench {serbench.__version__}\n"
 
 
 def test_corpora_are_listed_with_where_to_get_them_and_counted(cli, make_corpus, tmp_path):
