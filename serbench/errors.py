@@ -13,6 +13,26 @@ from dataclasses import dataclass
 
 LISTED_AT_MOST = 10
 
+# Other names of the field for what serbench calls otherwise, where spelling leads elsewhere.
+_SYNONYMS = {
+    "anger": "angry rage",
+    "boredom": "bored",
+    "disgust": "disgusted",
+    "excitement": "excited",
+    "fear": "fearful afraid scared anxiety anxious",
+    "frustration": "frustrated",
+    "happiness": "happy joy",
+    "sadness": "sad sorrow",
+    "surprise": "surprised",
+    "knn": "k-nn neighbours neighbors nearest",
+    "logistic": "lr logreg logit",
+    "mlp": "nn dnn perceptron",
+    "rf": "forest random-forest randomforest trees",
+    "svc": "svm rbf",
+    "linear-svc": "linearsvc liblinear linear-svm",
+}
+_MEANT = {word: name for name, words in _SYNONYMS.items() for word in words.split()}
+
 
 class Stopped(SystemExit):
     """A signal that stops the command; a plug-in's own SystemExit is a fault of the plug-in."""
@@ -43,10 +63,12 @@ def printable(name: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the known name that is nearest to a misspelt one, compared without case; empty if none is near."""
+    """Suggest the known name that means the same or is spelt nearly so, without regard to case; empty if none does."""
     if len(name) > 100:  # comparing takes the product of the lengths: no suggestion is worth a minute
         return ""
     folded = {k.casefold(): k for k in itertools.islice(known, 500) if len(k) <= 100}
+    if (meant := _MEANT.get(name.casefold())) in folded:
+        return f"Did you mean '{meant}'?"
     hits = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f"Did you mean '{folded[hits[0]]}'?" if hits else ""
 

@@ -11,6 +11,7 @@ from serbench.errors import (
     FeatureError,
     SerbenchError,
     UnknownNameError,
+    did_you_mean,
 )
 
 
@@ -24,6 +25,13 @@ def test_unknown_name_suggests_across_case_or_only_lists():
     told = "Unknown feature set 'egemaps'. Did you mean 'eGeMAPSv02'? Known: ComParE_2016, IS09, eGeMAPSv02."
     assert str(UnknownNameError("feature set", "egemaps", sets)) == told
     assert str(UnknownNameError("corpus", "zzzz", ["emodb"])) == "Unknown corpus 'zzzz'. Known: emodb."
+
+
+def test_other_words_of_the_field_lead_to_the_known_name():
+    emotions = ["anger", "boredom", "happiness", "sadness"]
+    assert did_you_mean("Joy", emotions) == "Did you mean 'happiness'?"
+    assert did_you_mean("svm", ["rf", "svc", "linear-svc"]) == "Did you mean 'svc'?"
+    assert did_you_mean("joy", ["joyful"]) == "Did you mean 'joyful'?"
 
 
 def test_all_faults_are_in_one_message():

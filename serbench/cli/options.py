@@ -33,9 +33,7 @@ def parted(text: str, kind: type = str) -> tuple[Any, ...]:
 
 Corpora = Annotated[
     list[str] | None,
-    typer.Argument(
-        help="Names of corpora; none means every corpus on this disk.", metavar="CORPUS", parser=parted
-    ),
+    typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="CORPUS", parser=parted),
 ]
 PROGRESS = ProgressLine()
 _OPTIONS = {axis.name: axis.metadata["option"] for axis in AXES}

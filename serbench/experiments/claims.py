@@ -20,7 +20,7 @@ import numpy as np
 
 from serbench.experiments.load import OF_EMOTION, Claim, ClaimTest, Described, Grid
 from serbench.grid.cells import CELL_COLUMNS
-from serbench.protocols import PROTOCOLS
+from serbench.protocols import PROTOCOLS, find_protocol
 from serbench.scores.metrics import METRICS, Metric
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import (
@@ -159,7 +159,7 @@ def _is_match(fields: Mapping[str, Any], where: Where) -> bool:
 
 def _may_give(grid: Grid, where: Where) -> bool:
     """Whether a selection asks for cells of a grid, by the columns that its description names."""
-    named = {"protocol": [grid.protocol], "features": grid.features, "classifier": grid.classifiers}
+    named = {"protocol": [find_protocol(grid.protocol).name], "features": grid.features, "classifier": grid.classifiers}
     named |= {"scaling": [grid.scaling], "seed": [str(seed) for seed in grid.seeds], "corpus": grid.corpora or ()}
     named |= {"task": [grid.target] if grid.target else [grid.task] if grid.task and not grid.where else ()}
     return all(set(where[column]) & set(values) for column, values in named.items() if values and column in where)

@@ -248,10 +248,12 @@ _ALL = (
     Protocol("adapt", _ADAPT, _SPEAKERS, "each other", "group", needs="k"),
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
+ALIASES = {"loso": "within"}  # leave one speaker out, as papers call it
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return a protocol by name; `UnknownNameError` suggests the nearest."""
+    """Return a protocol by name or alias; `UnknownNameError` suggests the nearest."""
+    name = ALIASES.get(name.casefold(), name)
     if name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

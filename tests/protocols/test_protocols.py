@@ -5,8 +5,8 @@ from tables import groups_of, table, within
 
 from serbench.corpora.catalogue import load_catalogue
 from serbench.corpora.entry import Folds
-from serbench.errors import ProtocolError
-from serbench.protocols import add_groups, inner_rule, ring
+from serbench.errors import ProtocolError, UnknownNameError
+from serbench.protocols import PROTOCOLS, add_groups, find_protocol, inner_rule, ring
 
 EMODB = load_catalogue().corpus("emodb")
 
@@ -188,3 +188,9 @@ def test_unknown_person_is_an_error(make_index):
     index.loc[0, "speaker"] = None
     with pytest.raises(ProtocolError, match=r"1 utterances without speaker"):
         add_groups(index, corpus(leave_out=1))
+
+
+def test_leaving_one_speaker_out_is_within_by_the_name_that_papers_use():
+    assert find_protocol("LOSO") is PROTOCOLS["within"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'loco'"):
+        find_protocol("locc")
