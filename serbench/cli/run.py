@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,6 +121,7 @@ def report(
     ] = False,
     figures: Annotated[bool, typer.Option("--figures", help=_FIGURES)] = False,
     plain: Annotated[bool, typer.Option("--plain", help=_PLAIN)] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2 and its kin."""
     made = serbench.make_report(workspace, figures=figures)
@@ -140,12 +142,15 @@ def report(
         say(f"  ... {len(missing)} reasons in all; missing.csv has them")
     for command in made.commands:
         say(f"Missing; to fill: {command}{results_option(workspace)}")
+    page = Path(workspace.results, "report", "index.html")
+    if show and not webbrowser.open(page.resolve().as_uri()):
+        say(f"No browser can be started here; open {page}")
     if plain:
         return
     if made.made_with and not provenance:
         print(prose(f"Made with {made.made_with}; `serbench report --provenance` tells more."))
     drawn = sum(name.startswith("figures/") for name in made.provenance["files"])
-    written = f"{workspace.results}/report/index.html; with it tables as Markdown, CSV and LaTeX, scores and provenance"
+    written = f"{page}; with it tables as Markdown, CSV and LaTeX, scores and provenance"
     print(f"Open {written}{f', {drawn} files of figures' if drawn else ''}")
 
 

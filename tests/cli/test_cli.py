@@ -57,7 +57,7 @@ def test_help_names_every_metric_and_protocol(cli, monkeypatch, command, names):
     assert all(name in out for name in names)
 
 
-def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path):
+def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path, monkeypatch):
     path = make_corpus(emotions=("anger", "fear", "happiness", "neutral", "sadness"))
     common = ["--results", tmp_path / "results", "--corpora", path]
     code, out, err = cli("extract", "toy", "--features", "mfcc", *common)
@@ -71,7 +71,12 @@ def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_
     assert code == 0, err
     assert "Table 2. Unweighted average recall (UAR)" in out
     assert (tmp_path / "results" / "report" / "scores.csv").is_file()
-    code, out, err = cli("report", "--plain", "--results", tmp_path / "results")
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, out, err = cli("report", "--plain", "--open", "--results=~/results")
+    assert opened == [(tmp_path / "results" / "report" / "index.html").as_uri()]
+    assert "No browser can be started here; open " in err
     assert (code, len(out.splitlines())) == (0, 4)
     assert out.splitlines()[3].startswith("mfcc\tknn\t")
 
