@@ -45,6 +45,11 @@ class Workspace:
     job_timeout_s: float | None = None
     scheduler: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("results", "corpora_file"):
+            if str(given := getattr(self, name)).startswith("~"):
+                object.__setattr__(self, name, Path(given).expanduser())
+
     def catalogue(self) -> Catalogue:
         """Load the catalogue with this workspace's own file over it."""
         from serbench.corpora.catalogue import load_catalogue  # brings pydantic, which the command line starts without

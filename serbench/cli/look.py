@@ -136,6 +136,8 @@ def score(
 @takes("corpora_file")
 def corpora_list(workspace: Workspace) -> None:
     """List the catalogue: which corpora are on this disk, and where to get the others."""
+    from serbench.corpora.catalogue import place_of
+
     corpora = serbench.list_corpora(workspace)
     for here in (True, False):
         chosen = {name: (c, reason) for name, (c, reason) in corpora.items() if (reason is None) == here}
@@ -144,7 +146,7 @@ def corpora_list(workspace: Workspace) -> None:
             mark = "" if corpus.verified else " [names not verified]"
             print(f"  {name:9} {corpus.language:6} {corpus.title or 'no title'}{mark}")
             if not here:
-                print(f"  {'':9} {'':6} {corpus.root}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
+                print(f"  {'':9} {'':6} {place_of(corpus)}: {reason}. Get it: {corpus.homepage} ({corpus.licence})")
 
 
 @corpora_app.command("init")

@@ -161,9 +161,17 @@ def _corrected(known: Any, more: Any) -> Any:
     return {gender: kept.get(gender, []) + more.get(gender, []) for gender in {**kept, **more}}
 
 
+def place_of(corpus: Corpus) -> str:
+    """Return a corpus' root with `~` and variables filled in; SERBENCH_DATA may be the folder of one corpus, too."""
+    root = str(Path(os.path.expanduser(os.path.expandvars(corpus.root))))
+    parent, name = os.path.split(root)
+    is_itself = os.path.basename(os.path.abspath(parent)).casefold() == name.casefold()
+    return parent if is_itself and not os.path.isdir(root) else root
+
+
 def why_absent(corpus: Corpus) -> str | None:
     """Say why a corpus is not on this disk, or None when its root folder exists."""
-    root = os.path.expanduser(os.path.expandvars(corpus.root))
+    root = place_of(corpus)
     if unset := re.search(r"\$\{?(\w+)", root):
         return f"{unset[1]} is not set"
     return None if os.path.isdir(root) else "no such folder"
@@ -179,8 +187,8 @@ def root_of(corpus: Corpus) -> Path:
     if reason := why_absent(corpus):
         todo = f"Get the corpus ({corpus.homepage or corpus.licence}) and set `{corpus.name}: {{root: FOLDER}}` in a "
         todo += "corpora.yaml of your own, or SERBENCH_DATA to the folder that holds it"
-        raise CorpusError(f"{corpus.name}.root", f"'{corpus.root}': {reason}", "the corpus' folder", todo)
-    return Path(os.path.expanduser(os.path.expandvars(corpus.root)))
+        raise CorpusError(f"{corpus.name}.root", f"'{place_of(corpus)}': {reason}", "the corpus' folder", todo)
+    return Path(place_of(corpus))
 
 
 def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
@@ -188,5 +196,6 @@ def entries_of(catalogue: Catalogue, given: Names) -> list[Corpus]:
     names = as_names(given) or catalogue.on_disk()
     if not names:
         todo = f"Set SERBENCH_DATA to the folder of your corpora, or `root` in your own corpora.yaml; {WHERE_TO_GET}"
-        raise CorpusError("corpora", "none of the catalogue is on this disk", "at least one", todo)
+        data = f"SERBENCH_DATA is {os.path.expanduser(os.environ.get('SERBENCH_DATA', 'not set'))}"
+        raise CorpusError("corpora", f"none of the catalogue is on this disk; {data}", "at least one", todo)
     return [catalogue.corpus(name) for name in dict.fromkeys(names)]

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from serbench.corpora.catalogue import build_catalogue, load_catalogue, parse_document, root_of, why_absent
+from serbench.corpora.catalogue import build_catalogue, entries_of, load_catalogue, parse_document, root_of, why_absent
 from serbench.corpora.entry import EMOTIONS, catalogue_schema
 from serbench.corpora.tasks import find_task
 from serbench.errors import ConfigError, CorpusError
@@ -205,6 +205,27 @@ def test_unset_variable_and_missing_folder_are_told_apart(tmp_path, monkeypatch)
     assert why_absent(emodb) == "no such folder"
     with pytest.raises(CorpusError, match=r"emodb.root: .*no such folder. Expected the corpus' folder. Get the corpus"):
         root_of(emodb)
+
+
+def test_folder_of_one_corpus_may_stand_for_the_folder_of_corpora(tmp_path, monkeypatch):
+    (tmp_path / "EmoDB" / "wav").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SERBENCH_DATA", "~/EmoDB/")
+    assert load_catalogue().on_disk() == ["emodb"]
+    assert root_of(load_catalogue().corpus("emodb")) == tmp_path / "EmoDB"
+    with pytest.raises(CorpusError, match=f"ravdess.root: '{tmp_path}/EmoDB/ravdess': no such folder"):
+        root_of(load_catalogue().corpus("ravdess"))
+    (tmp_path / "EmoDB" / "emodb").mkdir()
+    assert root_of(load_catalogue().corpus("emodb")) == tmp_path / "EmoDB" / "emodb"
+
+
+def test_where_corpora_were_looked_for_is_told_where_none_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SERBENCH_DATA", "~/nothing")
+    with pytest.raises(
+        CorpusError, match=f"none of the catalogue is on this disk; SERBENCH_DATA is {tmp_path}/nothing"
+    ):
+        entries_of(load_catalogue(), None)
 
 
 def test_schema_describes_every_key_of_an_entry():
