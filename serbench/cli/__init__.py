@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -27,19 +28,43 @@ PATIENCE_S = 1.5  # seconds that a stopped command may take to wind up; then it 
 
 _PLURALS = {name: f"{name}s" for name in ("feature", "classifier", "experiment", "seed")}  # either will do
 
+# Groups of commands in `serbench --help`, and examples in the help of each.
+_GROUPS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
+    "From recordings to tables": {
+        run.extract: ("extract", "extract emodb,ravdess -f IS09,eGeMAPSv02"),
+        run.grid: (
+            "grid --dry-run",
+            "grid emodb,ravdess -f IS09,mfcc -c svc,knn",
+            "grid emodb --emotions anger,neutral --where gender=female",
+            "grid emodb,ravdess,savee --protocol cross --task available",
+        ),
+        run.report: ("report --open", "report --figures"),
+        run.run: ("run goel2020-table2 --dry-run",),
+        run.demo: ("demo",),
+    },
+    "Look closer": {
+        look.audit: ("audit emodb", "audit emodb,ravdess"),
+        look.compare: ("compare results-before results", "compare results-before results --metric war --exit-code"),
+        look.folds: ("folds emodb -o folds.csv",),
+        look.score: ("score predictions.csv --name wav2vec2",),
+    },
+}
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "token_normalize_func": lambda word: _PLURALS.get(word, word),
     },
 )
-for command in (run.extract, run.grid, run.run, run.report, look.audit, look.compare, look.folds, look.score, run.demo):
-    app.command(cls=look.NamesMetrics if command is look.compare else None)(command)
-for name in ("corpora", "experiments", "features", "classifiers", "store"):
-    app.add_typer(getattr(look, f"{name}_app"), name=name)
+for panel, commands in _GROUPS.items():
+    for command, examples in commands.items():
+        told = "\n".join(["Examples:", *(f"  serbench {example}" for example in examples)])
+        kind = look.NamesMetrics if command is look.compare else None
+        app.command(cls=kind, epilog=told, rich_help_panel=panel)(command)
+for name in ("corpora", "features", "classifiers", "experiments", "store"):
+    app.add_typer(getattr(look, f"{name}_app"), name=name, rich_help_panel="Lists, and what is stored")
 
 
 def _print_version(wanted: bool) -> None:

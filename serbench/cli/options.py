@@ -38,20 +38,24 @@ Corpora = Annotated[
 PROGRESS = ProgressLine()
 _OPTIONS = {axis.name: axis.metadata["option"] for axis in AXES}
 ALL_AXES = tuple(_OPTIONS)
+WHAT, HOW, RUN = "What", "How", "Run"  # groups of options in `--help`
+_WHAT = ("features", "classifiers", "task", "emotions", "target", "where", "segment")  # the other axes are how
 
 _CORPORA = "YAML that adds to or overrides the catalogue; default: ./corpora.yaml if there is one."
 _REHASH = "Read every recording again, also where its file is as it was."
 _TIMEOUT = "Seconds after which a job is stopped and fails; the start of its worker, a second or two, counts."
 _SCHEDULER = "Address of a dask scheduler whose workers run the jobs, or 'local'."
+_PARTIAL = "Accept incomplete or altered copies; tables will say so."
 _TEXT_INDEPENDENT = "Hold out the sentences of a fold too, where the corpus knows its texts."
+_in_run = functools.partial(typer.Option, rich_help_panel=RUN)
 _WORKSPACE: dict[str, tuple[Any, Any]] = {
-    "rehash": (bool, typer.Option("--rehash", help=_REHASH)),
-    "job_timeout_s": (float | None, typer.Option("--job-timeout", min=1, help=_TIMEOUT, metavar="SECONDS")),
-    "scheduler": (str | None, typer.Option("--scheduler", help=_SCHEDULER, metavar="tcp://HOST:PORT")),
-    "partial": (bool, typer.Option("--partial", help="Accept incomplete or altered copies; tables will say so.")),
-    "results": (str, typer.Option("--results", help="Results folder.", metavar="DIR")),
-    "jobs": (int | None, typer.Option("--jobs", "-j", min=1, help="Workers; default: one per core.")),
-    "corpora_file": (Path | None, typer.Option("--corpora", help=_CORPORA, metavar="FILE")),
+    "rehash": (bool, _in_run("--rehash", help=_REHASH, metavar="")),
+    "job_timeout_s": (float | None, _in_run("--job-timeout", min=1, help=_TIMEOUT, metavar="SECONDS")),
+    "scheduler": (str | None, _in_run("--scheduler", help=_SCHEDULER, metavar="HOST:PORT")),
+    "partial": (bool, _in_run("--partial", help=_PARTIAL, metavar="")),
+    "results": (str, _in_run("--results", help="Results folder.", metavar="DIR")),
+    "jobs": (int | None, _in_run("--jobs", "-j", min=1, help="Workers; default: one per core.", metavar="N")),
+    "corpora_file": (Path | None, _in_run("--corpora", help=_CORPORA, metavar="FILE")),
 }
 
 
@@ -67,10 +71,12 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
         o = _OPTIONS[name]
         of_list = get_args(o.type)  # its option may be repeated, too
         parser = functools.partial(parted, kind=of_list[0]) if of_list else None
-        option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, parser=parser)
+        option = typer.Option(
+            *o.flags, help=o.help, metavar=o.metavar, parser=parser, rich_help_panel=WHAT if name in _WHAT else HOW
+        )
         added.append((name, Annotated[o.type | None, option], None))
     if request:
-        option = typer.Option("--text-independent", help=_TEXT_INDEPENDENT)
+        option = typer.Option("--text-independent", help=_TEXT_INDEPENDENT, metavar="", rich_help_panel=HOW)
         added.append(("text_independent", Annotated[bool, option], False))
     of_workspace = [(n, Annotated[_WORKSPACE[n][0], _WORKSPACE[n][1]], getattr(HERE, n)) for n in fields]
 

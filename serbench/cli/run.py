@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import serbench
-from serbench.cli.options import ALL_AXES, PROGRESS, Corpora, parted, results_option, takes
+from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, parted, results_option, takes
 from serbench.cli.show import print, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
 from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import SEGMENT_HELP, GridRequest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from serbench import GridResult
 
 _FEATURES = "Feature sets. Default: IS09,mfcc."
+_DRY_RUN = "Plan only: cells, jobs, what is there, expected time."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
 _PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
 _NEXT = """
@@ -32,7 +33,7 @@ For a real corpus: set SERBENCH_DATA to the folder that holds it, then
   serbench report                  the tables, in results/report/"""
 
 Experiment = Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Plan only: cells, jobs, what is there, expected time.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN, metavar="", rich_help_panel=RUN)]
 
 
 @takes("rehash", "partial", "results", "jobs", "corpora_file")

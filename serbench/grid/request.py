@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serbench.classifiers import DEFAULT_CLASSIFIERS
+from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS
 from serbench.corpora import Names
 from serbench.protocols import PROTOCOLS
 
@@ -32,13 +32,14 @@ def _axis(default: Any, flags: str, kind: Any, metavar: str | None, help: str) -
     return field(default=default, metadata={"option": Option(tuple(flags.split()), kind, metavar, help)})
 
 
-_FEATURES = "Feature sets, or .parquet or .csv files with an utterance column. Default: IS09,mfcc."
-_CLASSIFIERS = "Classifiers. Default: svc,rf,mlp."
+_FEATURES = "Sets of `serbench features list`, or .parquet or .csv files with an utterance column. Default: IS09,mfcc."
+_CLASSIFIERS = f"{', '.join(CLASSIFIERS)}, or of a plug-in. Default: svc,rf,mlp."
 _EMOTIONS = "Emotions, e.g. anger,happiness=happiness+excitement."
-_TASK = "Preset of emotions, or available: all that a corpus has. Default: paper5."
+_TASK = "paper5 (default), big6, iemocap4, available (all that a corpus has), or one of your corpora.yaml."
 _TARGET = "Instead of emotions: arousal, valence, gender or language."
+_WHERE = "Only utterances with a value, e.g. style=improvised or gender=female."
 _PARTITION = "With holdout: a partition of the corpora's entries."
-_PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within."
+_PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within (leave one speaker out, loso)."
 _K = "With adapt: utterances of the test corpus to train on."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
 _INNER = "Inner validation: auto (default), all, an even number of groups, or none."
@@ -55,7 +56,7 @@ class FitAxes:
     scaling : which rows scalers are fitted on.
     """
 
-    scaling: str = _axis("train", "--scaling", str, None, _SCALING)
+    scaling: str = _axis("train", "--scaling", str, "NAME", _SCALING)
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -111,12 +112,12 @@ class GridRequest(FitAxes):
     task: str | None = _axis(None, "--task", str, "NAME", _TASK)
     emotions: str | None = _axis(None, "--emotions", list[str], "NAME,...", _EMOTIONS)
     target: str | None = _axis(None, "--target", str, "NAME", _TARGET)
-    where: Names = _axis((), "--where", list[str], "FIELD=VALUE,...", "Only utterances with FIELD=VALUE.")
+    where: Names = _axis((), "--where", list[str], "FIELD=VALUE", _WHERE)
     protocol: str = _axis("within", "--protocol", str, "NAME", _PROTOCOL)
     partition: str | None = _axis(None, "--partition", str, "NAME", _PARTITION)
     k: tuple[int, ...] = _axis((), "--k", list[int], "N,...", _K)
-    weight: float = _axis(1.0, "--weight", float, None, "With adapt: how much each of these counts. Default: 1.")
-    inner: str = _axis("auto", "--inner", str, None, _INNER)
+    weight: float = _axis(1.0, "--weight", float, "NUMBER", "With adapt: how much each of these counts. Default: 1.")
+    inner: str = _axis("auto", "--inner", str, "NAME|K", _INNER)
     space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
     seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N,...", "Random state, or several. Default: 0.")
     segment: float | None = _axis(None, "--segment", float, "SECONDS", SEGMENT_HELP)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import serbench
@@ -55,6 +56,19 @@ def test_help_names_every_metric_and_protocol(cli, monkeypatch, command, names):
     code, out, err = cli(command, "--help")
     assert code == 0, err
     assert all(name in out for name in names)
+
+
+def test_every_command_has_examples_that_parse_and_its_options_in_groups(cli, monkeypatch):
+    group = get_command(app)
+    ours = {name: command for name, command in group.commands.items() if command.epilog}
+    assert set(ours) == {"extract", "grid", "report", "run", "demo", "audit", "compare", "folds", "score"}
+    for command in ours.values():
+        for line in re.findall("serbench (.+)", command.epilog):
+            name, *words = shlex.split(line)
+            ours[name].make_context(name, words)
+    out = cli("grid", "--help")[1]
+    assert [re.search(f"─ {panel} ─", out).start() for panel in ("Arguments", "Options", "What", "How", "Run")]
+    assert all(len(line) <= 80 for line in out.splitlines())
 
 
 def test_three_commands_lead_from_recordings_to_the_table(cli, make_corpus, tmp_path, monkeypatch):
