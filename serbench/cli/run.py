@@ -56,8 +56,9 @@ def extract(
             print(f"{done.name} {name}: {n} extracted, {done.stored[name]} already there, {failed} failed")
         if done.note:
             print(f"  {done.note}")
-        for row in done.index.dropna(subset="duplicate").itertuples():
-            print(f"  {row.utterance} takes no part: {row.duplicate}")
+        for speaker, rows in done.index.dropna(subset="duplicate").groupby("speaker", sort=False, dropna=False):
+            first, more = rows.iloc[0], f" and {len(rows) - 1} more of {speaker} take" if len(rows) > 1 else " takes"
+            print(f"  {first['utterance']}{more} no part: {first['duplicate']}")
     if say_failures(extracted):
         raise typer.Exit(1)
 
@@ -66,6 +67,8 @@ def extract(
 def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dry_run: DryRun = False) -> None:
     """Run corpora x feature sets x classifiers, people left out in turn, with nested tuning; resumes where stopped."""
     result = serbench.plan_grid(corpora, request, workspace, dry_run=dry_run)
+    for reason in result.left_out.values():
+        say(prose(f"Left out: {reason}"))
     for done in result.extracted.done:
         if done.note:
             print(f"{done.corpus}: {done.note}")
@@ -73,7 +76,7 @@ def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dr
     if not dry_run:
         result = serbench.run_planned_grid(result)
     failed = say_grid(result)
-    if result.failed is not None:
+    if result.failed is not None and result.plan.jobs:
         print("Next: serbench report" + results_option(workspace))
     if failed:
         raise typer.Exit(1)

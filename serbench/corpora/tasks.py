@@ -100,7 +100,9 @@ class EmotionTask:
             values = as_written(kept, field)
             if not (values == value).any():
                 there = listed(sorted(values.dropna().unique())) or "none"
-                raise ConfigError(f"--where {field}={value}", f"no utterance; {field} has {there}", "some")
+                raise ConfigError(
+                    f"--where {field}={value}", f"no utterance of {corpus.name}; {field} has {there}", "some"
+                )
             kept = kept[values == value]
         return kept[kept["emotion"].notna()]
 

@@ -38,6 +38,7 @@ from serbench.workspace import HERE, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serbench.corpora.entry import Corpus
     from serbench.corpora.tasks import EmotionTask
     from serbench.features.extract import Extracted, Failure
     from serbench.features.own import OwnFeatures
@@ -86,6 +87,7 @@ class GridResult:
     Parameters
     ----------
     to_extract : in a dry run, rows of features that a run would extract first.
+    left_out : why corpora on this disk take no part, where none was named: they lack what is asked for.
     failed : why jobs failed, by key.
     elsewhere : how many of the jobs another process did meanwhile.
     """
@@ -96,6 +98,7 @@ class GridResult:
     to_extract: int = 0
     failed: Mapping[str, str] | None = field(default=None, repr=False)
     elsewhere: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         done = "planned" if self.failed is None else f"{len(self.plan.todo) - len(self.failed)} done"
@@ -138,15 +141,16 @@ def plan_grid(
 
     Parameters
     ----------
-    corpora : names; None for every corpus that is on disk.
+    corpora : names; None for every corpus that is on disk and has the labels that are asked for.
     dry_run : index only, and plan as if the features had been extracted; `to_extract` counts those that lack.
 
     Raises
     ------
-    SerbenchError : a name or option is wrong, or not one corpus could be used.
+    SerbenchError : a name or option is wrong, or not one corpus could be used or has the labels that are asked for.
     """
     catalogue = workspace.catalogue()
-    names = [entry.name for entry in entries_of(catalogue, corpora)]
+    entries = entries_of(catalogue, corpora)
+    names = [entry.name for entry in entries]
     classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
     _check_request(request, names)
 
@@ -168,6 +172,8 @@ def plan_grid(
     else:  # nothing goes together
         check_input(sources[0], classifiers[0])
     spaces = {} if request.space is None else read_spaces(Path(request.space))
+    left_out = _left_out(entries, task, request, workspace, is_named=bool(corpora))
+    names = [name for name in names if name not in left_out]
     wanted = () if dry_run else [features.name for features in registered]
     extracted = extract_features(names, wanted, workspace, segment=request.segment)
     protocol, store = find_protocol(request.protocol), workspace.store()
@@ -202,7 +208,40 @@ def plan_grid(
     estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
     todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
     to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
-    return GridResult(GridPlan(records, jobs, tuple(todo), estimate), extracted, workspace, to_extract)
+    plan = GridPlan(records, jobs, tuple(todo), estimate)
+    return GridResult(plan, extracted, workspace, to_extract, left_out=left_out)
+
+
+def _left_out(
+    entries: Sequence[Corpus], task: EmotionTask, request: GridRequest, workspace: Workspace, *, is_named: bool
+) -> dict[str, str]:
+    """Return which corpora lack what is asked for, by their labels alone; none where corpora are named.
+
+    Raises
+    ------
+    ConfigError : not one corpus has it; nothing has been decoded or stored yet.
+    """
+    from serbench.corpora.labels import scan_corpus
+    from serbench.grid.utterances import check_has_emotions
+
+    lacking: dict[str, SerbenchError] = {}
+    for corpus in entries:
+        try:
+            scanned = scan_corpus(corpus, partial=workspace.partial).table
+        except CorpusError:  # extraction will say why
+            continue
+        try:
+            selected = task.select(scanned, corpus)
+            if not find_protocol(request.protocol).is_across and task.name != AVAILABLE:
+                check_has_emotions(corpus.name, selected, task)
+        except SerbenchError as error:
+            lacking[corpus.name] = error
+        else:
+            if is_named:
+                return {}
+    if len(lacking) == len(entries):
+        raise ConfigError([fault for error in lacking.values() for fault in error.faults])
+    return {} if is_named else {name: str(error) for name, error in lacking.items()}
 
 
 def _questions(
@@ -269,9 +308,10 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     from serbench.store.files import is_damaged
 
     plan, store = planned.plan, planned.workspace.store()
-    _remove_replaced(plan, store)
-    for record in plan.cells:
-        write_cell(store, record)
+    if plan.jobs:  # else no cell can be carried out, and the records of all would stay without a value
+        _remove_replaced(plan, store)
+        for record in plan.cells:
+            write_cell(store, record)
     for path in (store.job(job.key) for job in plan.todo):
         if is_damaged(path):  # still: another process may have made it again
             warnings.warn(f"{path} is damaged; its predictions are made anew", stacklevel=2)

@@ -167,13 +167,49 @@ def test_speaker_without_some_emotion_is_no_obstacle(toy):
     assert scores[scores["metric"] == "uar"]["n_utterances"].unique().tolist() == [44]
 
 
-def test_emotion_that_the_corpus_lacks_refuses_the_cell_and_says_what_to_do(toy):
+LACKS = (
+    "toy: no utterances of fear, sadness. Expected all of paper5. Use --task available or --emotions "
+    "anger,happiness,neutral."
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"task": "paper5"}, LACKS),
+        (
+            {"task": "available", "where": "gender=femal"},
+            "--where gender=femal: no utterance of toy; gender has female,",
+        ),
+        ({"task": "available", "where": "style=read"}, "--where style: toy has no 'style'"),
+    ],
+)
+def test_what_no_corpus_has_is_refused_in_words_before_anything_is_stored(make_corpus, workspace, asked, told):
+    place = workspace(make_corpus())
+    with pytest.raises(serbench.SerbenchError, match=re.escape(told)):
+        serbench.run_grid("toy", serbench.GridRequest("mfcc", "dummy", **asked), place)
+    assert not place.store().root.exists()
+
+
+def test_corpora_that_lack_what_is_asked_for_are_refused_where_named_and_else_left_out(
+    make_corpus, workspace, monkeypatch
+):
+    make_corpus(name="aa", emotions=("anger", "fear", "happiness", "neutral", "sadness"))
+    place = workspace(make_corpus())
+    monkeypatch.delenv("SERBENCH_DATA", raising=False)
+    request = serbench.GridRequest("mfcc", "dummy")
+    named = serbench.run_grid(["toy", "aa"], request, place)
+    assert set(named.refused.values()) == {LACKS}
+    assert len(place.store().cells) == 2  # a table of both corpora says why one has no value
+    result = serbench.run_grid(None, request, place)
+    assert (result.refused, result.left_out) == ({}, {"toy": LACKS})
+    assert [one.cell.corpus for one in result.plan.cells] == ["aa"]
+
+
+def test_cells_that_can_never_be_carried_out_leave_no_record(toy):
     run = toy()
-    result = run(emotions=None, task="paper5")
-    assert len(result.refused) == 3
-    message = "toy: no utterances of fear, sadness. Expected all of paper5. Use --task available or --emotions "
-    message += "anger,happiness,neutral."
-    assert set(result.refused.values()) == {message}
+    assert len(run(classifiers=("knn", "svc"), scaling="none").refused) == 2
+    assert run.store().cells == []
 
 
 def test_available_gives_each_corpus_a_table_of_its_own_emotions(make_corpus, workspace):
@@ -231,15 +267,9 @@ def test_speaker_scaling_is_per_speaker_and_uses_dropped_emotions_too(toy, tmp_p
     np.testing.assert_allclose(training.X[rows], scaled.loc[ids], atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [({"takes": 3}, r"toy/f1 \(9 utterances\)"), ({"emotions": ("anger",), "takes": 12}, "no utterances of")],
-)
-def test_speaker_scaling_is_refused_where_a_speaker_cannot_bear_it(toy, options, message):
-    run = toy(**options)
-    result = run(classifiers=("knn",), scaling="speaker")
-    assert len(result.refused) == 1
-    assert pd.Series(list(result.refused.values())).str.contains(message).all()
+def test_speaker_scaling_is_refused_where_a_speaker_cannot_bear_it(toy):
+    (reason,) = toy(takes=3)(classifiers=("knn",), scaling="speaker").refused.values()
+    assert "toy/f1 (9 utterances)" in reason
 
 
 def test_missing_features_are_counted_and_the_rest_is_compared(toy, tmp_path):
