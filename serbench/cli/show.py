@@ -7,6 +7,7 @@ import re
 import sys
 import textwrap
 import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from serbench.errors import LISTED_AT_MOST
@@ -140,8 +141,10 @@ def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_ext
     n_jobs, todo = len(plan.jobs), {job.key for job in plan.todo}
     if is_dry_run:
         for one in plan.cells:
-            state = f"would run {len(todo & set(one.jobs))} of its {len(one.jobs)} jobs"
-            print(f"{one.cell.title}: {f'would be refused. {one.reason}' if one.reason else state}")
+            if not one.reason:
+                print(f"{one.cell.title}: would run {len(todo & set(one.jobs))} of its {len(one.jobs)} jobs")
+        for line in by_reason({one.cell.title: one.reason for one in plan.cells}, "would be refused"):
+            print(line)
         print(f"A dry run: {len(plan.cells)} cells would run {len(todo)} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - len(todo)} already there, {len(todo)} to do")
@@ -176,13 +179,23 @@ def say_grid(result: GridResult) -> bool:
         say(f"{result.elsewhere} of the jobs were done by another process on this results folder")
     cells = {name: why for name, why in result.refused.items() if name not in result.extracted.refused}
     n, n_cells, is_plan = len(cells), len(result.plan.cells), result.failed is None
-    for name, reason in cells.items():
-        if not is_plan:  # which has been printed
-            say(f"{name}: no result. {reason}")
+    for line in by_reason({} if is_plan else cells, "no result"):  # those of a plan have been printed
+        say(line)
     if cells:
         rest = "would be refused" if is_plan else f"have no result; {n_cells - n} are stored"
         say(f"{n} of {n_cells} cells {rest}")
     return failed or bool(cells)
+
+
+def by_reason(reasons: Mapping[str, str], what: str) -> Iterator[str]:
+    """Word, once for every reason, what became of the cells that have it.
+
+    >>> list(by_reason({"toy svc": "toy: no fear.", "toy rf": "toy: no fear.", "toy knn": ""}, "no result"))
+    ['toy svc and 1 more: no result. toy: no fear.']
+    """
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        first, *others = (name for name, of in reasons.items() if of == reason)
+        yield f"{first}{f' and {len(others)} more' if others else ''}: {what}. {reason}"
 
 
 def say_failures(extracted: Extracted) -> bool:

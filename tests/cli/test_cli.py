@@ -105,9 +105,11 @@ def test_dry_run_prints_cells_jobs_and_time_and_never_that_something_is_stored(c
     assert "24 rows of features would be extracted first" in out
     assert "Expected: about" in out
     code, out, err = cli("grid", "toy", *options)
+    assert (code, out) == (1, "")
+    assert err.count("serbench: toy: no utterances of fear, sadness") == 1
+    code, out, err = cli("grid", "toy", "--task", "available", "--text-independent", *options)
     assert code == 1
-    assert "toy mfcc knn (paper5, inner all): would be refused. toy: no utterances of fear, sadness" in out
-    assert "Use --task available or --emotions anger,happiness,neutral." in out
+    assert re.search(r"toy mfcc knn \(.*\) and 1 more: would be refused. toy, --text-independent: its entry gives", out)
     assert "2 of 2 cells would be refused" in err
     assert "stored" not in out + err
 
@@ -121,6 +123,22 @@ def test_failures_are_listed_turn_the_exit_status_and_do_not_stop_other_corpora(
     assert "good mfcc: 23 extracted, 0 already there, 1 failed" in out
     assert "failed: good/f1_anger_0.wav (mfcc): f1_anger_0.wav: an empty file" in err
     assert "bad: left out. bad.expect: 24 utterances. Expected 99 utterances" in err
+
+
+def test_what_has_one_cause_is_told_once(cli, make_corpus, write_wav, tmp_path):
+    path = make_corpus(emotions=("anger", "neutral"), takes=1)
+    for take in range(4):  # m1 says what f1 says
+        for speaker in ("f1", "m1"):
+            write_wav(path.parent / "toy" / f"{speaker}_anger_{take + 5}.wav", seed=take)
+    options = ["-f", "mfcc", "--corpora", path, "--results", tmp_path / "results"]
+    code, out, err = cli("extract", "toy", *options)
+    (line,) = (line for line in out.splitlines() if "part" in line)
+    assert line == "  toy/m1_anger_5.wav and 3 more of toy/m1 take no part: same audio as toy/f1_anger_5.wav, of another speaker"
+    options += ["--task", "available", "--text-independent", "-c", "knn,svc"]
+    code, out, err = cli("grid", "toy", *options)
+    assert code == 1
+    assert err.count("its entry gives no texts") == 1
+    assert re.search(r"within-text-toy-mfcc-knn-\w+ and 1 more: no result. toy, --text-independent", err)
 
 
 def test_errors_are_one_message_on_stderr_and_exit_1_and_the_version_is_told(cli, tmp_path):
