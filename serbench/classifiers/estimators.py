@@ -93,6 +93,7 @@ CLASSIFIERS = (
         ),
         default={"kernel": "rbf", "C": 1, "gamma": 1},
         parameters=("kernel", "C", "gamma"),
+        units={"gamma": "1 / n_features"},
         estimator=lambda setting, n_features, seed: _made(  # it uses no random numbers
             "svm.SVC",
             kernel=str(setting["kernel"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from serbench.plugins import Package, Problem
@@ -95,6 +95,7 @@ class Classifier:
     sweep : fits all settings and predicts all rows held out, with the arguments of `loop_sweep`.
     fit_weights : sample weights that `fit` is given, or None for a fit without.
     input : "frames" goes with framewise feature sets alone; n_features are then the numbers of a mean recording.
+    units : what the numbers of a parameter are multiples of, where they are not its values, such as "1 / n_features".
     auxiliary : labels of the training rows that the sweep is given as well: speaker, gender, language, or another field
         of text in a corpus' index.
     package : filled in for a plug-in: what brings it.
@@ -116,6 +117,7 @@ class Classifier:
     packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
     input: Input = "rows"
     auxiliary: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
     package: Package | None = None
 
     @property

@@ -26,7 +26,7 @@ from serbench.errors import SerbenchError, Stopped
 
 PATIENCE_S = 1.5  # seconds that a stopped command may take to wind up; then it ends where it is
 
-_PLURALS = {name: f"{name}s" for name in ("feature", "classifier", "experiment", "seed")}  # either will do
+_PLURALS = {name: f"{name}s" for name in ("feature", "classifier", "experiment", "cell", "seed")}  # either will do
 
 # Groups of commands in `serbench --help`, and examples in the help of each.
 _GROUPS: dict[str, dict[Callable[..., None], tuple[str, ...]]] = {
@@ -63,7 +63,7 @@ for panel, commands in _GROUPS.items():
         told = "\n".join(["Examples:", *(f"  serbench {example}" for example in examples)])
         kind = look.NamesMetrics if command is look.compare else None
         app.command(cls=kind, epilog=told, rich_help_panel=panel)(command)
-for name in ("corpora", "features", "classifiers", "experiments", "store"):
+for name in ("corpora", "features", "classifiers", "experiments", "cells", "store"):
     app.add_typer(getattr(look, f"{name}_app"), name=name, rich_help_panel="Lists, and what is stored")
 
 

@@ -25,11 +25,14 @@ corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this 
 experiments_app = typer.Typer(help="Whole tables of papers, to run and to compare with ours.", no_args_is_help=True)
 features_app = typer.Typer(help="Feature sets.", no_args_is_help=True)
 classifiers_app = typer.Typer(help="Classifiers.", no_args_is_help=True)
+cells_app = typer.Typer(help="The cells of a results folder, which the report shows.", no_args_is_help=True)
 store_app = typer.Typer(help="The files of a results folder.", no_args_is_help=True)
 
 _EXIT_CODE = "End with 1 where cells or predictions differ or cannot be compared."
 _COMPARED = "File for all that was compared: .csv, .md or .tex."
 _NAME = "What tables call the system. Default: the name of the file."
+_CELLS = "Names of cells, or patterns such as 'within-emodb-*'."
+_REFUSED = "Only cells that could not be carried out."
 _MISSING = "Accept utterances without a prediction; tables will say so."
 
 
@@ -126,7 +129,7 @@ def score(
         task = f"{one.cell.task} ({one.cell.map})" if one.cell.map else one.cell.task
         tested = f"{one.n_utterances} utterances of {task} in {len(one.record.folds)} folds, UAR {one.uar:.3f}"
         print(f"{one.cell.corpus}: {tested}, as {one.cell.classifier} with {one.cell.features} features")
-        print(f"  recorded in {workspace.results}/cells/{one.cell.name}.json; delete this file to take it out again")
+        print(f"  serbench cells remove {one.cell.name}{results_option(workspace)} takes it out again")
         for note in one.notes:
             say(f"{one.cell.corpus}: {note}")
     print("Next: serbench report" + results_option(workspace))
@@ -256,6 +259,21 @@ def _list_known(known: Known[Any], more: Callable[[Any], tuple[int, str]]) -> No
         say(f"serbench: {fault}")
 
 
+@classifiers_app.command("show")
+def classifiers_show(name: Annotated[str, typer.Argument(help="Classifier.")]) -> None:
+    """Print the settings of a classifier as YAML: what a grid tries, and a file for --space to start from."""
+    import yaml
+
+    from serbench.classifiers import find_classifier
+
+    one = find_classifier(name)
+    print(f"# {one.title}: {len(one.space)} settings, in the order in which ties are decided")
+    for parameter, unit in one.units.items():
+        print(f"# {parameter} counts in units of {unit}")
+    block = {"default": dict(one.default), "settings": [dict(setting) for setting in one.space]}
+    print(yaml.safe_dump({one.name: block}, sort_keys=False, default_flow_style=None), end="")
+
+
 @features_app.command("export")
 @takes("partial", "results", "jobs", "corpora_file")
 def features_export(
@@ -272,6 +290,38 @@ def features_export(
     print(f"{name} of {', '.join(one.corpus for one in done.done)} written to {output}")
     if say_failures(done):
         raise typer.Exit(1)
+
+
+Cells = Annotated[list[str] | None, typer.Argument(help=_CELLS, metavar="CELL", parser=parted)]
+Refused = Annotated[bool, typer.Option("--refused", help=_REFUSED, metavar="")]
+
+
+@cells_app.command("list")
+@takes("results")
+def cells_list(workspace: Workspace, cells: Cells = None, refused: Refused = False) -> None:
+    """List cells by name, with what they are made of."""
+    for name, record in serbench.find_cells(cells or (), workspace, refused=refused).items():
+        print(name)
+        found = f"{record.cell.title}{f': refused. {record.reason}' if record.reason else ''}" if record else "damaged"
+        print(prose(found, indent="  "))
+
+
+@cells_app.command("remove")
+@takes("results")
+def cells_remove(
+    workspace: Workspace,
+    cells: Cells = None,
+    refused: Refused = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", metavar="")] = False,
+) -> None:
+    """Remove cells from the results, and so from the next report; the same grid makes them again at once."""
+    if not cells and not refused:
+        raise typer.BadParameter("name cells or patterns (`serbench cells list` shows them), or give --refused")
+    found = [*serbench.find_cells(cells or (), workspace, refused=refused)]
+    print("\n".join(found) or "Nothing to remove")
+    if found and (yes or typer.confirm(f"Remove {'this cell' if len(found) == 1 else f'these {len(found)} cells'}?")):
+        serbench.remove_cells(found, workspace)
+        print("Removed; serbench store clean removes predictions that no cell uses any more")
 
 
 @store_app.command("check")

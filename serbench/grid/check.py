@@ -1,19 +1,20 @@
-"""Checks of a results folder: files that are not what was written, and files that no cell uses any more."""
+"""What is in a results folder: its cells, files that are not what was written, and files that no cell uses any more."""
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serbench.errors import DiskError, SerbenchError, StoreError
+from serbench.errors import DiskError, SerbenchError, StoreError, did_you_mean
 from serbench.features import find_feature_set
 from serbench.features.table import content_of_part
-from serbench.grid.cells import read_cell
+from serbench.grid.cells import CellRecord, read_cell
 from serbench.store.files import is_damaged, read_metadata
 from serbench.store.results import Store, every_file
 from serbench.workspace import HERE, Workspace
@@ -38,6 +39,48 @@ _REMOVABLE = re.compile(
     r"cells/[^/]+-[0-9a-f]{10}\.json|jobs/[0-9a-f]{24}\.parquet|features/[^/]+-[0-9a-f]{12}/"
     r"(set\.json|[^/]+/(part-[0-9a-f]{24}\.parquet|rows-[0-9a-f]{24}\.arrow|failures\.parquet))"
 )
+
+
+def find_cells(
+    names: Sequence[str] = (), workspace: Workspace = HERE, *, refused: bool = False
+) -> dict[str, CellRecord | None]:
+    """Return the records of cells by name, None for one that cannot be read.
+
+    Parameters
+    ----------
+    names : names, or patterns such as "within-emodb-*"; none for all cells.
+    refused : only those that could not be carried out.
+
+    Raises
+    ------
+    StoreError : no cell has a name that was given.
+    """
+    store = workspace.store()
+    known = [path.stem for path in store.cells]
+    for name in names:
+        if not fnmatch.filter(known, name):
+            todo = did_you_mean(name, known) or "`serbench cells list` shows the names"
+            raise StoreError(str(store.root / "cells"), f"no cell '{name}'", todo=todo)
+    found: dict[str, CellRecord | None] = {}
+    for cell in (cell for cell in known if not names or any(fnmatch.fnmatch(cell, name) for name in names)):
+        found[cell] = None
+        with contextlib.suppress(StoreError):
+            found[cell] = read_cell(store.cell(cell))
+    return {name: of for name, of in found.items() if not refused or (of is not None and of.state == "refused")}
+
+
+def remove_cells(names: Iterable[str], workspace: Workspace = HERE) -> None:
+    """Remove the records of cells; their predictions stay for other cells, until `clean_store`.
+
+    Raises
+    ------
+    DiskError : a record cannot be removed; those before it are gone.
+    """
+    for path in map(workspace.store().cell, names):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DiskError(str(path), "removed", error, "Mend the permissions and run this again") from error
 
 
 @dataclass(frozen=True, slots=True)

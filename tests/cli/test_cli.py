@@ -12,12 +12,15 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import serbench
+from serbench.classifiers import find_classifier
+from serbench.classifiers.spaces import read_spaces
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
 from serbench.grid.request import GridRequest
 from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
 from serbench.scores.metrics import METRICS
+from serbench.store.results import Store
 
 HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "jinja2", "matplotlib"]
 
@@ -248,6 +251,36 @@ def test_features_are_exported_as_one_file(cli, make_corpus, tmp_path):
         assert code == 0, err
         table = read(tmp_path / name)
         assert (table.shape, table["utterance"][0]) == ((24, 157), "toy/f1_anger_0.wav")
+
+
+@pytest.mark.parametrize("name", ["svc", "rf", "mlp", "dummy"])
+def test_settings_of_a_classifier_are_shown_as_a_file_of_the_same_space(cli, tmp_path, name):
+    code, out, err = cli("classifiers", "show", name)
+    assert code == 0, err
+    assert ("# gamma counts in units of 1 / n_features" in out) == (name == "svc")
+    (tmp_path / "spaces.yaml").write_text(out)
+    space, classifier = read_spaces(tmp_path / "spaces.yaml")[name], find_classifier(name)
+    assert space.settings == classifier.space
+    assert space.settings[space.default] == classifier.default
+
+
+def test_cells_are_listed_and_removed_by_name_pattern_or_state(cli, make_corpus, tmp_path):
+    place = ["--results", tmp_path / "results"]
+    options = ["--emotions", "anger,neutral", "--scaling", "none", "-j", "1", "--corpora", make_corpus()]
+    cli("grid", "toy", "-f", "mfcc", "-c", "knn,dummy", *options, *place)
+    code, out, err = cli("cells", "list", *place)
+    assert code == 0, err
+    dummy, knn = re.findall(r"^within-toy-mfcc-\S+$", out, re.MULTILINE)
+    assert "\n  toy mfcc dummy (anger,neutral, inner all, scaling none)\n" in out
+    assert "toy mfcc knn (anger,neutral, inner auto, scaling none): refused. toy: knn with" in " ".join(out.split())
+    assert cli("cells", "list", "--refused", "*-toy-*", *place)[1].splitlines()[0] == knn
+    assert cli("cells", "remove", *place)[0] == 2
+    code, out, err = cli("cells", "remove", "within-toy-mfcc-dumy", *place)
+    assert (code, out) == (1, "")
+    assert f"no cell 'within-toy-mfcc-dumy'. Did you mean '{dummy}'?" in err
+    code, out, err = cli("cells", "remove", "--refused", "--yes", *place)
+    assert (code, out.splitlines()[0]) == (0, knn)
+    assert [path.stem for path in Store(tmp_path / "results").cells] == [dummy]
 
 
 MARKED = [("svc", "0.500", "[.40, .60]"), ("rf\tx", "0.480", "[.35, .60] ≈"), ("knn", "0.300", "[.20, .40]")]
