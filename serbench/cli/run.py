@@ -13,7 +13,7 @@ import typer
 
 import serbench
 from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, parted, results_option, takes
-from serbench.cli.show import print, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
+from serbench.cli.show import print, print_cells, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
 from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import SEGMENT_HELP, GridRequest
 from serbench.workspace import Workspace
@@ -72,6 +72,8 @@ def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dr
     for done in result.extracted.done:
         if done.note:
             print(f"{done.corpus}: {done.note}")
+    if dry_run:
+        print_cells(result.plan)
     print_plan(result.plan, workspace, is_dry_run=dry_run, to_extract=result.to_extract)
     if not dry_run:
         result = serbench.run_planned_grid(result)
@@ -92,11 +94,18 @@ def run(workspace: Workspace, experiment: Experiment, dry_run: DryRun = False) -
         raise typer.BadParameter(f"{told}. {todo}", param_hint="--corpora")
     numbers = itertools.count(1)
 
-    def show(planned: GridResult) -> None:
-        print(f"Grid {next(numbers)}: ", end="\n" if dry_run else "", flush=True)
+    def show(title: str, planned: GridResult) -> None:
+        print(prose(f"Grid {next(numbers)}, {title}"))
+        if dry_run:
+            print_cells(planned.plan)
         print_plan(planned.plan, workspace, is_dry_run=dry_run, to_extract=planned.to_extract)
 
     result = serbench.run_experiment(experiment, workspace, dry_run=dry_run, on_plan=show)
+    if dry_run and len(result.grids) > 1:
+        from serbench.grid.run import GridPlan  # which needs numpy
+
+        print(f"All {len(result.grids)} grids, with the cells and jobs that they share counted once")
+        print_plan(GridPlan.of_all([grid.plan for grid in result.grids]), workspace, is_dry_run=True)
     has_failed = any([say_grid(grid) for grid in result.grids])
     for table in result.tables:
         print_table(table)

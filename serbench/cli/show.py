@@ -136,15 +136,20 @@ def prose(text: str, *, indent: str = "") -> str:
     return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
-def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int) -> None:
-    """Print what a grid is going to do, or in a dry run what it would do, cell by cell, and the time and memory."""
-    n_jobs, todo = len(plan.jobs), {job.key for job in plan.todo}
+def print_cells(plan: GridPlan) -> None:
+    """Print what a grid would do, cell by cell."""
+    todo = {job.key for job in plan.todo}
+    for one in plan.cells:
+        if not one.reason:
+            print(f"{one.cell.title}: would run {len(todo & set(one.jobs))} of its {len(one.jobs)} jobs")
+    for line in by_reason({one.cell.title: one.reason for one in plan.cells}, "would be refused"):
+        print(line)
+
+
+def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int = 0) -> None:
+    """Print how many jobs a grid is going to do, or would do in a dry run, with time and memory."""
+    n_jobs, todo = len(plan.jobs), plan.todo
     if is_dry_run:
-        for one in plan.cells:
-            if not one.reason:
-                print(f"{one.cell.title}: would run {len(todo & set(one.jobs))} of its {len(one.jobs)} jobs")
-        for line in by_reason({one.cell.title: one.reason for one in plan.cells}, "would be refused"):
-            print(line)
         print(f"A dry run: {len(plan.cells)} cells would run {len(todo)} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - len(todo)} already there, {len(todo)} to do")

@@ -58,7 +58,7 @@ def run_experiment(
     corpora: Names = None,
     *,
     dry_run: bool = False,
-    on_plan: Callable[[GridResult], None] = lambda planned: None,
+    on_plan: Callable[[str, GridResult], None] = lambda title, planned: None,
 ) -> ExperimentResult:
     """Run the grids of an experiment one after the other, on those of its corpora that are on this disk, and report.
 
@@ -69,7 +69,7 @@ def run_experiment(
     experiment : a name of `list_experiments`, or a file whose name ends in .yaml.
     corpora : some of the experiment's; None for all.
     dry_run : plan only; nothing is recorded.
-    on_plan : called with every grid before it is run.
+    on_plan : called with the title and the plan of every grid before it is run.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def run_experiment(
         except (ConfigError, CorpusError, FeatureError, ProtocolError) as error:
             result = replace(result, failed={**result.failed, grid.title: str(error)})
             continue
-        on_plan(planned)
+        on_plan(grid.title, planned)
         result = replace(result, grids=(*result.grids, planned))
         if not dry_run:
             _write_down(result, store, n_planned)

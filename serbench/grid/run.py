@@ -59,6 +59,16 @@ class GridPlan:
     todo: tuple[Job, ...]
     estimate: Estimate
 
+    @staticmethod
+    def of_all(plans: Sequence[GridPlan]) -> GridPlan:
+        """Return what several plans do together: cells and jobs that they share are there once."""
+        cells = {one.cell.name: one for plan in plans for one in plan.cells}
+        jobs = {key: job for plan in plans for key, job in plan.jobs.items()}
+        todo = {job.key: job for plan in plans for job in plan.todo}
+        n_features = {key: n for plan in plans for key, n in plan.estimate.n_features.items()}
+        estimate = replace(plans[0].estimate, n_features=n_features)
+        return GridPlan(tuple(cells.values()), jobs, tuple(todo.values()), estimate)
+
     @property
     def seconds(self) -> float:
         """Time that the jobs to do are expected to take on one core."""
