@@ -15,7 +15,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +25,7 @@ from serbench.cli.options import PROGRESS
 from serbench.cli.show import print, say
 from serbench.errors import SerbenchError, Stopped
 
+DEFAULTS = Path("serbench.toml")  # of the working directory
 PATIENCE_S = 1.5  # seconds that a stopped command may take to wind up; then it ends where it is
 
 _PLURALS = {name: f"{name}s" for name in ("feature", "classifier", "experiment", "cell", "seed")}  # either will do
@@ -77,11 +79,26 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _serbench(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
     """Fair classical-ML baselines for speech emotion recognition: extract, grid, report."""
+    if not DEFAULTS.is_file():
+        return
+    from serbench.cli.defaults import read_defaults
+
+    defaults = read_defaults(DEFAULTS)
+    given = {name: value if isinstance(value, str) else ",".join(value) for name, value in defaults.items()}
+    say(f"serbench: {DEFAULTS.name}: {'; '.join(f'{name} {value}' for name, value in given.items())}")
+    if "data" in defaults:
+        os.environ.setdefault("SERBENCH_DATA", os.path.abspath(os.path.expanduser(defaults["data"])))
+    commands: dict[str, Any] = getattr(context.command, "commands", {})
+    context.default_map = {  # click's own: by command, then by parameter
+        name: dict.fromkeys(of.commands, defaults) if hasattr(of, "commands") else defaults
+        for name, of in commands.items()
+    }
 
 
 def main() -> None:

@@ -120,11 +120,11 @@ def score(
         Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
     ],
     name: Annotated[str | None, typer.Option("--name", help=_NAME)] = None,
-    features: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
+    shown: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help=_MISSING)] = False,
 ) -> None:
     """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
-    how = {"name": name, "features": features, "allow_missing": allow_missing}
+    how = {"name": name, "features": shown, "allow_missing": allow_missing}
     for one in serbench.score_predictions(predictions, request, workspace, **how):
         task = f"{one.cell.task} ({one.cell.map})" if one.cell.map else one.cell.task
         tested = f"{one.n_utterances} utterances of {task} in {len(one.record.folds)} folds, UAR {one.uar:.3f}"

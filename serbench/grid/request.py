@@ -124,9 +124,11 @@ class GridRequest(FitAxes):
 
     @property
     def options(self) -> str:
-        """Word it as options of `serbench grid`, without those at their default."""
+        """Word it as options of `serbench grid`, without those at a default that no `serbench.toml` changes."""
         words = list[str]()
-        for axis in (axis for axis in AXES if getattr(self, axis.name) != axis.default):
+        for axis in AXES:
+            if axis.name not in ("features", "classifiers") and getattr(self, axis.name) == axis.default:
+                continue
             given = getattr(self, axis.name)
             for value in given if isinstance(given, tuple) else (given,):
                 words += [axis.metadata["option"].flags[0], str(value).removesuffix(".0")]

@@ -283,6 +283,43 @@ def test_cells_are_listed_and_removed_by_name_pattern_or_state(cli, make_corpus,
     assert [path.stem for path in Store(tmp_path / "results").cells] == [dummy]
 
 
+def test_serbench_toml_gives_defaults_and_options_and_the_environment_go_before_it(cli, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
+    monkeypatch.setattr(serbench, "extract_features", lambda *given, **how: asked.append(given), raising=False)
+    monkeypatch.setattr("serbench.cli.DEFAULTS", tmp_path / "serbench.toml")
+    monkeypatch.setenv("SERBENCH_DATA", "")  # so that it is as it was after this test
+    monkeypatch.delenv("SERBENCH_DATA")
+    (tmp_path / "emodb").mkdir()
+    text = f"data = '{tmp_path}'\nresults = '~/out'\ncorpora = ['emodb', 'savee']\nfeatures = 'IS10,mfcc'\n"
+    (tmp_path / "serbench.toml").write_text(text + "classifiers = ['knn']\n")
+    for line in ("grid", "grid tess -f IS09 --results here", "extract"):
+        CliRunner().invoke(app, line.split())
+    file, given, extracted = asked
+    assert file[:2] == (("emodb", "savee"), GridRequest(("IS10", "mfcc"), ("knn",)))
+    assert file[2].results == Path.home() / "out"
+    assert given[:2] == (("tess",), GridRequest(("IS09",), ("knn",)))
+    assert given[2].results == "here"
+    assert extracted[:2] == (("emodb", "savee"), ("IS10", "mfcc"))
+    code, out, err = cli("corpora", "list")
+    assert code == 0, err
+    assert re.search(r"On this disk:\n  emodb .*\nNot on this disk:", out)
+    assert "serbench.toml: data" in err
+    monkeypatch.setenv("SERBENCH_DATA", str(tmp_path / "other"))
+    assert "On this disk: none" in cli("corpora", "list")[1]
+
+
+def test_faults_of_serbench_toml_are_told_at_once(cli, monkeypatch, tmp_path):
+    monkeypatch.setattr("serbench.cli.DEFAULTS", tmp_path / "serbench.toml")
+    (tmp_path / "serbench.toml").write_text("corpus = 'emodb'\nfeatures = 7\n")
+    code, out, err = cli("corpora", "list")
+    assert (code, out) == (1, "")
+    assert "serbench.toml: corpus: unknown key 'corpus'. Did you mean 'corpora'?" in err
+    assert "serbench.toml: features: 7. Expected a list" in err
+    (tmp_path / "serbench.toml").write_text("corpora: emodb")
+    assert "serbench.toml: Expected '='" in cli("corpora", "list")[2]
+
+
 MARKED = [("svc", "0.500", "[.40, .60]"), ("rf\tx", "0.480", "[.35, .60] ≈"), ("knn", "0.300", "[.20, .40]")]
 ROWS = [(Entry("IS09"), Entry(name), Entry(value, aside, bold=name == "svc")) for name, value, aside in MARKED]
 TABLE_2 = make_table("table2-uar", "Table 2", ("features", "classifier", "toy"), ROWS, notes=("≈ means",), n_labels=2)
