@@ -9,6 +9,7 @@ import atexit
 import functools
 import gc
 import io
+import logging
 import os
 import signal
 import sys
@@ -109,6 +110,8 @@ def main() -> None:
     atexit.register(gc.freeze)
     say_once = functools.cache(say)  # a command may load the same catalogue several times
     warnings.showwarning = lambda message, *where, **more: say_once(f"serbench: {message}")  # without its place
+    logging.basicConfig(format="serbench: %(message)s", force=True)
+    logging.getLogger("serbench").setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without dashes shows a question mark

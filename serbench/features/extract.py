@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
+import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,7 +26,7 @@ import pandas as pd
 
 from serbench import __version__
 from serbench.corpora import Names, as_names
-from serbench.corpora.audio import Recording, decode, to_mono
+from serbench.corpora.audio import Recording, decode, read_header, to_mono
 from serbench.corpora.catalogue import entries_of
 from serbench.corpora.index import (
     Decoded,
@@ -45,13 +47,19 @@ from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, stored_rows, write_part
 from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
-from serbench.store.results import Store
+from serbench.store.results import Store, every_file
 from serbench.workspace import HERE, Workspace
+
+logger = logging.getLogger(__name__)
 
 FLUSH_S = 5.0  # between two parts: what a killed run loses at most
 CHUNK = 256  # utterances that one process takes at a time, where several processes share a corpus
 POLL_S = 0.2  # between two looks at chunks that other processes compute
 MEMORY_SHARE = 0.8  # of the free memory, for recordings in hand together; the rest is for results that wait
+DECODING_S = 0.0002  # of one core, per second of a recording
+COMPUTING_S = {"IS09": 0.003, "mfcc": 0.006}  # the same, to compute a feature set
+USUAL_COMPUTING_S = 0.02  # of all others; measured: 0.001 (schiavone) to 0.02 (eGeMAPSv02)
+SAMPLED = 16  # recordings of a corpus whose lengths tell how long extraction will take
 DECODED_BYTES = 4  # per sample and channel of a decoded recording; twice that while its blocks are put together
 
 
@@ -131,19 +139,51 @@ def extract_features(
         check_segment(segment)
     workspace.store().prepare()
 
-    done, refused = list[Extraction](), dict[str, str]()
+    done, refused, scans = list[Extraction](), dict[str, str](), dict[str, Scan]()
     for corpus in entries:
-        try:
+        with _kept(refused, corpus.name, is_alone=len(entries) == 1):
             scan = scan_corpus(corpus, partial=workspace.partial)
-            scan = scan if segment is None else segmented(scan, segment)
+            scans[corpus.name] = scan if segment is None else segmented(scan, segment)
+    _announce([*scans.values()], feature_sets, workspace)
+    for name, scan in scans.items():
+        with _kept(refused, name, is_alone=len(entries) == 1):
             done.append(extract_corpus(scan, feature_sets, workspace))
-        except CorpusError as error:  # it does not stop the other corpora, but is an error when it is alone
-            if len(entries) == 1:
-                raise
-            refused[corpus.name] = str(error)
     if not done:
         raise CorpusError([Fault(name, reason) for name, reason in refused.items()])
     return Extracted(tuple(done), refused)
+
+
+@contextlib.contextmanager
+def _kept(refused: dict[str, str], name: str, *, is_alone: bool) -> Iterator[None]:
+    """Keep why a corpus cannot be used: it does not stop the others, but is an error when it is alone."""
+    try:
+        yield
+    except CorpusError as error:
+        if is_alone:
+            raise
+        refused[name] = str(error)
+
+
+def _announce(scans: Sequence[Scan], feature_sets: Sequence[FeatureSet], workspace: Workspace) -> None:
+    """Log how much is to be done for corpora that the store lacks, where it will take more than a minute."""
+    store, seconds, ahead = workspace.store(), 0.0, dict[str, int]()
+    for scan in scans:
+        folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
+        lacking = [name for name, folder in folders.items() if not every_file(folder, "part-*.parquet")]
+        if not lacking and (feature_sets or store.index(scan.stored).is_file()):
+            continue
+        lengths = []
+        for row in scan.rows[:: max(1, len(scan.rows) // SAMPLED)]:
+            with contextlib.suppress(AudioError):  # reported when it is decoded
+                path, start_s, end_s = scan.span(row)
+                header = read_header(path)
+                lengths.append((end_s or header.frames / header.samplerate) - (start_s or 0.0))
+        costs = [DECODING_S, *(COMPUTING_S.get(name, USUAL_COMPUTING_S) for name in lacking)]
+        seconds += len(scan.rows) * (statistics.fmean(lengths) if lengths else 0.0) * sum(costs)
+        ahead[scan.corpus.name] = len(scan.rows)
+    if (minutes := seconds / workspace.workers / 60) >= 1:
+        which = f"{len(ahead)} corpora" if len(ahead) > 1 else next(iter(ahead))
+        logger.info("%s, %s recordings to read, about %.0f min", which, f"{sum(ahead.values()):,}", minutes)
 
 
 def load_index(corpus: str, workspace: Workspace = HERE, *, segment: float | None = None) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from serbench.classifiers import find_classifier
 from serbench.classifiers.spaces import read_spaces
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
+from serbench.features.extract import COMPUTING_S
 from serbench.grid.request import GridRequest
 from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
@@ -142,6 +143,16 @@ def test_what_has_one_cause_is_told_once(cli, make_corpus, write_wav, tmp_path):
     assert code == 1
     assert err.count("its entry gives no texts") == 1
     assert re.search(r"within-text-toy-mfcc-knn-\w+ and 1 more: no result. toy, --text-independent", err)
+
+
+def test_long_work_is_announced_with_counts_and_time(cli, make_corpus, tmp_path, monkeypatch):
+    monkeypatch.setitem(COMPUTING_S, "mfcc", 100)  # 24 recordings of half a second
+    make_corpus(name="aa")
+    options = ["-f", "mfcc", "-j", "1", "--corpora", make_corpus(), "--results", tmp_path / "results"]
+    assert "serbench: toy, 24 recordings to read, about 20 min\n" in cli("extract", "toy", *options)[2]
+    assert "serbench: aa, 24 recordings to read, about 20 min\n" in cli("extract", "toy,aa", *options)[2]
+    err = cli("extract", "toy,aa", *options)[2]
+    assert "to read" not in err
 
 
 def test_errors_are_one_message_on_stderr_and_exit_1_and_the_version_is_told(cli, tmp_path):
