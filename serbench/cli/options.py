@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from serbench.cli.show import ProgressLine
+from serbench.errors import SerbenchError
 from serbench.grid.request import AXES, GridRequest
 from serbench.workspace import HERE, Workspace
 
@@ -31,9 +34,39 @@ def parted(text: str, kind: type = str) -> tuple[Any, ...]:
         raise typer.BadParameter(f"'{text}'. Expected whole numbers, parted by commas") from error
 
 
+def completing(what: str) -> Callable[[str], list[str]]:
+    """Return what completes, in a shell, the last of the names that commas part; `what` is a field or `corpora`."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        with warnings.catch_warnings(action="ignore"), contextlib.suppress(SerbenchError):
+            return [before + comma + name for name in _names(what) if name.startswith(last)]
+        return []
+
+    return complete
+
+
+def _names(what: str) -> Iterable[str]:
+    from serbench.classifiers import CLASSIFIERS
+    from serbench.corpora.tasks import TARGETS
+    from serbench.features import FEATURE_SETS
+    from serbench.grid.request import SCALINGS
+    from serbench.protocols import PROTOCOLS
+
+    catalogue = HERE.catalogue()
+    known: dict[str, Iterable[str]] = {
+        "corpora": catalogue.corpora,
+        "task": catalogue.tasks,
+        "features": FEATURE_SETS,
+        "scaling": SCALINGS,
+    }
+    return {**known, "classifiers": CLASSIFIERS, "protocol": PROTOCOLS, "target": TARGETS}.get(what, ())
+
+
+_NAMES = "Names of corpora; none means every corpus on this disk."
 Corpora = Annotated[
     list[str] | None,
-    typer.Argument(help="Names of corpora; none means every corpus on this disk.", metavar="CORPUS", parser=parted),
+    typer.Argument(help=_NAMES, metavar="CORPUS", parser=parted, autocompletion=completing("corpora")),
 ]
 PROGRESS = ProgressLine()
 _OPTIONS = {axis.name: axis.metadata["option"] for axis in AXES}
@@ -71,9 +104,12 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
         o = _OPTIONS[name]
         of_list = get_args(o.type)  # its option may be repeated, too
         parser = functools.partial(parted, kind=of_list[0]) if of_list else None
-        option = typer.Option(
-            *o.flags, help=o.help, metavar=o.metavar, parser=parser, rich_help_panel=WHAT if name in _WHAT else HOW
-        )
+        how: dict[str, Any] = {
+            "rich_help_panel": WHAT if name in _WHAT else HOW,
+            "autocompletion": completing(name),
+            "parser": parser,
+        }
+        option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, **how)
         added.append((name, Annotated[o.type | None, option], None))
     if request:
         option = typer.Option("--text-independent", help=_TEXT_INDEPENDENT, metavar="", rich_help_panel=HOW)

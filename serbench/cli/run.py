@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import serbench
-from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, parted, results_option, takes
+from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, completing, parted, results_option, takes
 from serbench.cli.show import print, print_cells, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
 from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import SEGMENT_HELP, GridRequest
@@ -42,7 +42,14 @@ def extract(
     corpora: Corpora = None,
     features: Annotated[
         list[str] | None,
-        typer.Option("--features", "-f", help=_FEATURES, metavar="NAME,...", parser=parted),
+        typer.Option(
+            "--features",
+            "-f",
+            help=_FEATURES,
+            metavar="NAME,...",
+            parser=parted,
+            autocompletion=completing("features"),
+        ),
     ] = None,
     segment: Annotated[float | None, typer.Option("--segment", help=SEGMENT_HELP, metavar="SECONDS")] = None,
 ) -> None:

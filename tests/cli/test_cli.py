@@ -24,6 +24,7 @@ from serbench.scores.metrics import METRICS
 from serbench.store.results import Store
 
 HEAVY = ["numpy", "pandas", "sklearn", "opensmile", "librosa", "pyarrow", "scipy", "soundfile", "jinja2", "matplotlib"]
+HEAVY += ["yaml", "pydantic"]
 
 PROBE = """
 import sys
@@ -329,6 +330,22 @@ def test_faults_of_serbench_toml_are_told_at_once(cli, monkeypatch, tmp_path):
     assert "serbench.toml: features: 7. Expected a list" in err
     (tmp_path / "serbench.toml").write_text("corpora: emodb")
     assert "serbench.toml: Expected '='" in cli("corpora", "list")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("grid em", ["emodb", "emovo"]),
+        ("grid -c svc,k", ["svc,knn"]),
+        ("grid --protocol with", ["within", "within-text"]),
+        ("rep", ["report"]),
+    ],
+)
+def test_shells_complete_commands_and_names_after_commas_too(line, told, monkeypatch):
+    monkeypatch.setenv("_SERBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"serbench {line}")
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split())))
+    assert CliRunner().invoke(app, [], prog_name="serbench").output.split() == told
 
 
 MARKED = [("svc", "0.500", "[.40, .60]"), ("rf\tx", "0.480", "[.35, .60] ≈"), ("knn", "0.300", "[.20, .40]")]

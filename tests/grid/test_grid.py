@@ -192,10 +192,11 @@ def test_what_no_corpus_has_is_refused_in_words_before_anything_is_stored(make_c
 
 
 def test_corpora_that_lack_what_is_asked_for_are_refused_where_named_and_else_left_out(
-    make_corpus, workspace, monkeypatch
+    make_corpus, workspace, monkeypatch, cli
 ):
     make_corpus(name="aa", emotions=("anger", "fear", "happiness", "neutral", "sadness"))
-    place = workspace(make_corpus())
+    path = make_corpus()
+    place = workspace(path)
     monkeypatch.delenv("SERBENCH_DATA", raising=False)
     request = serbench.GridRequest("mfcc", "dummy")
     named = serbench.run_grid(["toy", "aa"], request, place)
@@ -204,6 +205,9 @@ def test_corpora_that_lack_what_is_asked_for_are_refused_where_named_and_else_le
     result = serbench.run_grid(None, request, place)
     assert (result.refused, result.left_out) == ({}, {"toy": LACKS})
     assert [one.cell.corpus for one in result.plan.cells] == ["aa"]
+    code, out, err = cli("grid", "-f", "mfcc", "-c", "dummy", "--corpora", path, "--results", place.results)
+    assert code == 0, err
+    assert "Left out: toy: no utterances of fear, sadness." in err
 
 
 def test_cells_that_can_never_be_carried_out_leave_no_record(toy):
