@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from serbench.cli import look, run
-from serbench.cli.options import PROGRESS
+from serbench.cli.options import PROGRESS, flag
 from serbench.cli.show import print, say
 from serbench.errors import SerbenchError, Stopped
 
@@ -82,7 +82,7 @@ def _print_version(wanted: bool) -> None:
 def _serbench(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+        bool, flag("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
     """Fair classical-ML baselines for speech emotion recognition: extract, grid, report."""

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 import serbench
-from serbench.cli.options import Corpora, parted, results_option, takes
+from serbench.cli.options import Corpora, flag, parted, results_option, takes
 from serbench.cli.show import print, print_table, prose, say, say_failures
 from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace
@@ -33,6 +33,7 @@ _COMPARED = "File for all that was compared: .csv, .md or .tex."
 _NAME = "What tables call the system. Default: the name of the file."
 _CELLS = "Names of cells, or patterns such as 'within-emodb-*'."
 _REFUSED = "Only cells that could not be carried out."
+_SHOWN = "What tables show as its feature set."
 _MISSING = "Accept utterances without a prediction; tables will say so."
 
 
@@ -76,9 +77,9 @@ def audit(workspace: Workspace, corpora: Corpora = None) -> None:
 def compare(
     results_a: Annotated[str, typer.Argument(help="Results folder, the earlier one.", metavar="RESULTS_A")],
     results_b: Annotated[str, typer.Argument(help="Another one.", metavar="RESULTS_B")],
-    metric: Annotated[str, typer.Option("--metric", help="A metric.")] = "uar",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help=_COMPARED)] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help=_EXIT_CODE)] = False,
+    metric: Annotated[str, typer.Option("--metric", help="A metric.", metavar="NAME")] = "uar",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help=_COMPARED, metavar="FILE")] = None,
+    exit_code: Annotated[bool, flag("--exit-code", help=_EXIT_CODE)] = False,
 ) -> None:
     """Report what changed between two results folders, of two runs or two releases, with intervals."""
     found = serbench.compare_results(results_a, results_b, metric=metric)
@@ -98,7 +99,9 @@ def folds(
     workspace: Workspace,
     request: GridRequest,
     corpus: Annotated[str, typer.Argument(help="Corpus.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file; default: standard output.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Write the folds of a corpus as CSV, for other tools."""
     table = serbench.list_folds(corpus, request, workspace)
@@ -119,9 +122,9 @@ def score(
     predictions: Annotated[
         Path, typer.Argument(help="CSV or parquet file: utterance, prediction, and basis and fold.")
     ],
-    name: Annotated[str | None, typer.Option("--name", help=_NAME)] = None,
-    shown: Annotated[str, typer.Option("--features", "-f", help="What tables show as its feature set.")] = "own",
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=_MISSING)] = False,
+    name: Annotated[str | None, typer.Option("--name", help=_NAME, metavar="NAME")] = None,
+    shown: Annotated[str, typer.Option("--features", "-f", help=_SHOWN, metavar="NAME")] = "own",
+    allow_missing: Annotated[bool, flag("--allow-missing", help=_MISSING)] = False,
 ) -> None:
     """Put the predictions of another system, on the folds of `serbench folds`, into the tables of the report."""
     how = {"name": name, "features": shown, "allow_missing": allow_missing}
@@ -293,7 +296,7 @@ def features_export(
 
 
 Cells = Annotated[list[str] | None, typer.Argument(help=_CELLS, metavar="CELL", parser=parted)]
-Refused = Annotated[bool, typer.Option("--refused", help=_REFUSED, metavar="")]
+Refused = Annotated[bool, flag("--refused", help=_REFUSED)]
 
 
 @cells_app.command("list")
@@ -312,7 +315,7 @@ def cells_remove(
     workspace: Workspace,
     cells: Cells = None,
     refused: Refused = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", metavar="")] = False,
+    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove cells from the results, and so from the next report; the same grid makes them again at once."""
     if not cells and not refused:
@@ -341,9 +344,7 @@ def store_check(workspace: Workspace) -> None:
 
 @store_app.command("clean")
 @takes("results")
-def store_clean(
-    workspace: Workspace, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
-) -> None:
+def store_clean(workspace: Workspace, yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Remove what no cell uses any more, after listing it; names that serbench does not write stay."""
     unused = serbench.find_unused(workspace)
     for kind, paths in unused.items():

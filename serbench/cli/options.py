@@ -80,12 +80,13 @@ _TIMEOUT = "Seconds after which a job is stopped and fails; the start of its wor
 _SCHEDULER = "Address of a dask scheduler whose workers run the jobs, or 'local'."
 _PARTIAL = "Accept incomplete or altered copies; tables will say so."
 _TEXT_INDEPENDENT = "Hold out the sentences of a fold too, where the corpus knows its texts."
+flag = functools.partial(typer.Option, metavar="")  # an option without a value shows no type
 _in_run = functools.partial(typer.Option, rich_help_panel=RUN)
 _WORKSPACE: dict[str, tuple[Any, Any]] = {
-    "rehash": (bool, _in_run("--rehash", help=_REHASH, metavar="")),
+    "rehash": (bool, flag("--rehash", help=_REHASH, rich_help_panel=RUN)),
     "job_timeout_s": (float | None, _in_run("--job-timeout", min=1, help=_TIMEOUT, metavar="SECONDS")),
     "scheduler": (str | None, _in_run("--scheduler", help=_SCHEDULER, metavar="HOST:PORT")),
-    "partial": (bool, _in_run("--partial", help=_PARTIAL, metavar="")),
+    "partial": (bool, flag("--partial", help=_PARTIAL, rich_help_panel=RUN)),
     "results": (str, _in_run("--results", help="Results folder.", metavar="DIR")),
     "jobs": (int | None, _in_run("--jobs", "-j", min=1, help="Workers; default: one per core.", metavar="N")),
     "corpora_file": (Path | None, _in_run("--corpora", help=_CORPORA, metavar="FILE")),
@@ -112,7 +113,7 @@ def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., 
         option = typer.Option(*o.flags, help=o.help, metavar=o.metavar, **how)
         added.append((name, Annotated[o.type | None, option], None))
     if request:
-        option = typer.Option("--text-independent", help=_TEXT_INDEPENDENT, metavar="", rich_help_panel=HOW)
+        option = flag("--text-independent", help=_TEXT_INDEPENDENT, rich_help_panel=HOW)
         added.append(("text_independent", Annotated[bool, option], False))
     of_workspace = [(n, Annotated[_WORKSPACE[n][0], _WORKSPACE[n][1]], getattr(HERE, n)) for n in fields]
 

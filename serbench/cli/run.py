@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import serbench
-from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, completing, parted, results_option, takes
-from serbench.cli.show import print, print_cells, print_plain, print_plan, print_table, prose, say, say_failures, say_grid
+from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, completing, flag, parted, results_option, takes
+from serbench.cli.show import (
+    print,
+    print_cells,
+    print_plain,
+    print_plan,
+    print_table,
+    prose,
+    say,
+    say_failures,
+    say_grid,
+)
 from serbench.errors import LISTED_AT_MOST
 from serbench.grid.request import SEGMENT_HELP, GridRequest
 from serbench.workspace import Workspace
@@ -33,7 +43,7 @@ For a real corpus: set SERBENCH_DATA to the folder that holds it, then
   serbench report                  the tables, in results/report/"""
 
 Experiment = Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN, metavar="", rich_help_panel=RUN)]
+DryRun = Annotated[bool, flag("--dry-run", help=_DRY_RUN, rich_help_panel=RUN)]
 
 
 @takes("rehash", "partial", "results", "jobs", "corpora_file")
@@ -137,11 +147,11 @@ def run(workspace: Workspace, experiment: Experiment, dry_run: DryRun = False) -
 def report(
     workspace: Workspace,
     provenance: Annotated[
-        bool, typer.Option("--provenance", help="Print provenance.json, what made every cell, in place of Table 2.")
+        bool, flag("--provenance", help="Print provenance.json, what made every cell, in place of Table 2.")
     ] = False,
-    figures: Annotated[bool, typer.Option("--figures", help=_FIGURES)] = False,
-    plain: Annotated[bool, typer.Option("--plain", help=_PLAIN)] = False,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    figures: Annotated[bool, flag("--figures", help=_FIGURES)] = False,
+    plain: Annotated[bool, flag("--plain", help=_PLAIN)] = False,
+    show: Annotated[bool, flag("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Score all stored predictions, write results/report/ with a page to open, and print Table 2 and its kin."""
     made = serbench.make_report(workspace, figures=figures)
