@@ -9,6 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -63,7 +64,8 @@ class Report:
     """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
     `provenance` is what `provenance.json` has, `made_with` the releases in a line. `cells`, `matrices` and `curves` are
-    what tables were made from, for figures and the page. `answers` are those of the first matrix.
+    what tables were made from, for figures and the page. `answers` are those of the first matrix. `made_on` is the day
+    (UTC) on which the newest cell was written.
     """
 
     tables: tuple[Table, ...]
@@ -75,6 +77,7 @@ class Report:
     matrices: tuple[Matrix, ...]
     curves: tuple[Curve, ...] = ()
     answers: tuple[Answer, ...] = ()
+    made_on: str = ""
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -179,7 +182,14 @@ def score_store(store: Store) -> Report:
         tuple(found),
         tuple(curves),
         tuple(answers(found[0])) if found else (),
+        day_of(store),
     )
+
+
+def day_of(store: Store) -> str:
+    """Return the day (UTC) on which the newest cell of a store was written; empty where there is none."""
+    newest = max((path.stat().st_mtime for path in store.cells), default=None)
+    return "" if newest is None else f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d}"
 
 
 def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Index], store: Store) -> list[CellPredictions]:

@@ -78,8 +78,10 @@ class Across:
         n_labels: int = 3,
     ) -> Table:
         """Make a table with rows for feature sets and classifiers."""
-        whole = ("features", "classifier", *header)
-        return table_of(stem, title, whole, rows, cells, n_labels=n_labels, notes=notes, marks=CHANCE_MARKS)
+        whole, facets = ("features", "classifier", *header), {"task": self.setup.task_title}
+        return table_of(
+            stem, title, whole, rows, cells, n_labels=n_labels, notes=notes, marks=CHANCE_MARKS, facets=facets
+        )
 
     def entry(self, cell: CellPredictions | None, *, bold: bool = False) -> Entry:
         """Return the UAR of a cell as a place of a table."""
@@ -289,7 +291,7 @@ def curve_table(of: Across, curves: Sequence[Curve]) -> Table:
         f"UAR when k {drawn} of the test corpus, of others than the people tested, train too; k=0 is cross. They "
         "are drawn for each test group, each emotion in proportion, and one draw holds the smaller ones. within "
         "trains on all other people of the test corpus and nothing else.",
-        "One draw per seed: --seed shows how much values depend on it. In plots, numbers stand at equal distances.",
+        "One draw per seed: --seed shows how much values depend on it.",
         of.brackets,
     ]
     header = ("pair", *(f"k={k}" for k in numbers), "within")

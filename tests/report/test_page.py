@@ -14,8 +14,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
 from serbench.grid.cells import Outside
 from serbench.report import write_report
-from serbench.report.page import render_page
-from serbench.report.table import make_table
+from serbench.report.answers import answers
+from serbench.report.page import View, elsewhere, is_said, render_page, without_empty
+from serbench.report.table import NOTHING, make_table
 from serbench.scores.rules import RULES
 
 HOSTILE = "</script><script>alert('x')</script>"
@@ -61,18 +62,94 @@ def scores_by_cell(report):
 def test_page_has_every_table_with_its_notes_and_a_sheet_for_every_cell(made_up_report):
     report, _ = made_up_report()
     reading = Reading(render_page(report))
+    notes = {note for table in report.of("table2-uar") for note in table.notes}
     for table in (t for t in report.tables if t.stem != "confusion"):
-        assert table.title in reading.text
+        assert {name.strip() for name in table.title.split(":")} <= {text.strip() for _, text in reading.texts}
         for note in table.notes:
-            assert note in reading.text
+            assert note.partition("rules.md")[0] in reading.text or any(is_said(note, above) for above in notes)
         for row in table.rows:
             for entry in row:
-                assert entry.text in reading.text
+                assert entry.text == NOTHING or entry.text in reading.text
                 assert entry.aside in reading.text
     keys = set(report.scores["provenance"])
     assert {of["id"] for of in reading.of("div") if "popover" in of} == {f"cell-{key}" for key in keys}
     assert {of["popovertarget"] for of in reading.of("button")} == {f"cell-{key}" for key in keys}
     assert reading.text.count("Confusion matrix") == len(keys)
+
+
+def test_title_names_the_corpora_and_the_day(made_up_report):
+    report, _ = made_up_report()
+    assert "<title>Speech emotion recognition: alpha, beta, 2026-11-21 (serb" in render_page(
+        replace(report, made_on="2026-11-21")
+    )
+    many, _ = made_up_report(corpora=[f"c{i}" for i in range(9)], speakers=["f1", "m1", "m2"], classifiers=["svc"])
+    assert "<h1>Speech emotion recognition: 9 corpora</h1>" in render_page(many)
+
+
+def test_notes_that_tables_of_a_choice_share_are_said_once(made_up_report):
+    report, _ = made_up_report()
+    page = render_page(report)
+    (recall,) = report.of("recall")
+    shared = [note for note in recall.notes if note in report.of("table2-uar")[0].notes]
+    section = page[page.index('id="section-recall"') : page.index("</details>", page.index('id="section-recall"'))]
+    assert [note for note in shared if note in section] == []
+    assert [note for note in recall.notes if note not in shared and note not in section] == []
+
+
+def test_rows_and_columns_without_a_value_are_left_out():
+    rows = [["a", "", "–", "0.1"], ["b", "x", "–", "–"], ["c", "", "", "0.0"]]
+    table = without_empty(make_table("t", "T", ["", "word", "no", "yes"], rows, n_labels=2))
+    assert table.header == ("", "word", "yes")
+    assert [[entry.text for entry in row] for row in table.rows] == [["a", "", "0.1"], ["c", "", "0.0"]]
+
+
+def test_plot_has_the_differences_to_the_best_on_one_scale_and_tooltips_give_them(made_up_report):
+    report, _ = made_up_report()
+    text = render_page(report)
+    uar = report.scores.query("metric == 'uar' and rule == 'nested'").set_index("provenance")
+    best = uar.groupby("corpus")["value"].transform("max")
+    below = (uar["value"] - best).round(3)
+    dots = re.findall(r'<button popovertarget=cell-(\w+)>[^<]*</button>.*?class="dot \w+" style="left:([\d.]+)%', text)
+    found = pd.DataFrame(dots, columns=["key", "x"]).set_index("key")["x"].astype(float)
+    assert set(found.index) == set(below.index)
+    zero, lowest = found[below == 0].unique(), below.idxmin()
+    scale = (found[lowest] - zero[0]) / below[lowest]
+    assert (found - zero[0] - below * scale).abs().max() < 0.5
+    for key, difference in below.items():
+        (tip,) = re.findall(rf'data-metric="0" data-rule="0".*?cell-{key} title="([^"]*)"', text, re.DOTALL)
+        sheet = text[text.index(f'id="cell-{key}"') :]
+        said = f"{difference:+.3f} [" if difference else "the best of "
+        assert tip.startswith(said)
+        assert tip in sheet[: sheet.index("Confusion matrix")]
+
+
+def other_task(cell):
+    return replace(cell, record=replace(cell.record, cell=replace(cell.record.cell, task="two")))
+
+
+def test_one_choice_governs_all_sections_and_corpora_with_other_tasks_are_named(made_up_report):
+    places = [(f, c, "beta") for f in ("sound", "shape") for c in ("svc", "knn")]
+    report, _ = made_up_report(change={place: lambda cell: [other_task(cell)] for place in places})
+    first, second = report.matrices
+    text = render_page(report)
+    reading = Reading(text)
+    shows = [of for of in reading.of("input") if of["name"] == "show"]
+    assert ["checked" in of for of in shows] == [True, False]
+    tables = [of for of in reading.of("div") if of.get("class") == "table"]
+    assert {of["data-show"] for of in tables if "data-show" in of} == {"0", "1"}
+    assert sum("data-show" not in of for of in tables) == len(report.of("table1"))
+    assert [of["for"] for of in reading.of("label") if "for" in of] == ["show-1", "show-0"]
+    (answer,) = answers(second)
+    assert reading.text.count(answer.sentence) + reading.text.count(answer.sentence.partition(". ")[2]) >= 2
+
+
+def test_corpora_of_other_tasks_come_with_the_place_of_their_view():
+    views = [View("one", "one", "", ("a",)), View("two", "two", "", ("a", "b")), View("two", "three", "", ("c",))]
+    assert elsewhere(views[0], views) == [
+        (1, "b: no two cells to compare."),
+        (2, "c: no two cells to compare."),
+    ]
+    assert elsewhere(views[1], views) == []
 
 
 def test_sheets_list_speakers_and_genders_but_not_sentences(made_up_report):
@@ -160,15 +237,17 @@ def test_page_of_thirty_six_cells_is_small_and_loads_nothing(made_up_report):
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-def test_tables_fold_away_by_protocol_and_others_follow(made_up_report):
+def test_tables_other_than_scores_fold_away_and_those_across_corpora_follow_the_task(made_up_report):
     report, _ = made_up_report(scalings=["train", "speaker"])
-    facets = {"protocol": "cross", "task": "paper5", "setup": "scaling train"}
+    facets = {"task": report.matrices[0].setup.task_title}
     across = make_table("transfer", "Across: mine", ["on", "a"], [["a", "0.1"]], n_labels=1, facets=facets)
+    alone = make_table("alone", "Alone: three", ["on", "a"], [["a", "0.1"]], n_labels=1, facets={"task": "three"})
     extra = make_table("extra", "Rules side by side", ["", "gap"], [["a", "0.1"]], n_labels=1, notes=["A note."])
-    reading = Reading(render_page(replace(report, tables=(*report.tables, across, extra))))
-    blocks = [of for of in reading.of("details") if of["class"] == "block"]
-    assert ["open" in of for of in blocks] == [True, False, False]
-    assert "cross, paper5, scaling train" in reading.text
+    reading = Reading(render_page(replace(report, tables=(*report.tables, across, alone, extra))))
+    folded = {of.get("data-show") for of in reading.of("details")}
+    assert not [of for of in reading.of("details") if "open" in of]
+    assert folded == {None, "0 1", "2"}
+    assert [of["id"] for of in reading.of("input") if of["name"] == "show"] == ["show-0", "show-1", "show-2"]
     assert "A note." in reading.text
 
 
@@ -230,7 +309,7 @@ def opened(browser, made_up_report):
 
 def column(page):
     """Values of the first corpus in the visible Table 2, without chance."""
-    rows = page.locator(".block[open] > .table:visible").first.locator("tbody tr:not(.chance)")
+    rows = page.locator("#scores .table:visible").first.locator("tbody tr:not(.chance)")
     return [row.locator("td button").first.inner_text() for row in rows.all()]
 
 
@@ -246,7 +325,7 @@ def test_headers_sort_and_a_third_time_gives_the_order_back(opened):
     header.get_by_role("button").press("Enter")
     assert header.get_attribute("aria-sort") == "ascending"
     assert column(page) == sorted(before)
-    assert page.locator("tbody tr:visible").first.get_attribute("class") == "chance"
+    assert page.locator("#scores tbody tr:visible").first.get_attribute("class") == "chance"
     header.get_by_role("button").click()
     assert header.get_attribute("aria-sort") is None
     assert column(page) == before
@@ -264,7 +343,7 @@ def test_metric_and_rule_are_chosen_and_stay_in_the_address(opened):
             page.get_by_text(name, exact=True).first.click()
             expected = [f"{scores['alpha', row[0].text, row[1].text, rule, metric]:.3f}" for row in rows]
             assert column(page) == expected
-    assert "tuned on the test data" in page.locator(".block h3:visible").first.inner_text()
+    assert "tuned on the test data" in page.locator("#scores h3:visible").first.inner_text()
     shown, address = column(page), page.evaluate("location.hash")
     page.goto("about:blank")
     again, _ = opened(view=address)
@@ -286,7 +365,7 @@ def test_cell_opens_by_click_and_by_keyboard_and_closes_with_escape(opened):
     assert key in page.evaluate("location.hash")
     counts = [int(text) for text in sheet.locator(".heat td").all_inner_texts()]
     assert sum(counts) == 2 * 72  # with the totals of rows
-    assert sheet.locator("table").last.locator("tbody tr").count() == 8
+    assert sum(int(n) for n in sheet.locator("table").last.locator("td").all_inner_texts()) == 8
     page.keyboard.press("Escape")
     assert sheet.count() == 0
     first.focus()
@@ -307,7 +386,8 @@ def test_dark_and_light_follow_the_system_and_paper_is_white(opened):
     page.emulate_media(media="print")
     assert page.evaluate(paper) == "rgba(0, 0, 0, 0)"
     assert not page.locator(".choices").is_visible()
-    assert page.locator(".block td small").first.is_visible()
+    assert page.locator("#scores td small").first.is_visible()
+    assert not page.locator("details").first.is_visible()
 
 
 @in_browser
@@ -316,3 +396,29 @@ def test_small_screen_scrolls_inside_the_table_alone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.locator("td button:visible").first.click()
     assert page.evaluate("document.querySelector('.sheet:popover-open').scrollWidth") <= 360
+
+
+@in_browser
+def test_phone_hints_at_scrolling_keeps_names_in_sight_and_has_intervals(opened):
+    page, _ = opened(width=400, corpora=[f"corpus{i}" for i in range(6)], speakers=["f1", "f2", "m1", "m2"])
+    scroll = page.locator("#scores .scroll:visible")
+    assert page.locator("#scores .hint:visible").inner_text() == "Scroll the table sideways: 6 columns →"
+    scroll.evaluate("of => of.scrollLeft = of.scrollWidth")
+    row = scroll.locator("tbody tr").nth(1)
+    assert [cell.bounding_box()["x"] >= 0 for cell in row.locator("th").all()] == [True, True]
+    assert row.locator("small").last.is_visible()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert not page.locator(".hint:visible").count()
+
+
+@in_browser
+def test_choice_of_a_view_changes_all_sections_and_links_open_theirs(opened):
+    page, report = opened(scalings=["train", "speaker"])
+    page.get_by_role("link", name="Recall per emotion").click()
+    shown = page.locator("#section-recall h3:visible")
+    titles = [matrix.setup.title for matrix in report.matrices]
+    assert shown.all_inner_texts() == titles[:1]
+    page.locator("label:has(#show-1)").click()
+    assert shown.all_inner_texts() == titles[1:]
+    assert page.locator("#answers h2:visible").all_inner_texts() == titles[1:]
+    assert page.locator("#scores .table:visible").count() == 1

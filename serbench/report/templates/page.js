@@ -55,6 +55,6 @@
 
   readAddress();
   addEventListener("hashchange", readAddress);
-  document.querySelector(".choices")?.addEventListener("change", writeAddress);
+  for (const form of document.querySelectorAll(".choices")) form.addEventListener("change", writeAddress);
   for (const sheet of sheets) sheet.addEventListener("toggle", writeAddress);
 })();
