@@ -1,7 +1,8 @@
-"""The figures of a report as SVG and PDF: heat maps of its tables, learning curves, and mean ranks.
+"""The figures of a report as SVG and PDF: differences to the best, heat maps of UAR, learning curves, and mean ranks.
 
 Drawn by matplotlib through `Figure` alone, so that nothing of a user's own plots is touched. Text stays text: it can be
-selected, and a `$` in a name is a `$`. The same report gives the same bytes. Sizes are those of a column of a journal.
+selected, and a `$` in a name is a `$`. The same report gives the same bytes. No figure is wider than a
+page of a journal, and no text is below 7 pt.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import io
 import itertools
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,20 +20,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serbench.report.across import Curve
+from serbench.report.across import CHANCE_MARKS, Curve
+from serbench.report.answers import Answer, answers
+from serbench.report.comparisons import MARK_NOTES, Matrix, entry_of
 from serbench.report.table import Table
-from serbench.scores.statistics import SHARES, Ranking
+from serbench.report.tables import VERDICT_NOTES
+from serbench.scores.statistics import ALPHA, SHARES, Ranking
 from serbench.store.files import write_bytes
 from serbench.workspace import Progress, silent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from serbench.report import Report
 
 FOLDER = "figures"
 """Where in the report they are."""
+
+HEAT_MAPS = {
+    "table2-uar": ("uar", "corpus", "feature set and classifier"),
+    "transfer": ("uar-across-corpora", "corpus that is tested", "feature set, classifier and corpus that trains"),
+}
+"""Kind of a table -> what its heat map is called, and what its columns and rows are."""
+WIDTH_INCH = 7.2
+"""Of the text of a page: a wider figure would be made smaller, and its text with it."""
+SMALL = 7.0
+"""Points of the smallest text."""
 
 LOOK: dict[Any, Any] = {  # whose keys matplotlib's own types list one by one
     "font.family": "sans-serif",
@@ -90,17 +106,20 @@ def to_files(figure: Figure, endings: Sequence[str] = ("svg", "pdf")) -> dict[st
 def figures(report: Report) -> dict[str, Callable[[], Figure]]:
     """Return every figure of a report by the name of its files: a function that draws it."""
     wanted: list[tuple[str, Callable[[], Figure]]] = []
-    for table in report.tables:
-        if table.values and table.stem != "confusion":
-            name = f"heatmap-{table.stem}-{table.title.partition(': ')[2]}"
-            wanted.append((name, functools.partial(heat_map, table)))
+    for matrix in report.matrices:
+        if found := answers(matrix):
+            draw = functools.partial(difference_figure, matrix, found)
+            wanted.append((f"differences-to-best-{matrix.setup.title}", draw))
+    for table in (table for table in report.tables if table.values and table.stem in HEAT_MAPS):
+        name = f"{HEAT_MAPS[table.stem][0]}-{table.title.partition(': ')[2]}"
+        wanted.append((name, functools.partial(heat_map, table)))
     for title, of in itertools.groupby(report.curves, key=lambda curve: curve.setup.title):
-        wanted.append((f"curves-{title}", functools.partial(curve_figure, list(of))))
+        wanted.append((f"learning-curves-{title}", functools.partial(curve_figure, list(of))))
     for matrix, metric in itertools.product(report.matrices, SHARES):
         ranks = matrix.ranking(metric)
         if ranks and ranks.can_be_drawn:  # Table 2 gives the reason where there is no diagram
             title = f"{metric.upper()}: {matrix.setup.title}"
-            wanted.append((f"ranks-{title}", functools.partial(rank_diagram, ranks, title)))
+            wanted.append((f"mean-ranks-{title}", functools.partial(rank_diagram, ranks, title)))
     return dict(zip(file_names([name for name, _ in wanted]), [draw for _, draw in wanted], strict=True))
 
 
@@ -119,34 +138,97 @@ def file_names(wanted: Sequence[str]) -> list[str]:
     return names
 
 
+def difference_figure(matrix: Matrix, found: Sequence[Answer]) -> Figure:
+    """Draw by how much each cell differs from the best of its corpus: a plot per corpus, a dot with interval per cell.
+
+    References are left out where there is something else, as a dummy would be the whole scale.
+    """
+    from matplotlib.figure import Figure
+
+    n_columns = min(3, len(found))
+    n_rows = -(-len(found) // n_columns)
+    drawn = [[row for row in answer.rows if not row["is_reference"]] or answer.rows for answer in found]
+    height = n_rows * (0.17 * (1 + max(map(len, drawn))) + 0.45) + 0.6
+    figure = Figure(figsize=((3.5, 5.4, WIDTH_INCH)[n_columns - 1], height), layout="constrained")
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True)
+    for axes, answer, rows in itertools.zip_longest(grid.flat, found, drawn):
+        if answer is None:
+            axes.set_visible(False)
+            continue
+        axes.axvline(0, color=_MUTED, linewidth=0.8)
+        axes.plot(0, 0, "D", color=_INK, markersize=4)
+        for y, row in enumerate(rows, 1):
+            low, high = (np.nan, np.nan) if row["low"] is None else (-row["high"], -row["low"])
+            axes.hlines(y, low, high, color=_ACCENT, linewidth=1)
+            _dot(axes, -row["below_best"], y, row["verdict"])
+        names = [answer.best, *((row["features"], row["classifier"]) for row in rows)]
+        axes.set_yticks(range(len(names)), [_plain(f"{name} on {features}") for features, name in names])
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        best = entry_of(matrix.scored[(*answer.best, answer.corpus)])
+        axes.set_title(f"{_plain(answer.corpus)}\nbest: {best.text} {best.aside}", size=8)
+    for axes in grid[-1]:
+        axes.tick_params(axis="x", labelbottom=True)
+    figure.supxlabel("UAR of a cell minus UAR of the best cell of its corpus, with 95 % intervals", size=8)
+    key = {"best": _dot(grid[0, 0], np.nan, 0, "best")}
+    words = {
+        "tie": "cannot be told apart",
+        "worse": "below by more than chance explains",
+        "untestable": "cannot be tested",
+    }
+    verdicts = {row["verdict"] for rows in drawn for row in rows}
+    key |= {text: _dot(grid[0, 0], np.nan, 0, verdict) for verdict, text in words.items() if verdict in verdicts}
+    figure.legend(key.values(), key.keys(), loc="outside lower center", ncols=2 if n_columns == 1 else 4, frameon=False)
+    figure.draw_without_rendering()  # so that everything has its place when the figure is cut
+    return figure
+
+
+def _dot(axes: Axes, x: float, y: float, verdict: str) -> Line2D:
+    """Draw a difference: full where a test tells it from the best, the best itself as a diamond."""
+    how: dict[str, Any] = {"color": _INK, "marker": "D"} if verdict == "best" else {"color": _ACCENT, "marker": "o"}
+    face = {"tie": "white", "untestable": "#c9d3e2"}.get(verdict, how["color"])
+    return axes.plot([x], [y], linestyle="none", markersize=4, markerfacecolor=face, zorder=3, **how)[0]
+
+
 def heat_map(table: Table) -> Figure:
-    """Draw a table whose places have values: text with its aside, the best in bold, colours from low to high."""
+    """Draw a table whose places have values: text with its aside, the best in bold, colours from low to high.
+
+    Below it stands what its marks mean.
+    """
     rows = [row[table.n_labels :] for row in table.rows]
-    figure, axes = _canvas(1.05 * max(len(rows[0]), 2), 0.32 * len(rows), table.title, pad=18)
+    width = min(1.05 * max(len(rows[0]), 2), WIDTH_INCH - 1.5)
+    _, of_columns, of_rows = HEAT_MAPS[table.stem]
+    figure, axes = _canvas(width, 0.36 * len(rows), re.sub(r"^Table [0-9]+[.] ", "", table.title), pad=32)
     values = np.array([[entry.value for entry in row] for row in rows], dtype=float)
     axes.pcolormesh(np.ma.masked_invalid(values), cmap="cividis_r", alpha=0.5, edgecolors="white", linewidth=1.5)
     for y, x in np.ndindex(values.shape):
         entry = rows[y][x]
         how: dict[str, Any] = {"ha": "center", "va": "center", "color": _MUTED if np.isnan(values[y, x]) else _INK}
         weight = "bold" if entry.bold else "normal"
-        axes.text(x + 0.5, y + (0.36 if entry.aside else 0.5), _plain(entry.text), fontweight=weight, **how)
+        axes.text(x + 0.5, y + (0.32 if entry.aside else 0.5), _plain(entry.text), fontweight=weight, **how)
         if entry.aside:
-            axes.text(x + 0.5, y + 0.74, _plain(entry.aside), size=5.5, **how)
+            axes.text(x + 0.5, y + 0.72, _plain(entry.aside), size=SMALL, **how)
     axes.set_ylim(len(rows), 0)
     axes.spines[:].set_visible(False)
     axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
     axes.set_xticks(np.arange(len(rows[0])) + 0.5, [_plain(name) for name in table.header[table.n_labels :]])
     labels = [_plain(" ".join(entry.text for entry in row[: table.n_labels])) for row in table.rows]
     axes.set_yticks(np.arange(len(rows)) + 0.5, labels)
+    axes.set(xlabel=of_columns, ylabel=of_rows)
+    explained = *VERDICT_NOTES.values(), *MARK_NOTES.values(), *CHANCE_MARKS.values()
+    notes = [note for note in table.notes if note in explained or note.startswith(("In brackets:", "Bold:", "Rows"))]
+    lines = [line for note in notes for line in textwrap.wrap(_plain(note, 400), int(20 * width))]
+    _explain(axes, "\n".join(lines), -6)
     return figure
 
 
 def curve_figure(curves: Sequence[Curve]) -> Figure:
     """Draw learning curves: a plot per pair of corpora, a line per classifier with its interval, chance dotted."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     pairs = list(dict.fromkeys(curve.pair for curve in curves))
-    numbers = sorted({k for curve in curves for k in curve.points})  # at equal distances
     n_columns = min(3, len(pairs))
     n_rows = -(-len(pairs) // n_columns)
     figure = Figure(figsize=(2.2 * n_columns, 1.7 * n_rows), layout="constrained")
@@ -158,16 +240,16 @@ def curve_figure(curves: Sequence[Curve]) -> Figure:
         axes.axhline(curves[0].setup.chance, color=_MUTED, linewidth=0.8, linestyle=":", label="chance")
         of_pair = [curve for curve in curves if curve.pair == pair]
         for curve, (colour, dashes) in zip(of_pair, itertools.cycle(_LINES)):
-            numbers_drawn, uars, low, high = zip(*curve.drawn, strict=True)
-            x = [numbers.index(k) for k in numbers_drawn]
+            x, uars, low, high = zip(*curve.drawn, strict=True)
             axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
             how: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "linewidth": 1.2}
             how["label"] = _plain(f"{' '.join(curve.row)}{curve.weight}")
             axes.plot(x, uars, dashes, **how)
-        axes.set_xticks(range(len(numbers)), [str(k) for k in numbers])
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_title(_plain(f"{pair[0]} → {pair[1]}"))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    figure.supylabel("UAR", size=8)
+    figure.supylabel("UAR, with 95 % intervals over speakers", size=8)
+    figure.supxlabel("k: utterances of the test corpus that train too", size=8)
     figure.draw_without_rendering()  # so that everything has its place when the figure is cut
     return figure
 
@@ -183,8 +265,10 @@ def rank_diagram(ranks: Ranking, title: str) -> Figure:
         x = len(order) + 0.5 + 0.35 * i
         axes.plot([x, x], [first - 0.2, last + 0.2], color=_ACCENT, linewidth=2, clip_on=False)
     axes.set_yticks(range(len(order)), [_plain(name) for name, _ in order])
-    label = f"mean rank over {ranks.n_corpora} corpora; critical difference {ranks.critical_difference:.2f}"
-    axes.set(xlim=(1, len(order)), ylim=(len(order) - 0.5, -0.5), xlabel=label)
+    label = f"mean rank over {ranks.n_corpora} corpora (1 is best)"
+    axes.set(xlim=(1, len(order)), ylim=(len(order) - 0.5, -0.5), xlabel=label, ylabel="feature set and classifier")
+    apart = f"critical difference {ranks.critical_difference:.2f}, Nemenyi, p > {ALPHA}"
+    _explain(axes, f"Bars join what cannot be told apart ({apart}).", -28)
     return figure
 
 
@@ -213,7 +297,13 @@ def _canvas(width: float, height: float, title: str, pad: float | None = None) -
     return figure, axes
 
 
-def _plain(text: str) -> str:
+def _explain(axes: Axes, text: str, offset: float) -> None:
+    """Write below the axes, by an offset in points, what marks mean."""
+    how: dict[str, Any] = {"textcoords": "offset points", "va": "top", "size": SMALL, "color": _MUTED}
+    axes.annotate(text, (0, 0), xytext=(0, offset), xycoords="axes fraction", **how)
+
+
+def _plain(text: str, at_most: int = 80) -> str:
     """Put a space for control characters and halves of characters, which no XML may hold, and shorten the rest."""
     clean = re.sub("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\ufffe\\uffff]", " ", text)
-    return clean if len(clean) <= 80 else f"{clean[:77]}..."
+    return clean if len(clean) <= at_most else f"{clean[: at_most - 3]}..."

@@ -276,16 +276,17 @@ def test_page_shows_tables_and_curves_and_figures_draw_them(crossed_report):
     assert len(re.findall("<figure", page)) == 1
     assert "aa → bb" in page
     drawn = figures(crossed_report)
-    across = [name for name in drawn if "curves-" in name or "transfer" in name]
+    across = [name for name in drawn if "curves" in name or "across" in name]
     assert sorted(across) == [
-        "curves-three-scaling-train-seed-0",
-        "heatmap-curves-three-scaling-train-seed-0",
-        "heatmap-transfer-three-scaling-per-corpus-seed-0",
-        "heatmap-transfer-three-scaling-train-seed-0",
+        "learning-curves-three-scaling-train-seed-0",
+        "uar-across-corpora-three-scaling-per-corpus-seed-0",
+        "uar-across-corpora-three-scaling-train-seed-0",
     ]
     with drawing():
-        (axes,) = drawn["curves-three-scaling-train-seed-0"]().axes
+        (axes,) = drawn["learning-curves-three-scaling-train-seed-0"]().axes
     assert [line.get_label() for line in axes.get_lines()] == ["chance", "IS09 svc", "IS09 svc, weight 3"]
+    for curve, line in zip(crossed_report.curves, axes.get_lines()[1:], strict=True):
+        assert list(line.get_xdata()) == list(curve.points)  # k is to scale
 
 
 def test_notes_of_one_corpus_say_which_where_several_are_in_a_table():
