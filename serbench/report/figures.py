@@ -169,7 +169,7 @@ def difference_figure(matrix: Matrix, found: Sequence[Answer]) -> Figure:
         axes.set_title(f"{_plain(answer.corpus)}\nbest: {best.text} {best.aside}", size=8)
     for axes in grid[-1]:
         axes.tick_params(axis="x", labelbottom=True)
-    figure.supxlabel("UAR of a cell minus UAR of the best cell of its corpus, with 95 % intervals", size=8)
+    label = "UAR of a cell minus UAR of the best cell of its corpus, with 95 % intervals"
     key = {"best": _dot(grid[0, 0], np.nan, 0, "best")}
     words = {
         "tie": "cannot be told apart",
@@ -178,7 +178,8 @@ def difference_figure(matrix: Matrix, found: Sequence[Answer]) -> Figure:
     }
     verdicts = {row["verdict"] for rows in drawn for row in rows}
     key |= {text: _dot(grid[0, 0], np.nan, 0, verdict) for verdict, text in words.items() if verdict in verdicts}
-    figure.legend(key.values(), key.keys(), loc="outside lower center", ncols=2 if n_columns == 1 else 4, frameon=False)
+    how: dict[str, Any] = {"title": label, "title_fontsize": 8, "ncols": 2 if n_columns == 1 else 4, "frameon": False}
+    figure.legend(key.values(), key.keys(), loc="outside lower center", **how)
     figure.draw_without_rendering()  # so that everything has its place when the figure is cut
     return figure
 
@@ -247,9 +248,14 @@ def curve_figure(curves: Sequence[Curve]) -> Figure:
             axes.plot(x, uars, dashes, **how)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_title(_plain(f"{pair[0]} → {pair[1]}"))
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    how = {
+        "title": "k: utterances of the test corpus that train too",
+        "title_fontsize": 8,
+        "ncols": 3,
+        "frameon": False,
+    }
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", **how)
     figure.supylabel("UAR, with 95 % intervals over speakers", size=8)
-    figure.supxlabel("k: utterances of the test corpus that train too", size=8)
     figure.draw_without_rendering()  # so that everything has its place when the figure is cut
     return figure
 

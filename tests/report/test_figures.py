@@ -60,7 +60,7 @@ def test_differences_are_drawn_with_their_intervals_and_the_best_on_top(made_up_
     report, _ = made_up_report(classifiers=["svc", "knn", "dummy"])
     with drawing():
         figure = drawn_as(report, "differences-to-best-")
-    assert "UAR of a cell minus UAR of the best cell" in figure.get_supxlabel()
+    assert "UAR of a cell minus UAR of the best cell" in figure.legends[0].get_title().get_text()
     assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 7
     assert figure.get_figwidth() <= 7.2
     uar = report.scores.query("metric == 'uar' and rule == 'nested'")
