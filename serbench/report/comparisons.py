@@ -30,6 +30,7 @@ from serbench.scores.scores import n_incomplete, values_by
 from serbench.scores.statistics import (
     ALPHA,
     SHARES,
+    FEWEST,
     Interval,
     Ranking,
     against_best,
@@ -246,7 +247,9 @@ def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]
                 of_all.add(f"{note}.")
         for name, why in record.partials.items():
             of_corpus.setdefault(name.partition("@")[0], {})[why] = None
-        if n_alone := n_incomplete(cell):
+        if (n_units := len(cell.stack("unit"))) < FEWEST:
+            remarks[f"{counted(n_units, cell.unit)}: no interval"] = None
+        elif n_alone := n_incomplete(cell):
             label = "an emotion" if record.target == "emotion" else "a class"
             many = f"{n_alone} {cell.unit}s have {label} each" if n_alone > 1 else f"one {cell.unit} has {label}"
             remarks[f"{many} that no other has, so that intervals leave it out there"] = None
@@ -263,6 +266,18 @@ def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]
 
 
 def transductive_note(scaling: str) -> str:
+def counted(n: int, unit: str) -> str:
+    """Word a number of units."""
+    return f"{n} {unit}{'s' if n > 1 else ''}"
+
+
+def never_predicted(cell: CellPredictions) -> list[str]:
+    """Name the emotions that a cell never predicts, each with its number of utterances."""
+    counts = cell.stack()
+    each = zip(cell.emotions, counts.sum(axis=1), counts.sum(axis=0), strict=True)
+    return [f"{emotion} (0 of {n})" for emotion, n, n_said in each if not n_said]
+
+
     """Say which unlabelled audio scaling used of what is tested."""
     what = {"speaker": "speakers", "corpus": "corpus"}[scaling]
     return f"Transductive: features are scaled per {scaling} on the unlabelled audio of the test {what} too."

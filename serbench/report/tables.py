@@ -12,12 +12,22 @@ from serbench.corpora.divisions import confounded
 from serbench.corpora.entry import EMOTIONS
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.protocols import find_protocol
-from serbench.report.comparisons import OUTSIDE_MARK, Matrix, Place, Setup, entry_of, mark_of, table_of
+from serbench.report.comparisons import (
+    OUTSIDE_MARK,
+    Matrix,
+    Place,
+    Setup,
+    counted,
+    entry_of,
+    mark_of,
+    never_predicted,
+    table_of,
+)
 from serbench.report.table import NOTHING, Entry, Table, make_table
 from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import CellPredictions, Index
 from serbench.scores.scores import values_by
-from serbench.scores.statistics import ALPHA, SHARES, smallest_p
+from serbench.scores.statistics import ALPHA, FEWEST, SHARES, smallest_p
 
 MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What is behind a value, by the verdict on it."""
@@ -112,6 +122,8 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     return table_of(
         f"table2-{metric}" + ("" if is_nested else f"-{rule}"),
         f"{name}: {matrix.setup.title}",
+    if is_nested and metric == "uar":
+        notes += _never_notes(matrix)
         ("features", "classifier", *matrix.corpora),
         [*_chance_rows(matrix, metric), *rows],
         matrix.compared.values(),
@@ -174,8 +186,9 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
     chance = f" Chance: the most frequent {label} for every utterance."
     text = f"{described(setup, persons)}{tuning if is_tuned else ''} Values are {pooled}."
     yield text + (chance if ALL_METRICS[metric].has_chance else "")
-    if cells:
-        units = " or ".join(sorted({f"{cell.unit}s" for cell in cells}))
+    if matrix.cues and metric == "uar":
+        yield "Simple cues: duration and level alone, as the audit of a corpus has measured them on the same folds."
+    if units := " or ".join(sorted({f"{cell.unit}s" for cell in cells if len(cell.stack("unit")) >= FEWEST})):
         yield f"In brackets: 95 % intervals over {units} (delete-one jackknife with Student's t)."
     if has_best:
         yield "Bold: the best cell of a corpus; as that is chosen on test data, it is optimistic."
@@ -207,7 +220,7 @@ def _facts(matrix: Matrix, corpus: str, compared: Sequence[Mapping[str, Any]]) -
     folds = f"{n_folds} {'groups held out' if is_holdout else 'folds'}, inner {cell.cell['inner']}"
     parts = [f"{cell.n_utterances} utterances", folds]
     if compared:
-        units = f"{compared[0]['n_units']} {compared[0]['unit']}{'s' if compared[0]['n_units'] > 1 else ''}"
+        units = counted(compared[0]["n_units"], compared[0]["unit"])
         pairs = [row["n_comparisons"] for row in compared if not row["is_reference"]]
         n, kind = (pairs[0], "cells") if pairs else (len(compared), "a cell and a dummy")
         sentence = f"{n} pair{'s' if n != 1 else ''} of {kind} compared, over {units}"
@@ -244,6 +257,13 @@ def _rank_notes(matrix: Matrix, metric: str) -> Iterator[str]:
         yield f"Mean ranks of {n} methods over {corpora}: {named}, ...; Friedman's statistic, permuted: p = {p}."
         if not ranks.can_be_drawn:
             apart = f"{ranks.critical_difference:.1f} of at most {n - 1} apart"
+def _never_notes(matrix: Matrix) -> Iterator[str]:
+    """Yield which emotions cells never predict."""
+    for (features, classifier, corpus), cell in matrix.in_order():
+        if not cell.is_reference and (never := never_predicted(cell)):
+            yield f"{corpus}, {features}, {classifier}: never predicts {', '.join(never)}."
+
+
             yield f"No critical-difference diagram: over {corpora}, mean ranks differ only if {apart} (Nemenyi)."
 
 

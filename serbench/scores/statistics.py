@@ -37,6 +37,8 @@ EXACT_UP_TO = 13
 """Units up to which all sign flips are looked at; above, `FLIPS` random ones and the observed one."""
 FLIPS = 9_999
 """Random sign flips, or permutations of ranks, where there are too many to look at all of them."""
+FEWEST = 4
+"""Units from which on there are intervals: fewer do not show how much units differ."""
 TINY = 1e-12
 """What sums of shares may differ by for want of digits, and the width below which an interval is none."""
 DIAGRAM_FROM = 8
@@ -61,23 +63,23 @@ def jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarra
 
 
 def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
-    """Return the interval of a statistic over units; None for a single unit, or units that are all alike.
+    """Return the interval of a statistic over units; None for fewer than `FEWEST`, or units that are all alike.
 
     Units that are all alike (a classifier that always says the same) say nothing of how other units would differ. The
     interval is cut at `bounds`, the least and the largest value that the statistic can have.
 
-    >>> hits = np.array([[8, 10], [6, 10], [7, 10]])
+    >>> hits = np.array([[8, 10], [6, 10], [7, 10], [7, 10]])
     >>> interval = jackknife_interval(hits, lambda totals: totals[:, 0] / totals[:, 1], bounds=(0, 1))
     >>> round(interval.low, 3), round(interval.high, 3)
-    (0.452, 0.948)
+    (0.57, 0.83)
     """
-    return interval_of(*jackknife(stack, statistic), bounds=bounds) if len(stack) > 1 else None
+    return interval_of(*jackknife(stack, statistic), bounds=bounds) if len(stack) >= FEWEST else None
 
 
 def interval_of(value: float, without: np.ndarray, *, bounds: tuple[float, float]) -> Interval | None:
-    """Return the interval of a value from its values without each unit; None where one of these is undefined."""
+    """Return the interval of a value from its values without each unit; None for fewer than `FEWEST`, or undefined."""
     n = len(without)
-    return _interval(value, math.sqrt(_variance(without)), n - 1, bounds) if n > 1 else None
+    return _interval(value, math.sqrt(_variance(without)), n - 1, bounds) if n >= FEWEST else None
 
 
 def gap_interval(
@@ -85,13 +87,13 @@ def gap_interval(
 ) -> Interval | None:
     """Return the interval of what a statistic of some units has more than that of other units (after Welch 1947).
 
-    Each side is jackknifed by itself; None where a side has a single unit, or all units of both are alike.
+    Each side is jackknifed by itself; None where a side has fewer than `FEWEST` units, or all units of both are alike.
     """
-    return _interval(*_welch(first, second, statistic), bounds) if min(len(first), len(second)) > 1 else None
+    return _interval(*_welch(first, second, statistic), bounds) if min(len(first), len(second)) >= FEWEST else None
 
 
 def gap_p(first: np.ndarray, second: np.ndarray, statistic: Statistic, bound: float) -> float:
-    """Two-sided p that units of two kinds, at least two of each, differ in a statistic by a bound (Welch 1947)."""
+    """Two-sided p that units of two kinds, at least `FEWEST` of each, differ in a statistic by a bound (Welch 1947)."""
     from scipy.special import stdtr
 
     gap, error, free = _welch(first, second, statistic)
