@@ -20,6 +20,8 @@ from serbench.scores.statistics import difference_of, gap_interval, jackknife_in
 SAID_OFTEN = 10
 """Utterances from which on a sentence has a UAR worth printing; each emotion must be among them, too."""
 GENDERS = ("female", "male")
+RULES_COMPARED = (("nested", "default"), ("oracle", "nested"))
+"""Rules whose difference a table gives: what tuning brings, and what tuning on the test data would have claimed."""
 
 
 def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
@@ -37,21 +39,23 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
 
 def rule_table(matrix: Matrix) -> Table | None:
     """Return what each rule of choosing a setting gives for the same cells, and what tuning on the test data adds."""
-    rows, lacking = [], dict[str, dict[str, None]]()
+    rows, lacking, gains = [], dict[str, dict[str, None]](), [list[float]() for _ in RULES_COMPARED]
     for place, cell in matrix.in_order():
         if cell.is_outside:
             continue
         pooled = {rule: _uar(cell.stack(rule=rule)) for rule in cell.with_values}
         shown = [Entry(f"{pooled[r]:.3f}") if r in pooled else Entry(NOTHING) for r in ("nested", "default", "oracle")]
-        claimed = Entry(NOTHING)
-        if {"nested", "oracle"} <= set(pooled):
-            stacks = [cell.stack("unit", rule=rule) for rule in ("oracle", "nested")]
-            oracle, nested, interval = paired(np.stack(stacks, axis=1))
-            claimed = Entry(signed(oracle - nested), bracketed(interval))
+        for i, (rule, other) in enumerate(RULES_COMPARED):
+            shown.append(Entry(NOTHING))
+            if {rule, other} <= set(pooled):
+                one, two, interval = paired(np.stack([cell.stack("unit", rule=r) for r in (rule, other)], axis=1))
+                shown[-1] = Entry(signed(one - two), bracketed(interval, digits=3))
+                if len(cell.record.settings) > 1:
+                    gains[i].append(one - two)
         of_fold = _stacks_by(cell, "fold")
         folds = [METRICS["uar"](fold) for fold in of_fold.values()]
         spread = f"± {np.std(folds, ddof=1):.3f}" if len(folds) > 1 else ""
-        rows.append((*_labels(place, cell), *shown, claimed, Entry(f"{np.mean(folds):.3f}", spread)))
+        rows.append((*_labels(place, cell), *shown, Entry(f"{np.mean(folds):.3f}", spread)))
         for fold, confusion in of_fold.items():
             absent = [e for e, n in zip(cell.emotions, confusion.sum(axis=1), strict=True) if not n]
             if absent and matrix.setup.target not in OF_PEOPLE:  # whose folds may have one label alone
@@ -60,10 +64,15 @@ def rule_table(matrix: Matrix) -> Table | None:
         "UAR over all test utterances of each cell. nested: settings chosen without the test speakers. oracle: the one "
         "setting that is best on the test data of the whole cell, as a paper tuned on its test set would have it (now "
         "and then below nested, which may take another setting for each fold).",
+        *(
+            f"Mean of {rule} - {other} over {len(of)} cells with settings to choose from: {signed(float(np.mean(of)))}."
+            for (rule, other), of in zip(RULES_COMPARED, gains, strict=True)
+            if of
+        ),
         "folds: mean over folds and its standard deviation (nested, or else default), each over the emotions it has.",
         *(f"{corpus}: emotions that folds lack: {'; '.join(of)}." for corpus, of in lacking.items()),
     ]
-    header = ("nested", "default", "oracle", "oracle - nested", "folds")
+    header = ("nested", "default", "oracle", *map(" - ".join, RULES_COMPARED), "folds")
     return _table("rules", "What the choice of rule does", matrix, header, rows, notes)
 
 
