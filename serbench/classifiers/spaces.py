@@ -27,6 +27,7 @@ from serbench.errors import STOPS, ConfigError, Fault, PluginError, UnknownNameE
 from serbench.store.keys import digest
 
 STANDARD = "standard"
+UNTUNED = "default"  # only the default setting of a classifier
 MOST_SETTINGS = 1000  # of one classifier
 
 
@@ -39,8 +40,10 @@ class Space:
     default: int
 
     @staticmethod
-    def of(classifier: Classifier) -> Space:
-        """Return a classifier's own space."""
+    def of(classifier: Classifier, *, is_quick: bool = False) -> Space:
+        """Return a classifier's own space, or its default setting alone."""
+        if is_quick and len(classifier.space) > 1:
+            return Space(UNTUNED, (classifier.default,), 0)
         return Space(STANDARD, classifier.space, classifier.space.index(classifier.default))
 
 

@@ -43,6 +43,7 @@ _PROTOCOL = f"{', '.join(PROTOCOLS)}. Default: within (leave one speaker out, lo
 _K = "With adapt: utterances of the test corpus to train on."
 _SCALING = "train (default), corpus, none, or speaker (transductive, as corpus may be)."
 _INNER = "Inner validation: auto (default), all, an even number of groups, or none."
+_QUICK = "Default settings only, without tuning: a first table in a tenth of the time or less."
 SCALINGS = ("train", "speaker", "corpus", "none")
 SEGMENT_HELP = "Cut every utterance into segments of so many seconds; the remainder is dropped."
 
@@ -102,7 +103,7 @@ class GridRequest(FitAxes):
     where : filters such as "style=improvised".
     protocol : a name of `serbench.protocols.PROTOCOLS`; "holdout" needs a `partition` of the corpora's entries, "adapt"
         numbers `k` of utterances to draw, each of which counts `weight`.
-    space : a file of spaces.
+    space : a file of spaces. `quick` leaves of each space its default, so that nothing is chosen.
     segment : seconds of the segments that utterances are cut into, or None.
     """
 
@@ -119,6 +120,7 @@ class GridRequest(FitAxes):
     weight: float = _axis(1.0, "--weight", float, "NUMBER", "With adapt: how much each of these counts. Default: 1.")
     inner: str = _axis("auto", "--inner", str, "NAME|K", _INNER)
     space: Path | str | None = _axis(None, "--space", Path, "FILE", "YAML file of settings to try.")
+    quick: bool = _axis(False, "--quick", bool, "", _QUICK)
     seeds: tuple[int, ...] = _axis((0,), "--seed", list[int], "N,...", "Random state, or several. Default: 0.")
     segment: float | None = _axis(None, "--segment", float, "SECONDS", SEGMENT_HELP)
 
@@ -129,9 +131,9 @@ class GridRequest(FitAxes):
         for axis in AXES:
             if axis.name not in ("features", "classifiers") and getattr(self, axis.name) == axis.default:
                 continue
-            given = getattr(self, axis.name)
+            given, flag = getattr(self, axis.name), axis.metadata["option"].flags[0]
             for value in given if isinstance(given, tuple) else (given,):
-                words += [axis.metadata["option"].flags[0], str(value).removesuffix(".0")]
+                words += [flag] if value is True else [flag, str(value).removesuffix(".0")]
         return shlex.join(words)
 
 

@@ -209,7 +209,8 @@ def plan_grid(
         else:
             features = {d.name: stored_rows(store.features(source.key, d.stored)) for d in data}
         for question, seeds in _questions(data, source, features, task, request):
-            variants = [(c, spaces.get(c.name, Space.of(c)), seed) for c in classifiers for seed in seeds]
+            space_of = {c.name: spaces.get(c.name) or Space.of(c, is_quick=request.quick) for c in classifiers}
+            variants = [(c, space_of[c.name], seed) for c in classifiers for seed in seeds]
             cells += plan_cells(question, variants, store, space_file=space_file)
     jobs, made = make_plan([planned for _, planned in cells if planned is not None])
     fields = iter(made)
@@ -288,7 +289,7 @@ def _questions(
                 task=own,
                 source=source,
                 extracted=extracted,
-                inner=str(request.inner),
+                inner="none" if request.quick else str(request.inner),
                 partition=request.partition or "",
                 draw=draw,
                 pool=joined(corpora),
@@ -444,6 +445,11 @@ def _check_request(request: GridRequest, corpora: Sequence[str]) -> None:
     if request.target == "language" and request.scaling in ("corpus", "speaker"):
         found = f"--scaling {request.scaling}: what is scaled by itself has one language"
         faults.append(Fault("--target language", found, "--scaling train", "The scaler would tell the language"))
+    if request.quick and (request.space is not None or request.inner not in ("auto", "none")):
+        found = f"--space {request.space}" if request.space is not None else f"--inner {request.inner}"
+        faults.append(
+            Fault("--quick", found, "neither --space nor --inner", "It fits default settings, and tunes none")
+        )
     if request.weight != 1 and protocol.needs != "k":
         faults.append(Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only"))
     if any(k < 1 for k in request.k):

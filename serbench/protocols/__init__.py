@@ -280,7 +280,7 @@ def inner_rule(requested: str, n_groups: int, *, in_turn: bool = False) -> Inner
     """
     check_inner(requested)
     if requested == "none":
-        return InnerRule("none", "--inner none")
+        return InnerRule("none", "none was asked for (--inner none or --quick)")
     if in_turn and requested.isdecimal():
         todo = "Use --inner auto: validating each part of the training data costs one fit only"
         raise ProtocolError("--inner", f"{requested}, for training data that is not tested", "auto, all or none", todo)

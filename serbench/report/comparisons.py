@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from serbench.classifiers.spaces import UNTUNED
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.corpora.tasks import DEFAULT_TASK
 from serbench.errors import StoreError
@@ -306,6 +307,14 @@ class Matrix:
 
     def is_outside(self, row: Row) -> bool:
         """Whether a row has predictions of another system."""
+    def compared_in(self, corpus: str) -> dict[Row, CellPredictions]:
+        """Cells of a corpus that are compared, by row: all but those that are short.
+
+        Where settings cannot be chosen, all have their default, which no test has chosen either.
+        """
+        cells = ((row, self.scored.get((*row, corpus))) for row in self.rows)
+        return {row: cell for row, cell in cells if cell is not None and not cell.is_short}
+
         return any(place[:2] == row and cell.is_outside for place, cell in self.cells.items())
 
     def in_order(self, *, every: bool = False) -> list[tuple[Place, CellPredictions]]:
@@ -322,7 +331,7 @@ class Matrix:
 
     @functools.cached_property
     def differences(self) -> list[dict[str, Any]]:
-        """How nested values, and those of other systems, differ from the best of their corpus: rows of a table.
+        """How the cells that are compared differ from the best of their corpus: rows of a table.
 
         The best is the first contender; references such as a dummy are tested against all contenders, in families of
         their own, and are contenders only where there is nothing else. `verdict` is `worse`, `tie` (cannot be told
@@ -330,8 +339,7 @@ class Matrix:
         """
         rows = []
         for metric, corpus in itertools.product(SHARES, self.corpora):
-            cells = {row: self.scored[(*row, corpus)] for row in self.rows if (*row, corpus) in self.scored}
-            cells = {row: cell for row, cell in cells.items() if cell.is_chosen and not cell.is_short}
+            cells = self.compared_in(corpus)
             references = {row for row, cell in cells.items() if cell.is_reference}
             references = references if len(references) < len(cells) else set()
             if len(cells) < 2:
@@ -427,7 +435,8 @@ def fill_commands(found: Iterable[Matrix]) -> list[str]:
                 file = next(filter(None, files), "")
                 corpora = [*matrix.setup.axes.train.split("+"), *corpus.split("+")]
                 is_partial = any(c.record.partials for place, c in matrix.cells.items() if place[2] == corpus)
-                asked = replace(usual, features=argument, space=file or None)
+                inner = "auto" if (is_quick := space == f"({UNTUNED})") else usual.inner
+                asked = replace(usual, features=argument, space=file or None, inner=inner, quick=is_quick)
                 key = " ".join(dict.fromkeys(filter(None, corpora))), asked, " --partial" * is_partial
                 wanted.setdefault(key, []).append(name)
     asked_for = ((c, replace(asked, classifiers=tuple(names)), p) for (c, asked, p), names in wanted.items())

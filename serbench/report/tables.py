@@ -95,7 +95,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     scored = {place: c for place, c in matrix.scored.items() if is_nested or rule in c.with_values}
     contenders: dict[str, dict[Place, float]] = {}
     for place, cell in scored.items():
-        if not (cell.is_short or cell.is_reference) and (cell.is_chosen or not is_nested):
+        if not (cell.is_short or cell.is_reference):
             value = values_by(cell, own_rule or cell.rule)[metric].value
             contenders.setdefault(place[2], {})[place] = value
     best = {p for of in contenders.values() for p, value in of.items() if len(of) > 1 and value == max(of.values())}
@@ -178,13 +178,14 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
         "nested": f" Settings are chosen by nested {apart}validation.",
         "default": " Every classifier has its default setting.",
         "oracle": " Oracle: the one setting that is best on the test data of each cell, so most values are too high.",
-    }[rule]
-    is_tuned = rule != "nested" or any("nested" in cell.with_values for cell in cells)
+    }
+    has = {name for cell in cells for name in cell.with_values}
+    shown = "default" if rule == "nested" and "nested" not in has else rule
     over_folds, over_all = "means over folds, each over the emotions it has", "pooled over all test utterances"
     pooled = over_folds if metric in FOLD_METRICS else over_all
     label = "emotion" if setup.target == "emotion" else "class"
     chance = f" Chance: the most frequent {label} for every utterance."
-    text = f"{described(setup, persons)}{tuning if is_tuned else ''} Values are {pooled}."
+    text = f"{described(setup, persons)}{tuning[shown] if shown in has else ''} Values are {pooled}."
     yield text + (chance if ALL_METRICS[metric].has_chance else "")
     if matrix.cues and metric == "uar":
         yield "Simple cues: duration and level alone, as the audit of a corpus has measured them on the same folds."

@@ -187,7 +187,15 @@ def test_wrong_usage_exits_2(options):
 def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     asked = []
     monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
-    other = {str: "a b", Path: Path("s.yaml"), float: 1.5, int: 7, list[str]: ("a=b c", "d"), list[int]: (5, 9)}
+    other = {
+        str: "a b",
+        bool: True,
+        Path: Path("s.yaml"),
+        float: 1.5,
+        int: 7,
+        list[str]: ("a=b c", "d"),
+        list[int]: (5, 9),
+    }
     wanted = GridRequest(**{axis.name: other[axis.metadata["option"].type] for axis in fields(GridRequest)})
     wanted = replace(wanted, emotions="a,d=b+c")
     for line in (f"grid toy other {wanted.options}", "grid toy -f IS09 -f IS09", "grid", "grid --text-independent"):

@@ -216,6 +216,8 @@ def test_fingerprint_covers_every_field_that_a_request_can_name(make_index, fiel
         ({"weight": 2.0}, r"--weight 2\. Expected --weight with --protocol adapt only"),
         ({"features": "schiavone"}, r"utterances that are not cut\. Expected pieces of 1 s\. Give --segment 1"),
         ({"scaling": "corpora"}, r"Did you mean 'corpus'"),
+        ({"quick": True, "inner": "all"}, r"--quick: --inner all\. Expected neither --space nor --inner"),
+        ({"quick": True, "space": "s.yaml"}, r"--quick: --space s\.yaml\. Expected neither --space nor --inner"),
     ],
 )
 def test_requests_that_cannot_be_meant_say_what_to_give(three, request_, message):
