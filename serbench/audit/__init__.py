@@ -137,8 +137,10 @@ def _audit_corpus(corpus: Corpus, task: EmotionTask, workspace: Workspace) -> tu
         baseline = simple_cue_baseline(rows, task)
     audit = _audit(corpus.name, findings, checks.facts_of(utterances, person), baseline)
     # The findings hold for this state of the index; reports show them as long as the index has it.
-    record = {"index": index_fingerprint(index), "findings": [dataclasses.asdict(one) for one in audit.findings]}
-    write_json(workspace.store().audit(corpus.name), {"corpus": corpus.name, "serbench": __version__, **record})
+    record: dict[str, Any] = {"corpus": corpus.name, "serbench": __version__, "index": index_fingerprint(index)}
+    record |= {"findings": [dataclasses.asdict(one) for one in audit.findings]}
+    record |= {"baseline": dataclasses.asdict(baseline) if baseline else None}
+    write_json(workspace.store().audit(corpus.name), record)
     return audit, utterances
 
 

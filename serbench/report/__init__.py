@@ -21,7 +21,8 @@ from serbench.errors import StoreError, listed
 from serbench.features import FEATURE_SETS
 from serbench.protocols import find_protocol
 from serbench.report.across import Curve, across_tables
-from serbench.report.answers import Answer, answers
+from serbench.report.answers import Answer, first_answers, headed
+from serbench.report.audits import read_audits, with_audits, with_cues
 from serbench.report.breakdowns import BREAKDOWNS, group_table, held_out_tables, seed_tables
 from serbench.report.comparisons import Matrix, fill_commands, matrices
 from serbench.report.table import FORMATS, Table, md_text
@@ -33,7 +34,7 @@ from serbench.report.tables import (
 )
 from serbench.scores.comparable import keep_comparable
 from serbench.scores.metrics import METRICS
-from serbench.scores.predictions import CellPredictions, Index, load_predictions, read_indexes, settings_key
+from serbench.scores.predictions import CellPredictions, load_predictions, read_indexes, settings_key
 from serbench.scores.scores import (
     confusion_table,
     fold_table,
@@ -133,13 +134,14 @@ def score_store(store: Store) -> Report:
     from serbench.experiments.tables import claims_frame, experiment_tables, read_books
 
     indexes = read_indexes(store)
-    cells = with_audits(keep_comparable(load_predictions(store, indexes)), indexes, store)
+    audits = read_audits(indexes, store)
+    cells = with_audits(keep_comparable(load_predictions(store, indexes)), audits)
     places = {name: i for i, name in enumerate([*FEATURE_SETS, *CLASSIFIERS])}
 
     def order(name: str) -> int:  # those of plug-ins and a user's own follow by name
         return places.get(name, len(places))
 
-    every = matrices(cells, order)
+    every = [with_cues(matrix, audits) for matrix in matrices(cells, order)]
     found = [matrix for matrix in every if not find_protocol(matrix.setup.axes.protocol).is_pairwise]
     tables = [data_table(indexes)]
     as_files = [name for name, metric in METRICS.items() if metric.is_table]

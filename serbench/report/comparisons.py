@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,7 @@ def table_of(
     shown: set[str] = set()
     for entry in (entry for row in rows for entry in row):
         text, aside = (entry.text, entry.aside) if isinstance(entry, Entry) else (str(entry), "")
-        shown |= {*(mark for mark in text[-2:] if mark in MARK_NOTES), *aside.split()[-1:]}
+        shown |= {*(mark for mark in text[-2:] if mark in MARK_NOTES), *aside.split()}
     explained = [note for mark, note in {**(marks or {}), **MARK_NOTES}.items() if mark in shown]
     of = [cell for cell in cells if cell.with_values]
     notes, keys = [*notes, *explained, *notes_on(of, facts or {})], [cell.key for cell in of]
@@ -292,6 +292,7 @@ class Matrix:
     ----------
     cells : every cell, on all its utterances.
     compared : cells with predictions, on the utterances that they are compared on.
+    cues : UAR of the simple cues by corpus, where an audit has measured it on these emotions and utterances.
     """
 
     setup: Setup
@@ -299,6 +300,7 @@ class Matrix:
     compared: Mapping[Place, CellPredictions]
     rows: tuple[Row, ...]
     corpora: tuple[str, ...]
+    cues: Mapping[str, float] = field(default_factory=dict)
 
     @functools.cached_property
     def scored(self) -> dict[Place, CellPredictions]:

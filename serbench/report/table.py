@@ -24,7 +24,7 @@ _SYMBOLS |= {"°": "degree", "†": "dagger", "‡": "daggerdbl"}
 _LATEX: dict[str, str | int | None] = {symbol: rf"\text{name}{{}}" for symbol, name in _SYMBOLS.items()}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 _LATEX |= {character: f"{{{character}}}" for character in "[]*"}  # options, after the end of a row
-_LATEX |= {'"': "''", "–": "--", "≈": r"$\approx$", "↑": r"$\uparrow$", "±": r"$\pm$"}
+_LATEX |= {'"': "''", "–": "--", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$"}
 _ESCAPES = str.maketrans(_LATEX)
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 

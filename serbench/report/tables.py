@@ -35,6 +35,7 @@ VERDICT_NOTES = {
     "≈": f"≈ cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction).",
     "?": "? cannot be tested against the best: too few speakers (or other independent units).",
     "↑": "↑ a dummy that is above the best other cell of its corpus by more than chance explains.",
+    "↓": "↓ below the simple cues; the two values are compared without a test.",
 }
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
@@ -99,13 +100,15 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
             value = values_by(cell, own_rule or cell.rule)[metric].value
             contenders.setdefault(place[2], {})[place] = value
     best = {p for of in contenders.values() for p, value in of.items() if len(of) > 1 and value == max(of.values())}
+    cues = matrix.cues if metric == "uar" else {}
+    below = {p for corpus, of in contenders.items() for p, value in of.items() if value < cues.get(corpus, 0)}
     rows: list[tuple[str | Entry, ...]] = []
     for features, classifier in matrix.rows:
         name = classifier + (OUTSIDE_MARK if matrix.is_outside((features, classifier)) else "")
         made = []
         for place in ((features, classifier, corpus) for corpus in matrix.corpora):
             key = matrix.cells[place].key if place in matrix.cells else ""
-            mark, is_best = verdicts.get(place, ""), place in best
+            mark, is_best = f"{'↓' * (place in below)} {verdicts.get(place, '')}".strip(), place in best
             entry = entry_of(scored.get(place), mark, metric=metric, rule=own_rule, bold=is_best)
             made.append(entry._replace(key=key))
         rows.append((features, name, *made))
@@ -136,14 +139,18 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
 
 
 def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
-    """Return the row of chance by corpus, for a metric that has it."""
+    """Return the rows of what is to be beaten: chance, for a metric that has it, and the simple cues of audits."""
     if not ALL_METRICS[metric].has_chance:
         return []
     shown = []
     for corpus in matrix.corpora:
         cell = next((c for place, c in matrix.scored.items() if place[2] == corpus and not c.is_short), None)
         shown.append(f"{ALL_METRICS[metric].chance(cell.stack().sum(axis=1)):.3f}" if cell else NOTHING)
-    return [("chance", "", *shown)]
+    rows = [("chance", "", *shown)]
+    if matrix.cues and metric == "uar":
+        cues = (f"{matrix.cues[corpus]:.3f}" if corpus in matrix.cues else NOTHING for corpus in matrix.corpora)
+        rows.append(("simple cues", "", *cues))
+    return rows
 
 
 def described(setup: Setup, persons: Mapping[str, str]) -> str:
