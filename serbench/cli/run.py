@@ -158,8 +158,11 @@ def report(
     if provenance:
         print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
     else:
-        for answer in () if plain else made.answers:
-            print(prose(answer.sentence))
+        for title, sentences in {} if plain else made.lead.items():
+            print(prose(title))
+            for one in sentences:
+                print(prose(one, indent="  "))
+            print()
         stems = ("table2-uar", "transfer", "curves", "seeds", *(() if plain else ("experiment", "claims")))
         for table in (table for stem in stems for table in made.of(stem)):
             (print_plain if plain else print_table)(table)

@@ -65,8 +65,8 @@ class Report:
     """Tables for readers, long tables by name for programs, and commands that fill what is missing.
 
     `provenance` is what `provenance.json` has, `made_with` the releases in a line. `cells`, `matrices` and `curves` are
-    what tables were made from, for figures and the page. `answers` are those of the first matrix. `made_on` is the day
-    (UTC) on which the newest cell was written.
+    what tables were made from, for figures and the page. `answers` has one for each corpus, of its first matrix.
+    `made_on` is the day (UTC) on which the newest cell was written.
     """
 
     tables: tuple[Table, ...]
@@ -84,6 +84,11 @@ class Report:
     def scores(self) -> pd.DataFrame:
         """One row per cell, rule and metric."""
         return self.long["scores"]
+
+    @property
+    def lead(self) -> dict[str, list[str]]:
+        """Sentences on the best cell of each corpus, below a line on their setup."""
+        return headed(self.answers)
 
     def of(self, stem: str) -> list[Table]:
         """Tables of one kind, e.g. `table2-uar`."""
@@ -183,7 +188,7 @@ def score_store(store: Store) -> Report:
         tuple(cells),
         tuple(found),
         tuple(curves),
-        tuple(answers(found[0])) if found else (),
+        tuple(first_answers(found)),
         day_of(store),
     )
 
@@ -192,33 +197,6 @@ def day_of(store: Store) -> str:
     """Return the day (UTC) on which the newest cell of a store was written; empty where there is none."""
     newest = max((path.stat().st_mtime for path in store.cells), default=None)
     return "" if newest is None else f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d}"
-
-
-def with_audits(cells: Iterable[CellPredictions], indexes: Sequence[Index], store: Store) -> list[CellPredictions]:
-    """Add to the notes of cells what the audits of their corpora found, while the index is as it was then.
-
-    So far these are altered copies of recordings under names of different people: they leak between folds, and a grid
-    leaves out byte-identical ones only. A damaged audit is left out with a warning.
-    """
-    found: dict[str, list[str]] = {}
-    for one in (one for one in indexes if store.audit(one.name).is_file()):
-        from serbench.audit.checks import ALTERED_COPIES  # takes long to import, and few corpora are audited
-
-        path = store.audit(one.name)
-        try:
-            audit = read_json(path)
-            if audit["index"] == one.state:
-                texts = [f["text"] for f in audit["findings"] if (f["kind"], f["level"]) == (ALTERED_COPIES, "error")]
-                found[one.name] = [f"its audit found {text}; folds do not keep them apart" for text in texts]
-        except (StoreError, KeyError, TypeError) as error:
-            what = "what the audit found cannot be used and is left out; run serbench audit again"
-            warnings.warn(f"{path.name}: {what}. {error}", stacklevel=2)
-    kept = []
-    for cell in cells:
-        corpora = dict.fromkeys(stored.partition("@")[0] for stored in cell.record.indexes)  # or their pieces
-        notes = [(corpus, note) for corpus in corpora for note in found.get(corpus, ())]
-        kept.append(replace(cell, record=replace(cell.record, notes=(*cell.record.notes, *notes))))
-    return kept
 
 
 def _provenance(tables: Iterable[Table], cells: Sequence[CellPredictions], store: Store) -> dict[str, Any]:
@@ -262,7 +240,9 @@ def write_report(report: Report, store: Store, *, figures: bool = False, progres
             for ending, render in FORMATS.items():
                 if (stem, ending) != ("confusion", "csv"):  # a long table has this name
                     write_text(folder / f"{stem}.{ending}", render(report.of(stem)))
-        text = "# serbench report\n\n" + "".join(f"- {md_text(one.sentence)}\n" for one in report.answers) + "\n"
+        text = "# serbench report\n\n"
+        for title, sentences in report.lead.items():
+            text += f"{md_text(title)}\n\n" + "".join(f"- {md_text(one)}\n" for one in sentences) + "\n"
         text += FORMATS["md"]([t for t in report.tables if t.stem != "confusion"])
         if report.commands:
             text += "\n### Missing, and the commands that fill it\n\n" + "".join(f"    {c}\n" for c in report.commands)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serbench.report.comparisons import Matrix, Row, entry_of
+from serbench.report.comparisons import Matrix, Row, counted, never_predicted
 from serbench.report.table import bracketed
-from serbench.scores.statistics import Interval, units_needed
+from serbench.scores.metrics import METRICS
+from serbench.scores.predictions import CellPredictions
+from serbench.scores.scores import values_by
+from serbench.scores.statistics import FEWEST, TINY, Interval, units_needed
 
 NEAREST = 2
 """Cells whose difference to the best a sentence gives."""
@@ -22,10 +25,12 @@ class Answer:
 
     Parameters
     ----------
-    sentence : the best cell, the nearest others, and how many are worse or cannot be told apart.
-    rows : the rows of `Matrix.differences` of the corpus, the nearest first.
+    title : the setup of the table.
+    sentence : the best cell, the nearest others, how many are worse or cannot be told apart, and the simple cues.
+    rows : the rows of `Matrix.differences` of the corpus, the nearest first; none where nothing is compared.
     """
 
+    title: str
     corpus: str
     best: Row
     sentence: str
@@ -33,18 +38,58 @@ class Answer:
 
 
 def answers(matrix: Matrix, metric: str = "uar") -> list[Answer]:
-    """Answer for each corpus of a matrix with at least two cells to compare."""
+    """Answer for each corpus of a matrix that has a value."""
     found = []
     for corpus in matrix.corpora:
-        rows = [row for row in matrix.differences if (row["metric"], row["corpus"]) == (metric, corpus)]
-        if rows:
+        cells = matrix.compared_in(corpus)
+        if cells:
+            rows = [row for row in matrix.differences if (row["metric"], row["corpus"]) == (metric, corpus)]
             rows.sort(key=lambda row: row["below_best"])
-            best = rows[0]["best_features"], rows[0]["best_classifier"]
-            value = entry_of(matrix.scored[(*best, corpus)], metric=metric)
-            says = [f"{corpus}: best is {_named(best)}, {metric.upper()} {value.text} {value.aside}".rstrip()]
-            says += _others([row for row in rows if not row["is_reference"]])
-            found.append(Answer(corpus, best, f"{'. '.join(says)}.", rows))
+            best = (rows[0]["best_features"], rows[0]["best_classifier"]) if rows else next(iter(cells))
+            others = [row for row in rows if not row["is_reference"]]
+            says = [*_best(best, cells[best], metric, is_only=not others), *_others(others)]
+            says += _not_compared(matrix, corpus) + _cues(matrix, corpus, cells, metric)
+            copy = f" ({cells[best].record.partial})" if cells[best].record.partial else ""
+            found.append(Answer(matrix.setup.title, corpus, best, f"{corpus}{copy}: {'. '.join(says)}.", rows))
     return found
+
+
+def first_answers(matrices: Iterable[Matrix]) -> list[Answer]:
+    """Answer once for each corpus, by the first matrix that has a value for it."""
+    found: dict[str, Answer] = {}
+    for matrix in matrices:
+        for answer in answers(matrix):
+            found.setdefault(answer.corpus, answer)
+    return list(found.values())
+
+
+def headed(found: Iterable[Answer]) -> dict[str, list[str]]:
+    """Return the sentences of answers below a line that names their setup, and says once how a best cell was picked."""
+    blocks: dict[str, list[Answer]] = {}
+    for answer in found:
+        blocks.setdefault(answer.title, []).append(answer)
+    picked = "; a best cell is picked on the test data, so its value is somewhat too high"
+    is_picked = {title: any(not row["is_reference"] for one in of for row in one.rows) for title, of in blocks.items()}
+    return {
+        f"Best cells ({title}){picked if is_picked[title] else ''}:": [answer.sentence for answer in of]
+        for title, of in blocks.items()
+    }
+
+
+def _best(row: Row, cell: CellPredictions, metric: str, *, is_only: bool) -> list[str]:
+    """Word the best cell with its interval, what chance gives where it is as good, and emotions never predicted."""
+    score = values_by(cell, cell.rule)[metric]
+    rule = "" if cell.is_chosen else " with its default setting"
+    first = f"{'one cell,' if is_only else 'best is'} {_named(row)}{rule}, {METRICS[metric].short_name} "
+    few = f"({counted(score.n_units, cell.unit)}: no interval)"
+    between = few if score.n_units < FEWEST else bracketed(score.interval)
+    says = [f"{first}{score.value:.3f} {between}".rstrip()]
+    chance = METRICS[metric].chance(cell.stack().sum(axis=1))
+    if chance is not None and (score.interval.low if score.interval else score.value) <= chance:
+        says.append(f"It is not clearly above chance ({chance:.3f})")
+    if not cell.is_reference and (never := never_predicted(cell)):
+        says.append(f"It never predicts {', '.join(never)}")
+    return says
 
 
 def _named(row: Row) -> str:
@@ -53,34 +98,51 @@ def _named(row: Row) -> str:
 
 def _others(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Word how other cells differ from the best one: the nearest by name, the rest by number."""
-    if not rows:
-        return []
     near = []
     for row in rows[:NEAREST]:
-        between = bracketed(_interval(row))
-        near.append(
-            f"{_named((row['features'], row['classifier']))} is {row['below_best']:.3f} below {between}".rstrip()
-        )
-    says = ["; ".join(near)]
-    verdicts = [row["verdict"] for row in rows]
-    n, unit = len(rows), rows[0]["unit"]
-    if "untestable" in verdicts:
-        return [*says, f"With {rows[0]['n_units']} {unit}s, no difference can be tested"]
-    if ties := verdicts.count("tie"):
-        cell = "the other cell" if n == 1 else f"{ties} of {n} other cells"
-        told = f"{cell} cannot be told apart from it"
-        tie = next(row for row in rows if row["verdict"] == "tie")
-        needed = units_needed(tie["below_best"], _interval(tie), tie["n_units"])
-        if needed is not None:
-            many = f"more than {MANY:,}" if needed > MANY else f"about {float(f'{needed:.1e}'):.0f}"
-            told += f" (to tell the nearest would take {many} {unit}s)"
-        says.append(told[0].upper() + told[1:])
+        below = row["below_best"]
+        told = "equal" if below < TINY else "less than 0.001 below" if below < 0.0005 else f"{below:.3f} below"
+        near.append(f"{_named((row['features'], row['classifier']))}, {told} {_range(row)}".rstrip())
+    says = [f"Next: {'; '.join(near)}"] if near else []
+    ties = [row for row in rows if row["verdict"] == "tie"]
     worse = [row["below_best"] for row in rows if row["verdict"] == "worse"]
+    if rows and rows[0]["verdict"] == "untestable":
+        says.append(f"With {counted(rows[0]['n_units'], rows[0]['unit'])}, no difference can be tested")
+    if ties:
+        which = "It" if len(rows) == 1 else f"{len(ties)} of {len(rows)} others"
+        says.append(f"{which} cannot be told apart from the best{_needed(ties[0])}")
     if worse:
+        which = "It is" if len(rows) == 1 else f"{len(worse)} of {len(rows)} others are"
         far = f"{worse[0]:.3f}" if len(worse) == 1 else f"{worse[0]:.3f} to {worse[-1]:.3f}"
-        says.append(f"{len(worse)} of {n} are worse, by {far}")
+        says.append(f"{which} worse, by {far}")
     return says
 
 
-def _interval(row: Mapping[str, Any]) -> Interval | None:
-    return None if row["low"] is None else Interval(row["low"], row["high"])
+def _range(row: Mapping[str, Any]) -> str:
+    return "" if row["low"] is None else bracketed(Interval(row["low"], row["high"]), digits=3)
+
+
+def _needed(row: Mapping[str, Any]) -> str:
+    """Word how many units would tell a cell from the best; nothing where the number at hand is enough for two cells."""
+    interval = None if row["low"] is None else Interval(row["low"], row["high"])
+    needed = units_needed(row["below_best"], interval, row["n_units"])
+    if needed is None or needed <= row["n_units"]:
+        return ""
+    many = f"more than {MANY:,}" if needed > MANY else f"about {float(f'{needed:.1e}'):.0f}"
+    return f"; a test of {_named((row['features'], row['classifier']))} alone would need {many} {row['unit']}s"
+
+
+def _not_compared(matrix: Matrix, corpus: str) -> list[str]:
+    n = sum(place[2] == corpus and cell.is_short for place, cell in matrix.scored.items())
+    return [f"{n} {'cells miss' if n > 1 else 'cell misses'} utterances and cannot be compared"] if n else []
+
+
+def _cues(matrix: Matrix, corpus: str, cells: Mapping[Row, CellPredictions], metric: str) -> list[str]:
+    """Word how cells stand to the simple cues, where an audit has measured these."""
+    cues = matrix.cues.get(corpus)
+    if cues is None or metric != "uar":
+        return []
+    values = [values_by(cell, cell.rule)[metric].value for cell in cells.values() if not cell.is_reference]
+    n, of = sum(value < cues for value in values), len(values)
+    which = "no cell is" if not n else "the cell is" if of == 1 else "every cell is" if n == of else f"{n} of {of} are"
+    return [f"Duration and level alone give {cues:.3f}: {which} below that"]

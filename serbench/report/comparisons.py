@@ -30,8 +30,8 @@ from serbench.scores.predictions import UNKNOWN, CellPredictions
 from serbench.scores.scores import n_incomplete, values_by
 from serbench.scores.statistics import (
     ALPHA,
-    SHARES,
     FEWEST,
+    SHARES,
     Interval,
     Ranking,
     against_best,
@@ -266,7 +266,6 @@ def notes_on(cells: Iterable[CellPredictions], facts: Mapping[str, Sequence[str]
     return [*notes, *sorted(of_all)]
 
 
-def transductive_note(scaling: str) -> str:
 def counted(n: int, unit: str) -> str:
     """Word a number of units."""
     return f"{n} {unit}{'s' if n > 1 else ''}"
@@ -279,6 +278,7 @@ def never_predicted(cell: CellPredictions) -> list[str]:
     return [f"{emotion} (0 of {n})" for emotion, n, n_said in each if not n_said]
 
 
+def transductive_note(scaling: str) -> str:
     """Say which unlabelled audio scaling used of what is tested."""
     what = {"speaker": "speakers", "corpus": "corpus"}[scaling]
     return f"Transductive: features are scaled per {scaling} on the unlabelled audio of the test {what} too."
@@ -307,8 +307,6 @@ class Matrix:
         """Cells with values: those compared that have every emotion."""
         return {place: cell for place, cell in self.compared.items() if cell.has_all_emotions()}
 
-    def is_outside(self, row: Row) -> bool:
-        """Whether a row has predictions of another system."""
     def compared_in(self, corpus: str) -> dict[Row, CellPredictions]:
         """Cells of a corpus that are compared, by row: all but those that are short.
 
@@ -317,6 +315,8 @@ class Matrix:
         cells = ((row, self.scored.get((*row, corpus))) for row in self.rows)
         return {row: cell for row, cell in cells if cell is not None and not cell.is_short}
 
+    def is_outside(self, row: Row) -> bool:
+        """Whether a row has predictions of another system."""
         return any(place[:2] == row and cell.is_outside for place, cell in self.cells.items())
 
     def in_order(self, *, every: bool = False) -> list[tuple[Place, CellPredictions]]:

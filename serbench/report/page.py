@@ -21,6 +21,7 @@ import pandas as pd
 
 from serbench.report.across import Curve
 from serbench.report.answers import Answer, answers
+from serbench.report.audits import LEAKS
 from serbench.report.comparisons import Matrix, entry_of, notes_on
 from serbench.report.table import NOTHING, Entry, Table, bracketed, make_table, signed
 from serbench.report.tables import MARKS, NAMES, confusion_of, score_matrix
@@ -347,4 +348,5 @@ def sentence(scores: pd.DataFrame) -> str:
     words = [f"{n} {name}{'s' if n > 1 else ''}" for n, name in counts]
     said = f"{' on '.join(words)} in {len(corpora)} corp{'ora' if len(corpora) > 1 else 'us'}."
     is_kept_apart = "given" not in set(found["rule"]) and not found["transductive"].any()
+    is_kept_apart &= not found["notes"].str.contains(LEAKS).any()
     return said + (" Models never heard the speakers they are tested on." if is_kept_apart else "")

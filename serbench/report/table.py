@@ -93,7 +93,7 @@ def make_table(
     return Table(stem, title, tuple(header), tuple(places), n_labels, tuple(notes), made, facets or {})
 
 
-def bracketed(interval: Interval | None) -> str:
+def bracketed(interval: Interval | None, *, digits: int = 2) -> str:
     """Word an interval in little room.
 
     >>> bracketed(Interval(0.6989, 0.8631)), bracketed(Interval(-0.05, 1.0)), bracketed(None)
@@ -101,7 +101,7 @@ def bracketed(interval: Interval | None) -> str:
     """
     if interval is None:
         return ""
-    low, high = (f"{end:.2f}".replace("0.", ".", 1) if abs(end) < 0.995 else f"{end:.2f}" for end in interval)
+    low, high = (re.sub("^(-?)0[.]", r"\1.", f"{end:.{digits}f}") for end in interval)
     return f"[{low}, {high}]"
 
 

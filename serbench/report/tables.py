@@ -122,11 +122,11 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
     notes += [f"{NOTHING} {c}, {f}, {name}: {cell.reason}" for (f, name, c), cell in every if cell.reason]
     if is_nested and metric in SHARES:
         notes += [*(_tuning_note(matrix) if metric == "uar" else []), *_rank_notes(matrix, metric)]
+    if is_nested and metric == "uar":
+        notes += _never_notes(matrix)
     return table_of(
         f"table2-{metric}" + ("" if is_nested else f"-{rule}"),
         f"{name}: {matrix.setup.title}",
-    if is_nested and metric == "uar":
-        notes += _never_notes(matrix)
         ("features", "classifier", *matrix.corpora),
         [*_chance_rows(matrix, metric), *rows],
         matrix.compared.values(),
@@ -206,7 +206,7 @@ def _verdict_notes(compared: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield how the tests were made."""
     verdicts = {row["verdict"] for row in compared}
     if "worse" in verdicts:
-        yield "Values without a mark are below the best by more than chance explains."
+        yield "Values without ≈ or ? are below the best by more than chance explains."
     if verdicts - {"untestable"}:
         yield (
             "Tests flip the signs of speakers' (or sessions') differences. They are corrected for all pairs of cells "
@@ -257,6 +257,13 @@ def _tuning_note(matrix: Matrix) -> Iterator[str]:
         )
 
 
+def _never_notes(matrix: Matrix) -> Iterator[str]:
+    """Yield which emotions cells never predict."""
+    for (features, classifier, corpus), cell in matrix.in_order():
+        if not cell.is_reference and (never := never_predicted(cell)):
+            yield f"{corpus}, {features}, {classifier}: never predicts {', '.join(never)}."
+
+
 def _rank_notes(matrix: Matrix, metric: str) -> Iterator[str]:
     if ranks := matrix.ranking(metric):
         order = sorted(ranks.mean_ranks.items(), key=lambda item: item[1])
@@ -265,13 +272,6 @@ def _rank_notes(matrix: Matrix, metric: str) -> Iterator[str]:
         yield f"Mean ranks of {n} methods over {corpora}: {named}, ...; Friedman's statistic, permuted: p = {p}."
         if not ranks.can_be_drawn:
             apart = f"{ranks.critical_difference:.1f} of at most {n - 1} apart"
-def _never_notes(matrix: Matrix) -> Iterator[str]:
-    """Yield which emotions cells never predict."""
-    for (features, classifier, corpus), cell in matrix.in_order():
-        if not cell.is_reference and (never := never_predicted(cell)):
-            yield f"{corpus}, {features}, {classifier}: never predicts {', '.join(never)}."
-
-
             yield f"No critical-difference diagram: over {corpora}, mean ranks differ only if {apart} (Nemenyi)."
 
 

@@ -264,7 +264,7 @@ def test_comparisons_with_a_dummy_alone_are_counted(made_up_report):
 
 
 def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
-    """A value with ‡ is not compared, so only values without a mark are below the best."""
+    """A value with ‡ is not compared, so only other values without ≈ are below the best."""
 
     def lacking(cell):
         utterances = cell.of()["utterance"]
@@ -277,5 +277,5 @@ def test_short_cell_is_not_said_to_be_below_the_best(made_up_report):
     assert shown["shape", "knn"].text.endswith("‡")
     assert shown["shape", "knn"].aside[-1:] in ("]", "")
     assert shown["sound", "svc"].aside[-1:] in ("]", "")
-    assert "Values without a mark are below the best by more than chance explains." in table.notes
+    assert "Values without ≈ or ? are below the best by more than chance explains." in table.notes
     assert not any(note.startswith("Other values") for note in table.notes)

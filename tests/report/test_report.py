@@ -170,6 +170,33 @@ def test_scalings_and_inner_rules_have_tables_of_their_own_and_transductive_is_s
     assert not stamped["train"].any()
 
 
+def test_quick_grid_fits_default_settings_alone_once_per_fold_and_tables_say_so(toy_report):
+    quick, store, _ = toy_report(runs=({"quick": True},))
+    records = [read_json(path) for path in store.cells]
+    assert [(len(r["settings"]), len(r["jobs"]), len(r["folds"])) for r in records] == [(1, 4, 4)] * 2
+    full, *_ = toy_report()
+
+    def defaults(report):
+        scores = report.scores[report.scores["rule"] == "default"]
+        return scores.set_index(["classifier", "metric"])["value"].to_dict()
+
+    assert defaults(quick) == defaults(full)
+    (table,) = quick.of("table2-uar")
+    assert "inner none" in table.title
+    assert {row[1].text for row in table.rows} == {"", "knn (default)", "logistic (default)"}
+    assert all(row[2].text.endswith("°") for row in table.rows[1:])
+    assert "Every classifier has its default setting." in table.notes[0]
+    assert "with its default setting" in quick.answers[0].sentence
+
+
+def test_command_that_fills_a_quick_cell_asks_for_a_quick_grid(toy_report):
+    _, store, _ = toy_report(runs=({"quick": True},))
+    store.job(read_json(store.cells[0])["jobs"][0]).unlink()
+    made = serbench.make_report(serbench.Workspace(results=store.root))
+    (command,) = made.commands
+    assert command.endswith(" --emotions anger,happiness,neutral --quick")
+
+
 def test_partial_corpora_say_so_in_every_table(toy_report, tmp_path, workspace, make_corpus):
     _, store, _ = toy_report(classifiers=("knn",))
     path = tmp_path / "corpora.yaml"
