@@ -109,10 +109,13 @@ def _others(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if rows and rows[0]["verdict"] == "untestable":
         says.append(f"With {counted(rows[0]['n_units'], rows[0]['unit'])}, no difference can be tested")
     if ties:
-        which = "It" if len(rows) == 1 else f"{len(ties)} of {len(rows)} others"
-        says.append(f"{which} cannot be told apart from the best{_needed(ties[0])}")
+        which = "It cannot" if len(rows) == 1 else f"{len(ties)} of {len(rows)} others cannot"
+        which = f"None of {len(rows)} others can" if len(ties) == len(rows) > 1 else which
+        says.append(f"{which} be told apart from the best{_needed(ties[0])}")
     if worse:
-        which = "It is" if len(rows) == 1 else f"{len(worse)} of {len(rows)} others are"
+        which = (
+            "It is" if len(rows) == 1 else f"{len(worse)} of {len(rows)} others {'is' if len(worse) == 1 else 'are'}"
+        )
         far = f"{worse[0]:.3f}" if len(worse) == 1 else f"{worse[0]:.3f} to {worse[-1]:.3f}"
         says.append(f"{which} worse, by {far}")
     return says
@@ -143,6 +146,8 @@ def _cues(matrix: Matrix, corpus: str, cells: Mapping[Row, CellPredictions], met
     if cues is None or metric != "uar":
         return []
     values = [values_by(cell, cell.rule)[metric].value for cell in cells.values() if not cell.is_reference]
-    n, of = sum(value < cues for value in values), len(values)
-    which = "no cell is" if not n else "the cell is" if of == 1 else "every cell is" if n == of else f"{n} of {of} are"
-    return [f"Duration and level alone give {cues:.3f}: {which} below that"]
+    n, n_above, of = sum(value < cues for value in values), sum(value > cues for value in values), len(values)
+    which = f"{n} of {of} are below" if n else "no cell is below"
+    if of in (n, n_above):
+        which = f"{'the' if of == 1 else 'every'} cell is {'below' if n else 'above'}"
+    return [f"Duration and level alone give {cues:.3f}: {which} that"]

@@ -48,6 +48,8 @@ WIDTH_INCH = 7.2
 """Of the text of a page: a wider figure would be made smaller, and its text with it."""
 SMALL = 7.0
 """Points of the smallest text."""
+LETTER_INCH = 0.065
+"""Of a title, about."""
 
 LOOK: dict[Any, Any] = {  # whose keys matplotlib's own types list one by one
     "font.family": "sans-serif",
@@ -107,7 +109,7 @@ def figures(report: Report) -> dict[str, Callable[[], Figure]]:
     """Return every figure of a report by the name of its files: a function that draws it."""
     wanted: list[tuple[str, Callable[[], Figure]]] = []
     for matrix in report.matrices:
-        if found := answers(matrix):
+        if found := [answer for answer in answers(matrix) if answer.rows]:
             draw = functools.partial(difference_figure, matrix, found)
             wanted.append((f"differences-to-best-{matrix.setup.title}", draw))
     for table in (table for table in report.tables if table.values and table.stem in HEAT_MAPS):
@@ -299,7 +301,7 @@ def _canvas(width: float, height: float, title: str, pad: float | None = None) -
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.tick_params(length=0)
-    axes.set_title(_plain(title), pad=pad)
+    axes.set_title(textwrap.fill(_plain(title, 160), max(40, int(width / LETTER_INCH))), pad=pad)
     return figure, axes
 
 

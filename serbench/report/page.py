@@ -58,7 +58,7 @@ class View:
     ----------
     label : what tells this view from others.
     scores : Table 2 by metric and rule; none for a task that has tables across corpora alone.
-    answers, plots : one for each corpus with at least two cells; see `plots_of`.
+    answers : one for each corpus; those with at least two cells have one of `plots`, see `plots_of`.
     tips : metric and key of a cell -> its difference to the best of its corpus, in words.
     """
 
@@ -223,7 +223,7 @@ def linked(note: str, sections: Iterable[Section]) -> Markup:
 
 
 def plots_of(matrix: Matrix, found: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return a plot of differences to the best for each answer: places in hundredths of one scale for all of them.
+    """Return a plot of differences to the best for each answer that has some, on one scale, in hundredths.
 
     The scale is that of the contenders. A reference below it, such as a dummy, is at its end, and `is_off`.
     """
@@ -239,7 +239,7 @@ def plots_of(matrix: Matrix, found: Sequence[Answer]) -> list[dict[str, Any]]:
 
     ticks = [(place(-i * step), f"{-i * step:.2f}" if i else "0") for i in range(int(-lowest / step + 1e-9) + 1)]
     plots = []
-    for answer in found:
+    for answer in (answer for answer in found if answer.rows):
         best = matrix.scored[(*answer.best, answer.corpus)]
         value = entry_of(best)
         named = f"{answer.best[1]} on {answer.best[0]}"

@@ -187,13 +187,15 @@ def test_emotion_that_is_never_predicted_is_named_in_sentence_and_note(made_up_r
     assert notes == ["alpha, sound, svc: never predicts neutral (0 of 24)."]
 
 
-@pytest.mark.parametrize(("uar_of_cues", "told"), [(0.5, "1 of 3 are"), (0.2, "no cell is"), (0.99, "every cell is")])
+@pytest.mark.parametrize(
+    ("uar_of_cues", "told"), [(0.5, "1 of 3 are below"), (0.2, "every cell is above"), (0.99, "every cell is below")]
+)
 def test_cells_below_the_simple_cues_are_counted_and_marked(made_up_report, uar_of_cues, told):
     report = report_of(made_up_report, [("svc", 0.9), ("knn", 0.8), ("rf", 0.3), ("dummy", always(0))])
     (matrix,) = report.matrices
     baseline = Baseline(uar_of_cues, ("anger", "happiness", "neutral"), 72, 8)
     (answer,) = answers(with_cues(matrix, {"alpha": Audited((), baseline)}))
-    assert f"Duration and level alone give {uar_of_cues:.3f}: {told} below that." in answer.sentence
+    assert f"Duration and level alone give {uar_of_cues:.3f}: {told} that." in answer.sentence
     table = score_matrix(with_cues(matrix, {"alpha": Audited((), baseline)}), "uar", "nested")
     shown = {row[0].text if not row[1].text else row[1].text: row[2] for row in table.rows}
     assert shown["simple cues"].text == f"{uar_of_cues:.3f}"
