@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serbench.classifiers.spaces import UNTUNED
 from serbench.report.comparisons import Matrix, Row, counted, never_predicted
 from serbench.report.table import bracketed
 from serbench.scores.metrics import METRICS
@@ -79,7 +80,7 @@ def headed(found: Iterable[Answer]) -> dict[str, list[str]]:
 def _best(row: Row, cell: CellPredictions, metric: str, *, is_only: bool) -> list[str]:
     """Word the best cell with its interval, what chance gives where it is as good, and emotions never predicted."""
     score = values_by(cell, cell.rule)[metric]
-    rule = "" if cell.is_chosen else " with its default setting"
+    rule = "" if cell.is_chosen or cell.cell["space"] == UNTUNED else " with its default setting"
     first = f"{'one cell,' if is_only else 'best is'} {_named(row)}{rule}, {METRICS[metric].short_name} "
     few = f"({counted(score.n_units, cell.unit)}: no interval)"
     between = few if score.n_units < FEWEST else bracketed(score.interval)
