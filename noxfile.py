@@ -95,6 +95,13 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
 
 
+@nox.session(reuse_venv=True, default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site below site/; a link or a page that is missing is an error."""
+    session.install(*group("docs"))
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
 @nox.session(default=False)
 def minimums(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows."""

@@ -61,6 +61,22 @@ def _clips(root: Path, clips: Iterable[tuple[str, str, str, int]], *, duration_s
     return root
 
 
+def write_mycorpus(root: Path) -> Path:
+    """The corpus of the documentation: audio/anna_joy_01.wav, 8 speakers x 5 emotions x 3, and a table of speakers."""
+    emotions = _codes("joy rage neutral sad fear", "happiness anger neutral sadness fear")
+    people = {name: ("male", "female")[i % 2] for i, name in enumerate("paul anna max eva otto ida tom lea".split())}
+    clips = [
+        (f"audio/{name}_{label}_{take:02d}.wav", emotion, gender, voice)
+        for voice, (name, gender) in enumerate(people.items())
+        for label, emotion in emotions.items()
+        for take in (1, 2, 3)
+    ]
+    _clips(root, clips, duration_s=0.5, rate=16000)
+    rows = [f"{name},{gender[0]},{30 + i}" for i, (name, gender) in enumerate(people.items())]
+    (root / "speakers.csv").write_text("\n".join(["id,sex,age", *rows]) + "\n", encoding="utf-8")
+    return root
+
+
 def write_emodb(root: Path, *, duration_s: float = 0.4) -> Path:
     """EmoDB: wav/03a01Fa.wav, 10 speakers x 7 emotions x 2, 16 kHz."""
     letters = _codes("W L E A F T N", "anger boredom disgust fear happiness sadness neutral")
