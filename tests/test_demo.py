@@ -1,4 +1,8 @@
+import sys
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import serbench
@@ -55,9 +59,51 @@ def test_fear_is_higher_and_sadness_softer_than_neutral_on_average():
 
 
 @pytest.mark.slow
+def test_demo_tells_some_cells_from_the_best_but_not_all_and_ends_with_the_answer_and_the_page(cli, tmp_path):
+    code, out, err = cli("demo", tmp_path, "--jobs", 2)
+    assert code == 0, err
+    page = tmp_path / "results" / "report" / "index.html"
+    assert page.is_file()
+    assert out.splitlines()[-1] == f"Open {page}"
+    found = pd.read_csv(page.with_name("differences.csv")).query("metric == 'uar'")
+    told, cells = " ".join(out.rpartition("Best cells")[2].split()), found[~found["is_reference"]]
+    best = " on ".join(cells[["best_classifier", "best_features"]].iloc[0])
+    assert f"synthetic: best is {best}, UAR 0." in told
+    assert "cannot be told apart from the best" in told
+    assert set(cells["verdict"]) == {"tie", "worse"}
+    assert (cells["low"] > 0)[cells["verdict"] == "worse"].all()
+    assert (cells["low"] <= 0).any()
+    scores = pd.read_csv(page.with_name("scores.csv")).query("metric == 'uar' and rule == 'nested'")["value"]
+    assert 0.3 < scores.min() < scores.max() - 0.1 < 0.8
+
+
+@pytest.mark.slow
 def test_simple_cues_of_the_demo_are_between_chance_and_its_cells_and_its_audit_finds_no_fault(tmp_path):
     path = write_demo_corpus(tmp_path)
     workspace = serbench.Workspace(results=tmp_path / "results", corpora_file=path)
     (audit,) = serbench.audit_corpora(["synthetic"], workspace)
     assert (audit.verdict, audit.baseline.n_utterances) == ("sound", len(SPEAKERS) * len(EMOTIONS) * TAKES)
     assert 0.3 < audit.baseline.uar < 0.5
+
+
+@pytest.mark.parametrize(
+    ("option", "display", "is_terminal", "is_opened"),
+    [(None, "DISPLAY", True, True), (None, "WAYLAND_DISPLAY", True, True), (None, "", True, False),
+     (None, "DISPLAY", False, False), ("--open", "", False, True), ("--no-open", "DISPLAY", True, False)],
+)  # fmt: skip
+def test_demo_opens_its_page_from_a_terminal_with_a_display_or_as_told(
+    cli, monkeypatch, tmp_path, option, display, is_terminal, is_opened
+):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr(serbench, "run_demo", lambda *a, **k: SimpleNamespace(of=lambda stem: [], lead={}))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv(display, ":0")
+    code, out, err = cli("demo", tmp_path, *filter(None, [option]))
+    page = tmp_path / "results" / "report" / "index.html"
+    assert (code, err, out.splitlines()[-1]) == (0, "", f"Open {page}")
+    assert opened == [page.as_uri()] * is_opened

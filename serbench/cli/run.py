@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +18,7 @@ from serbench.cli.options import ALL_AXES, PROGRESS, RUN, Corpora, completing, f
 from serbench.cli.show import (
     print,
     print_cells,
+    print_lead,
     print_plain,
     print_plan,
     print_table,
@@ -35,12 +38,10 @@ _FEATURES = "Feature sets. Default: IS09,mfcc."
 _DRY_RUN = "Plan only: cells, jobs, what is there, expected time."
 _FIGURES = "Draw every figure as SVG and PDF, too; without it, where the last report has some."
 _PLAIN = "Print Table 2 for other programs: parted by tabs, without colour or notes."
-_NEXT = """
-For a real corpus: set SERBENCH_DATA to the folder that holds it, then
-  serbench corpora list            which corpora are known, and where to get them
-  serbench extract emodb           features into results/
-  serbench grid emodb              predictions, nested and speaker-independent
-  serbench report                  the tables, in results/report/"""
+_SHOW = "Open the page in a browser. Default: from a terminal with a display."
+_SYNTHETIC = """\
+This corpus is SYNTHETIC: its numbers say nothing about people.
+Next: serbench corpora init FOLDER (your recordings), or serbench corpora list."""
 
 Experiment = Annotated[str, typer.Argument(help="Name of an experiment, or a .yaml file of your own.")]
 DryRun = Annotated[bool, flag("--dry-run", help=_DRY_RUN, rich_help_panel=RUN)]
@@ -158,11 +159,7 @@ def report(
     if provenance:
         print(json.dumps(made.provenance, indent=1, ensure_ascii=False))
     else:
-        for title, sentences in {} if plain else made.lead.items():
-            print(prose(title))
-            for one in sentences:
-                print(prose(one, indent="  "))
-            print()
+        print_lead({} if plain else made.lead)
         stems = ("table2-uar", "transfer", "curves", "seeds", *(() if plain else ("experiment", "claims")))
         for table in (table for stem in stems for table in made.of(stem)):
             (print_plain if plain else print_table)(table)
@@ -176,8 +173,8 @@ def report(
     for command in made.commands:
         say(f"Missing; to fill: {command}{results_option(workspace)}")
     page = Path(workspace.results, "report", "index.html")
-    if show and not webbrowser.open(page.resolve().as_uri()):
-        say(f"No browser can be started here; open {page}")
+    if show:
+        _open(page)
     if plain:
         return
     if made.made_with and not provenance:
@@ -187,14 +184,26 @@ def report(
     print(f"Open {written}{f', {drawn} files of figures' if drawn else ''}")
 
 
+def _open(page: Path) -> None:
+    """Open a page in a browser."""
+    if not webbrowser.open(page.resolve().as_uri()):
+        say(f"No browser can be started here; open {page}")
+
+
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.", metavar="[DIR]")] = Path("serbench-demo"),
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Workers; default: one per core.")] = None,
+    show: Annotated[bool | None, flag("--open/--no-open", help=_SHOW)] = None,
 ) -> None:
-    """Make a small SYNTHETIC corpus and take it from audio to tables, in about a minute."""
+    """Make a small SYNTHETIC corpus and take it from audio to tables and their page, in less than a minute."""
     made = serbench.run_demo(folder, jobs=jobs, progress=PROGRESS)
     for table in made.of("table2-uar"):
         print_table(table)
-    print(f"This corpus is SYNTHETIC: its numbers say nothing about people. Tables: {folder / 'results' / 'report'}")
-    print(_NEXT)
-    print(f"A corpus of your own is one block of YAML; {folder / 'corpora.yaml'} shows one.")
+    print()
+    print_lead(made.lead)
+    print(_SYNTHETIC)
+    page = folder / "results" / "report" / "index.html"
+    has_display = sys.platform in ("darwin", "win32") or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}
+    if show or (show is None and has_display and sys.stdout.isatty()):
+        _open(page)
+    print(f"Open {page}")

@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from serbench.errors import LISTED_AT_MOST
@@ -134,6 +134,15 @@ def say(text: str) -> None:
 def prose(text: str, *, indent: str = "") -> str:
     """Wrap a sentence to the width of a terminal."""
     return textwrap.fill(text, LINE, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+
+def print_lead(lead: Mapping[str, Sequence[str]]) -> None:
+    """Print the sentences on the best cells, below the lines on their setup."""
+    for title, sentences in lead.items():
+        print(prose(title))
+        for one in sentences:
+            print(prose(one, indent="  "))
+        print()
 
 
 def print_cells(plan: GridPlan) -> None:
