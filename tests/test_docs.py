@@ -167,6 +167,12 @@ def test_blocks_of_a_page_run_one_after_the_other(page, tmp_path):
             assert not shown or doctest.OutputChecker().check_output(shown, done.stdout, flags), told
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.reason], ids=named)
+def test_block_is_not_run_for_a_reason(block):
+    pytest.skip(block.reason)
+
+
 @pytest.mark.skipif(not REPORT.is_dir(), reason="needs a clone: packages come without results/report")
 @pytest.mark.parametrize("page", ["README", "docs/report"])
 def test_values_that_are_quoted_are_those_of_the_committed_report(page):
