@@ -147,7 +147,8 @@ def _cues(matrix: Matrix, corpus: str, cells: Mapping[Row, CellPredictions], met
     if cues is None or metric != "uar":
         return []
     values = [values_by(cell, cell.rule)[metric].value for cell in cells.values() if not cell.is_reference]
-    n, n_above, of = sum(value < cues for value in values), sum(value > cues for value in values), len(values)
+    n, of = sum(value < cues - TINY for value in values), len(values)
+    n_above = sum(value > cues + TINY for value in values)
     which = f"{n} of {of} are below" if n else "no cell is below"
     if of in (n, n_above):
         which = f"{'the' if of == 1 else 'every'} cell is {'below' if n else 'above'}"

@@ -27,7 +27,7 @@ from serbench.report.table import NOTHING, Entry, Table, make_table
 from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, recalls
 from serbench.scores.predictions import CellPredictions, Index
 from serbench.scores.scores import values_by
-from serbench.scores.statistics import ALPHA, FEWEST, SHARES, smallest_p
+from serbench.scores.statistics import ALPHA, FEWEST, SHARES, TINY, smallest_p
 
 MARKS = {"worse": "", "": "", "tie": "≈", "untestable": "?", "better": "↑"}
 """What is behind a value, by the verdict on it."""
@@ -101,7 +101,7 @@ def score_matrix(matrix: Matrix, metric: str, rule: str) -> Table:
             contenders.setdefault(place[2], {})[place] = value
     best = {p for of in contenders.values() for p, value in of.items() if len(of) > 1 and value == max(of.values())}
     cues = matrix.cues if metric == "uar" else {}
-    below = {p for corpus, of in contenders.items() for p, value in of.items() if value < cues.get(corpus, 0)}
+    below = {p for corpus, of in contenders.items() for p, value in of.items() if value < cues.get(corpus, 0) - TINY}
     rows: list[tuple[str | Entry, ...]] = []
     for features, classifier in matrix.rows:
         name = classifier + (OUTSIDE_MARK if matrix.is_outside((features, classifier)) else "")

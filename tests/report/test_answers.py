@@ -15,6 +15,7 @@ from serbench.report.answers import answers
 from serbench.report.audits import Audited, with_cues
 from serbench.report.page import sentence
 from serbench.report.tables import score_matrix
+from serbench.scores.scores import values_by
 from serbench.scores.statistics import Interval, units_needed
 from serbench.store.files import write_json
 
@@ -204,6 +205,11 @@ def test_cells_below_the_simple_cues_are_counted_and_marked(made_up_report, uar_
         name for name, value in values.items() if value < uar_of_cues
     }
     assert any(note.startswith("↓ ") for note in table.notes) == (uar_of_cues > min(values.values()))
+    lowest = min(values_by(cell, cell.rule)["uar"].value for cell in report.cells if not cell.is_reference)
+    as_good = replace(baseline, uar=float(np.nextafter(lowest, 1)))  # the last digit of a sum in another order
+    equal = with_cues(matrix, {"alpha": Audited((), as_good)})
+    assert "no cell is below that" in answers(equal)[0].sentence
+    assert not any(note.startswith("↓ ") for note in score_matrix(equal, "uar", "nested").notes)
     for other in (Baseline(0.5, ("anger", "fear", "neutral"), 72, 8), Baseline(0.5, baseline.emotions, 60, 8), None):
         assert not with_cues(matrix, {"alpha": Audited((), other)}).cues
 
