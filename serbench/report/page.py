@@ -232,7 +232,7 @@ def plots_of(matrix: Matrix, found: Sequence[Answer]) -> list[dict[str, Any]]:
     lowest = -max((end for row in drawn for end in (row["high"], row["below_best"]) if end is not None), default=0.0)
     highest = max((-row["low"] for row in drawn if row["low"] is not None), default=0.0)
     width = max(highest, 0.0) - lowest or 1.0
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if width / step <= 4)
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if width / step <= 2.5)
 
     def place(difference: float) -> float:
         return round(min(max(100 * (difference - lowest) / width, 0.0), 100.0), 1)
