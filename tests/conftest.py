@@ -228,7 +228,9 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
     """Make a cell of half guesses; the default is mostly wrong, the oracle always right."""
     rng = np.random.default_rng(seed)
     emotions = sorted(index["emotion"].unique())
-    table = index[["utterance", "speaker"]].assign(truth=index["emotion"].map(emotions.index), who=index["speaker"])
+    table = index[["utterance", "speaker", "gender"]].assign(
+        truth=index["emotion"].map(emotions.index), who=index["speaker"]
+    )
     truth = dict(zip(table["utterance"], table["truth"].tolist(), strict=True))
     guesses = {u: int(rng.integers(len(emotions))) if rng.random() < 0.5 else code for u, code in truth.items()}
     of_rule = {"nested": guesses, "default": {u: (code + 1) % 3 for u, code in guesses.items()}, "oracle": truth}
@@ -249,7 +251,7 @@ def _made_up_cell(place: tuple[str, str, str, str], index: pd.DataFrame, seed: i
         feature_key=f"{f}-0",
         revision=1,
         settings=({"C": 1}, {"C": 10.0}),
-        utterances={**columns, "gender": index["gender"], "present": [True] * len(index)},
+        utterances={**columns, "present": [True] * len(index)},
     )
     return made_cell(record, table, of_rule)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from conftest import REAL_DATA
 from trees import write_mycorpus
 from typer.main import get_command
 
@@ -25,6 +24,8 @@ from serbench.cli.defaults import read_defaults
 from serbench.corpora.catalogue import build_catalogue, built_in_file
 from serbench.corpora.documents import parse_document, parse_text
 from serbench.experiments.load import read_experiment
+
+REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
 ROOT = Path(__file__).parents[1]
 REPORT = ROOT / "results" / "report"

@@ -64,7 +64,7 @@ def test_ravdess_is_tested_in_pairs_of_one_woman_and_one_man(place):
     assert add_groups(data.index, data.corpus)["group"].cat.categories.tolist() == pairs
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.long)])
 def test_is09_of_emodb_is_bit_identical_to_opensmile_in_values_order_and_names(place, step):
     import opensmile
 
@@ -105,37 +105,31 @@ def test_one_recording_of_nemo_overshoots_when_resampled_and_is_clipped():
     assert overshoots == 1
 
 
-def compare_with_script(family, place, *, inner="auto", rules=("nested", "default"), outers=None):
-    request = serbench.GridRequest(features=("IS09",), classifiers=(family,), inner=inner)
+def compare_with_script(family, place, *, outers=None):
+    request = serbench.GridRequest(features=("IS09",), classifiers=(family,))
     result = serbench.run_grid(["emodb"], request, place)
     assert not result.refused
     cells = load_predictions(Store(Path(place.results)))
-    (cell,) = (c for c in cells if c.cell["classifier"] == family and set(c.with_values) >= set(rules))
+    (cell,) = (c for c in cells if c.cell["classifier"] == family and "nested" in c.with_values)
     x, y, speakers, names = nested_loso.emodb(root_of(load_catalogue().corpus("emodb")) / "wav")
-    if rules == ("default",):
-        script = {"default": nested_loso.default_only(family, x, y, speakers, outers)}
-    else:
-        tuned, default, selected = nested_loso.nested(family, x, y, speakers, outers)
-        script = {"nested": tuned, "default": default}
-        settings = settings_of(cell)
-        assert {speaker: settings[speaker] for speaker in selected} == selected
-        assert outers or len(settings) == len(selected)
+    tuned, default, selected = nested_loso.nested(family, x, y, speakers, outers)
+    settings = settings_of(cell)
+    assert {speaker: settings[speaker] for speaker in selected} == selected
+    assert outers or len(settings) == len(selected)
     tested = np.isin(speakers, outers or speakers)
     found = {}
-    for rule in rules:
+    for rule, script in (("nested", tuned), ("default", default)):
         codes = codes_of(cell, rule)
         predicted = np.array([cell.emotions[codes[f"emodb/wav/{name}"]] for name in names])
-        assert list(predicted[tested]) == list(script[rule][tested])
+        assert list(predicted[tested]) == list(script[tested])
         found[rule] = float(nested_loso.pooled_uar(y, predicted))
     return found
 
 
-SOME_AND_ALL = pytest.mark.parametrize(
-    "outers", [pytest.param(("03", "11", "16"), marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.long)]
-)
+SOME = pytest.param(("03", "11", "16"), marks=pytest.mark.slow)
 
 
-@SOME_AND_ALL
+@pytest.mark.parametrize("outers", [SOME, pytest.param(None, marks=pytest.mark.long)])
 def test_svc_on_emodb_predicts_what_the_script_from_the_audio_predicts(place, outers):
     found = compare_with_script("svc", place, outers=outers)
     assert round(found["nested"], 3) == 0.781
@@ -161,11 +155,6 @@ def test_shared_kernels_give_libsvms_own_fits_for_every_setting_on_emodb(place):
         own = CLASSIFIERS["svc"].estimator(setting, n_features=384, seed=0).fit(x, labels)
         np.testing.assert_array_equal(shared.support_, own.support_)
         np.testing.assert_allclose(shared.dual_coef_, own.dual_coef_, rtol=1e-12)
-
-
-@SOME_AND_ALL
-def test_default_forest_on_emodb_predicts_what_the_script_from_the_audio_predicts(place, outers):
-    compare_with_script("rf", place, inner="none", rules=("default",), outers=outers)
 
 
 @pytest.mark.long

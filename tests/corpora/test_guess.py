@@ -1,5 +1,6 @@
 """What `serbench corpora init` makes of folders that it has not seen before, and of real ones."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import REAL_DATA
 from trees import WRITERS
 
 import serbench
@@ -15,6 +15,8 @@ from serbench.corpora.catalogue import Catalogue, load_catalogue
 from serbench.corpora.guess import CHECK, FILL_IN, guess_corpus
 from serbench.corpora.labels import scan_corpus
 from serbench.errors import ConfigError, CorpusError
+
+REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
 PEOPLE = ("anna", "otto", "eva", "max")
 

@@ -132,11 +132,11 @@ def test_cross_brings_the_diagonal_and_fits_one_model_for_each_pair_beside_it(th
 
 def test_scaling_per_corpus_within_one_corpus_is_scaling_on_its_training_rows(three):
     run = three()
-    run("aa")
-    again = run("aa", scaling="corpus")
+    assert run("aa", emotions="anger,happiness,neutral").plan.todo
+    again = run("aa", emotions="anger,happiness,neutral", scaling="corpus")
     assert not again.plan.todo
     values = serbench.load_scores(run.place).query("metric == 'uar' and rule == 'nested'").set_index("scaling")["value"]
-    assert values["train"] == values["corpus"]
+    assert 0 <= values["train"] == values["corpus"]
 
 
 @pytest.mark.parametrize("asked", [{"protocol": "lolo"}, {"protocol": "pooled", "target": "language"}])
@@ -210,7 +210,7 @@ def test_fingerprint_covers_every_field_that_a_request_can_name(make_index, fiel
     [
         ({"protocol": "cross"}, r"--protocol cross: 1 corpus \(aa\)\. Expected at least two"),
         ({"protocol": "adapt"}, r"no --k\. Expected --k N"),
-        ({"protocol": "within", "k": (3,)}, r"--k 3\. Expected --k N .* only there"),
+        ({"protocol": "within", "k": (3,)}, r"--k 3\. Expected --k N,\.\.\. .* only there"),
         ({"protocol": "holdout"}, r"no --partition\. Expected --partition NAME"),
         ({"protocol": "crosss"}, r"Did you mean 'cross'"),
         ({"weight": 2.0}, r"--weight 2\. Expected --weight with --protocol adapt only"),
@@ -235,9 +235,10 @@ def test_ring_of_neighbours_is_refused_where_there_is_none(three):
 def test_weights_are_refused_for_a_classifier_that_cannot_weigh(three):
     run = three()
     refused = run("aa", "bb", protocol="adapt", k=(4,), weight=2.0, classifiers="knn").refused
+    assert refused
     assert all("knn with --weight 2. Expected --weight 1" in reason for reason in refused.values())
+    assert not run.place.store().cells
     assert not run("aa", "bb", protocol="adapt", k=(4,), classifiers="knn").refused
-    assert "knn with --weight 2" in " ".join(serbench.make_report(run.place).missing)
 
 
 @pytest.mark.slow

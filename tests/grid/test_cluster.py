@@ -287,7 +287,7 @@ def start_serbench(arguments):
     return start("-c", "from serbench.cli import main; main()", *arguments, stdout=subprocess.PIPE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_job_that_takes_too_long_fails_its_cell_on_a_cluster_too(endless):
     endless.at_once()
     out, err = finish(process := endless("--scheduler", "local", "--job-timeout", "2"))

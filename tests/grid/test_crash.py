@@ -268,7 +268,11 @@ def commands_of(folder):
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name",
-    ["store clean", *(pytest.param(n, marks=pytest.mark.slow) for n in ("score", "report", "report --figures", "run"))],
+    [
+        "store clean",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("score", "report")),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("report --figures", "run")),
+    ],
 )
 def test_killed_command_loses_nothing_and_ends_as_if_undisturbed(folder, tmp_path, tally, name, kills):
     bench, made = commands_of(folder)[name], folder / "made"
@@ -362,8 +366,10 @@ def test_command_stopped_while_python_frees_an_object_ends_in_words_all_the_same
     assert done.stderr == "\nserbench: stopped. What was finished is stored; the same command goes on from there.\n"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_stopped_extraction_keeps_what_it_did(extract, tmp_path, tally, number):
     seventh = "event == 'os.rename' and 'part-' in str(arguments[1]) and (touched.append(1) or len(touched) == 7)"
     stop = "touched = []\n" + acting(seventh, f"os.killpg(os.getpid(), {int(number)})")

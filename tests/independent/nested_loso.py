@@ -146,17 +146,6 @@ def nested_texts(family, x, y, speakers, texts):
     return tuned, default, selected
 
 
-def default_only(family, x, y, speakers, outers=None):
-    """Predictions of plain leave-one-speaker-out with the default setting, of some speakers or all."""
-    x = np.asarray(x, dtype=np.float64)
-    make = estimators(family, x.shape[1])[DEFAULT[family]]
-    predictions = np.empty_like(y)
-    for speaker in outers or np.unique(speakers):
-        own = speakers == speaker
-        predictions[own] = fit_predict(make, x[~own], y[~own], x[own], balanced_by_rows=family == "mlp")
-    return predictions
-
-
 def emodb(folder):
     """IS09 functionals, emotions and speakers of the five-emotion EmoDB, ordered by file name."""
     import opensmile

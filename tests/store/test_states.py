@@ -25,7 +25,7 @@ KINDS = (
     *("index/*", "features/*/set.json", "features/*/*/*", "jobs/*", "cells/*", "experiments/*"),
     *("timings.csv", "report/*"),
 )
-STATES = [4, pytest.param(20, marks=pytest.mark.slow), pytest.param(400, marks=pytest.mark.long)]
+STATES = [4, pytest.param(400, marks=pytest.mark.long)]
 
 
 @pytest.fixture
