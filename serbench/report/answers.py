@@ -8,7 +8,7 @@ from typing import Any
 
 from serbench.classifiers.spaces import UNTUNED
 from serbench.report.comparisons import Matrix, Row, counted, never_predicted
-from serbench.report.table import bracketed
+from serbench.report.table import bracketed, signed
 from serbench.scores.metrics import METRICS
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.scores import values_by
@@ -102,7 +102,7 @@ def _others(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     near = []
     for row in rows[:NEAREST]:
         below = row["below_best"]
-        told = "equal" if below < TINY else "less than 0.001 below" if below < 0.0005 else f"{below:.3f} below"
+        told = "equal" if below < TINY else "less than 0.001 below" if below < 0.0005 else signed(-below)
         near.append(f"{_named((row['features'], row['classifier']))}, {told} {_range(row)}".rstrip())
     says = [f"Next: {'; '.join(near)}"] if near else []
     ties = [row for row in rows if row["verdict"] == "tie"]
@@ -123,7 +123,7 @@ def _others(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _range(row: Mapping[str, Any]) -> str:
-    return "" if row["low"] is None else bracketed(Interval(row["low"], row["high"]), digits=3)
+    return "" if row["low"] is None else bracketed(Interval(-row["high"], -row["low"]), digits=3)
 
 
 def _needed(row: Mapping[str, Any]) -> str:
@@ -146,10 +146,12 @@ def _cues(matrix: Matrix, corpus: str, cells: Mapping[Row, CellPredictions], met
     cues = matrix.cues.get(corpus)
     if cues is None or metric != "uar":
         return []
-    values = [values_by(cell, cell.rule)[metric].value for cell in cells.values() if not cell.is_reference]
-    n, of = sum(value < cues - TINY for value in values), len(values)
-    n_above = sum(value > cues + TINY for value in values)
+    above = {key: values_by(cell, cell.rule)[metric].value - cues for key, cell in cells.items()}
+    tried = [above[key] for key, cell in cells.items() if not cell.is_reference]
+    n, of = sum(by < -TINY for by in tried), len(tried)
     which = f"{n} of {of} are below" if n else "no cell is below"
-    if of in (n, n_above):
-        which = f"{'the' if of == 1 else 'every'} cell is {'below' if n else 'above'}"
+    for word, sign in (("above", 1), ("below", -1)):
+        if all(sign * by > TINY for by in tried):
+            aside = "" if all(sign * by > TINY for by in above.values()) else " but dummy"
+            which = f"{'the' if of == 1 else 'every'} cell{aside} is {word}"
     return [f"Duration and level alone give {cues:.3f}: {which} that"]

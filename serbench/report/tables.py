@@ -35,7 +35,7 @@ VERDICT_NOTES = {
     "≈": f"≈ cannot be told apart from the best of its corpus (p > {ALPHA:g} after correction).",
     "?": "? cannot be tested against the best: too few speakers (or other independent units).",
     "↑": "↑ a dummy that is above the best other cell of its corpus by more than chance explains.",
-    "↓": "↓ below the simple cues; the two values are compared without a test.",
+    "↓": "↓ below the cues; the two values are compared without a test.",
 }
 RANKS_NAMED = 3
 """Methods that a note names with their mean ranks."""
@@ -149,7 +149,7 @@ def _chance_rows(matrix: Matrix, metric: str) -> list[tuple[str, ...]]:
     rows = [("chance", "", *shown)]
     if matrix.cues and metric == "uar":
         cues = (f"{matrix.cues[corpus]:.3f}" if corpus in matrix.cues else NOTHING for corpus in matrix.corpora)
-        rows.append(("simple cues", "", *cues))
+        rows.append(("cues", "", *cues))
     return rows
 
 
@@ -195,7 +195,7 @@ def _method_notes(matrix: Matrix, metric: str, rule: str, has_best: bool) -> Ite
     text = f"{described(setup, persons)}{tuning[shown] if shown in has else ''} Values are {pooled}."
     yield text + (chance if ALL_METRICS[metric].has_chance else "")
     if matrix.cues and metric == "uar":
-        yield "Simple cues: duration and level alone, as the audit of a corpus has measured them on the same folds."
+        yield "Cues: an SVM on duration and level alone, as the audit of a corpus has measured it on the same folds."
     if units := " or ".join(sorted({f"{cell.unit}s" for cell in cells if len(cell.stack("unit")) >= FEWEST})):
         yield f"In brackets: 95 % intervals over {units} (delete-one jackknife with Student's t)."
     if has_best:

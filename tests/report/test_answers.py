@@ -74,12 +74,12 @@ def test_numbers_of_a_sentence_are_those_of_plain_loops(made_up_report):
     reach = np.ptp(ends) / 2
     assert float(found[3]) == pytest.approx(values[best] - reach, abs=0.0051)
     assert float(found[4]) == pytest.approx(min(1, values[best] + reach), abs=0.0051)
-    nearest = re.findall(r"(\w) on sound, ([\d.]+) below \[([-\d.]+), ([-\d.]+)\]", answer.sentence)
+    nearest = re.findall(r"(\w) on sound, (-[\d.]+) \[([-\d.]+), ([-\d.]+)\]", answer.sentence)
     assert [name for name, *_ in nearest] == others[:2]
-    for name, below, low, high in nearest:
-        difference = values[best] - values[name]
+    for name, shown, low, high in nearest:
+        difference = values[name] - values[best]
         reach = np.ptp(ttest_1samp(pseudo_values(less(name), speakers), 0).confidence_interval(0.95)) / 2
-        assert below == f"{difference:.3f}"
+        assert shown == f"{difference:.3f}"
         assert float(low) == pytest.approx(difference - reach, abs=0.00051)
         assert float(high) == pytest.approx(difference + reach, abs=0.00051)
     far = values[best] - values["d"], values[best] - values["e"]
@@ -129,8 +129,8 @@ def test_cell_no_better_than_chance_is_said_to_be_so(made_up_report):
 def test_two_speakers_have_neither_interval_nor_test(made_up_report):
     report = report_of(made_up_report, [("svc", 0.9), ("knn", 0.5)], speakers=("f1", "m1"))
     (answer,) = report.answers
-    assert "(2 speakers: no interval). Next: knn on sound, 0." in answer.sentence
-    assert answer.sentence.endswith("below. With 2 speakers, no difference can be tested.")
+    assert "(2 speakers: no interval). Next: knn on sound, -0." in answer.sentence
+    assert re.search(r"-0\.\d{3}\. With 2 speakers, no difference can be tested\.$", answer.sentence)
     notes = report.of("table2-uar")[0].notes
     assert any("2 speakers: no interval" in note for note in notes)
     assert not any(note.startswith("In brackets") for note in notes)
@@ -189,7 +189,8 @@ def test_emotion_that_is_never_predicted_is_named_in_sentence_and_note(made_up_r
 
 
 @pytest.mark.parametrize(
-    ("uar_of_cues", "told"), [(0.5, "1 of 3 are below"), (0.2, "every cell is above"), (0.99, "every cell is below")]
+    ("uar_of_cues", "told"),
+    [(0.5, "1 of 3 are below"), (0.2, "every cell is above"), (0.99, "every cell is below")],
 )
 def test_cells_below_the_simple_cues_are_counted_and_marked(made_up_report, uar_of_cues, told):
     report = report_of(made_up_report, [("svc", 0.9), ("knn", 0.8), ("rf", 0.3), ("dummy", always(0))])
@@ -199,12 +200,15 @@ def test_cells_below_the_simple_cues_are_counted_and_marked(made_up_report, uar_
     assert f"Duration and level alone give {uar_of_cues:.3f}: {told} that." in answer.sentence
     table = score_matrix(with_cues(matrix, {"alpha": Audited((), baseline)}), "uar", "nested")
     shown = {row[0].text if not row[1].text else row[1].text: row[2] for row in table.rows}
-    assert shown["simple cues"].text == f"{uar_of_cues:.3f}"
+    assert shown["cues"].text == f"{uar_of_cues:.3f}"
     values = {name: float(entry.text) for name, entry in shown.items() if name in ("svc", "knn", "rf")}
     assert {name for name, entry in shown.items() if "↓" in entry.aside} == {
         name for name, value in values.items() if value < uar_of_cues
     }
     assert any(note.startswith("↓ ") for note in table.notes) == (uar_of_cues > min(values.values()))
+    without_rf = report_of(made_up_report, [("svc", 0.9), ("knn", 0.8), ("dummy", always(0))]).matrices[0]
+    (answer,) = answers(with_cues(without_rf, {"alpha": Audited((), replace(baseline, uar=0.5))}))
+    assert "every cell but dummy is above that" in answer.sentence
     lowest = min(values_by(cell, cell.rule)["uar"].value for cell in report.cells if not cell.is_reference)
     as_good = replace(baseline, uar=float(np.nextafter(lowest, 1)))  # the last digit of a sum in another order
     equal = with_cues(matrix, {"alpha": Audited((), as_good)})
@@ -239,11 +243,11 @@ def test_gravest_findings_of_an_audit_are_printed_with_the_column_of_its_corpus(
     ]
     assert note.endswith(f"{'; '.join(told)}.")
     assert note.count("its audit found") == len(told)
-    assert "simple cues" not in {row[0].text for row in audited.of("table2-uar")[0].rows}
+    assert "cues" not in {row[0].text for row in audited.of("table2-uar")[0].rows}
     assert "never heard" not in sentence(audited.scores)
     audit["baseline"] = {"uar": 0.4, "emotions": ["anger", "happiness", "neutral"], "n_utterances": 72, "n_groups": 8}
     write_json(store.audit("alpha"), audit)
-    (row,) = [row for row in score_store(store).of("table2-uar")[0].rows if row[0].text == "simple cues"]
+    (row,) = [row for row in score_store(store).of("table2-uar")[0].rows if row[0].text == "cues"]
     assert [entry.text for entry in row[2:]] == ["0.400", "–"]  # beta has no audit
     del audit["baseline"]
     write_json(store.audit("alpha"), audit)
