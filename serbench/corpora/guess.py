@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from serbench.corpora.catalogue import Catalogue, build_catalogue, built_in_file
+from serbench.corpora.catalogue import Catalogue, build_catalogue, built_in_file, place_of
 from serbench.corpora.documents import Folder, parse_document, parse_text
-from serbench.corpora.entry import FIELDS, NAME
+from serbench.corpora.entry import FIELDS, NAME, Corpus
 from serbench.corpora.labels import Scan, scan_corpus
 from serbench.corpora.names import (
     BOTH,
@@ -113,7 +113,7 @@ def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Pa
 
     Parameters
     ----------
-    name : of the corpus; without one, that of the folder, or of the corpus of the catalogue whose recordings these are.
+    name : of the corpus; without one, that of the folder, or of the built-in corpus whose recordings these are.
     file : where the block is going to stand; `root` is relative to its folder.
 
     Raises
@@ -131,7 +131,13 @@ def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Pa
         raise CorpusError(str(folder), found, "the folder of a corpus", "Extract the audio of videos first")
     kind = kinds.most_common(1)[0][0]
     paths = [printable(path) for path in files if _suffix(path).lower() == kind]
-    known = None if name else _known(paths, place, catalogue)
+    own = parse_document(file).entries if file.is_file() else {}
+    readers = [  # names of one's own corpora may be built alike
+        one
+        for one in catalogue.corpora.values()
+        if one.verified and (one.name not in own or Path(place_of(one)).resolve().is_relative_to(place))
+    ]
+    known = None if name else _known(paths, place, readers)
     if name in catalogue.corpora:
         raise ConfigError(f"--name {name}", "a corpus of the catalogue", "a new name", "Give another one")
     if known:
@@ -193,11 +199,11 @@ def _free_name(folder: str, catalogue: Catalogue) -> str:
     return name if name not in catalogue.corpora else f"my-{name}"
 
 
-def _known(paths: Sequence[str], place: Path, catalogue: Catalogue) -> tuple[str, Path, Labels] | None:
-    """Return the corpus of the catalogue whose entry reads nearly all of these recordings, and below which folder."""
+def _known(paths: Sequence[str], place: Path, corpora: Sequence[Corpus]) -> tuple[str, Path, Labels] | None:
+    """Return the corpus whose entry reads nearly all of these recordings, and below which folder."""
     shared = os.path.commonpath([f"./{os.path.dirname(path)}" for path in paths])
     for top in reversed([place / shared, *(place / above for above in Path(shared).parents)]):
-        for corpus in (corpus for corpus in catalogue.corpora.values() if corpus.verified):
+        for corpus in corpora:
             try:
                 scan = scan_corpus(corpus.model_copy(update={"root": str(top)}), partial=True)
             except CorpusError:

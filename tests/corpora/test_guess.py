@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,16 @@ def test_first_message_shows_two_files_what_is_unsure_and_the_block_and_audit_pa
     assert code == 0, out + err
     code, out, err = cli("corpora", "init", "mine")
     assert (code, "a block of this name is there" in err) == (1, True)
+
+
+def test_corpus_named_like_another_of_ones_own_is_a_corpus_of_its_own(write, tmp_path):
+    folder, file = write(*names("{s}_{e}_{t}.wav", PEOPLE, ("joy", "anger"))), tmp_path / "corpora.yaml"
+    file.write_text(guess_corpus(folder, load_catalogue(), file=file).block)
+    shutil.copytree(folder, tmp_path / "second")
+    made = guess_corpus(tmp_path / "second", load_catalogue(file), file=file)
+    assert made.name == "second"
+    assert "\n  root: second\n" in made.block
+    assert made.is_ready
 
 
 def test_block_that_must_be_filled_in_says_so_with_exit_1(cli, write, tmp_path):
