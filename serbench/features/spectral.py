@@ -13,6 +13,7 @@ cut first, so that it contains nothing of its neighbours; a few samples at its e
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ FUNCTIONALS = ("mean", "std", "min", "max")
 
 SECOND = 8000  # samples of the segment of schiavone, and their rate in Hz
 SCHIAVONE_FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "center": True}
+_ONE_THREAD = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def schiavone(mono: np.ndarray) -> np.ndarray:
 
     log_mel = power_to_db(feature.melspectrogram(y=mono, sr=SECOND, n_mels=16, **SCHIAVONE_FRAMES))
     cepstrum = feature.mfcc(y=mono, sr=SECOND, n_mfcc=12, **SCHIAVONE_FRAMES)
-    chroma = feature.chroma_stft(y=mono, sr=SECOND, n_chroma=12, **SCHIAVONE_FRAMES)
+    with _ONE_THREAD:  # numba compiles the search for the tuning at its first calls, and has crashed in two threads
+        chroma = feature.chroma_stft(y=mono, sr=SECOND, n_chroma=12, **SCHIAVONE_FRAMES)
     centroid = feature.spectral_centroid(y=mono, sr=SECOND, **SCHIAVONE_FRAMES)
     return np.concatenate([log_mel, cepstrum, chroma, centroid]).ravel()
 
