@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("thorough", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# What numba compiles for librosa is kept on disk; files that two processes wrote at once may be what crashed a run.
+os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
 
