@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from serbench import Workspace
 from serbench.cli import main
 from serbench.corpora.index import index_fingerprint
 from serbench.features.record import FeatureSet
+from serbench.features.spectral import load_librosa
 from serbench.grid import workers
 from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
 from serbench.plugins import forget_plugins
@@ -36,8 +36,7 @@ settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("thorough", max_examples=2000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-# What numba compiles for librosa is kept on disk; files that two processes wrote at once may be what crashed a run.
-os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="numba-")
+load_librosa()  # before a module of tests imports it, in many processes at once
 REAL_DATA = os.environ.get("SERBENCH_DATA", "")
 
 

@@ -13,13 +13,16 @@ cut first, so that it contains nothing of its neighbours; a few samples at its e
 from __future__ import annotations
 
 import functools
-import threading
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from serbench.features.record import Extractor, FeatureSet, Option
 
@@ -38,7 +41,6 @@ FUNCTIONALS = ("mean", "std", "min", "max")
 
 SECOND = 8000  # samples of the segment of schiavone, and their rate in Hz
 SCHIAVONE_FRAMES: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "center": True}
-_ONE_THREAD = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,24 @@ class SpectralExtractor:
         return np.ascontiguousarray(found.T) if self.is_framewise else found
 
 
+@functools.cache
+def load_librosa() -> Any:
+    """Import librosa, one process at a time: two that let numba compile it at once spoil its cache (numba #10128)."""
+    with FileLock(Path(tempfile.gettempdir()) / f"serbench-librosa-{os.getuid()}.lock"):
+        import librosa.core.pitch
+        import librosa.util.utils
+    return librosa
+
+
 def mfcc(mono: np.ndarray) -> np.ndarray:
     """Compute 13 MFCCs: `log_mel`, orthonormal DCT-II, no lifter; float32, shape (13, n_frames)."""
-    import librosa
-
+    librosa = load_librosa()
     return np.asarray(librosa.feature.mfcc(S=log_mel(mono), n_mfcc=N_MFCC, dct_type=2, norm="ortho", lifter=0))
 
 
 def log_mel(mono: np.ndarray) -> np.ndarray:
     """Compute 26 Slaney mel bands up to 8 kHz, in dB of a full-scale power of 1; float32, shape (26, n_frames)."""
-    import librosa
-
+    librosa = load_librosa()
     stft = librosa.stft(mono, **_STFT, center=False)
     # What librosa.feature.melspectrogram does, without computing the bands for every recording.
     power = np.einsum("ft,mf->mt", np.abs(stft) ** 2.0, _mel_bands(), optimize=True)
@@ -78,15 +87,13 @@ def log_mel(mono: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _mel_bands() -> np.ndarray:
-    import librosa
-
+    librosa = load_librosa()
     return np.asarray(librosa.filters.mel(sr=SAMPLING_RATE, n_fft=N_FFT, **_MEL))
 
 
 def mfcc_functionals(mono: np.ndarray) -> np.ndarray:
     """Mean, standard deviation (ddof 0), minimum and maximum of 13 MFCCs, their deltas and delta-deltas."""
-    import librosa
-
+    librosa = load_librosa()
     static = mfcc(mono)
     deltas = [librosa.feature.delta(static, width=9, order=order, mode="nearest") for order in (1, 2)]
     llds = np.concatenate([static, *deltas])
@@ -103,12 +110,11 @@ def first_mfcc_frames(mono: np.ndarray) -> np.ndarray:
 
 def schiavone(mono: np.ndarray) -> np.ndarray:
     """Compute log-mel spectrum, MFCCs, chroma and spectral centroid of one second, row after row."""
-    from librosa import feature, power_to_db
-
-    log_mel = power_to_db(feature.melspectrogram(y=mono, sr=SECOND, n_mels=16, **SCHIAVONE_FRAMES))
+    librosa = load_librosa()
+    feature = librosa.feature
+    log_mel = librosa.power_to_db(feature.melspectrogram(y=mono, sr=SECOND, n_mels=16, **SCHIAVONE_FRAMES))
     cepstrum = feature.mfcc(y=mono, sr=SECOND, n_mfcc=12, **SCHIAVONE_FRAMES)
-    with _ONE_THREAD:  # numba compiles the search for the tuning at its first calls, and has crashed in two threads
-        chroma = feature.chroma_stft(y=mono, sr=SECOND, n_chroma=12, **SCHIAVONE_FRAMES)
+    chroma = feature.chroma_stft(y=mono, sr=SECOND, n_chroma=12, **SCHIAVONE_FRAMES)
     centroid = feature.spectral_centroid(y=mono, sr=SECOND, **SCHIAVONE_FRAMES)
     return np.concatenate([log_mel, cepstrum, chroma, centroid]).ravel()
 

@@ -1,6 +1,8 @@
 import gc
 import os
 import re
+import subprocess
+import sys
 import unicodedata
 import warnings
 from pathlib import Path
@@ -197,3 +199,16 @@ def test_mfcc_is_what_the_page_on_features_says_to_the_last_bit(tmp_path, kind):
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
         exec(block, place)
     np.testing.assert_array_equal(row, place["features"])
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_agree(tmp_path):
+    # Without a lock, about every third try left a cache with which librosa ends in a segmentation fault.
+    code = "import numpy; from serbench.features.spectral import schiavone; print(schiavone(numpy.sin(range(8000))))"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    told = [one.communicate()[0] for one in running]
+    told.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert not any(one.returncode for one in running)
+    assert len(set(told)) == 1
