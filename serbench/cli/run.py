@@ -28,7 +28,7 @@ from serbench.cli.show import (
     say_grid,
 )
 from serbench.errors import LISTED_AT_MOST
-from serbench.grid.request import SEGMENT_HELP, GridRequest
+from serbench.grid.request import SEGMENT_HELP, GridRequest, check_request
 from serbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def extract(
 @takes("job_timeout_s", "scheduler", "partial", "results", "jobs", "corpora_file", request=ALL_AXES)
 def grid(workspace: Workspace, request: GridRequest, corpora: Corpora = None, dry_run: DryRun = False) -> None:
     """Run corpora x feature sets x classifiers, people left out in turn, with nested tuning; resumes where stopped."""
+    check_request(request, corpora)  # before what is slow to import
     result = serbench.plan_grid(corpora, request, workspace, dry_run=dry_run)
     for reason in result.left_out.values():
         say(prose(f"Left out: {reason}"))

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS
-from serbench.corpora import Names
-from serbench.protocols import PROTOCOLS
+from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, find_classifier
+from serbench.corpora import Names, as_names
+from serbench.errors import ConfigError, Fault, UnknownNameError
+from serbench.protocols import PROTOCOLS, check_inner, find_protocol
 
 
 class Option(NamedTuple):
@@ -141,3 +142,43 @@ AXES = sorted(fields(GridRequest), key=lambda axis: bool(axis.kw_only))
 """Its fields, those of `FitAxes` last, as `--help` and commands list them."""
 DEFAULTS = GridRequest()
 """What `serbench grid` runs without options."""
+
+
+def check_request(request: GridRequest, corpora: Sequence[str] | None = None) -> None:
+    """Check the options of a grid against each other, and with the corpora if given; all faults are in one error."""
+    for classifier in as_names(request.classifiers) or ():
+        find_classifier(classifier)
+    protocol, faults = find_protocol(request.protocol), []
+    check_inner(str(request.inner))
+    if request.scaling not in SCALINGS:
+        raise UnknownNameError("scaling", request.scaling, SCALINGS)
+    name = f"--protocol {protocol.name}"
+    if corpora is not None and protocol.is_across and len(corpora) < 2:
+        faults.append(Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two"))
+    if bool(request.partition) != (protocol.needs == "partition"):
+        found = f"--partition {request.partition}" if request.partition else "no --partition"
+        faults.append(Fault(name, found, "--partition NAME with --protocol holdout, and only there"))
+    if bool(request.k) != (protocol.needs == "k"):
+        found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
+        faults.append(Fault(name, found, "--k N,... with --protocol adapt, and only there"))
+    if request.target == "language" and protocol.name != "pooled":
+        todo = "Only corpora of several languages together can be told apart by it"
+        faults.append(Fault("--target language", name, "--protocol pooled", todo))
+    if request.target == "language" and request.scaling in ("corpus", "speaker"):
+        found = f"--scaling {request.scaling}: what is scaled by itself has one language"
+        faults.append(Fault("--target language", found, "--scaling train", "The scaler would tell the language"))
+    if request.quick and (request.space is not None or request.inner not in ("auto", "none")):
+        found = f"--space {request.space}" if request.space is not None else f"--inner {request.inner}"
+        faults.append(
+            Fault("--quick", found, "neither --space nor --inner", "It fits default settings, and tunes none")
+        )
+    if request.weight != 1 and protocol.needs != "k":
+        faults.append(Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only"))
+    if any(k < 1 for k in request.k):
+        faults.append(Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them"))
+    if not 0 < request.weight < float("inf"):
+        faults.append(Fault("--weight", str(request.weight), "a number above 0"))
+    if any(seed < 0 for seed in request.seeds):
+        faults.append(Fault("--seed", str(min(request.seeds)), "0 or more"))
+    if faults:
+        raise ConfigError(faults)

@@ -1,7 +1,6 @@
 """The stage `grid`: names and options -> cells -> jobs -> predictions, resumable job by job.
 
 Jobs run in parallel worker processes. One failed job fails the cells that need it, with its reason, and stops no other.
-Modules that are slow to import are imported inside the functions, so that errors in names come at once.
 """
 
 from __future__ import annotations
@@ -13,12 +12,18 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+import serbench
 from serbench.classifiers import find_classifier
+from serbench.classifiers.spaces import Space, read_spaces
 from serbench.corpora import Names, as_names
 from serbench.corpora.catalogue import Catalogue, entries_of
-from serbench.corpora.entry import AVAILABLE, UNSTATED
+from serbench.corpora.entry import AVAILABLE, UNSTATED, Corpus
+from serbench.corpora.labels import scan_corpus
+from serbench.corpora.segments import MAJORITY
+from serbench.corpora.tasks import EmotionTask, common_task, find_task
 from serbench.errors import (
     ConfigError,
     CorpusError,
@@ -27,27 +32,24 @@ from serbench.errors import (
     ProtocolError,
     SerbenchError,
     StoreError,
-    UnknownNameError,
     listed,
 )
 from serbench.features import FeatureSet, find_feature_set
-from serbench.grid.request import DEFAULTS, SCALINGS, GridRequest
-from serbench.protocols import Draw, check_inner, find_protocol
+from serbench.features.extract import Extracted, Failure, audio_hashes, count_lacking, extract_features, import_features
+from serbench.features.own import OwnFeatures, is_file_name, read_own_features
+from serbench.features.table import map_features, stored_rows
+from serbench.grid.cells import CellRecord, read_cell, write_cell
+from serbench.grid.cluster import ClusterCrew
+from serbench.grid.estimate import PROCESS, Estimate
+from serbench.grid.plan import Job, PlannedCell, check_input, make_plan, plan_cells
+from serbench.grid.request import DEFAULTS, GridRequest, check_request
+from serbench.grid.utterances import CorpusData, Question, check_has_emotions, joined
+from serbench.grid.workers import Crew, LocalCrew, run_jobs
+from serbench.protocols import Draw, find_protocol
+from serbench.store.files import is_damaged
+from serbench.store.memory import free_memory
+from serbench.store.results import Store
 from serbench.workspace import HERE, Workspace
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from serbench.corpora.entry import Corpus
-    from serbench.corpora.tasks import EmotionTask
-    from serbench.features.extract import Extracted, Failure
-    from serbench.features.own import OwnFeatures
-    from serbench.grid.cells import CellRecord
-    from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import Job, PlannedCell
-    from serbench.grid.utterances import CorpusData, Question
-    from serbench.grid.workers import Crew
-    from serbench.store.results import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +130,6 @@ class GridResult:
 
     def scores(self) -> pd.DataFrame:
         """Scores of the cells of this grid; `load_scores` has those of the whole results folder."""
-        import pandas as pd
-
-        import serbench
-        from serbench.corpora.segments import MAJORITY
-
         cells = [one.cell.row for one in self.plan.cells]
         shown = [{**c, "preprocessing": c["preprocessing"] + vote} for c in cells for vote in ("", MAJORITY)]
         scores: pd.DataFrame = serbench.load_scores(self.workspace).merge(pd.DataFrame(shown))
@@ -162,17 +159,7 @@ def plan_grid(
     entries = entries_of(catalogue, corpora)
     names = [entry.name for entry in entries]
     classifiers = [find_classifier(name) for name in dict.fromkeys(as_names(request.classifiers) or ())]
-    _check_request(request, names)
-
-    from serbench.classifiers.spaces import Space, read_spaces
-    from serbench.corpora.tasks import common_task
-    from serbench.features.extract import audio_hashes, count_lacking, extract_features
-    from serbench.features.table import stored_rows
-    from serbench.grid.estimate import Estimate
-    from serbench.grid.plan import check_input, make_plan, plan_cells
-    from serbench.grid.utterances import CorpusData
-    from serbench.store.files import is_damaged
-
+    check_request(request, names)
     task, (registered, own) = asked_task(catalogue, request), _features(request)
     sources: list[FeatureSet | OwnFeatures] = [*own, *registered]
     for source, classifier in itertools.product(sources, classifiers):
@@ -232,9 +219,6 @@ def _left_out(
     ------
     ConfigError : not one corpus has it; nothing has been decoded or stored yet.
     """
-    from serbench.corpora.labels import scan_corpus
-    from serbench.grid.utterances import check_has_emotions
-
     lacking: dict[str, SerbenchError] = {}
     for corpus in entries:
         try:
@@ -263,8 +247,6 @@ def _questions(
     request: GridRequest,
 ) -> Iterator[tuple[Question, Sequence[int]]]:
     """Yield every question with its seeds, with those of the diagonal where a protocol has one of its own."""
-    from serbench.grid.utterances import Question, joined
-
     named = find_protocol(request.protocol)
     nameless = [data.corpus.name for data in corpora if data.language == UNSTATED]
     if nameless and (named.meets == "other languages" or task.target == "language"):
@@ -315,9 +297,6 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     ClusterError : the scheduler cannot be used.
     DiskError : the store cannot be written; what was done until then is stored.
     """
-    from serbench.grid.cells import write_cell
-    from serbench.store.files import is_damaged
-
     plan, store = planned.plan, planned.workspace.store()
     if plan.jobs:  # else no cell can be carried out, and the records of all would stay without a value
         _remove_replaced(plan, store)
@@ -338,11 +317,6 @@ def run_planned_grid(planned: GridResult) -> GridResult:
 
 def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[str, str], int]:
     """Run jobs by local processes, or by a dask scheduler; return which failed, and how many others did meanwhile."""
-    from serbench.features.table import map_features
-    from serbench.grid.estimate import PROCESS
-    from serbench.grid.workers import LocalCrew, run_jobs
-    from serbench.store.memory import free_memory
-
     tables = {(job.recipe.features, id(job.rows)): job.rows for job in plan.todo}
     for features, corpus in sorted({(key, name) for (key, _), rows in tables.items() for name in set(rows["stored"])}):
         with contextlib.suppress(StoreError):  # a damaged part: the jobs that need it will say so
@@ -353,8 +327,6 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
         n_workers = max(1, min(workspace.workers, len(plan.todo), int(free / PROCESS)))
         crew = LocalCrew(store, n_workers=n_workers, timeout_s=workspace.job_timeout_s)
     else:
-        from serbench.grid.cluster import ClusterCrew  # dask is optional, and slow to import
-
         crew, free = ClusterCrew(store, workspace), math.inf  # memory is what each worker's machine says
     failed: dict[str, str] = {}
     elsewhere, seconds_done, expected_s = 0, 0.0, plan.seconds
@@ -375,8 +347,6 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
 
 def _remove_replaced(plan: GridPlan, store: Store) -> None:
     """Remove cells of the store that were asked for as those of this plan, before their inner rule was another."""
-    from serbench.grid.cells import read_cell
-
     replaced = {replace(record.cell, inner=record.inner_title) for record in plan.cells}
     own = {record.cell.name for record in plan.cells}
     for path in (path for path in store.cells if path.stem not in own):
@@ -392,8 +362,6 @@ def _remove_replaced(plan: GridPlan, store: Store) -> None:
 
 def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]]:
     """Find the registered sets among `--features`, and read the files."""
-    from serbench.features.own import is_file_name, read_own_features
-
     names = list(dict.fromkeys(as_names(request.features) or ()))
     files = [name for name in names if is_file_name(name)]
     own = [read_own_features(Path(name)) for name in files]
@@ -409,8 +377,6 @@ def _features(request: GridRequest) -> tuple[list[FeatureSet], list[OwnFeatures]
 
 def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], store: Store) -> list[Failure]:
     """Copy a user's features into the store and return what has none; a file must cover one of the corpora at least."""
-    from serbench.features.extract import import_features
-
     failed: list[Failure] = []
     for features in own:
         unknown: list[FeatureError] = []
@@ -424,44 +390,6 @@ def _import_own(own: Sequence[OwnFeatures], indexes: Sequence[pd.DataFrame], sto
     return failed
 
 
-def _check_request(request: GridRequest, corpora: Sequence[str]) -> None:
-    """Check the options of a grid against each other, before anything is read; all faults are in one error."""
-    protocol, faults = find_protocol(request.protocol), []
-    check_inner(str(request.inner))
-    if request.scaling not in SCALINGS:
-        raise UnknownNameError("scaling", request.scaling, SCALINGS)
-    name = f"--protocol {protocol.name}"
-    if protocol.is_across and len(corpora) < 2:
-        faults.append(Fault(name, f"{len(corpora)} corpus ({', '.join(corpora)})", "at least two"))
-    if bool(request.partition) != (protocol.needs == "partition"):
-        found = f"--partition {request.partition}" if request.partition else "no --partition"
-        faults.append(Fault(name, found, "--partition NAME with --protocol holdout, and only there"))
-    if bool(request.k) != (protocol.needs == "k"):
-        found = f"--k {', '.join(map(str, request.k))}" if request.k else "no --k"
-        faults.append(Fault(name, found, "--k N,... with --protocol adapt, and only there"))
-    if request.target == "language" and protocol.name != "pooled":
-        todo = "Only corpora of several languages together can be told apart by it"
-        faults.append(Fault("--target language", name, "--protocol pooled", todo))
-    if request.target == "language" and request.scaling in ("corpus", "speaker"):
-        found = f"--scaling {request.scaling}: what is scaled by itself has one language"
-        faults.append(Fault("--target language", found, "--scaling train", "The scaler would tell the language"))
-    if request.quick and (request.space is not None or request.inner not in ("auto", "none")):
-        found = f"--space {request.space}" if request.space is not None else f"--inner {request.inner}"
-        faults.append(
-            Fault("--quick", found, "neither --space nor --inner", "It fits default settings, and tunes none")
-        )
-    if request.weight != 1 and protocol.needs != "k":
-        faults.append(Fault(name, f"--weight {request.weight:g}", "--weight with --protocol adapt only"))
-    if any(k < 1 for k in request.k):
-        faults.append(Fault("--k", str(min(request.k)), "1 or more utterances; --protocol cross is none of them"))
-    if not 0 < request.weight < float("inf"):
-        faults.append(Fault("--weight", str(request.weight), "a number above 0"))
-    if any(seed < 0 for seed in request.seeds):
-        faults.append(Fault("--seed", str(min(request.seeds)), "0 or more"))
-    if faults:
-        raise ConfigError(faults)
-
-
 def check_whole(request: GridRequest) -> None:
     """Refuse pieces where other systems meet serbench: they are told whole utterances, and predict these."""
     if request.segment is not None:
@@ -471,7 +399,5 @@ def check_whole(request: GridRequest) -> None:
 
 def asked_task(catalogue: Catalogue, request: GridRequest) -> EmotionTask:
     """Resolve what a request tells apart."""
-    from serbench.corpora.tasks import find_task
-
     where = as_names(request.where) or ()
     return find_task(catalogue, task=request.task, emotions=request.emotions, where=where, target=request.target)

@@ -186,6 +186,7 @@ def test_wrong_usage_exits_2(options):
 
 def test_options_of_a_grid_are_the_fields_of_its_request(monkeypatch):
     asked = []
+    monkeypatch.setattr("serbench.cli.run.check_request", lambda *asked: None)
     monkeypatch.setattr(serbench, "plan_grid", lambda *given, **how: asked.append(given), raising=False)
     other = {
         str: "a b",

@@ -675,9 +675,9 @@ def test_no_more_processes_start_than_there_are_jobs_or_than_fit(toy, monkeypatc
         asked.append(n_workers)
         raise ZeroDivisionError
 
-    monkeypatch.setattr("serbench.grid.workers.LocalCrew", crew)
+    monkeypatch.setattr("serbench.grid.run.LocalCrew", crew)
     for jobs, free in ((64, 1e12), (2, 1e12), (64, 4.1 * PROCESS), (64, 1.0)):
-        monkeypatch.setattr("serbench.store.memory.free_memory", lambda free=free: free)
+        monkeypatch.setattr("serbench.grid.run.free_memory", lambda free=free: free)
         with pytest.raises(ZeroDivisionError):
             serbench.run_planned_grid(how(planned, jobs=jobs))
     assert asked == [len(planned.plan.todo), 2, 4, 1]
