@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -103,7 +103,7 @@ class CellRecord:
 
     Parameters
     ----------
-    state, reason : `refused` where a run could not do the cell, and why.
+    reason : why a run could not do the cell, which is refused then.
     inner_title : the inner rule as tables call it: `auto` where it is what `auto` gives.
     emotions : emotions (or other labels) in the order of their codes; `task_map` is what the task merges.
     indexes, entries : digests of the index, and of the parts of the entry that decide the cell, by corpus.
@@ -120,7 +120,6 @@ class CellRecord:
     """
 
     cell: Cell
-    state: Literal["planned", "refused"] = "planned"
     reason: str = ""
     inner_title: str
     emotions: tuple[str, ...]
@@ -210,8 +209,7 @@ def _disagreement(record: CellRecord) -> str:
     present = {u for u, here in zip(columns["id"], columns["present"], strict=True) if here}
     given = [code is not None for code in outside.predictions] if outside else columns["present"]
     agrees = {
-        "reason": bool(record.reason) == (record.state == "refused"),
-        "folds": bool(record.folds) or record.state == "refused",
+        "folds": bool(record.folds or record.reason),
         "emotions": {*columns["emotion"], *sources["emotion"]} <= set(record.emotions),
         "tested": bool(record.tested) and set(record.tested) <= set(record.indexes),
         "persons": not record.folds or set(record.tested) <= set(record.persons),

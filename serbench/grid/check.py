@@ -66,7 +66,7 @@ def find_cells(
         found[cell] = None
         with contextlib.suppress(StoreError):
             found[cell] = read_cell(store.cell(cell))
-    return {name: of for name, of in found.items() if not refused or (of is not None and of.state == "refused")}
+    return {name: of for name, of in found.items() if not refused or (of is not None and of.reason)}
 
 
 def remove_cells(names: Iterable[str], workspace: Workspace = HERE) -> None:

@@ -154,7 +154,7 @@ def plan_cells(
         cell = replace(record.cell, classifier=classifier.name, space=space.name, seed=seed)
         record = replace(record, cell=cell, **own)
         if reason:
-            yield replace(record, state="refused", reason=reason), None
+            yield replace(record, reason=reason), None
             continue
         recipe = Recipe(
             classifier=classifier.name,

@@ -311,7 +311,7 @@ def run_planned_grid(planned: GridResult) -> GridResult:
     for record in plan.cells:
         reason = done.refused.get(record.cell.name)
         if reason and not record.reason:
-            write_cell(store, replace(record, state="refused", reason=store.worded(reason)))
+            write_cell(store, replace(record, reason=store.worded(reason)))
     return done
 
 

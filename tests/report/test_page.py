@@ -177,7 +177,7 @@ def outside(cell):
 
 def refused(cell):
     reasons = dict.fromkeys(RULES, "<why>")
-    record = replace(cell.record, state="refused", reason="<why>")
+    record = replace(cell.record, reason="<why>")
     return replace(cell, record=record, rows=cell.rows.iloc[:0], reasons=reasons, state="refused")
 
 

@@ -75,7 +75,7 @@ def test_pieces_and_their_record_are_left_as_they_were():
 
 
 def test_cell_without_result_keeps_its_reason():
-    refused = made_record({"preprocessing": "segment 1 s"}, state="refused", reason="why")
+    refused = made_record({"preprocessing": "segment 1 s"}, reason="why")
     voted = by_majority(without_predictions(refused, "why", state="refused"), {})
     assert voted.reason == "why"
     assert voted.cell["preprocessing"] == "segment 1 s, majority"

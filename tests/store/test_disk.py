@@ -219,7 +219,7 @@ def test_clean_leaves_a_folder_at_work_jobs_of_a_failed_cell_and_files_of_others
     with pytest.raises(StoreError, match=r"another process is at work on it"):
         find_unused(place)
     locks.release(JOB)
-    write_json(store.cells[0], {**read_json(store.cells[0]), "state": "refused", "reason": "1 job failed"})
+    write_json(store.cells[0], {**read_json(store.cells[0]), "reason": "1 job failed"})
     assert not find_unused(place)
     assert other.is_file()
     first, second = store.jobs[:2]
