@@ -21,8 +21,7 @@ from serbench.errors import STOPS, Fault, PluginError, UnknownNameError, listed
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names are parts of file names, options and tables
 
 R = TypeVar("R")
-Problem = tuple[str, str]
-"""What was found in a record, and what was expected."""
+Problem = tuple[str, str]  # what was found in a record, and what was expected
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,7 @@ from serbench.scores.statistics import (
 GONE = "its cell is not in the results folder; run it again"
 AXES = [column for column in CELL_COLUMNS if column != "inner"]
 """Columns that tell the cells of a comparison apart; the rule of inner validation may always differ."""
-Where = Mapping[str, Sequence[str]]
-"""Column -> the values that it may have: a selection of cells."""
+Where = Mapping[str, Sequence[str]]  # column -> the values that it may have: a selection of cells
 
 
 @dataclass(frozen=True, slots=True)

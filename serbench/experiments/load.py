@@ -29,8 +29,7 @@ from serbench.protocols import find_protocol
 from serbench.scores.metrics import METRICS
 from serbench.store.keys import digest
 
-COLUMNS = (*CELL_COLUMNS, "metric")
-"""Columns that a selection may name."""
+COLUMNS = (*CELL_COLUMNS, "metric")  # columns that a selection may name
 OF_EMOTION = ("recall ", "precision ")
 """How the metrics of one emotion begin. Precision is the share of hits among the predictions of an emotion."""
 

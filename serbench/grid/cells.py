@@ -72,8 +72,7 @@ class Cell(FitAxes):
 CELL_COLUMNS = tuple(dict.fromkeys([*Cell.__annotations__, *(f.name for f in fields(Cell))]))
 """Columns of the scores that tell one cell from another."""
 
-UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "present")
-"""Columns of `CellRecord.utterances`."""
+UTTERANCE_COLUMNS = ("id", "emotion", "speaker", "present")  # columns of `CellRecord.utterances`
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,11 +46,9 @@ from serbench.protocols import Fold, TrainingSet
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
-AUXILIARY = "auxiliary "
-"""How the columns of labels begin that a classifier declares beside the emotion."""
+AUXILIARY = "auxiliary "  # how the columns of labels begin that a classifier declares beside the emotion
 
-_OF_JOB = ("utterance", "audio_hash", "label", "who", "stored")
-"""Columns of the utterances of a job that decide it."""
+_OF_JOB = ("utterance", "audio_hash", "label", "who", "stored")  # columns of the utterances of a job that decide it
 
 Scaled = Mapping[str, Mapping[str, str]]
 """Audio that scalers are fitted on beyond training rows, by speaker or corpus: fingerprints by utterance."""

@@ -140,8 +140,7 @@ class GridRequest(FitAxes):
 
 AXES = sorted(fields(GridRequest), key=lambda axis: bool(axis.kw_only))
 """Its fields, those of `FitAxes` last, as `--help` and commands list them."""
-DEFAULTS = GridRequest()
-"""What `serbench grid` runs without options."""
+DEFAULTS = GridRequest()  # what `serbench grid` runs without options
 
 
 def check_request(request: GridRequest, corpora: Sequence[str] | None = None) -> None:

@@ -36,8 +36,7 @@ from serbench.store.files import read_frame
 from serbench.store.keys import digest
 from serbench.store.results import Store
 
-SCALING_NEEDS = 10
-"""Utterances below which a speaker or a corpus is not scaled by itself."""
+SCALING_NEEDS = 10  # utterances below which a speaker or a corpus is not scaled by itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from serbench.corpora.entry import Corpus
 
-NAMED_AT_MOST = 3
-"""People whose names make the name of their group; a larger group is named after its first."""
+NAMED_AT_MOST = 3  # people whose names make the name of their group; a larger group is named after its first
 
 
 def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False) -> pd.DataFrame:

@@ -7,8 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterable
 
-_EXACT = frozenset({"opensmile"})
-"""Packages whose every release may move a number; of the others major.minor is enough."""
+_EXACT = frozenset({"opensmile"})  # packages whose every release may move a number; of the others major.minor is enough
 
 
 def digest(value: object) -> str:
