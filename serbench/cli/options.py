@@ -96,9 +96,7 @@ _WORKSPACE: dict[str, tuple[Any, Any]] = {
 def takes(*fields: str, request: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of fields of `Workspace` and of `GridRequest`, as `workspace` and `request`.
 
-    Parameters
-    ----------
-    request : fields of `GridRequest`; with any of them comes `--text-independent`, short for a protocol.
+    With any field of a `request` comes `--text-independent`, short for a protocol.
     """
     added: list[tuple[str, Any, Any]] = []
     for name in request:

@@ -111,15 +111,9 @@ class Guess:
 def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Path = Path("corpora.yaml")) -> Guess:
     """Guess the entry of a corpus from its file names and tables, and read its labels by it.
 
-    Parameters
-    ----------
-    name : of the corpus; without one, that of the folder, or of the built-in corpus whose recordings these are.
-    file : where the block is going to stand; `root` is relative to its folder.
-
-    Raises
-    ------
-    CorpusError : the folder does not exist or has no recordings.
-    ConfigError : the file is that of serbench itself, cannot be read, or has a block of this name.
+    Without a `name`, it is that of the folder, or of the built-in corpus whose recordings these are. `file` is where
+    the block is going to stand; `root` is relative to its folder. `CorpusError` where the folder does not exist or has
+    no recordings; `ConfigError` where the file is that of serbench itself, cannot be read, or has a block of this name.
     """
     if not folder.is_dir():
         raise CorpusError(str(folder), "no such folder", "the folder of a corpus")

@@ -159,23 +159,12 @@ class CellRecord:
 
 
 def write_cell(store: Store, record: CellRecord) -> None:
-    """Write the record of a cell into the store, atomically.
-
-    Raises
-    ------
-    DiskError : it cannot be written.
-    """
+    """Write the record of a cell into the store, atomically."""
     write_json(store.cell(record.cell.name), _adapter().dump_python(record, mode="json"))
 
 
 def read_cell(path: Path) -> CellRecord:
-    """Read the record of a cell.
-
-    Raises
-    ------
-    StoreError : absent or unreadable.
-    DamagedError : not what serbench writes, or its keys contradict each other; the first key at fault is named.
-    """
+    """Read the record of a cell; a `DamagedError` names the first key that is not what serbench writes."""
     written = read_json(path)
     try:
         record = _adapter().validate_python(written)

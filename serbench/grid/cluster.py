@@ -55,12 +55,7 @@ class ClusterCrew:
 
     @property
     def n_workers(self) -> int:
-        """How many workers there are now that may be used.
-
-        Raises
-        ------
-        ClusterError : the scheduler does not answer, all workers are refused, or for long there was none.
-        """
+        """How many workers may be used now; `ClusterError` where all are refused, or for long there was none."""
         try:
             there = set(self._client.nthreads())
         except (OSError, CancelledError) as error:

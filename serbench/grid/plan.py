@@ -295,15 +295,9 @@ def scaled_on(
 
 
 def make_plan(cells: Sequence[PlannedCell]) -> tuple[dict[str, Job], list[dict[str, Any]]]:
-    """Merge equal training sets across all cells and name every job.
+    """Merge equal training sets across all cells and name every job; `ProtocolError` where a fold leaks.
 
-    Returns
-    -------
-    Distinct jobs by key, and for each cell the fields `folds`, `sets` and `jobs` of its record.
-
-    Raises
-    ------
-    ProtocolError : a fold leaks.
+    Return distinct jobs by key, and for each cell the fields `folds`, `sets` and `jobs` of its record.
     """
     states: dict[tuple[int, ...], str] = {}  # digests of rows, once for all classifiers
     known_of: dict[int, dict[str, list[Any]]] = {}

@@ -215,9 +215,7 @@ def _left_out(
 ) -> dict[str, str]:
     """Return which corpora lack what is asked for, by their labels alone; none where corpora are named.
 
-    Raises
-    ------
-    ConfigError : not one corpus has it; nothing has been decoded or stored yet.
+    `ConfigError` where not one corpus has it; nothing has been decoded or stored yet.
     """
     lacking: dict[str, SerbenchError] = {}
     for corpus in entries:

@@ -149,17 +149,9 @@ class Protocol:
         return inner_rule(requested, rows[self._turns(rows)][~rows["tested"]].nunique(), in_turn=True)
 
     def folds(self, rows: pd.DataFrame, rule: InnerRule, draw: Draw | None = None) -> list[Fold]:
-        """Divide a table of utterances into folds.
+        """Divide a table of utterances (see the module) into folds, with settings chosen by a rule of `rule`.
 
-        Parameters
-        ----------
-        rows : see the module; sorted by utterance.
-        rule : how settings are chosen; see `rule`.
-        draw : what to draw of the corpus that is tested, for a protocol that needs `k`.
-
-        Raises
-        ------
-        ProtocolError : there is too little to test or to train on.
+        `draw` is for a protocol that needs `k`. `ProtocolError` where there is too little to test or to train on.
         """
         import numpy as np
 
@@ -271,9 +263,7 @@ def check_inner(requested: str) -> None:
 def inner_rule(requested: str, n_groups: int, *, in_turn: bool = False) -> InnerRule:
     """Resolve `--inner auto|all|K|none` for a number of groups, or of parts of training data that is not tested.
 
-    Raises
-    ------
-    ProtocolError : no such rule, or a number of groups `in_turn`: there is no ring, as no part is tested.
+    `ProtocolError` where there is no such rule, or for a number `in_turn`: no part is tested, so there is no ring.
 
     >>> inner_rule("auto", 10), inner_rule("auto", 32).name
     (InnerRule(name='all', reason=''), '4')
@@ -321,11 +311,7 @@ def drawn(rows: pd.DataFrame, test_group: str, draw: Draw) -> tuple[str, ...]:
     """Draw utterances of what is tested outside one of its groups, each label in proportion to its share; sorted.
 
     The order of the draw depends on the seed, the group and the ids alone, and those drawn for a smaller k are among
-    those drawn for a larger one.
-
-    Raises
-    ------
-    ProtocolError : there are fewer.
+    those drawn for a larger one. `ProtocolError` where there are fewer.
     """
     pool = rows[rows["tested"] & (rows["group"] != test_group)]
     if draw.k > len(pool):

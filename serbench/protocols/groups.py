@@ -17,21 +17,11 @@ NAMED_AT_MOST = 3  # people whose names make the name of their group; a larger g
 
 
 def add_groups(index: pd.DataFrame, corpus: Corpus, *, with_texts: bool = False) -> pd.DataFrame:
-    """Add the test group of every utterance to an index.
+    """Add the test `group` of every utterance to an index: categories in the order of folds.
 
-    Parameters
-    ----------
-    index : the whole corpus, dropped emotions too, so that the grouping is the same for every task.
-    with_texts : divide the texts of the corpus into groups too.
-
-    Returns
-    -------
-    The index with the columns `group` (categories in the order of folds), `sex` (that of the group, or `mixed`) and
-    `text_group`.
-
-    Raises
-    ------
-    ProtocolError : a person is unknown, there are fewer people than groups, or texts are unknown or tell emotions.
+    The index is that of the whole corpus, dropped emotions too, so that the grouping is the same for every task. Other
+    columns are `sex` (of the group, or `mixed`) and, `with_texts`, `text_group`. `ProtocolError` where a person is
+    unknown, there are fewer people than groups, or texts are unknown or tell emotions.
     """
     import pandas as pd
 
