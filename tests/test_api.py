@@ -19,13 +19,6 @@ def test_a_notebook_needs_one_call_for_each_thing(make_corpus, workspace):
     assert folds["fold"].nunique() == 4
 
 
-def test_corpora_on_disk_are_told_from_those_that_are_not(make_corpus, workspace, monkeypatch):
-    monkeypatch.delenv("SERBENCH_DATA", raising=False)
-    corpora = serbench.list_corpora(workspace(make_corpus()))
-    assert corpora["toy"][1] is None
-    assert corpora["emodb"][1] == "SERBENCH_DATA is not set"
-
-
 HEAD = "new:\n  title: New\n  language: en\n  licence: CC0-1.0\n  root: new\n  audio: '**/*.wav'\n"
 EMOTIONS = "  emotions: {ang: anger, neu: neutral}\n"
 SOURCES = {

@@ -148,25 +148,6 @@ def kill_again_and_again(bench, folder, *, kills, made=None):
         yield results, before
 
 
-@pytest.mark.slow
-def test_grid_killed_among_its_jobs_is_finished_with_the_same_bytes_and_does_no_job_twice(make_corpus, tmp_path):
-    path = make_corpus(speakers=("f1", "m1", "m2"), takes=1)
-    request = serbench.GridRequest("mfcc", "knn", emotions=EMOTIONS)
-    third = "event == 'open' and str(arguments[0]).endswith('timings.csv') and (touched.append(1) or len(touched) == 3)"
-    kill = "touched = []\n" + acting(third, "os.killpg(os.getpid(), signal.SIGKILL)")
-    bench = Bench(["grid", "toy", "-f", "mfcc", "-c", "knn", "--emotions", EMOTIONS], path, before=kill)
-    process = bench.start(tmp_path / "killed", "--jobs", "1")
-    finish(process)
-    assert process.returncode == -signal.SIGKILL
-    done = places_of(tmp_path / "killed", JOBS)
-    for results in ("killed", "calm"):
-        assert not serbench.run_grid("toy", request, serbench.Workspace(tmp_path / results, path, jobs=1)).refused
-    assert 0 < len(done) < len(jobs_of(tmp_path / "calm")) == 6
-    assert jobs_of(tmp_path / "killed") == jobs_of(tmp_path / "calm")
-    assert done.items() <= places_of(tmp_path / "killed", JOBS).items()
-    assert not leftovers(tmp_path / "killed")
-
-
 @pytest.mark.parametrize("kills", KILLS)
 def test_killed_grid_ends_with_the_same_bytes_and_does_no_job_twice(grid, tmp_path, tally, kills):
     in_place = again = 0

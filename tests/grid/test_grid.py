@@ -135,27 +135,6 @@ def test_values_of_test_rows_do_not_reach_the_model(toy, tmp_path):
     assert all(not np.array_equal(before, after) for before, after in zip(*held_out, strict=True))
 
 
-def test_shuffled_labels_score_near_chance(toy, tmp_path):
-    run = toy(takes=8, noise=1.0)
-    shuffled = run.features.copy()
-    rng = np.random.default_rng(0)
-    shuffled.iloc[:, 1:] = rng.permutation(shuffled.iloc[:, 1:].to_numpy())
-    shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
-    run(classifiers=("logistic",), features=(str(tmp_path / "shuffled.csv"), str(tmp_path / "blobs.csv")))
-    scores = serbench.load_scores(serbench.Workspace(results=run.store().root))
-    nested = scores[(scores["rule"] == "nested") & (scores["metric"] == "uar")].set_index("features")["value"]
-    assert nested["blobs"] > 0.7
-    assert abs(nested["shuffled"] - 1 / 3) < 0.15
-
-
-def test_two_speakers_report_default_and_say_why_nested_is_missing(toy):
-    run = toy(speakers=("f1", "m1"))
-    run(classifiers=("logistic",))
-    cell = outcomes(run)["logistic"]
-    assert set(cell.with_values) == {"default", "oracle"}
-    assert cell.reasons == {"nested": "2 test groups; choosing settings needs 3"}
-
-
 def test_speaker_without_some_emotion_is_no_obstacle(toy):
     run = toy()
     for path in (run.root / "toy").glob("m2_anger*"):
@@ -365,14 +344,6 @@ def test_seeds_are_cells_of_their_own(toy):
     assert sorted(cell.cell["seed"] for cell in load_predictions(run.store())) == [0, 1]
 
 
-def test_where_keeps_to_part_of_the_corpus(toy):
-    run = toy()
-    run(classifiers=("knn",), where=("gender=female",))
-    cell = outcomes(run)["knn"]
-    assert set(cell.of()["who"]) == {"toy/f1", "toy/f2"}
-    assert cell.cell["task"] == "anger,happiness,neutral where gender=female"
-
-
 def test_copies_across_speakers_take_no_part_and_table_2_says_so(toy):
     run = toy()
     (run.root / "toy" / "m1_anger_1.wav").write_bytes((run.root / "toy" / "f1_anger_0.wav").read_bytes())
@@ -445,16 +416,6 @@ def test_rerun_after_speakers_were_added_replaces_cells_of_another_inner_rule(to
     run(classifiers=("knn", "logistic"))
     assert {cell.cell["inner"] for cell in load_predictions(run.store())} == {"all"}
     assert all(cell.with_values for cell in load_predictions(run.store()))
-
-
-def test_cells_of_a_corpus_indexed_anew_are_outdated(toy):
-    run = toy()
-    run(classifiers=("knn",))
-    (run.root / "toy" / "f1_anger_0.wav").unlink()
-    serbench.extract_features(
-        "toy", (), serbench.Workspace(results=run.store().root, corpora_file=run.root / "corpora.yaml")
-    )
-    assert "the corpus has changed since" in outcomes(run)["knn"].reasons["default"]
 
 
 def test_cells_of_earlier_features_of_one_name_are_told_and_not_shown(toy, tmp_path):
@@ -532,26 +493,6 @@ def test_failing_job_fails_its_cell_with_the_reason_and_no_other(toy):
     assert "1 of its jobs failed: store: no features of" in reason
     assert outcomes(run)["dummy"].with_values
     assert outcomes(run)["knn"].reasons["nested"] == reason
-
-
-def test_dead_worker_costs_its_jobs_a_retry_and_not_the_run(toy):
-    import multiprocessing
-
-    run = toy()
-    planned = run(classifiers=("svc", "knn"), dry_run=True)
-    killed = []
-
-    def kill_one(activity, done, total, share):
-        children = [child for child in multiprocessing.active_children() if child.pid]
-        if not killed and children:
-            killed.append(children[0].pid)
-            os.kill(children[0].pid, signal.SIGKILL)
-
-    done = serbench.run_planned_grid(how(planned, progress=kill_one))
-    assert killed
-    assert not done.failed
-    run(classifiers=("svc", "knn"), results="calm")
-    assert job_bytes(run.store()) == job_bytes(run.store("calm"))
 
 
 def test_job_that_kills_its_worker_fails_alone(toy, monkeypatch):

@@ -96,10 +96,6 @@ def test_inner_rule_is_resolved(requested, n_groups, name):
     assert inner_rule(requested, n_groups).name == name
 
 
-def test_two_groups_have_no_inner_validation_and_say_why():
-    assert inner_rule("auto", 2).reason == "2 test groups; choosing settings needs 3"
-
-
 @pytest.mark.parametrize(
     ("requested", "message"), [("3", "an even number"), ("al", "Did you mean 'all'"), ("0", "'0'")]
 )
