@@ -113,10 +113,12 @@ def grouped(data: CorpusData, protocol: Protocol, partition: str = "") -> pd.Dat
     if not partition:
         return add_groups(index, data.corpus, with_texts=protocol.holds_out_texts).assign(held_out=False)
     parts = [index[index["utterance"].isin(ids)] for ids in partition_of(index, data.corpus, partition)]
-    for kept_apart in dict.fromkeys((independent_unit(index, data.corpus.person_field), data.corpus.folds.by)):
-        if both := set.intersection(*(set(part[kept_apart].astype(str)) for part in parts)):
-            found = f"{kept_apart} {listed(sorted(both))} both in training and test"
-            raise ProtocolError(f"{data.name}.partitions.{partition}", found, f"each {kept_apart} on one side")
+    person = data.corpus.person_field
+    for kept_apart in dict.fromkeys((person, independent_unit(index, person), data.corpus.folds.by)):
+        if both := set.intersection(*(set(part[kept_apart].dropna()) for part in parts)):
+            found = f"{len(both)} {kept_apart}s on both sides ({listed(sorted(map(str, both)))})"
+            expected = f"each {kept_apart} on one: scores of known voices are too high"
+            raise ProtocolError(f"{data.name}.partitions.{partition}", found, expected)
     train, test = (add_groups(part, data.corpus) for part in parts)
     names = [*train["group"].cat.categories, *test["group"].cat.categories]
     whole = pd.concat([train.assign(held_out=False), test.assign(held_out=True)], ignore_index=True)

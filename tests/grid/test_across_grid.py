@@ -392,10 +392,17 @@ def test_voices_and_speakers_stand_in_one_cell(make_index):
     assert {"aa/aa/f1", "vv/female"} <= set(known["unit"])
 
 
-def test_partition_that_parts_people_who_talk_to_each_other_is_refused(make_index):
-    partition = Partition.model_validate({"test": {"speaker": ["f1"]}})
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        ({"speaker": ["f1"]}, r"1 sessions on both sides \(s1\)"),
+        ({"emotion": ["anger"]}, r"4 speakers on both sides \(toy/f1, .*scores of known voices"),
+    ],
+)
+def test_partition_that_parts_people_or_who_talk_to_each_other_is_refused(make_index, test, told):
+    partition = Partition.model_validate({"test": test})
     emodb = load_catalogue().corpus("emodb")
     toy = emodb.model_copy(update={"name": "toy", "partitions": {"half": partition}})
     data = CorpusData(toy, in_sessions(make_index, "toy"), "")
-    with pytest.raises(serbench.SerbenchError, match=r"session s1 both in training and test"):
+    with pytest.raises(serbench.SerbenchError, match=told):
         grouped(data, PROTOCOLS["holdout"], "half")
