@@ -76,9 +76,9 @@ def print_table(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    def short(text: str, limit: int = 24) -> str:
-        half, text = limit // 2 - 1, visible(text)
-        return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+    def short(text: str) -> str:
+        text = visible(text)
+        return text if len(text) <= 24 else f"{text[:11]}...{text[-11:]}"
 
     def styled(entry: Entry, *, is_label: bool) -> Text:
         """Show the best value in bold, and another by the mark behind it."""

@@ -141,7 +141,9 @@ def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Pa
         name = name or _free_name(place.name, catalogue)
         labels, lines = _described(place, files, paths)
         lines += [f"  # {CHECK} {n} recordings are {other} and left out" for other, n in kinds.items() if other != kind]
-    lines.insert(0, f"  root: {_quoted(_relative(place, file.resolve().parent))}")
+    beside = file.resolve().parent
+    root = place.relative_to(beside).as_posix() if beside in place.parents else str(place)
+    lines.insert(0, f"  root: {_quoted(root)}")
     block = "".join(f"{_BREAKS.sub('?', line)}\n" for line in [f"{name}:", *lines])
     return Guess(name, block, len(paths), labels, *_read(name, block, file))
 
@@ -164,10 +166,6 @@ def _described(place: Path, files: Sequence[str], paths: Sequence[str]) -> tuple
 
 def _suffix(path: str) -> str:
     return os.path.splitext(path)[1]
-
-
-def _relative(place: Path, folder: Path) -> str:
-    return place.relative_to(folder).as_posix() if folder in place.parents else str(place)
 
 
 def _quoted(text: str) -> str:

@@ -17,7 +17,6 @@ from serbench.corpora.entry import (
     TARGET_LABELS,
     Corpus,
     Merge,
-    Task,
     parse_interval,
     parse_merge,
 )
@@ -158,7 +157,10 @@ def find_task(
             raise ConfigError("--where", f"'{field}'", "FIELD=VALUE, e.g. style=improvised")
         if field not in FIELDS or field == "emotion":
             raise UnknownNameError("field", field, (known for known in FIELDS if known != "emotion"))
-    maps, shipped = (_maps(tasks, catalogue.emotions) for tasks in (catalogue.tasks, catalogue.shipped))
+    maps, shipped = (  # of arousal and valence, those of targets
+        {name: _merges(task.emotions, catalogue.emotions, where=f"tasks.{name}") for name, task in tasks.items()}
+        for tasks in (catalogue.tasks, catalogue.shipped)
+    )
     presets = {name: merges for name, merges in maps.items() if name not in DIMENSION_TARGETS}
     wanted = target or task or DEFAULT_TASK
     if emotions is not None:
@@ -195,11 +197,6 @@ def common_task(catalogue: Catalogue, indexes: Mapping[str, pd.DataFrame], *, wh
         found = f"{listed(shared) or 'none'} in common ({has})"
         raise ConfigError("--emotions", found, "at least two emotions", "Choose with --emotions or --target")
     return find_task(catalogue, task=None, emotions=",".join(shared), where=where)
-
-
-def _maps(tasks: Mapping[str, Task], known: Sequence[str]) -> dict[str, Merges]:
-    """Return the merges of named tasks; those of arousal and valence are the maps of targets."""
-    return {name: _merges(task.emotions, known, where=f"tasks.{name}") for name, task in tasks.items()}
 
 
 def _merges(texts: Sequence[str], known: Sequence[str], *, where: str) -> Merges:

@@ -49,14 +49,9 @@ class Cell(FitAxes):
         return {name: getattr(self, name) for name in CELL_COLUMNS}
 
     @property
-    def stem(self) -> str:
-        """What people read of its name."""
-        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}"
-
-    @property
     def name(self) -> str:
         """Name of its record in the store."""
-        return f"{self.stem}-{digest(self.keyed)[:10]}"
+        return f"{self.protocol}-{self.corpus}-{self.features}-{self.classifier}-{digest(self.keyed)[:10]}"
 
     @property
     def title(self) -> str:
