@@ -117,6 +117,9 @@ def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Pa
     """
     if not folder.is_dir():
         raise CorpusError(str(folder), "no such folder", "the folder of a corpus")
+    if file.resolve() == built_in_file():
+        todo = "Work in a folder of your own, or name another file: --corpora mine.yaml"
+        raise ConfigError(str(file), "the catalogue of serbench itself", "a file of yours", todo)
     place = folder.resolve()
     files = Folder(place, str(folder), fenced=False).files(["**/*"], key="**")
     kinds = Counter(kind for path in files if (kind := _suffix(path).lower()) in AUDIO)
@@ -141,6 +144,9 @@ def guess_corpus(folder: Path, catalogue: Catalogue, *, name: str = "", file: Pa
         name = name or _free_name(place.name, catalogue)
         labels, lines = _described(place, files, paths)
         lines += [f"  # {CHECK} {n} recordings are {other} and left out" for other, n in kinds.items() if other != kind]
+    if name in own:
+        todo = "Correct that block or remove it, or choose another name with --name"
+        raise ConfigError(f"{file}: {name}", "a block of this name is there", "a new name", todo)
     beside = file.resolve().parent
     root = place.relative_to(beside).as_posix() if beside in place.parents else str(place)
     lines.insert(0, f"  root: {_quoted(root)}")
@@ -307,17 +313,9 @@ def _of_speakers(labels: Labels, tables: Tables) -> Iterator[str]:
 
 def _read(name: str, block: str, file: Path) -> tuple[Scan | None, tuple[Fault, ...]]:
     """Read the labels of a corpus by its block, as it is going to stand in a file."""
-    if file.resolve() == built_in_file():
-        todo = "Work in a folder of your own, or name another file: --corpora mine.yaml"
-        raise ConfigError(str(file), "the catalogue of serbench itself", "a file of yours", todo)
-    documents = [parse_document(built_in_file())]
-    if file.is_file() and name in parse_document(file).entries:
-        todo = "Correct that block or remove it, or choose another name with --name"
-        raise ConfigError(f"{file}: {name}", "a block of this name is there", "a new name", todo)
-    text = with_block(file, block)
     try:
-        documents.append(parse_text(text, file.name, file.resolve().parent))
-        corpus = build_catalogue(documents).corpus(name)
+        own = parse_text(with_block(file, block), file.name, file.resolve().parent)
+        corpus = build_catalogue([parse_document(built_in_file()), own]).corpus(name)
         try:
             return scan_corpus(corpus), ()
         except CorpusError as error:
