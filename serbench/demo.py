@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -21,13 +21,9 @@ from scipy.signal import lfilter
 
 import serbench
 from serbench.errors import StoreError
+from serbench.report import Report
 from serbench.store.files import write_atomically, write_text
 from serbench.workspace import Progress, Workspace, silent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from serbench.report import Report
 
 CORPUS_NAME = "synthetic"
 SAMPLING_RATE = 16000
