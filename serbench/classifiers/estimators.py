@@ -24,6 +24,16 @@ def _made(path: str, **parameters: Any) -> Any:
     return getattr(importlib.import_module(f"sklearn.{module}"), name)(**parameters)
 
 
+def _late(path: str) -> Any:
+    """Return a function of this package, e.g. `forest.sweep_rf`, whose module is imported only when it is called."""
+    module, name = path.split(".")
+
+    def call(*given: Any, **named: Any) -> Any:
+        return getattr(importlib.import_module(f"serbench.classifiers.{module}"), name)(*given, **named)
+
+    return call
+
+
 def sweep_svc(
     classifier: Classifier, settings: Sequence[Setting], training: Training, evaluation: Rows, *, seed: int
 ) -> Swept:
@@ -136,6 +146,8 @@ CLASSIFIERS = (
         seconds=lambda n, d, settings: settings * (0.4 + 1.9e-6 * n * math.log2(n + 1) * d),
         memory=lambda n, n_evaluation, d: 2.5e4 * n + rows_alone(n, n_evaluation, d),
         needs_scaling=False,
+        sweep=_late("forest.sweep_rf"),
+        prepare=_late("forest.prepare"),
     ),
     Classifier(
         name="mlp",
@@ -152,6 +164,8 @@ CLASSIFIERS = (
         ),
         seconds=lambda n, d, settings: settings * (0.5 + 1.2e-6 * n * d),
         fit_weights=balanced_weights,
+        sweep=_late("perceptron.sweep_mlp"),
+        prepare=_late("perceptron.prepare"),
     ),
     Classifier(
         name="logistic",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from serbench.features.table import Rows
+    from serbench.workspace import Progress
 
 Input = Literal["rows", "frames"]
 """What a classifier takes of each recording: one row of features, or one for every frame."""
@@ -98,6 +99,7 @@ class Classifier:
     units : what the numbers of a parameter are multiples of, where they are not its values, such as "1 / n_features".
     auxiliary : labels of the training rows that the sweep is given as well: speaker, gender, language, or another field
         of text in a corpus' index.
+    prepare : called with a `Progress` by the program that plans, before the first job: compiles what is kept on disk.
     package : filled in for a plug-in: what brings it.
     """
 
@@ -118,6 +120,7 @@ class Classifier:
     input: Input = "rows"
     auxiliary: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Progress], None] = lambda progress: None
     package: Package | None = None
 
     @property
@@ -141,7 +144,7 @@ def problems(classifier: Classifier) -> Iterator[Problem]:
     wrong = [value for setting in classifier.space for value in setting.values() if not is_plain(value)]
     if wrong:
         yield f"the value {wrong[0]!r} in its space", "text or a finite number"
-    for name in ("estimator", "sweep", "fit_weights"):
+    for name in ("estimator", "sweep", "fit_weights", "prepare"):
         if not callable(getattr(classifier, name)):
             yield f"{name} {getattr(classifier, name)!r}", "a function"
     if classifier.input not in get_args(Input):

@@ -324,6 +324,8 @@ def _run_jobs(plan: GridPlan, store: Store, workspace: Workspace) -> tuple[dict[
     if workspace.scheduler is None:
         n_workers = max(1, min(workspace.workers, len(plan.todo), int(free / PROCESS)))
         crew = LocalCrew(store, n_workers=n_workers, timeout_s=workspace.job_timeout_s)
+        for name in sorted({job.recipe.classifier for job in plan.todo}):
+            find_classifier(name).prepare(workspace.progress)
     else:
         crew, free = ClusterCrew(store, workspace), math.inf  # memory is what each worker's machine says
     failed: dict[str, str] = {}
