@@ -68,28 +68,29 @@ class Perceptron(MLPClassifier):  # type: ignore[misc]
         self, X: Array, y: Array, weights: Array, _: Arrays, deltas: Arrays, coefs: Arrays, intercepts: Arrays
     ) -> tuple[float, Arrays, Arrays]:
         """Do the whole step of a batch, Adam's too; scikit-learn, which does that last, is given no gradients."""
-        hidden = X @ self.coefs_[0]
-        rectify(hidden, self.intercepts_[0])
+        parameters = self.coefs_ + self.intercepts_
+        if self._optimizer.t == 0:  # large arrays, made once: what each batch makes anew costs as much as it computes
+            self._gradients, self._means, self._squares = (list(map(np.zeros_like, parameters)) for _ in range(3))
+            self._hidden, self._back = np.empty((2, len(X), self.coefs_[0].shape[1]))
+        hidden, back, total = self._hidden[: len(X)], self._back[: len(X)], weights.sum()
+        rectify(np.matmul(X, self.coefs_[0], out=hidden), self.intercepts_[0])
         out = hidden @ self.coefs_[1]
         out += self.intercepts_[1]
         ACTIVATIONS[self.out_activation_](out)
-        total = weights.sum()
         loss = LOSS_FUNCTIONS["binary_log_loss" if self.out_activation_ == "logistic" else "log_loss"](y, out, weights)
         loss += (0.5 * self.alpha) * sum(np.dot(coef.ravel(), coef.ravel()) for coef in self.coefs_) / total
         out -= y
         out *= weights.reshape(-1, 1)
-        gradient = hidden.T @ out
-        back = out @ self.coefs_[1].T
-        pass_active(hidden, back)
-        gradients = [X.T @ back, gradient, np.sum(back, axis=0) / total, np.sum(out, axis=0) / total]
-        parameters = self.coefs_ + self.intercepts_
-        if self._optimizer.t == 0:
-            self._moments = [(np.zeros(p.size), np.zeros(p.size)) for p in parameters]
+        pass_active(hidden, np.matmul(out, self.coefs_[1].T, out=back))
+        np.matmul(X.T, back, out=self._gradients[0])
+        np.matmul(hidden.T, out, out=self._gradients[1])
+        self._gradients[2:] = np.sum(back, axis=0) / total, np.sum(out, axis=0) / total
         t = self._optimizer.t + 1  # it counts when it is given nothing, too
         rate = self.learning_rate_init * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        for i, (parameter, of, moments) in enumerate(zip(parameters, gradients, self._moments, strict=True)):
-            decay = (self.alpha, total) if i < 2 else (0.0, 0.0)
-            adam(parameter.ravel(), of.ravel(), *moments, *decay, rate, self.beta_1, self.beta_2, self.epsilon)
+        moved = zip(parameters, self._gradients, self._means, self._squares, strict=True)
+        for i, arrays in enumerate(moved):
+            decay = (self.alpha, total) if i < len(self.coefs_) else (0.0, 0.0)
+            adam(*(array.reshape(-1) for array in arrays), *decay, rate, self.beta_1, self.beta_2, self.epsilon)
         return loss, [], []
 
 
