@@ -33,5 +33,5 @@ def _uar(store, record, order, neighbours, jobs):
     emotions = record.utterances["emotion"]
     truth = dict(zip(record.utterances["id"], map(record.emotions.index, emotions), strict=True))
     predictions, _ = predicted_by_rules(replace(record, folds=tuple(folds)), store, truth, jobs)
-    rows = pd.DataFrame({"truth": pd.Series(truth), "prediction": predictions["nested"]})
+    rows = pd.DataFrame({"truth": list(truth.values()), "prediction": predictions["nested"]})
     return float(uar(confusions(rows, n_emotions=len(record.emotions))))

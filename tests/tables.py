@@ -7,7 +7,7 @@ import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS, Cell, CellRecord
 from serbench.protocols import PROTOCOLS, inner_rule
-from serbench.scores.predictions import CellPredictions
+from serbench.scores.predictions import CellPredictions, Utterances
 
 
 def table(*rows, **columns):
@@ -67,16 +67,16 @@ def made_cell(record, utterances, predictions):
     `utterances` has the columns utterance, truth, and who; `predictions` are codes by rule and utterance. `who`
     is the unit, the speaker and the fold where there is no such column; the settings of folds take turns.
     """
-    base = utterances.sort_values("utterance")
+    base = utterances.sort_values("utterance", ignore_index=True)
     base = base.assign(**{name: base.get(name, base["who"]) for name in ("unit", "speaker", "fold")})
     base = base.astype(dict.fromkeys(("who", "unit", "speaker", "fold"), "category"))
-    parts = [base.assign(rule=rule, prediction=base["utterance"].map(of)) for rule, of in predictions.items()]
+    predicted = {rule: base["utterance"].map(of).to_numpy(np.int64) for rule, of in predictions.items()}
     settings = [
         {"rule": rule, "fold": fold, "setting": i % len(record.settings), "converged": bool(i or rule != "nested")}
         for rule in predictions
         for i, fold in enumerate(base["fold"].cat.categories)
     ]
-    return CellPredictions(record, pd.concat(parts, ignore_index=True), settings=pd.DataFrame(settings))
+    return CellPredictions(record, Utterances(base), predicted, pd.DataFrame(settings))
 
 
 def with_fields(cell, **fields):
@@ -92,7 +92,7 @@ def with_record(cell, **fields):
 def saying(cell, change, rule="nested"):
     """Return a cell with the predictions of a rule alone that a function makes of its rows."""
     rows = cell.of(rule)
-    return replace(cell, rows=rows.assign(prediction=change(rows)))
+    return replace(cell, predicted={rule: rows.assign(prediction=change(rows))["prediction"].to_numpy(np.int64)})
 
 
 class MeanAndSpread:

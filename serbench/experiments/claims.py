@@ -198,7 +198,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     low, high = of_a.bounds
     if b is None:
         shares, weights = shares_of(one.stack("unit"), of_a)
-        units = tuple(one.coded("unit")[1])
+        units = tuple(one.values("unit"))
         return Contrast(a, None, a.number, a.interval), units, lambda bound: shares - bound * weights
     other, of_b = b.cell, _metric(b.cell, b.metric)
     if a.fields["corpus"] != b.fields["corpus"]:
@@ -207,8 +207,8 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
         if not a.metric.startswith(OF_EMOTION) or (a.metric, one.emotions) == (b.metric, other.emotions):
             interval = gap_interval(first, second, of_a, bounds=(low - high, high - low))
         return Contrast(a, b, a.number - b.number, interval), (), lambda bound: gap_p(first, second, of_a, bound)
-    if set(one.of()["utterance"]) != set(other.of()["utterance"]):
-        common = set(one.of()["utterance"]) & set(other.of()["utterance"])
+    if one.utterances.names != other.utterances.names:
+        common = one.utterances.names & other.utterances.names
         one, other = one.on(common), other.on(common)
         if not (one.has_all_emotions() and other.has_all_emotions()):
             return Contrast(a, b, float("nan"), None), (), lambda bound: float("nan")
@@ -217,7 +217,7 @@ def _compare(a: Value, b: Value | None) -> tuple[Contrast, tuple[str, ...], Call
     interval = interval_of(value - of_other, left - left_of_other, bounds=(low - high, high - low))
     shares, weights = shares_of(first, of_a)
     gaps = shares - shares_of(second, of_b)[0]
-    units = tuple(one.coded("unit")[1])
+    units = tuple(one.values("unit"))
     return Contrast(a, b, value - of_other, interval), units, lambda bound: gaps - bound * weights
 
 

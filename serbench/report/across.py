@@ -116,7 +116,7 @@ def sort_across(cells: Iterable[CellPredictions], order: Order) -> list[Across]:
             if cell.has_all_emotions():
                 scored[whole], setup, stack = cell, setups[whole], cell.stack("unit")
                 shares, weights = shares_of(stack, METRICS["uar"])
-                same = setup, cell.cell["corpus"], tuple(cell.coded("unit")[1]), cell if cell.is_reference else None
+                same = setup, cell.cell["corpus"], tuple(cell.values("unit")), cell if cell.is_reference else None
                 families.setdefault(same, {})[cell] = shares - weights * setup.chance
     marks: dict[CellPredictions, str] = {}
     for of_people in families.values():
@@ -167,7 +167,7 @@ def transfer_table(of: Across) -> Table:
     for (row, pair), cell in of.pairs.items():
         if (uar := uar_of(cell)) <= of.setup.chance:
             where = "below" if uar < of.setup.chance else "at"
-            shares = np.bincount(cell.of()["prediction"]) / cell.n_utterances
+            shares = cell.stack().sum(axis=0) / cell.n_utterances
             most = f"{shares.max():.0%} of its predictions are {cell.emotions[int(shares.argmax())]}"
             notes.append(f"{' -> '.join(pair)}, {' '.join(row)}: {uar:.3f} is {where} chance; {most}.")
     notes += [f"{NOTHING} {' -> '.join(pair)}, {' '.join(row)}: {why}" for (row, pair), why in of.refused.items()]

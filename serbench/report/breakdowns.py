@@ -28,8 +28,8 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
     """One row per cell and speaker, gender or sentence: its UAR over the emotions it has, by the rule of the tables."""
     parts = []
     for cell in cells:
-        for by in (by for by in GROUPED_BY if by in cell.rows):
-            stack, groups = cell.stack(by), cell.coded(by)[1]
+        for by in (by for by in GROUPED_BY if by in cell.utterances.rows):
+            stack, groups = cell.stack(by), cell.values(by)
             columns: Columns = {"rule": [cell.rule] * len(groups), "by": [by] * len(groups), "group": groups}
             columns |= {"uar": list(map(METRICS["uar"], stack)), "war": METRICS["war"](stack).tolist()}
             columns |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}
@@ -97,8 +97,7 @@ def speaker_table(matrix: Matrix) -> Table | None:
 def _genders(cell: CellPredictions) -> tuple[Entry, Entry, Entry]:
     """UAR of each gender over the emotions that both have, and their difference."""
     uar = METRICS["uar"]
-    known = cell.coded("gender")[1] if "gender" in cell.rows else []
-    units = {name: cell.stack("gender", "unit")[i] for i, name in enumerate(known) if name in GENDERS}
+    units = {g: cell.stack("gender", "unit")[i] for i, g in enumerate(cell.values("gender")) if g in GENDERS}
     pools = {gender: stack.sum(axis=0) for gender, stack in units.items()}
     if len(pools) < 2:
         alone = [Entry(f"{uar(pools[g]):.3f}" if g in pools else NOTHING) for g in GENDERS]
@@ -192,7 +191,8 @@ def _uar(confusion: np.ndarray) -> float:
 
 def _stacks_by(cell: CellPredictions, by: str) -> dict[str, np.ndarray]:
     """Value of a column of predictions -> confusion matrix; empty where the corpus does not know the column."""
-    return dict(zip(cell.coded(by)[1], cell.stack(by), strict=True)) if by in cell.rows else {}
+    names = cell.values(by)
+    return dict(zip(names, cell.stack(by), strict=True)) if names else {}
 
 
 def _ends(uars: Mapping[str, float]) -> list[str]:

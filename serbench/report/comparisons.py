@@ -138,7 +138,7 @@ def score_together(cells: Sequence[CellPredictions]) -> list[CellPredictions]:
     A cell that misses more than a twentieth of the utterances would move the numbers of all others: it keeps its own
     and is `short`. Where all miss as many, the largest are compared.
     """
-    have = [frozenset(cell.of()["utterance"]) for cell in cells]
+    have = [cell.utterances.names for cell in cells]
     n_all = len(frozenset[str]().union(*have))
     least = min((1 - LACKING_AT_MOST) * n_all, max(map(len, have), default=0))
     shared = frozenset[str]().union(*have).intersection(*(of for of in have if len(of) >= least))
@@ -166,10 +166,9 @@ def paired_stack(first: CellPredictions, second: CellPredictions, rule: str = ""
 
     Without a rule, each cell has the one that tables show.
     """
-    pair, (one, other) = (first, second), (cell.of(rule)["utterance"] for cell in (first, second))
-    if not one.reset_index(drop=True).equals(other.reset_index(drop=True)):
-        both = set(one) & set(other)
-        pair = first.on(both), second.on(both)
+    pair, (one, other) = (first, second), (cell.utterances.names for cell in (first, second))
+    if one != other:
+        pair = first.on(one & other), second.on(one & other)
     return np.stack([cell.stack("unit", rule=rule) for cell in pair], axis=1)
 
 

@@ -224,7 +224,7 @@ def _facts(matrix: Matrix, corpus: str, compared: Sequence[Mapping[str, Any]]) -
         return ["no predictions"]
     whole = [cell for cell in cells if not cell.is_short]
     cell = next((c for c in whole if not c.is_outside), whole[0])
-    n_folds, is_holdout = cell.of()["fold"].nunique(), find_protocol(matrix.setup.axes.protocol).needs == "partition"
+    n_folds, is_holdout = len(cell.values("fold")), find_protocol(matrix.setup.axes.protocol).needs == "partition"
     folds = f"{n_folds} {'groups held out' if is_holdout else 'folds'}, inner {cell.cell['inner']}"
     parts = [f"{cell.n_utterances} utterances", folds]
     if compared:

@@ -17,9 +17,9 @@ from serbench.corpora.entry import FIELDS
 from serbench.corpora.index import index_fingerprint
 from serbench.corpora.segments import MAJORITY, seconds_of
 from serbench.errors import DamagedError, SerbenchError, StoreError, listed
-from serbench.grid.cells import CellRecord, read_cell
+from serbench.grid.cells import UTTERANCE_COLUMNS, CellRecord, read_cell
 from serbench.protocols import independent_unit
-from serbench.scores.metrics import Coded, coded, confusions, count_pairs
+from serbench.scores.metrics import Coded, coded, count_pairs
 from serbench.scores.rules import RULES, SETTING_COLUMNS, StoredJob, predicted_by_rules
 from serbench.store.files import metadata_of, read_table
 from serbench.store.keys import digest
@@ -33,27 +33,71 @@ GROUPED_BY = ("speaker", "gender", "text")
 VOTED = "settings, the oracle's too, were chosen on pieces"
 """What the notes of a cell say whose utterances have the emotion of most of their pieces."""
 
-_NO_ROWS = pd.DataFrame(columns=["rule", "utterance", "fold", "truth", "prediction", "unit", "who"])
 _NO_SETTINGS = pd.DataFrame(columns=SETTING_COLUMNS)
+
+
+@dataclass(frozen=True, eq=False)
+class Utterances:
+    """The test utterances of cells: one table, which all cells that test the same in the same folds share.
+
+    `rows` has one row per utterance, sorted: `utterance`, `fold`, `truth` (codes of emotions), `unit` (who is
+    independent), `who` (who is kept out of training, as in the grid) and the columns of the index, as categories. `who`
+    is the `speaker` of the index where speakers are known, else the value of another field, which the property `person`
+    of a cell names as an entry does. The unit is the speaker, or the session where speakers talk to each other.
+    """
+
+    rows: pd.DataFrame
+    unit: str = "speaker"
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def truth_of(self) -> dict[str, int]:
+        """Code of the true emotion by utterance."""
+        return dict(zip(self.rows["utterance"], self.truth.tolist(), strict=True))
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """Utterances by name."""
+        return frozenset(self.truth_of)
+
+    @functools.cached_property
+    def truth(self) -> np.ndarray:
+        """Codes of the true emotions."""
+        return self.rows["truth"].to_numpy(np.int64)
+
+    def coded(self, column: str) -> Coded:
+        """Return a column as codes, and its values in the order of `CellPredictions.stack`."""
+        if column not in self.cache:
+            self.cache[column] = coded(self.rows[column])
+        found: Coded = self.cache[column]
+        return found
+
+    def among(self, names: frozenset[str]) -> tuple[Utterances, np.ndarray]:
+        """Return those that have one of these names, and whether each has."""
+        if names not in self.cache:
+            kept = self.rows["utterance"].isin(names).to_numpy()
+            self.cache[names] = replace(self, rows=self.rows[kept], cache={}), kept
+        found: tuple[Utterances, np.ndarray] = self.cache[names]
+        return found
+
+
+_NO_UTTERANCES = Utterances(pd.DataFrame(columns=["utterance", "fold", "truth", "unit", "who"]))
 
 
 @dataclass(frozen=True, eq=False)
 class CellPredictions:
     """A cell with its predictions, as the report meets it.
 
-    `rows` has one row per rule and test utterance, sorted by utterance within a rule: `rule`, `utterance`, `fold`,
-    `truth` and `prediction` (codes of `emotions`), `unit` (who is independent), `who` (who is kept out of training, as
-    in the grid) and the columns of the index, as categories. `who` is the `speaker` of the index where speakers are
-    known, else the value of another field, which the property `person` names as an entry does. `unit` is speaker, or
-    session where speakers talk to each other. `settings` has one row per rule and fold: `setting` (place in the
-    record's settings), and whether it `converged`. `reasons` has the rules without a value. `state` is empty, or
-    `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or `incomparable`. `is_short` where it misses too
-    many utterances of its column to be compared with the other cells, of which any has one of `n_column` utterances.
+    `predicted` has by rule the code of an emotion for each of its `utterances`. `settings` has one row per rule and
+    fold: `setting` (place in the record's settings), and whether it `converged`. `reasons` has the rules without a
+    value. `state` is empty, or `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or `incomparable`.
+    `is_short` where it misses too many utterances of its column to be compared with the other cells, of which any has
+    one of `n_column` utterances.
     """
 
     record: CellRecord
-    rows: pd.DataFrame = field(default_factory=_NO_ROWS.copy)
-    unit: str = "speaker"
+    utterances: Utterances = _NO_UTTERANCES
+    predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
     settings: pd.DataFrame = field(default_factory=_NO_SETTINGS.copy)
     reasons: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
@@ -61,9 +105,10 @@ class CellPredictions:
     n_column: int = 0
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:  # what was counted before holds as long as the rows are the same
-        if self.cache.get("rows") is not self.rows:
-            object.__setattr__(self, "cache", {"rows": self.rows})
+    def __post_init__(self) -> None:  # what was counted before holds as long as the predictions are the same
+        of, predicted = self.cache.get("of", (None, None))
+        if of is not self.utterances or predicted is not self.predicted:
+            object.__setattr__(self, "cache", {"of": (self.utterances, self.predicted)})
 
     @functools.cached_property
     def cell(self) -> dict[str, Any]:
@@ -90,42 +135,36 @@ class CellPredictions:
         """Its fields as columns of a table, and the key of its provenance."""
         return {**self.cell, "provenance": self.key}
 
-    @functools.cached_property
-    def _rows_of_rules(self) -> dict[str, pd.DataFrame]:
-        codes, rules = pd.factorize(self.rows["rule"])  # whose rows follow each other
-        ends = np.searchsorted(codes, np.arange(len(rules) + 1))
-        return {str(rule): self.rows[ends[i] : ends[i + 1]] for i, rule in enumerate(rules)}
-
     def of(self, rule: str = "") -> pd.DataFrame:
-        """Return the rows of a rule; without one, of the rule that tables show."""
-        found = self._rows_of_rules.get(rule or self.rule)
-        return self.rows.iloc[:0] if found is None else found
+        """Return the utterances with the `prediction` of a rule; without one, of the rule that tables show."""
+        found = self.predicted.get(rule or self.rule)
+        rows = self.utterances.rows
+        return rows[:0].assign(prediction=0) if found is None else rows.assign(prediction=found)
 
     def stack(self, *by: str, rule: str = "") -> np.ndarray:
         """Count the predictions of a rule by truth and prediction, and by columns before; see `confusions`."""
-        if by not in self.cache:
-            truth, prediction = (self.rows[name].to_numpy(np.int64) for name in ("truth", "prediction"))
-            counts = count_pairs(truth, prediction, [self.coded(c) for c in ("rule", *by)], len(self.emotions))
-            self.cache[by] = dict(zip(self.coded("rule")[1], counts, strict=True))
-        found: np.ndarray | None = self.cache[by].get(rule or self.rule)
-        return confusions(self.rows.iloc[:0], *by, n_emotions=len(self.emotions)) if found is None else found
-
-    def coded(self, column: str) -> Coded:
-        """Return a column of the predictions by every rule as codes, and its values in the order of `stack`."""
-        if ("coded", column) not in self.cache:
-            self.cache["coded", column] = coded(self.rows[column])
-        found: Coded = self.cache["coded", column]
+        key = rule or self.rule, *by
+        if key not in self.cache:
+            of, predicted = self.utterances, self.predicted.get(key[0])
+            if predicted is None:
+                of, predicted = _NO_UTTERANCES, np.empty(0, np.int64)
+            self.cache[key] = count_pairs(of.truth, predicted, [of.coded(name) for name in by], len(self.emotions))
+        found: np.ndarray = self.cache[key]
         return found
+
+    def values(self, column: str) -> list[str]:
+        """Return the values of a column in the order of `stack`; none where the corpus does not know the column."""
+        return self.utterances.coded(column)[1] if column in self.utterances.rows else []
 
     @property
     def with_values(self) -> tuple[str, ...]:
         """Rules that have predictions."""
-        return tuple(self._rows_of_rules)
+        return tuple(self.predicted)
 
     @property
     def rule(self) -> str:
         """Rule that tables show: nested or given, or the default where there is no nested; empty without values."""
-        return next((rule for rule in ("nested", GIVEN, "default") if rule in self._rows_of_rules), "")
+        return next((rule for rule in ("nested", GIVEN, "default") if rule in self.predicted), "")
 
     @property
     def is_chosen(self) -> bool:
@@ -153,9 +192,14 @@ class CellPredictions:
         return "" if self.with_values else self.reasons.get(self.rules[-1], "")
 
     @property
+    def unit(self) -> str:
+        """Who is independent of each other: speakers, or sessions."""
+        return self.utterances.unit
+
+    @property
     def n_utterances(self) -> int:
         """Utterances that it predicts."""
-        return len(self.of())
+        return len(self.utterances.rows) if self.predicted else 0
 
     @property
     def coverage(self) -> str:
@@ -183,11 +227,13 @@ class CellPredictions:
 
     def has_all_emotions(self) -> bool:
         """Whether it predicts an utterance of each emotion."""
-        return self.of()["truth"].nunique() == len(self.emotions)
+        return bool(self.predicted) and len(np.unique(self.utterances.truth)) == len(self.emotions)
 
     def on(self, utterances: Iterable[str]) -> CellPredictions:
         """Leave some utterances of the cell only."""
-        return replace(self, rows=self.rows[self.rows["utterance"].isin(set(utterances))])
+        left, kept = self.utterances.among(frozenset(utterances))
+        predicted = {rule: of[kept] for rule, of in self.predicted.items()} if kept.any() else {}
+        return replace(self, utterances=left, predicted=predicted)
 
 
 def settings_key(record: CellRecord) -> str:
@@ -249,9 +295,10 @@ def load_predictions(store: Store, indexes: Sequence[Index] | None = None) -> li
         raise DamagedError(str(store.root), "every record of a cell is damaged", todo="Run `serbench grid` again")
     left = Counter(key for record in records for key in record.jobs)
     jobs: dict[str, StoredJob] = {}
+    known: dict[Any, Utterances] = {}
     for record in records:
         try:
-            made = [_predictions(record, store, by_name, jobs)]
+            made = [_predictions(record, store, by_name, jobs, known)]
         except SerbenchError as error:
             made = [without_predictions(record, store.worded(str(error)), state="damaged")]
         left.subtract(record.jobs)
@@ -263,7 +310,7 @@ def load_predictions(store: Store, indexes: Sequence[Index] | None = None) -> li
             whole_of = [of.set_index("utterance")["whole"] for of in frames]
             made.append(majority(made[0], pd.concat(whole_of) if whole_of else pd.Series(dtype=str)))
         for cell in made:
-            absent = sorted(set(range(len(cell.emotions))) - set(cell.of()["truth"])) if len(cell.rows) else []
+            absent = sorted({*range(len(cell.emotions))} - {*cell.utterances.truth.tolist()}) if cell.predicted else []
             reason = f"no utterance of {listed(cell.emotions[code] for code in absent)}"
             cells.append(without_predictions(cell.record, reason, state="refused") if absent else cell)
     return cells
@@ -295,9 +342,13 @@ def _outdated(record: CellRecord, indexes: Mapping[str, Index]) -> str:
 
 
 def _predictions(
-    record: CellRecord, store: Store, indexes: Mapping[str, Index], jobs: dict[str, StoredJob]
+    record: CellRecord,
+    store: Store,
+    indexes: Mapping[str, Index],
+    jobs: dict[str, StoredJob],
+    known: dict[Any, Utterances],
 ) -> CellPredictions:
-    """Read the jobs of a cell and apply the rules."""
+    """Read the jobs of a cell and apply the rules; `known` keeps the utterances that cells share."""
     if record.reason:
         return without_predictions(record, record.reason, state="refused")
     if why := _outdated(record, indexes):
@@ -305,33 +356,37 @@ def _predictions(
     if lost := [key for key in record.jobs if not store.job(key).is_file()]:
         reason = f"{len(lost)} of {len(record.jobs)} jobs are not done yet"
         return without_predictions(record, reason, state="undone")
+    folds = [(fold.name, record.sets[fold.name]) for fold in record.folds]
+    columns = (tuple(record.utterances[name]) for name in UTTERANCE_COLUMNS)
+    tested = record.tested, *map(record.persons.get, record.tested)
+    key = record.emotions, tested, *columns, *folds
+    if key not in known:
+        known[key] = _tested(record, {name: indexes[name] for name in record.tested})
+    of = known[key]
+    if record.outside:
+        given = dict(zip(record.utterances["id"], record.outside.predictions, strict=True))
+        predicted = {GIVEN: np.array([given[u] for u in of.truth_of], np.int64)}
+        settings = pd.DataFrame({"rule": GIVEN, "fold": [name for name, _ in folds], "setting": 0, "converged": True})
+    else:
+        predicted, settings = predicted_by_rules(record, store, of.truth_of, jobs)
+    reasons = {} if record.outside or "nested" in predicted else {"nested": record.no_nested}
+    return CellPredictions(record, of, predicted, settings, reasons)
+
+
+def _tested(record: CellRecord, indexes: Mapping[str, Index]) -> Utterances:
+    """Return the utterances that a cell tests, with what the indexes of their corpora have on them."""
+    unit, known = _utterances(indexes, record.persons)
     about = pd.DataFrame(record.utterances).set_index("id").sort_index()
     asked = about[about["present"].astype(bool)]
     code = {emotion: i for i, emotion in enumerate(record.emotions)}
-    truth = asked["emotion"].map(code)
     folds = [fold.name for fold in record.folds]
-    if record.outside:
-        by_rule = {GIVEN: pd.Series(record.outside.predictions, index=record.utterances["id"], dtype="Int64")}
-        settings = pd.DataFrame({"rule": GIVEN, "fold": folds, "setting": 0, "converged": True})
-    else:
-        sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
-        known = dict(zip(asked.index, truth, strict=True)) | {u: code[emotion] for u, emotion in sources}
-        by_rule, settings = predicted_by_rules(record, store, known, jobs)
-    unit, utterances = _utterances({name: indexes[name] for name in record.tested}, record.persons)
     fold_of = {u: fold for fold in folds for u in record.sets[fold]}
-    rows = utterances.reindex(asked.index).assign(
-        truth=truth.astype(np.int64),
+    rows = known.reindex(asked.index).assign(
+        truth=asked["emotion"].map(code).astype(np.int64),
         who=asked["speaker"].astype("category"),
         fold=pd.Categorical(asked.index.map(fold_of), categories=folds),
     )
-    rows = rows.rename_axis("utterance")
-    predicted = np.concatenate([of.reindex(rows.index).to_numpy(dtype=np.int64) for of in by_rule.values()])
-    table = rows.reset_index().take(np.tile(np.arange(len(rows)), len(by_rule))).reset_index(drop=True)
-    table = table.assign(
-        rule=pd.Categorical(np.repeat(list(by_rule), len(rows)), categories=list(by_rule)), prediction=predicted
-    )
-    reasons = {} if record.outside or "nested" in by_rule else {"nested": record.no_nested}
-    return CellPredictions(record, table, unit, settings, reasons)
+    return Utterances(rows.rename_axis("utterance").reset_index(), unit)
 
 
 def _utterances(indexes: Mapping[str, Index], persons: Mapping[str, str]) -> tuple[str, pd.DataFrame]:
@@ -360,14 +415,18 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
     """
     fields = replace(cell.record.cell, preprocessing=cell.record.cell.preprocessing + MAJORITY)
     record = replace(cell.record, cell=fields)
-    if cell.rows.empty:
+    if not cell.predicted:
         return replace(cell, record=record)
     place = pd.Series(range(len(whole_of)), index=whole_of.index)
-    piece = cell.rows["utterance"]
-    pieces = cell.rows.assign(utterance=piece.map(whole_of), place=piece.map(place)).sort_values("place")
-    votes = pieces.assign(n=pieces.groupby(["rule", "utterance", "prediction"])["place"].transform("size"))
-    winners = votes.groupby(["rule", "utterance"])["n"].idxmax()  # of equals the first, which is the earliest
-    rows = pd.concat([votes.loc[winners[rule].sort_index()] for rule in cell.with_values], ignore_index=True)
+    piece = cell.utterances.rows["utterance"]
+    pieces = cell.utterances.rows.assign(utterance=piece.map(whole_of), place=piece.map(place)).sort_values("place")
+    rows = pieces.drop_duplicates("utterance").sort_values("utterance", ignore_index=True)
+    predicted = {}
+    for rule, codes in cell.predicted.items():
+        votes = pieces.assign(prediction=codes[pieces.index])
+        n = votes.groupby(["utterance", "prediction"])["place"].transform("size")
+        winners = n.groupby(votes["utterance"]).idxmax()  # of equals the first, which is the earliest
+        predicted[rule] = codes[winners[rows["utterance"]]]
     asked = whole_of[whole_of.index.isin(record.utterances["id"])]
     first = asked.drop_duplicates().sort_values()  # of each utterance its first piece
     heard = first.isin(rows["utterance"])
@@ -378,4 +437,5 @@ def majority(cell: CellPredictions, whole_of: pd.Series) -> CellPredictions:
         missing={whole: record.missing[str(piece)] for piece, whole in first[~heard].items()},
         notes=(*record.notes, ("", VOTED)),
     )
-    return replace(cell, record=record, rows=rows.drop(columns=["place", "n"]))
+    utterances = Utterances(rows.drop(columns="place"), cell.unit)
+    return replace(cell, record=record, utterances=utterances, predicted=predicted)

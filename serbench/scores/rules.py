@@ -34,14 +34,20 @@ class StoredJob:
 
 
 def predicted_by_rules(
-    record: CellRecord, store: Store, truth: Mapping[str, int], jobs: dict[str, StoredJob]
-) -> tuple[dict[str, pd.Series], pd.DataFrame]:
-    """Return the predictions of a cell of the grid by rule and utterance, and the settings of each fold."""
+    record: CellRecord, store: Store, tested: Mapping[str, int], jobs: dict[str, StoredJob]
+) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Return the codes that a cell of the grid predicts by rule, and the settings of each fold.
+
+    `tested` has the code of the true emotion by test utterance, in the order of the predictions.
+    """
     for key in record.jobs:
         if key not in jobs:
             utterances, codes, metadata = read_predictions(store.job(key))
             jobs[key] = StoredJob({u: i for i, u in enumerate(utterances)}, codes, metadata)
         _check_job(key, record, jobs[key])
+    code = {emotion: i for i, emotion in enumerate(record.emotions)}
+    sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
+    truth = {**tested, **{u: code[emotion] for u, emotion in sources}}
     folds = record.folds
 
     def codes_of(name: str, job: str) -> np.ndarray:
@@ -56,13 +62,15 @@ def predicted_by_rules(
     chosen = {"nested": [best(fold.inner) for fold in folds]} if all(fold.inner for fold in folds) else {}
     chosen["default"] = [record.default] * len(folds)
     chosen["oracle"] = [best([(fold.name, fold.job) for fold in folds])] * len(folds)
+    place = {utterance: i for i, utterance in enumerate(tested)}
+    places = [place[u] for fold in folds for u in record.sets[fold.name]]
+    of_folds = [codes_of(fold.name, fold.job) for fold in folds]
     predictions, settings = {}, []
     for rule, of_rule in chosen.items():
-        said: dict[str, int] = {}
+        predictions[rule] = np.empty(len(place), np.int64)
+        predictions[rule][places] = np.concatenate([of[i] for of, i in zip(of_folds, of_rule, strict=True)])
         for fold, setting in zip(folds, of_rule, strict=True):
-            said.update(zip(record.sets[fold.name], codes_of(fold.name, fold.job)[setting].tolist(), strict=True))
             settings.append((rule, fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"]))
-        predictions[rule] = pd.Series(said)
     return predictions, pd.DataFrame(settings, columns=SETTING_COLUMNS)
 
 

@@ -42,8 +42,8 @@ def score_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         common = {
             "n_utterances": cell.n_utterances,
             "n_missing": len(cell.record.missing),
-            "n_speakers": cell.of()["who"].nunique() if cell.person == "speaker" else None,
-            "n_folds": cell.of()["fold"].nunique(),
+            "n_speakers": len(cell.values("who")) if cell.person == "speaker" else None,
+            "n_folds": len(cell.values("fold")),
             "transductive": None if cell.is_outside else cell.record.transductive,
             "notes": "; ".join(cell.notes),
             "unit": cell.unit,
@@ -131,7 +131,7 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         columns = (cell.settings[name].tolist() for name in ("rule", "fold", "setting", "converged"))
         chosen = {(rule, fold): (worded_settings[i], bool(c)) for rule, fold, i, c in zip(*columns, strict=True)}
         for rule in cell.with_values:
-            stack, folds = cell.stack("fold", rule=rule), cell.coded("fold")[1]
+            stack, folds = cell.stack("fold", rule=rule), cell.values("fold")
             settings, converged = zip(*(chosen[rule, fold] for fold in folds), strict=True)
             of_fold: Columns = {"rule": [rule] * len(folds), "fold": folds, "setting": settings, "converged": converged}
             of_fold |= {"n_utterances": stack.sum(axis=(1, 2)).tolist()}

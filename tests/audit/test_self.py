@@ -62,7 +62,11 @@ def predictions(place):
     """Return one row per cell, rule and utterance."""
     cells = load_predictions(place.store())
     axes = ("train", "corpus", "classifier")
-    return pd.concat([cell.rows.assign(**{name: cell.cell[name] for name in axes}) for cell in cells])
+    return pd.concat(
+        cell.of(rule).assign(rule=rule, **{name: cell.cell[name] for name in axes})
+        for cell in cells
+        for rule in cell.with_values
+    )
 
 
 @pytest.fixture

@@ -148,8 +148,8 @@ def test_default_settings_are_compared_where_none_can_be_chosen_and_named(made_u
     def untuned(share, seed):
         def change(cell):
             (made,) = hitting(share, seed)(cell)
-            rows, settings = (of.assign(rule="default") for of in (made.rows, made.settings))
-            return [replace(made, rows=rows, settings=settings, reasons={"nested": "too few groups"})]
+            predicted, settings = {"default": made.predicted["nested"]}, made.settings.assign(rule="default")
+            return [replace(made, predicted=predicted, settings=settings, reasons={"nested": "too few groups"})]
 
         return change
 

@@ -17,7 +17,7 @@ from serbench.report import write_report
 from serbench.report.answers import answers
 from serbench.report.page import View, elsewhere, is_said, render_page, without_empty
 from serbench.report.table import NOTHING, make_table
-from serbench.scores.rules import RULES
+from serbench.scores.predictions import without_predictions
 
 HOSTILE = "</script><script>alert('x')</script>"
 QUOTED = "z\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
@@ -171,18 +171,17 @@ def test_page_without_any_result_gives_the_reasons_a_place(made_up_report):
 
 def outside(cell):
     record = replace(cell.record, outside=Outside("theirs.csv", "0" * 64, ()))
-    rows, settings = (of[of["rule"] == "nested"].assign(rule="given") for of in (cell.rows, cell.settings))
-    return replace(cell, record=record, rows=rows, settings=settings)
+    settings = cell.settings[cell.settings["rule"] == "nested"].assign(rule="given")
+    return replace(cell, record=record, predicted={"given": cell.predicted["nested"]}, settings=settings)
 
 
 def refused(cell):
-    reasons = dict.fromkeys(RULES, "<why>")
-    record = replace(cell.record, reason="<why>")
-    return replace(cell, record=record, rows=cell.rows.iloc[:0], reasons=reasons, state="refused")
+    return without_predictions(replace(cell.record, reason="<why>"), "<why>", state="refused")
 
 
 def without_nested(cell):
-    return replace(cell, rows=cell.rows[cell.rows["rule"] != "nested"], reasons={"nested": "too few groups"})
+    predicted = {rule: codes for rule, codes in cell.predicted.items() if rule != "nested"}
+    return replace(cell, predicted=predicted, reasons={"nested": "too few groups"})
 
 
 def test_missing_values_stay_missing_and_nested_gives_way_to_default(made_up_report):

@@ -13,6 +13,7 @@ from tables import made_cell, made_record, saying, with_fields, with_record
 
 from serbench.report.across import across_tables
 from serbench.report.figures import drawing, figures
+from serbench.scores.predictions import Utterances
 
 EMOTIONS = ("anger", "fear", "neutral")
 LANGUAGES = {"aa": "de", "bb": "en-US", "cc": "pl"}
@@ -120,8 +121,9 @@ def test_marks_against_chance_are_corrected_for_all_cells_that_test_the_corpus()
 def test_too_few_speakers_for_a_test_against_chance_are_marked_and_explained(n_speakers, mark):
     """Five speakers cannot give a p of 0.05, as 2 / 2**5 is more."""
     found = cell("cross", "aa", "bb", hit=0.9)
-    units = pd.Categorical(found.rows["unit"].astype(str).map(lambda name: f"bb/{int(name[-1]) % n_speakers}"))
-    (table,) = tables_of([replace(found, rows=found.rows.assign(unit=units))], "transfer")
+    rows = found.utterances.rows
+    units = pd.Categorical(rows["unit"].astype(str).map(lambda name: f"bb/{int(name[-1]) % n_speakers}"))
+    (table,) = tables_of([replace(found, utterances=Utterances(rows.assign(unit=units)))], "transfer")
     assert table.rows[0][4].aside.rpartition("]")[2].strip() == mark
     assert ("?: cannot be tested against chance: too few speakers." in table.notes) == (mark == "?")
 
@@ -211,9 +213,7 @@ def test_tables_that_would_compare_nothing_are_left_out():
 
 
 def test_corpus_whose_index_is_gone_takes_no_part_in_means_by_language():
-    gone = [
-        replace(c, rows=c.rows.iloc[:0]) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()
-    ]
+    gone = [replace(c, predicted={}) if "cc" in (c.cell["train"], c.cell["corpus"]) else c for c in every_pair()]
     known = {"aa": "de", "bb": "en", "dd": "pl"}
     (table,) = tables_of([*gone, cell("cross", "aa", "dd")], "languages", known)
     assert table.header[2:] == ("same corpus", "same family", "other family")
