@@ -8,8 +8,12 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+import numpy as np
 import psutil
+
+from serbench import GridRequest
 
 PATIENCE_S = 240
 
@@ -29,6 +33,18 @@ def touching(root: object, event: int, action: str) -> str:
     named = "any(isinstance(a, (str, bytes, os.PathLike)) and os.fsdecode(a).startswith(root) for a in arguments)"
     condition = f"event in {TOUCHES} and {named} and (touched.append(event) or len(touched) == {event})"
     return count + acting(condition, action)
+
+
+def endless_grid(corpora_file: Path) -> tuple[list[str], GridRequest]:
+    """Return a grid whose every fit keeps libsvm busy for hours, and one on the same features that ends at once."""
+    folder, rng, emotions = corpora_file.parent, np.random.default_rng(0), "anger,happiness,neutral"
+    (folder / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
+    ids = sorted(f"toy/{recording.name}" for recording in (folder / "toy").iterdir())
+    rows = [",".join([u, *(f"{x:.6f}" for x in rng.normal(size=5))]) for u in ids]
+    (folder / "noise.csv").write_text("\n".join(["utterance,a,b,c,d,e", *rows]))
+    features = str(folder / "noise.csv")
+    command = ["grid", "toy", "-f", features, "-c", "svc", "--space", str(folder / "hard.yaml"), "--emotions", emotions]
+    return command, GridRequest((features,), ("dummy",), emotions=emotions)
 
 
 def wait_until(holds: Callable[[], object], running: Iterable[subprocess.Popen[str]] = ()) -> None:

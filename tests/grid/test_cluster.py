@@ -11,10 +11,9 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import psutil
 import pytest
-from commands import PATIENCE_S, finish, wait_for_fits, wait_until
+from commands import PATIENCE_S, endless_grid, finish, wait_for_fits, wait_until
 
 import serbench
 
@@ -257,29 +256,13 @@ def test_local_scheduler_gives_the_bytes_of_worker_processes(grid, here, tmp_pat
 def endless(make_corpus, tmp_path):
     """Run a grid of two jobs that keep libsvm busy for hours, and two that take no time."""
     path = make_corpus(takes=40, speakers=("f1", "m1"))
-    (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
-    rng = np.random.default_rng(0)
-    ids = sorted(f"toy/{p.name}" for p in (path.parent / "toy").iterdir())
-    rows = [",".join([u, *(f"{x:.6f}" for x in rng.normal(size=5))]) for u in ids]
-    (tmp_path / "noise.csv").write_text("\n".join(["utterance,a,b,c,d,e", *rows]))
+    command, at_once = endless_grid(path)
+    where = ["-c", "dummy", "--corpora", str(path), "--results", str(tmp_path / "results"), "--jobs", "2"]
 
     def start(*more):
-        options = [
-            "-f",
-            str(tmp_path / "noise.csv"),
-            "-c",
-            "svc",
-            "-c",
-            "dummy",
-            "--space",
-            str(tmp_path / "hard.yaml"),
-        ]
-        where = ["--corpora", str(path), "--results", str(tmp_path / "results"), "--jobs", "2"]
-        command = ["grid", "toy", "--emotions", "anger,happiness,neutral", *options, *where, *more]
-        return start_serbench(command)
+        return start_serbench([*command, *where, *more])
 
-    request = serbench.GridRequest((str(tmp_path / "noise.csv"),), ("dummy",), emotions="anger,happiness,neutral")
-    start.at_once = lambda: serbench.run_grid("toy", request, serbench.Workspace(tmp_path / "results", path, jobs=2))
+    start.at_once = lambda: serbench.run_grid("toy", at_once, serbench.Workspace(tmp_path / "results", path, jobs=2))
     return start
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePath
 import numpy as np
 import psutil
 import pytest
-from commands import PATIENCE_S, acting, finish, touching, wait_for_fits, wait_until, workers_of
+from commands import PATIENCE_S, acting, endless_grid, finish, touching, wait_for_fits, wait_until, workers_of
 
 import serbench
 from serbench.store.files import read_table
@@ -276,15 +276,9 @@ def test_killed_command_loses_nothing_and_ends_as_if_undisturbed(folder, tmp_pat
 def endless(make_corpus, tmp_path):
     """A grid whose every fit keeps libsvm busy for hours."""
     path = make_corpus(takes=40, speakers=("f1", "m1"))
-    rng = np.random.default_rng(0)
-    ids = [f"toy/{recording.name}" for recording in sorted((path.parent / "toy").iterdir())]
-    lines = [",".join([u, *(f"{x:.6f}" for x in rng.normal(size=5))]) for u in ids]
-    (tmp_path / "noise.csv").write_text("\n".join(["utterance,a,b,c,d,e", *lines]))
-    (tmp_path / "hard.yaml").write_text("svc: {settings: [{kernel: linear, C: 1000000000}]}")
-    features, space = tmp_path / "noise.csv", tmp_path / "hard.yaml"
-    bench = Bench(["grid", "toy", "-f", features, "-c", "svc", "--space", space, "--emotions", EMOTIONS], path)
-    request = serbench.GridRequest((str(features),), ("dummy",), emotions=EMOTIONS)
-    bench.at_once = lambda results: serbench.run_grid("toy", request, serbench.Workspace(results, path, jobs=2))
+    command, at_once = endless_grid(path)
+    bench = Bench(command, path)
+    bench.at_once = lambda results: serbench.run_grid("toy", at_once, serbench.Workspace(results, path, jobs=2))
     return bench
 
 
