@@ -13,17 +13,20 @@ from dataclasses import dataclass
 
 LISTED_AT_MOST = 10
 
-# Other names of the field for what serbench calls otherwise, where spelling leads elsewhere.
+# Other words for emotions, as names and labels of corpora have them (without accents), and for classifiers.
 _SYNONYMS = {
-    "anger": "angry rage",
-    "boredom": "bored",
-    "disgust": "disgusted",
-    "excitement": "excited",
-    "fear": "fearful afraid scared anxiety anxious",
-    "frustration": "frustrated",
-    "happiness": "happy joy",
-    "sadness": "sad sorrow",
-    "surprise": "surprised",
+    "anger": "anger angry ang wut arger zorn rage rabbia rab enojo ira colere raiva gniew złosc",
+    "boredom": "boredom bored bor langeweile ennui",
+    "calm": "calm calmness cal",
+    "contempt": "contempt contemptuous con verachtung",
+    "disgust": "disgust disgusted dis ekel degout asco disgusto nojo",
+    "excitement": "excitement excited exc",
+    "fear": "fear fearful fea scared afraid anxiety anxious angst peur paura pau miedo medo strach",
+    "frustration": "frustration frustrated fru",
+    "happiness": "happiness happy hap joy joyful freude joie gioia gio alegria felicidad radosc",
+    "neutral": "neutral neu neutre neutrale neutra normal",
+    "sadness": "sadness sad sorrow trauer tristesse tristezza tristeza tri smutek",
+    "surprise": "surprise surprised sur uberraschung sorpresa sor surpresa zaskoczenie ps",
     "knn": "k-nn neighbours neighbors nearest",
     "logistic": "lr logreg logit",
     "mlp": "nn dnn perceptron",
@@ -31,7 +34,7 @@ _SYNONYMS = {
     "svc": "svm rbf",
     "linear-svc": "linearsvc liblinear linear-svm",
 }
-_MEANT = {word: name for name, words in _SYNONYMS.items() for word in words.split()}
+MEANT = {word: name for name, words in _SYNONYMS.items() for word in words.split()}
 
 
 class Stopped(SystemExit):
@@ -67,7 +70,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if len(name) > 100:  # comparing takes the product of the lengths: no suggestion is worth a minute
         return ""
     folded = {k.casefold(): k for k in itertools.islice(known, 500) if len(k) <= 100}
-    if (meant := _MEANT.get(name.casefold())) in folded:
+    if (meant := MEANT.get(name.casefold())) in folded:
         return f"Did you mean '{meant}'?"
     hits = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.6)
     return f"Did you mean '{folded[hits[0]]}'?" if hits else ""

@@ -15,23 +15,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from serbench.corpora.entry import EMOTIONS
 from serbench.corpora.patterns import compile_pattern, hits
+from serbench.errors import MEANT
 
-_WORDS = {  # in names and labels of corpora in many languages, without accents
-    "anger": "anger angry ang wut arger zorn rage rabbia rab enojo ira colere raiva gniew złosc",
-    "boredom": "boredom bored bor langeweile ennui",
-    "calm": "calm calmness cal",
-    "contempt": "contempt contemptuous con verachtung",
-    "disgust": "disgust disgusted dis ekel degout asco disgusto nojo",
-    "excitement": "excitement excited exc",
-    "fear": "fear fearful fea scared angst peur paura pau miedo medo strach",
-    "frustration": "frustration frustrated fru",
-    "happiness": "happiness happy hap joy joyful freude joie gioia gio alegria felicidad radosc",
-    "neutral": "neutral neu neutre neutrale neutra normal",
-    "sadness": "sadness sad trauer tristesse tristezza tristeza tri smutek",
-    "surprise": "surprise surprised sur uberraschung sorpresa sor surpresa zaskoczenie ps",
-}
-_EMOTION_OF = {word: emotion for emotion, words in _WORDS.items() for word in words.split()}
+_EMOTION_OF = {word: name for word, name in MEANT.items() if name in EMOTIONS}
 _INITIALS = {"a": "anger", "b": "boredom", "c": "calm", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral"}
 _INITIALS |= {"s": "sadness", "sa": "sadness", "su": "surprise"}
 GENDER_OF = dict.fromkeys(("f", "female", "w", "woman", "weiblich"), "female")
