@@ -182,7 +182,7 @@ def corpora_init(
     option = f" --corpora {shlex.quote(str(file))}" if workspace.corpora_file else ""
     for fault in guess.faults:
         say(f"serbench: {fault}")
-    if not guess.is_ready or guess.scan is None:
+    if guess.scan is None or guess.comments(FILL_IN):
         todo = "Fill in what is missing" if guess.comments(FILL_IN) else "Correct the block"
         print(f"{todo}, then: serbench audit {guess.name}{option}")
         raise typer.Exit(1)

@@ -98,11 +98,6 @@ class Guess:
     scan: Scan | None
     faults: tuple[Fault, ...]
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the labels can be read and nothing must be filled in."""
-        return self.scan is not None and not self.comments(FILL_IN)
-
     def comments(self, mark: str) -> list[str]:
         """Return what the block says to CHECK or to FILL IN."""
         return [line.partition(f"# {mark} ")[2] for line in self.block.splitlines() if f"# {mark} " in line]

@@ -142,7 +142,7 @@ def test_audformat_database_is_read_by_its_header(write, guess):
     (folder / "db.emotion.csv").write_text("file,emotion\n" + "".join(f"{f},{words[e]}\n" for f, _, e in rows))
     (folder / "db.files.csv").write_text("file,speaker\n" + "".join(f"{f},{s}\n" for f, s, _ in rows))
     made = guess(folder)
-    assert (made.labels.source, made.is_ready) == ("the table db.yaml", True)
+    assert (made.labels.source, made.comments(FILL_IN)) == ("the table db.yaml", [])
     assert read(made) == {(f"mine/{s}", words[e], words[e]) for _, s, e in rows}
 
 
@@ -150,7 +150,7 @@ def test_block_without_emotions_can_be_read_and_is_not_ready(write, guess):
     made = guess(write(*names("{s}_{t:04}.wav", PEOPLE, [""], range(5))))
     assert "the speaker has 4 values" in made.comments(CHECK)[0]
     assert "no part of the names is the emotion" in made.comments(FILL_IN)[0]
-    assert (made.scan is None, made.is_ready) == (False, False)
+    assert made.scan is not None
 
 
 def test_nothing_is_made_up_where_names_show_nothing(write, guess):
@@ -231,7 +231,7 @@ def test_corpus_named_like_another_of_ones_own_is_a_corpus_of_its_own(write, tmp
     made = guess_corpus(tmp_path / "second", load_catalogue(file), file=file)
     assert made.name == "second"
     assert "\n  root: second\n" in made.block
-    assert made.is_ready
+    assert made.scan is not None
 
 
 def test_block_that_must_be_filled_in_says_so_with_exit_1(cli, write, tmp_path):
