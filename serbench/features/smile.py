@@ -1,17 +1,20 @@
 """openSMILE's functionals and low-level descriptors, through opensmile. openSMILE is free for research only.
 
 Names are versioned: `eGeMAPS` and `GeMAPS` alone are aliases of superseded versions and are not offered.
-`opensmile.Smile` sets up a new engine for every recording. `EngineExtractor` keeps one engine per thread and resets it,
-through the binding inside the wheel, with the releases in `DRIVEN`; with others `Smile` computes, more slowly.
+`opensmile.Smile` sets up a new engine for every recording, and opening one reads the list of files of every installed
+package. With the releases in `DRIVEN`, `EngineExtractor` keeps one engine per thread and resets it, through the binding
+inside the wheel; with others `Smile` computes, more slowly.
 """
 
 from __future__ import annotations
 
 import functools
-import os
+import importlib.metadata
+import importlib.util
 import warnings
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,86 +25,113 @@ SAMPLING_RATE = 16000
 DRIVEN = frozenset({"2.6.0"})  # releases of opensmile whose numbers `EngineExtractor` gives, bit for bit
 RENEWED_AFTER = 256  # recordings, after which an engine is set up again: the binding keeps a callback for each
 
+# What the releases in `DRIVEN` call their levels, components and configurations.
+_LEVELS = {"Functionals": "func", "LowLevelDescriptors": "lld"}
+_SOURCE, _SINK = "extsource", "extsink"
+_CONFIGURATIONS = {
+    "ComParE_2016": "compare/ComParE_2016",
+    "GeMAPSv01b": "gemaps/v01b/GeMAPSv01b",
+    "IS09": "is09-13/IS09_emotion",
+    "IS10": "is09-13/IS10_paraling_compat",
+    "IS11": "is09-13/IS11_speaker_state",
+    "IS12": "is09-13/IS12_speaker_trait_compat",
+    "IS13": "is09-13/IS13_ComParE",
+    "eGeMAPSv02": "egemaps/v02/eGeMAPSv02",
+    "emobase": "emobase/emobase",
+}
+
 
 class SmileExtractor:
     """One `opensmile.Smile`, called for one recording at a time."""
 
-    def __init__(self, smile: Any) -> None:
-        self.smile = smile
-        self.columns = tuple(smile.feature_names)
+    def __init__(self, name: str, level: str) -> None:
+        self.name, self.level = name, level
+        self.columns = self._open()
 
     def __call__(self, mono: np.ndarray) -> np.ndarray:
         """Compute a row of functionals, or of descriptors for every frame; NaN where the recording is too short."""
         rows = np.asarray(self.frames(mono), dtype=np.float32)
-        return rows[0] if self.smile.feature_level.name == "Functionals" else rows
+        return rows[0] if self.level == "Functionals" else rows
 
     def frames(self, mono: np.ndarray) -> np.ndarray:
         """Return what openSMILE gives, shape (n_frames, n_features)."""
         return np.asarray(self.smile(mono, SAMPLING_RATE)[0].T)  # of the only channel
 
+    def _open(self) -> tuple[str, ...]:
+        """Open what computes, and return the names of the features."""
+        import opensmile
+
+        # opensmile only warns of a recording that is too short; here it becomes a row of the failures table.
+        warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)
+        self.smile: Any = opensmile.Smile(opensmile.FeatureSet[self.name], opensmile.FeatureLevel[self.level])
+        return tuple(self.smile.feature_names)
+
 
 class EngineExtractor(SmileExtractor):
     """One openSMILE engine, kept and reset between recordings; for one thread at a time."""
 
-    def __init__(self, smile: Any) -> None:
-        super().__init__(smile)
-        self.engine: Any = None
-        self._frames: list[np.ndarray] = []
-        self._n_done = 0  # by this engine
+    def _open(self) -> tuple[str, ...]:
+        self._frames = list[np.ndarray]()
         self._free = weakref.finalize(self, lambda: None)
+        self._start()
+        n_features = self.engine.external_sink_get_num_elements(_SINK)
+        return tuple(self.engine.external_sink_get_element_name(_SINK, i) for i in range(n_features))
+
+    def _start(self) -> None:
+        binding = _binding()
+        root = Path(binding.root, "config")
+        options = {
+            "source": root / "shared/standard_external_wave_input.conf.inc",
+            "sampleRate": SAMPLING_RATE,
+            "nBits": 16,
+            "sink": root / "shared/standard_external_data_output_single.conf.inc",
+            "sinkLevel": _LEVELS[self.level],
+            "bufferModeRbConf": root / "shared/BufferModeRb.conf.inc",
+            "frameModeFunctionalsConf": root / "shared/FrameModeFunctionals.conf.inc",
+        }
+        self._free()
+        self.engine: Any = binding.OpenSMILE()
+        self._free = weakref.finalize(self, self.engine.free)  # the binding leaves that to its user
+        self.engine.initialize(str(root / f"{_CONFIGURATIONS[self.name]}.conf"), options)
+        self._n_done = 0  # recordings, by this engine
 
     def frames(self, mono: np.ndarray) -> np.ndarray:
         """Return what `SmileExtractor` returns."""
-        from opensmile import config
-
         samples = (mono * np.float32(32768)).astype(np.int16)  # towards zero, as `Smile` does
         frames = self._frames  # the callback refers to this list alone, so that the extractor can be freed
         frames.clear()
         try:
-            if self._n_done % RENEWED_AFTER:
-                self.engine.reset()
-            else:
+            if self._n_done >= RENEWED_AFTER:
                 self._start()
+            elif self._n_done:
+                self.engine.reset()
             self._n_done += 1
-            sink, source = config.EXTERNAL_OUTPUT_COMPONENT, config.EXTERNAL_SOURCE_COMPONENT
-            self.engine.external_sink_set_callback_ex(sink, lambda data, meta: frames.append(data.copy()))
-            if not self.engine.external_audio_source_write_data(source, samples.tobytes()):
+            self.engine.external_sink_set_callback_ex(_SINK, lambda data, meta: frames.append(data.copy()))
+            if not self.engine.external_audio_source_write_data(_SOURCE, samples.tobytes()):
                 raise RuntimeError("openSMILE took no samples")
-            self.engine.external_audio_source_set_eoi(source)
+            self.engine.external_audio_source_set_eoi(_SOURCE)
             self.engine.run()
         except Exception:
-            self._n_done = 0  # the next recording has a new engine
+            self._n_done = RENEWED_AFTER  # the next recording has a new engine
             raise
-        return np.concatenate(frames or [np.full((1, self.smile.num_features), np.nan)])
+        return np.concatenate(frames or [np.full((1, len(self.columns)), np.nan)])
 
-    def _start(self) -> None:
-        from opensmile import config
-        from opensmile.core.lib import OpenSMILE
 
-        root = self.smile.default_config_root
-        options = {
-            "source": os.path.join(root, config.EXTERNAL_INPUT_CONFIG),
-            "sampleRate": SAMPLING_RATE,
-            "nBits": 16,
-            "sink": os.path.join(root, config.EXTERNAL_OUTPUT_SINGLE_CONFIG),
-            "sinkLevel": self.smile.feature_level.value,
-            "bufferModeRbConf": os.path.join(root, "shared/BufferModeRb.conf.inc"),
-            "frameModeFunctionalsConf": os.path.join(root, "shared/FrameModeFunctionals.conf.inc"),
-        }
-        self._free()
-        self.engine = OpenSMILE()
-        self._free = weakref.finalize(self, self.engine.free)  # the binding leaves that to its user
-        self.engine.initialize(self.smile.config_path, options)
+@functools.cache
+def _binding() -> Any:
+    """Load the module of the binding alone: `import opensmile` brings packages that take 0.25 s and are not used."""
+    package: Any = importlib.util.find_spec("opensmile")
+    path = Path(package.origin).parent / "core" / "lib.py"
+    spec: Any = importlib.util.spec_from_file_location("opensmile.core.lib", path)
+    binding = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(binding)
+    return binding
 
 
 def open_smile(name: str, level: str) -> Extractor:
     """Open the extractor of an openSMILE feature set at one of the levels of `opensmile.FeatureLevel`."""
-    import opensmile
-
-    # opensmile only warns of a recording that is too short; here it becomes a row of the failures table.
-    warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)
-    smile = opensmile.Smile(opensmile.FeatureSet[name], opensmile.FeatureLevel[level])
-    return EngineExtractor(smile) if opensmile.__version__ in DRIVEN else SmileExtractor(smile)
+    is_driven = importlib.metadata.version("opensmile") in DRIVEN
+    return EngineExtractor(name, level) if is_driven else SmileExtractor(name, level)
 
 
 def _smile_set(
