@@ -12,12 +12,12 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from serbench import __version__
 from serbench.corpora.audio import DECODER, Recording, read_header
@@ -27,6 +27,10 @@ from serbench.errors import AudioError, CorpusError, DamagedError, StoreError, l
 from serbench.store.files import metadata_of, read_metadata, read_table, write_columns, write_table
 from serbench.store.keys import digest
 from serbench.store.results import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 SETTLED_NS = 2_000_000_000  # that a file must have been left alone before it is decoded
 SILENCE = "digital silence"  # why an utterance whose samples are all zero takes no part
@@ -91,7 +95,7 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     `note` is what a partial copy misses. The column `duplicate` is why silence or a copy takes no part.
     """
     path, parts = store.index(scan.stored), store.index_parts(scan.stored)
-    facts = sorted(astuple(one) for one in decoded)
+    facts = sorted(map(attrgetter(*_COLUMNS), decoded))
     about: dict[str, Any] = {"partial": note, "language": scan.corpus.language, "serbench": __version__}
     about |= {"entry": entry_parts(scan.corpus), "decoder": DECODER}
     # The state of a file is no part of what an index is made of: another process may find it settled, or touched.
@@ -102,6 +106,8 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     with contextlib.suppress(StoreError):  # absent or damaged
         stored = read_metadata(path)
     if stored != about:
+        import pandas as pd
+
         types = {"duration_s": "Float64", "sampling_rate": "Int64", "channels": "Int64"}
         found = pd.DataFrame(facts, columns=_COLUMNS).astype(types).drop(columns=["start_s", "end_s"])
         index = scan.table.merge(found, on="utterance", how="left", validate="one_to_one")
@@ -116,15 +122,14 @@ def write_index(scan: Scan, decoded: Sequence[Decoded], store: Store, *, note: s
     return made_of
 
 
-def read_index(store: Store, corpus: str, *, made_of: str) -> pd.DataFrame:
+def read_index(store: Store, corpus: str, *, made_of: str) -> pa.Table:
     """Read the index of a corpus as this process wrote or found it; a `StoreError` if it was written again since."""
     table = read_table(store.index(corpus))
     if metadata_of(table.schema).get("made_of") != made_of:
         found = "has been written again meanwhile, from other labels or recordings"
         todo = "Run the command again, with a results folder of its own where entries of corpora differ"
         raise StoreError(str(store.index(corpus)), found, todo=todo)
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return table
 
 
 def check_first_rates(scan: Scan, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -160,6 +165,8 @@ def identical_recordings(index: pd.DataFrame) -> list[list[str]]:
 
 def is_silence(index: pd.DataFrame) -> pd.Series[bool]:
     """Find digital silence, row by row, among segments and recordings with the same samples as another."""
+    import pandas as pd
+
     silent = pd.Series(False, index=index.index)
     if not {"duration_s", "sampling_rate", "channels"} <= set(index):
         return silent

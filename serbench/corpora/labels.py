@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.catalogue import root_of
 from serbench.corpora.documents import Folder, number_of, read_whole
 from serbench.corpora.entry import DIMENSIONS, GENDERS, Corpus, LineLabels, PathLabels, TableLabels, names_in
 from serbench.corpora.patterns import compile_pattern, hits
-from serbench.corpora.tables import read_table_of_strings, read_traces
 from serbench.errors import CorpusError, Fault, did_you_mean, listed, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_ANNOTATION_BYTES = 2**24  # of one annotation file
 
@@ -51,6 +51,8 @@ class Scan:
     @property
     def table(self) -> pd.DataFrame:
         """The rows as a table."""
+        import pandas as pd
+
         return pd.DataFrame.from_records(list(self.rows)).astype({"start_s": "float64", "end_s": "float64"})
 
     def path(self, file: str) -> Path:
@@ -81,7 +83,11 @@ def scan_corpus(corpus: Corpus, *, partial: bool = False) -> Scan:
     rows = [_renamed(corpus, _composed(corpus, row)) for row in rows]
     _check_values(corpus, rows)
     rows, note = _with_one_gender_each(rows)
-    records = _records(corpus, read_traces(corpus, folder, rows))
+    if corpus.traces:
+        from serbench.corpora.tables import read_traces  # brings pandas, which names in paths do without
+
+        rows = read_traces(corpus, folder, rows)
+    records = _records(corpus, rows)
     found, expected = _differences(corpus, records)
     if found and not partial:
         todo = "Complete the copy, or correct `expect`; --partial accepts it as it is and marks every table"
@@ -152,6 +158,8 @@ def _table(
     corpus: Corpus, folder: Folder, file: str, key: str, columns: Iterable[str], *, tables: Sequence[str] = ()
 ) -> list[LabelRow]:
     """Read the rows of a table that an entry names under `key`, and check that it has the columns."""
+    from serbench.corpora.tables import read_table_of_strings
+
     where = f"{corpus.name}.{key}"
     table = read_table_of_strings(folder.file(file, key=key), where=where, tables=tables)
     expected, has = "the columns that the entry names", f"It has {listed(table.columns)}"

@@ -11,13 +11,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from serbench.corpora.audio import frames_of, read_header
 from serbench.corpora.labels import Record, Scan
 from serbench.errors import AudioError, ConfigError, CorpusError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHORTEST_S = 0.05  # of segments: shorter ones are too short for the feature sets
 WHOLE, MAJORITY = "none", ", majority"  # values of `preprocessing`: utterances not cut; ends those of votes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import logging
 import statistics
 import threading
@@ -19,10 +20,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from serbench import __version__
 from serbench.corpora import Names, as_names
@@ -42,13 +42,18 @@ from serbench.corpora.labels import Record, Scan, scan_corpus
 from serbench.corpora.segments import check_segment, name_in_store, segmented
 from serbench.errors import STOPS, AudioError, CorpusError, Fault, FeatureError, StoreError
 from serbench.features import DEFAULT_FEATURES, find_feature_set
-from serbench.features.own import OwnFeatures
 from serbench.features.record import Extractor, FeatureSet
 from serbench.features.table import FeatureTable, Ragged, read_features, stored_rows, write_part
 from serbench.store.files import frame_to_csv, read_table, write_columns, write_json, write_table, write_text
 from serbench.store.memory import free_memory
 from serbench.store.results import Store, every_file
 from serbench.workspace import HERE, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from serbench.features.own import OwnFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -75,17 +80,24 @@ class Failure(NamedTuple):
 class Extraction:
     """What one corpus, called `name` in the store, gave: its index; rows computed and already stored, by feature set.
 
-    `partial` is what the copy misses of a complete one, `note` what else tables must report; both may be empty.
+    `indexed` is the index as a table of Arrow, which takes no pandas. `partial` is what the copy misses of a complete
+    one, `note` what else tables must report; both may be empty.
     """
 
     corpus: str
     name: str
-    index: pd.DataFrame
+    indexed: pa.Table
     partial: str
     note: str
     computed: Mapping[str, int]
     stored: Mapping[str, int]
     failed: tuple[Failure, ...]
+
+    @property
+    def index(self) -> pd.DataFrame:
+        """One row per utterance; a new frame each time."""
+        frame: pd.DataFrame = self.indexed.to_pandas()
+        return frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,8 @@ class Extracted:
     @property
     def failures(self) -> pd.DataFrame:
         """Utterances without features as a table: columns utterance, features, reason."""
+        import pandas as pd
+
         return pd.DataFrame(self.failed, columns=Failure._fields, dtype="string")
 
 
@@ -218,6 +232,8 @@ def export_features(features: str, path: Path | str, corpora: Names = None, work
     ------
     StoreError : the name of the file does not end in .csv or .parquet, or the file cannot be written.
     """
+    import pandas as pd
+
     target = Path(path)
     if target.suffix not in (".csv", ".parquet"):
         raise StoreError(str(target), f"'{target.suffix}'", "a name that ends in .csv or .parquet")
@@ -266,7 +282,7 @@ def extract_corpus(
     file_of = {row["utterance"]: row["file"] for row in scan.rows}
     rate_of = {file_of[one.utterance]: one.sampling_rate for one in decoded if one.sampling_rate}
     partial = rate_note(scan, rate_of, partial=workspace.partial)
-    index = read_index(store, name, made_of=write_index(scan, decoded, store, note=partial))
+    indexed = read_index(store, name, made_of=write_index(scan, decoded, store, note=partial))
     computed, stored, failed = {}, {}, []
     for s in (one.name for one in feature_sets):
         failures = [Failure(r.decoded.utterance, s, r.failures[s]) for r in results if s in r.failures]
@@ -275,7 +291,7 @@ def extract_corpus(
         stored[s] = len(results) - computed[s] - len(failures)
     if not feature_sets:
         failed = sorted(Failure(one.utterance, "index", one.problem) for one in decoded if one.problem)
-    return Extraction(corpus.name, name, index, partial, scan.note, computed, stored, tuple(failed))
+    return Extraction(corpus.name, name, indexed, partial, scan.note, computed, stored, tuple(failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +346,8 @@ class _Pass:
         for row in todo:
             chunks.setdefault(f"{self.scan.stored}-{place[row['utterance']]}", []).append(row)
         threads, last = ThreadPoolExecutor(max_workers=self.jobs), time.monotonic()
+        if chunks:  # Arrow imports it to write; meanwhile the other threads compute
+            threads.submit(importlib.import_module, "pandas")
         with self.store.locks() as locks:
             try:
                 while chunks:

@@ -55,6 +55,18 @@ def test_help_and_wrong_names_are_answered_without_heavy_imports(line, told, cod
     assert not [name for name in heavy if f"'{name}'" in err.splitlines()[-1]]
 
 
+def test_extract_does_without_opensmile_and_a_second_one_without_pandas(make_corpus, tmp_path):
+    at_once = PROBE.replace("import sys", "import sys, serbench.corpora.index as index; index.SETTLED_NS = 0", 1)
+    options = ["toy", "-f", "IS09", "--corpora", str(make_corpus()), "--results", str(tmp_path / "results")]
+    command = [sys.executable, "-c", at_once, "extract", *options]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
+    assert first.stdout.startswith("toy IS09: 24 extracted, 0 already there")
+    assert "'opensmile'" not in first.stderr
+    assert second.stdout.startswith("toy IS09: 0 extracted, 24 already there")
+    assert second.stderr.startswith("0 [")
+    assert "'pandas'" not in second.stderr
+
+
 @pytest.mark.parametrize(("command", "names"), [("compare", METRICS), ("grid", PROTOCOLS)])
 def test_help_names_every_metric_and_protocol(cli, monkeypatch, command, names):
     monkeypatch.setenv("COLUMNS", "200")
