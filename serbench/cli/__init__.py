@@ -108,6 +108,9 @@ def main() -> None:
     # ends, takes time that the user of a short command feels.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
+    # OpenBLAS's threads wait for work in a loop, on cores that others need; so they sleep at once. Their number stays
+    # as it is, as it decides the last digits of features made by librosa.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     say_once = functools.cache(say)  # a command may load the same catalogue several times
     warnings.showwarning = lambda message, *where, **more: say_once(f"serbench: {message}")  # without its place
     logging.basicConfig(format="serbench: %(message)s", force=True)
