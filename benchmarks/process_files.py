@@ -1,6 +1,6 @@
 """What a user would otherwise run: opensmile's own `process_files` on two workers, to parquet.
 
-Usage: process_files.py FOLDER_OF_WAVS OUTPUT.parquet
+Usage: process_files.py FOLDER_OF_WAVS OUTPUT.parquet FEATURE_SET
 """
 
 import sys
@@ -10,8 +10,9 @@ import opensmile
 
 
 def main():
-    """Extract IS09 functionals of every WAV in a folder."""
-    smile = opensmile.Smile(opensmile.FeatureSet.IS09, opensmile.FeatureLevel.Functionals, num_workers=2)
+    """Extract the functionals of every WAV in a folder."""
+    features, level = opensmile.FeatureSet[sys.argv[3]], opensmile.FeatureLevel.Functionals
+    smile = opensmile.Smile(features, level, num_workers=2)
     files = sorted(str(path) for path in Path(sys.argv[1]).glob("*.wav"))
     smile.process_files(files).to_parquet(sys.argv[2])
 
