@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from serbench.errors import STOPS, Fault, PluginError, UnknownNameError, listed
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names are parts of file names, options and tables
 
@@ -97,6 +99,8 @@ class Group(Generic[R]):
 
 def _problems(record: Any, name: str) -> Iterator[Problem]:
     """Look at the fields that every record has."""
+    from importlib.metadata import distributions
+
     if not isinstance(record.name, str) or not _NAME.fullmatch(record.name):
         yield f"the name {record.name!r}", "letters, digits, '_' and '-'"
     if record.name != name:
@@ -105,14 +109,16 @@ def _problems(record: Any, name: str) -> Iterator[Problem]:
         yield f"the revision {record.revision!r}", "a whole number, 1 or more"
     if not isinstance(record.packages, tuple) or not all(isinstance(package, str) for package in record.packages):
         yield f"packages {record.packages!r}", "a tuple of names of packages"
-    elif missing := [one for one in record.packages if not any(importlib.metadata.distributions(name=one))]:
+    elif missing := [one for one in record.packages if not any(distributions(name=one))]:
         yield f"{listed(missing)} not installed", "every package of its `packages` to be there"
 
 
 @functools.cache
-def _entry_points(group: str) -> Mapping[str, tuple[importlib.metadata.EntryPoint, ...]]:
+def _entry_points(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Entry points of the installed packages by name: one each, unless two packages bring the same name."""
-    points = importlib.metadata.entry_points(group=group)
+    from importlib.metadata import entry_points  # takes as long as a tenth of `serbench --help`
+
+    points = entry_points(group=group)
     return {name: tuple(points.select(name=name)) for name in points.names}
 
 

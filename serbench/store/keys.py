@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Iterable
 
@@ -22,5 +21,7 @@ def digest(value: object) -> str:
 
 def package_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return what part of each package's version enters a key: the whole for opensmile, else major.minor."""
-    versions = {name: importlib.metadata.version(name) for name in sorted(packages)}
+    from importlib.metadata import version  # slow to import
+
+    versions = {name: version(name) for name in sorted(packages)}
     return {name: v if name in _EXACT else ".".join(v.split(".")[:2]) for name, v in versions.items()}
