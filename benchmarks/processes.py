@@ -23,7 +23,7 @@ class Run:
     peak_mib: float
 
 
-def run(*command, watch=False, env=None):
+def run(*command, watch=False, env=None, cwd=HERE.parent):
     """Run a command to its end; a status other than 0 stops the benchmark with what the command said."""
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -31,7 +31,7 @@ def run(*command, watch=False, env=None):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=HERE.parent,
+        cwd=cwd,
         env={**os.environ, **(env or {})},
     )
     peak = [0.0]

@@ -1,7 +1,7 @@
 """The same as grid_search.py by serbench, in one process with its workers; features lie in the store already.
 
 Usage: serbench_grid.py CLASSIFIER RESULTS OUTPUT.json. Beside the time it tells the bare sum: the seconds that the
-workers spent inside the `fit` and `predict` of the classifier's estimators, and nowhere else.
+workers spent inside fits and predictions (of rf: where its forests grow), and nowhere else.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import serbench
 import serbench.grid.workers
 from serbench import plan_grid, run_planned_grid
+from serbench.classifiers import find_classifier
 from serbench.grid.workers import attempt
 from serbench.scores.predictions import load_predictions
 
@@ -21,10 +22,10 @@ CLOCKS = Path(sys.argv[-1]).parent / "clocks"
 
 def clocked_job(key, job, root):
     """Run a job and note what its fits and predictions took; sent to the workers in the place of `attempt`."""
-    from sklearn.dummy import DummyClassifier
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.neural_network import MLPClassifier
     from sklearn.svm import SVC
+
+    from serbench.classifiers.forest import Forests
 
     spent = []
 
@@ -38,14 +39,16 @@ def clocked_job(key, job, root):
 
         return call
 
-    original = {c: (c.fit, c.predict) for c in (SVC, RandomForestClassifier, MLPClassifier, DummyClassifier)}
-    for c, (fit, predict) in original.items():
-        c.fit, c.predict = clocked(fit), clocked(predict)
+    fits = [(kind, name) for kind in (SVC, MLPClassifier) for name in ("fit", "predict")]
+    fits += [(Forests, "__init__"), (Forests, "predict_proba")]
+    original = [getattr(kind, name) for kind, name in fits]
+    for (kind, name), method in zip(fits, original, strict=True):
+        setattr(kind, name, clocked(method))
     try:
         return attempt(key, job, root)
     finally:
-        for c, (fit, predict) in original.items():
-            c.fit, c.predict = fit, predict
+        for (kind, name), method in zip(fits, original, strict=True):
+            setattr(kind, name, method)
         with (CLOCKS / f"{os.getpid()}.txt").open("a") as file:
             file.write(f"{sum(spent)}\n")
 
@@ -71,6 +74,7 @@ def main():
         return run_planned_grid(plan_grid(["emodb"], request, workspace))
 
     run("dummy")
+    find_classifier(classifier).prepare(workspace.progress)  # compiled once per machine
     bare_seconds()
     started = time.perf_counter()
     done = run(classifier)
