@@ -116,7 +116,7 @@ def _keep_total(ours, theirs):
 
 
 def table(work, pairs):
-    """(h) The default table of three corpora, whole command with extraction: before its sweeps were compiled, and now."""
+    """(h) The default table of three corpora, whole command with extraction, before sweeps were compiled and now."""
     emodb()
     before = work / "before"
     before.mkdir()
@@ -127,24 +127,10 @@ def table(work, pairs):
         for side, code in (("before", before), ("now", HERE.parent)):
             results = work / f"table-{side}"
             shutil.rmtree(results, ignore_errors=True)
-            grid = (
-                "-m",
-                "serbench",
-                "grid",
-                "emodb",
-                "nemo",
-                "ravdess",
-                "--partial",
-                "--jobs",
-                2,
-                "--results",
-                results,
-            )
-            seconds[side].append(run(sys.executable, *grid, env={"PYTHONPATH": str(code)}, cwd=code).seconds)
-        jobs = [
-            {path.name: pd.read_parquet(path) for path in (work / f"table-{side}" / "jobs").iterdir()}
-            for side in seconds
-        ]
+            grid = ("grid", "emodb", "nemo", "ravdess", "--partial", "--jobs", 2, "--results", results)
+            seconds[side].append(run(sys.executable, "-m", "serbench", *grid, cwd=code).seconds)
+        folders = [work / f"table-{side}" / "jobs" for side in seconds]
+        jobs = [{path.name: pd.read_parquet(path) for path in folder.iterdir()} for folder in folders]
         assert jobs[0].keys() == jobs[1].keys()
         other = max(other, sum(int((jobs[0][name] != jobs[1][name]).to_numpy().sum()) for name in jobs[0]))
     rows = [
