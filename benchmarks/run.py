@@ -118,7 +118,7 @@ def _keep_total(ours, theirs):
 def table(work, pairs):
     """(h) The default table of three corpora, whole command with extraction, before sweeps were compiled and now."""
     emodb()
-    before = work / "before"
+    before, data = work / "before", {"SERBENCH_DATA": str(Path(os.environ["SERBENCH_DATA"]).resolve())}
     before.mkdir()
     archive = subprocess.run(["git", "archive", BEFORE], cwd=HERE.parent, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x", "-C", before], input=archive, check=True)
@@ -128,7 +128,7 @@ def table(work, pairs):
             results = work / f"table-{side}"
             shutil.rmtree(results, ignore_errors=True)
             grid = ("grid", "emodb", "nemo", "ravdess", "--partial", "--jobs", 2, "--results", results)
-            seconds[side].append(run(sys.executable, "-m", "serbench", *grid, cwd=code).seconds)
+            seconds[side].append(run(sys.executable, "-m", "serbench", *grid, cwd=code, env=data).seconds)
         folders = [work / f"table-{side}" / "jobs" for side in seconds]
         jobs = [{path.name: pd.read_parquet(path) for path in folder.iterdir()} for folder in folders]
         assert jobs[0].keys() == jobs[1].keys()

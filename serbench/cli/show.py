@@ -155,27 +155,31 @@ def print_cells(plan: GridPlan) -> None:
         print(line)
 
 
-def print_plan(plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: int = 0) -> None:
+def print_plan(
+    plan: GridPlan, workspace: Workspace, *, is_dry_run: bool, to_extract: tuple[int, float] = (0, 0.0)
+) -> None:
     """Print how many jobs a grid is going to do, or would do in a dry run, with time and memory."""
     n_jobs, todo = len(plan.jobs), plan.todo
     if is_dry_run:
         print(f"A dry run: {len(plan.cells)} cells would run {len(todo)} of their {n_jobs} jobs")
     else:
         print(f"{len(plan.cells)} cells, {n_jobs} jobs, {n_jobs - len(todo)} already there, {len(todo)} to do")
-    if to_extract:
-        print(f"{to_extract} rows of features would be extracted first, which takes more time")
+    n_rows, extraction_s = to_extract[0], to_extract[1] / workspace.workers
+    if n_rows:
+        print(f"{n_rows} rows of features would be extracted first, in about {duration(extraction_s)}")
     if todo and workspace.scheduler is None:
-        print_expectation(plan, workers=workspace.workers)
+        print_expectation(plan, workers=workspace.workers, extraction_s=extraction_s)
     elif todo:
         print(f"Expected: about {duration(plan.seconds)} of one core, by the workers of the scheduler", flush=True)
 
 
-def print_expectation(plan: GridPlan, *, workers: int) -> None:
+def print_expectation(plan: GridPlan, *, workers: int, extraction_s: float = 0.0) -> None:
     """Print the time and memory that a grid will take, and what to do where that is much."""
     from serbench.store.memory import free_memory
 
     free = free_memory()
-    at_once, seconds = plan.at_once(workers=workers, free=free), plan.expected_seconds(workers=workers, free=free)
+    at_once = plan.at_once(workers=workers, free=free)
+    seconds = extraction_s + plan.expected_seconds(workers=workers, free=free)
     largest, there = f"{plan.memory / 1e9:.1f} GB", f"{free / 1e9:.1f} GB"
     print(f"Expected: about {duration(seconds)} with {workers} workers of up to {largest} ({there} free)", flush=True)
     if plan.memory > free:

@@ -466,10 +466,11 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     return in_order
 
 
-def count_lacking(index: pd.DataFrame, feature_sets: Sequence[FeatureSet], store: Store) -> int:
-    """Count the rows of features of a corpus that the store misses."""
-    wanted, corpus = audio_hashes(index).items(), name_in_store(index)
-    return sum(len(wanted - stored_rows(store.features(s.key, corpus))) for s in feature_sets)
+def lacking(index: pd.DataFrame, feature_set: FeatureSet, store: Store) -> tuple[int, float]:
+    """Count the rows of features of a corpus that the store misses, and the seconds of a core that they will take."""
+    hashes = audio_hashes(index)
+    n = len(hashes.items() - stored_rows(store.features(feature_set.key, name_in_store(index))))
+    return n, n * feature_set.cost * float(index["duration_s"].mean()) if n else 0.0
 
 
 def audio_hashes(index: pd.DataFrame) -> dict[str, str]:

@@ -40,7 +40,8 @@ class FeatureSet:
     are the rest of the key. `shortest_s` is the least duration that gives numbers, in seconds; `piece_s` the only one,
     where recordings must be cut into segments first. `is_framewise`: the extractor gives one row per frame, and the
     option `hop_s` the seconds between them. `resampler` is one of `serbench.corpora.audio.RESAMPLERS`.
-    `bytes_per_sample` is the most memory that computing takes, beside the recording (measured: IS09 26, schiavone 51).
+    `bytes_per_sample` is the most memory that computing takes, beside the recording (measured: IS09 26, schiavone 51),
+    and `cost` how many seconds one core takes for a second of sound, for the expected time alone.
     `package` is filled in for a plug-in.
     """
 
@@ -59,6 +60,7 @@ class FeatureSet:
     package: Package | None = None
     piece_s: float | None = None
     bytes_per_sample: int = 56
+    cost: float = 0.003
 
     @property
     def hop_s(self) -> float | None:

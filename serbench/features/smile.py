@@ -161,4 +161,5 @@ IS09 = _smile_set("IS09", "INTERSPEECH 2009 Emotion Challenge", _SCHULLER + "09"
 _LLD = "16 low-level descriptors of IS09 of each frame"
 IS09_LLD = _smile_set("IS09", _LLD, _SCHULLER + "09", 16, 0.025, is_framewise=True)
 _EMOBASE = _smile_set("emobase", "openSMILE's emobase", "Eyben et al., ACM Multimedia 2010", 988, 0.04)
-FEATURE_SETS = (IS09, *(_smile_set(*about) for about in _LARGER), replace(_EMOBASE, bytes_per_sample=300), IS09_LLD)
+_MORE = tuple(replace(_smile_set(*about), cost=0.015) for about in _LARGER)
+FEATURE_SETS = (IS09, *_MORE, replace(_EMOBASE, bytes_per_sample=300), IS09_LLD)

@@ -17,6 +17,7 @@ from serbench.grid.plan import Job
 from serbench.store.results import Store
 
 PROCESS = 3e8  # bytes of a worker process before its first fit
+START_S = 2.0  # until workers have started and imported
 RECENT = 200  # jobs of a classifier that correct its guess: what came before may have been another machine
 
 

@@ -35,12 +35,12 @@ from serbench.errors import (
     listed,
 )
 from serbench.features import FeatureSet, find_feature_set
-from serbench.features.extract import Extracted, Failure, audio_hashes, count_lacking, extract_features, import_features
+from serbench.features.extract import Extracted, Failure, audio_hashes, extract_features, import_features, lacking
 from serbench.features.own import OwnFeatures, is_file_name, read_own_features
 from serbench.features.table import map_features, stored_rows
 from serbench.grid.cells import CellRecord, read_cell, write_cell
 from serbench.grid.cluster import ClusterCrew
-from serbench.grid.estimate import PROCESS, Estimate
+from serbench.grid.estimate import PROCESS, START_S, Estimate
 from serbench.grid.plan import Job, PlannedCell, check_input, make_plan, plan_cells
 from serbench.grid.request import DEFAULTS, GridRequest, check_request
 from serbench.grid.utterances import CorpusData, Question, check_has_emotions, joined
@@ -86,10 +86,10 @@ class GridPlan:
         return max(1, min(workers, int(free / self.memory))) if self.todo else workers
 
     def expected_seconds(self, *, workers: int, free: float) -> float:
-        """Time that the jobs to do are expected to take with so many workers and so many bytes of memory."""
+        """Time that the jobs to do are expected to take with so many workers, from their start, and bytes of memory."""
         seconds = [self.estimate.seconds(job) for job in self.todo]
         filled = sum(s * min(1.0, self.estimate.memory(job) / free) for s, job in zip(seconds, self.todo, strict=True))
-        return max(sum(seconds) / workers, filled, *seconds) if seconds else 0.0
+        return START_S + max(sum(seconds) / workers, filled, *seconds) if seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class GridResult:
 
     Parameters
     ----------
-    to_extract : in a dry run, rows of features that a run would extract first.
+    to_extract : in a dry run, rows of features that a run would extract first, and the seconds of one core they take.
     left_out : why corpora on this disk take no part, where none was named: they lack what is asked for.
     failed : why jobs failed, by key.
     elsewhere : how many of the jobs another process did meanwhile.
@@ -107,7 +107,7 @@ class GridResult:
     plan: GridPlan = field(repr=False)
     extracted: Extracted = field(repr=False)
     workspace: Workspace = field(repr=False)
-    to_extract: int = 0
+    to_extract: tuple[int, float] = (0, 0.0)
     failed: Mapping[str, str] | None = field(default=None, repr=False)
     elsewhere: int = 0
     left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -205,8 +205,9 @@ def plan_grid(
     todo = [job for job in jobs.values() if not (path := store.job(job.key)).is_file() or is_damaged(path)]
     estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
     todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
-    to_extract = sum(count_lacking(d.index, registered, store) for d in data) if dry_run else 0
+    missing = [lacking(d.index, features, store) for d in data for features in registered] if dry_run else []
     plan = GridPlan(records, jobs, tuple(todo), estimate)
+    to_extract = sum(n for n, _ in missing), sum(seconds for _, seconds in missing)
     return GridResult(plan, extracted, workspace, to_extract, left_out=left_out)
 
 

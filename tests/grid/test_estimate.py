@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from serbench.classifiers import CLASSIFIERS
-from serbench.grid.estimate import PROCESS, Estimate
+from serbench.grid.estimate import PROCESS, START_S, Estimate
 from serbench.grid.plan import Job
 from serbench.grid.request import Recipe
 from serbench.grid.run import GridPlan
@@ -41,9 +41,9 @@ def test_number_of_the_largest_jobs_at_once_follows_from_memory():
 
 def test_expected_time_is_no_less_than_the_longest_job_and_than_memory_allows():
     alone = plan(job("svc", 10_000))
-    assert alone.expected_seconds(workers=4, free=1e12) == pytest.approx(alone.seconds)
+    assert alone.expected_seconds(workers=4, free=1e12) == pytest.approx(START_S + alone.seconds)
     four = plan(*(job("svc", n) for n in range(9_997, 10_001)))
-    assert four.expected_seconds(workers=4, free=1e12) == pytest.approx(four.seconds / 4, rel=0.01)
+    assert four.expected_seconds(workers=4, free=1e12) == pytest.approx(START_S + four.seconds / 4, rel=0.01)
     assert four.expected_seconds(workers=4, free=1.8e9) > 0.9 * four.seconds
 
 
