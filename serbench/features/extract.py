@@ -435,7 +435,9 @@ class _Pass:
         """Return a row of features (of a framewise set one row per frame), or the reason why there is none."""
         name, opened = feature_set.name, self.local.__dict__  # every thread opens its own extractors
         try:
-            extractor: Extractor = opened[name] if name in opened else opened.setdefault(name, feature_set.open())
+            if name not in opened:
+                opened[name] = feature_set.open()
+            extractor: Extractor = opened[name]
             columns = self.columns[name] = extractor.columns
             mono = to_mono(recording, feature_set.sampling_rate, resampler=feature_set.resampler)
             row = np.asarray(extractor(mono), np.float32)
@@ -488,11 +490,9 @@ def import_features(own: OwnFeatures, index: pd.DataFrame, store: Store) -> list
     corpus, hashes = name_in_store(index), audio_hashes(index)
     rows = {u: i for i, u in enumerate(own.utterances) if u in hashes}
     whole = {u: i for u, i in rows.items() if np.isfinite(own.matrix[i]).all()}
-    reasons = {
-        u: "NaN or infinite values in the table" if u in rows else "no row in the table" for u in index["utterance"]
-    }
-    failed = [Failure(u, own.name, reason) for u, reason in reasons.items() if u not in whole]
-    failed = write_failures(failed, store.failures(own.key, corpus))
+    absent, odd = "no row in the table", "NaN or infinite values in the table"
+    lacking = [Failure(u, own.name, odd if u in rows else absent) for u in index["utterance"] if u not in whole]
+    failed = write_failures(lacking, store.failures(own.key, corpus))
     if not rows:
         found = f"none of its {len(own.utterances)} ids (first '{own.utterances[0][:100]}') is an utterance of {corpus}"
         raise FeatureError(own.name, found, f"ids like '{index['utterance'].iloc[0]}'")
