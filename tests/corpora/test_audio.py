@@ -2,7 +2,6 @@ import hashlib
 import os
 import re
 import sys
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -145,15 +144,6 @@ def flac_claiming(write):
 def test_header_that_claims_weeks_is_refused_with_what_it_claims(flac_claiming):
     with pytest.raises(AudioError, match=r"4294967 s of 1 channels .* at most 3600 s .* its header is damaged"):
         decode(flac_claiming(2**36 - 1))
-
-
-def test_header_that_claims_too_much_costs_no_memory(flac_claiming):
-    path = flac_claiming(3600 * 16000)
-    tracemalloc.start()
-    with pytest.raises(AudioError, match=r"cannot be decoded|cut short: \d+ frames. Expected 57600000 frames"):
-        decode(path)
-    assert tracemalloc.get_traced_memory()[1] < 100e6
-    tracemalloc.stop()
 
 
 def test_room_is_asked_for_no_more_than_a_file_of_this_size_can_hold(flac_claiming):

@@ -8,15 +8,7 @@ import serbench
 from serbench.errors import StoreError
 from serbench.store.files import read_frame, system_id, write_atomically, write_text
 from serbench.store.keys import digest, package_versions
-from serbench.store.results import Store, read_predictions, write_predictions
-
-
-def test_predictions_come_back(tmp_path):
-    codes = np.array([[0, 1, 2], [2, 2, 2]])
-    write_predictions(tmp_path / "j.parquet", utterances=["a", "b", "c"], predictions=codes, metadata={"key": "j"})
-    utterances, back, metadata = read_predictions(tmp_path / "j.parquet")
-    np.testing.assert_array_equal(back, codes)
-    assert (utterances, metadata) == (["a", "b", "c"], {"key": "j"})
+from serbench.store.results import Store
 
 
 def test_failed_write_leaves_the_old_file_and_no_other_and_damage_is_named(tmp_path):
