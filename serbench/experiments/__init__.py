@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from serbench import __version__
-from serbench.corpora import Names, as_names
-from serbench.corpora.catalogue import WHERE_TO_GET, Catalogue, why_absent
-from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError, UnknownNameError
+from serbench.corpora.catalogue import WHERE_TO_GET, why_absent
+from serbench.errors import ConfigError, CorpusError, Fault, FeatureError, ProtocolError
 from serbench.experiments.load import Described, built_in, check_names, find_experiment
 from serbench.grid.request import GridRequest
 from serbench.grid.run import GridResult, plan_grid, run_planned_grid
@@ -55,7 +54,6 @@ def list_experiments() -> dict[str, Described]:
 def run_experiment(
     experiment: str,
     workspace: Workspace = HERE,
-    corpora: Names = None,
     *,
     dry_run: bool = False,
     on_plan: Callable[[str, GridResult], None] = lambda title, planned: None,
@@ -67,7 +65,6 @@ def run_experiment(
     Parameters
     ----------
     experiment : a name of `list_experiments`, or a file whose name ends in .yaml.
-    corpora : some of the experiment's; None for all.
     dry_run : plan only; nothing is recorded.
     on_plan : called with the title and the plan of every grid before it is run.
 
@@ -79,14 +76,19 @@ def run_experiment(
     described = find_experiment(experiment)
     catalogue, store = workspace.catalogue(), workspace.store()
     check_names(described, catalogue)
-    absent = _absent(described, catalogue, as_names(corpora))
-    present = tuple(name for name in described.experiment.corpora if name not in absent)
+    corpora = described.experiment.corpora
+    reasons = {name: why_absent(catalogue.corpus(name)) for name in corpora}
+    absent = {name: f"not on this disk: {why}" for name, why in reasons.items() if why}
+    if len(absent) == len(reasons):
+        expected = "at least one corpus of the experiment"
+        raise CorpusError([Fault(name, why, expected, WHERE_TO_GET) for name, why in absent.items()])
+    present = tuple(name for name in corpora if name not in absent)
     path = store.experiment(described.name)
     before = str(read_json(path)["digest"]) if path.is_file() else ""
     earlier = before if before != described.digest else ""
     result = ExperimentResult(described, present, absent, {}, {}, earlier, (), None)
     for n_planned, grid in enumerate(described.experiment.grids, start=1):
-        names = [name for name in grid.corpora or described.experiment.corpora if name in present]
+        names = [name for name in grid.corpora or corpora if name in present]
         fewest = 2 if find_protocol(grid.protocol).is_across else 1
         if len(names) < fewest:
             why = f"needs {fewest} corpora, here: {', '.join(names) or 'none'}"
@@ -124,20 +126,3 @@ def _write_down(result: ExperimentResult, store: Store, n_planned: int) -> None:
         "text": described.text,
     }
     write_json(store.experiment(described.name), made)
-
-
-def _absent(described: Described, catalogue: Catalogue, wanted: Sequence[str] | None) -> dict[str, str]:
-    """Return why corpora of an experiment take no part; it is an error where not one is left."""
-    corpora = described.experiment.corpora
-    if unknown := [name for name in wanted or () if name not in corpora]:
-        raise UnknownNameError(f"corpus of {described.name}", unknown[0], corpora)
-    absent: dict[str, str] = {}
-    for name in corpora:
-        if wanted is not None and name not in wanted:
-            absent[name] = "not asked for"
-        elif reason := why_absent(catalogue.corpus(name)):
-            absent[name] = f"not on this disk: {reason}"
-    if len(absent) == len(corpora):
-        expected = "at least one corpus of the experiment"
-        raise CorpusError([Fault(name, why, expected, WHERE_TO_GET) for name, why in absent.items()])
-    return absent
