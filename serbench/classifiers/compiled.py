@@ -31,7 +31,7 @@ def function(code: Callable[..., Any]) -> Any:
 def agrees(compare: Callable[[], bool]) -> bool:
     """Return whether `compare` finds compiled code equal to scikit-learn's; asked once per process, in 0.1 s.
 
-    The tests hold it to scikit-learn 1.9, at length. Another release may draw its random numbers in another order.
+    The tests hold it to scikit-learn 1.9, at length. Releases before draw bootstraps without the weights, for example.
     """
     try:
         return compare()
@@ -49,6 +49,6 @@ def prepare(name: str, function: Any, compare: Callable[[], bool], progress: Pro
         progress(activity, 0, 1, 0.0)
     if not agrees(compare):
         found = f"scikit-learn {sklearn.__version__} computes {name} otherwise than serbench's compiled code"
-        warnings.warn(f"{found}, so it fits itself: the same results, several times more slowly", stacklevel=2)
+        warnings.warn(f"{found}; it is fitted by scikit-learn, as ever, but several times more slowly", stacklevel=2)
     if is_first:
         progress(activity, 1, 1, 1.0)

@@ -53,14 +53,17 @@ class ProgressLine:
         self.done, self.total = done, total
         if activity != self.activity:
             self.activity, self.started, self.shown = activity, now, 0.0
-        interval = 0.1 if sys.stderr.isatty() else 10.0
-        if not done or (done < total and now - max(self.shown, self.started) < interval):
+        is_terminal = sys.stderr.isatty()
+        interval = 0.1 if is_terminal else 10.0
+        if (not done and not is_terminal) or (0 < done < total and now - max(self.shown, self.started) < interval):
             return
         self.shown = now
         elapsed = max(now - self.started, 1e-3)
-        left = "done" if done == total else f"{duration(elapsed * (1 - share) / share)} left"
-        line = f"{activity}: {done}/{total}, {done / elapsed:.1f}/s, {left}"
-        if sys.stderr.isatty():
+        line = f"{activity}: {done}/{total}"
+        if done:
+            left = "done" if done == total else f"{duration(elapsed * (1 - share) / share)} left"
+            line += f", {done / elapsed:.1f}/s, {left}"
+        if is_terminal:
             sys.stderr.write(f"\r{line:<78}" + ("\n" if done == total else ""))
             sys.stderr.flush()
         else:
