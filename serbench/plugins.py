@@ -37,14 +37,6 @@ class Package:
         return f"{self.name} {self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[R]):
-    """Records by name, serbench's own first; and what is wrong with the plug-ins that are not among them."""
-
-    records: Mapping[str, R]
-    faults: tuple[PluginError, ...]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Group(Generic[R]):
     """An entry-point group: its name, serbench's own records, and what the objects of other packages must be.
@@ -73,12 +65,12 @@ class Group(Generic[R]):
         """Return whether a name is registered. Plug-ins are not imported, so theirs may turn out not to be usable."""
         return name in self.builtin or name in _entry_points(self.name)
 
-    def known(self) -> Known[R]:
-        """Import every plug-in, and return all records, with what is wrong with plug-ins that cannot be used."""
+    def known(self) -> tuple[Mapping[str, R], tuple[PluginError, ...]]:
+        """Import every plug-in; return records by name, serbench's own first, and what is wrong with other plug-ins."""
         loaded = {name: _load(self, name) for name in sorted(_entry_points(self.name))}
         usable = {name: found for name, found in loaded.items() if not isinstance(found, PluginError)}
         faults = tuple(found for found in loaded.values() if isinstance(found, PluginError))
-        return Known({**self.builtin, **usable}, faults)
+        return {**self.builtin, **usable}, faults
 
     def check(self, record: Any, *, name: str) -> R:
         """Return an object that is a sound record of this name, or raise a `PluginError` with all that is wrong."""

@@ -45,11 +45,11 @@ def test_plugins_are_found_by_name_imported_once_and_listed_after_serbenchs_own(
     site.install("prior-models", PRIOR, group=MODELS)
     assert find_feature_set("quiet").package == Package("quiet-sets", "1.0")
     assert find_classifier("prior").package == Package("prior-models", "1.0")
-    for known, own in ((known_feature_sets(), FEATURE_SETS), (known_classifiers(), CLASSIFIERS)):
-        assert list(known.records)[: len(own)] == list(own)
+    for known, own in ((known_feature_sets()[0], FEATURE_SETS), (known_classifiers()[0], CLASSIFIERS)):
+        assert list(known)[: len(own)] == list(own)
         assert all(one.package is None for one in own.values())
-    assert known_feature_sets().records["quiet"] is find_feature_set("quiet")
-    assert known_classifiers().records["prior"] is find_classifier("prior")
+    assert known_feature_sets()[0]["quiet"] is find_feature_set("quiet")
+    assert known_classifiers()[0]["prior"] is find_classifier("prior")
     assert capsys.readouterr().out == "imported\n"
 
 
@@ -114,10 +114,10 @@ def test_broken_plugin_names_itself_and_takes_nothing_else_down(site, why):
             find(name)
     assert "Upgrade or uninstall" in str(caught.value)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError) or why != "import"
-    known = known_ones()
-    assert str(caught.value) in map(str, known.faults)
-    assert name not in known.records
-    assert own <= set(known.records)
+    known, faults = known_ones()
+    assert str(caught.value) in map(str, faults)
+    assert name not in known
+    assert own <= set(known)
 
 
 def test_interruption_is_no_fault_of_the_plugin(site):
@@ -130,10 +130,10 @@ def test_name_of_serbenchs_own_stays_its_own(site):
     text = QUIET.replace('name="quiet"', 'name="mfcc"')
     site.install("quiet-sets", text, points={"mfcc": "SET"})
     assert find_feature_set("mfcc") is FEATURE_SETS["mfcc"]
-    known = known_feature_sets()
-    assert known.records["mfcc"] is FEATURE_SETS["mfcc"]
+    known, faults = known_feature_sets()
+    assert known["mfcc"] is FEATURE_SETS["mfcc"]
     told = "feature set 'mfcc' of quiet-sets 1.0: serbench has a feature set of this name. Expected another name."
-    assert any(str(fault).startswith(told) for fault in known.faults)
+    assert any(str(fault).startswith(told) for fault in faults)
 
 
 def test_one_name_of_two_packages_is_refused_and_names_both(site):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -17,9 +17,6 @@ from serbench.cli.options import Corpora, flag, parted, results_option, takes
 from serbench.cli.show import print, print_table, prose, say, say_failures
 from serbench.grid.request import GridRequest
 from serbench.workspace import Workspace
-
-if TYPE_CHECKING:
-    from serbench.plugins import Known
 
 corpora_app = typer.Typer(help="The catalogue of corpora and the copies on this disk.", no_args_is_help=True)
 experiments_app = typer.Typer(help="Whole tables of papers, to run and to compare with ours.", no_args_is_help=True)
@@ -241,7 +238,7 @@ def features_list() -> None:
     def frames(hop_s: float | None) -> str:
         return f", one every {hop_s * 1000:g} ms" if hop_s else ""
 
-    _list_known(known_feature_sets(), lambda one: (one.n_features, f"{frames(one.hop_s)} ({one.citation})"))
+    _list_known(*known_feature_sets(), lambda one: (one.n_features, f"{frames(one.hop_s)} ({one.citation})"))
 
 
 @classifiers_app.command("list")
@@ -249,16 +246,16 @@ def classifiers_list() -> None:
     """List the classifiers with their number of settings; those of plug-ins with the package that brings them."""
     from serbench.classifiers import known_classifiers
 
-    _list_known(known_classifiers(), lambda one: (len(one.space), ", takes frames" if one.input == "frames" else ""))
+    _list_known(*known_classifiers(), lambda one: (len(one.space), ", takes frames" if one.input == "frames" else ""))
 
 
-def _list_known(known: Known[Any], more: Callable[[Any], tuple[int, str]]) -> None:
+def _list_known(known: Mapping[str, Any], faults: Iterable[Exception], more: Callable[[Any], tuple[int, str]]) -> None:
     """Print what is registered; plug-ins that are broken are named, and the others are of use all the same."""
-    width = max(map(len, known.records))
-    for one in known.records.values():
+    width = max(map(len, known))
+    for one in known.values():
         size, text = more(one)
         print(f"{one.name:{width}} {size:5}  {one.title}{text}" + (f" [{one.package}]" if one.package else ""))
-    for fault in known.faults:
+    for fault in faults:
         say(f"serbench: {fault}")
 
 

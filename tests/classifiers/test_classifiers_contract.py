@@ -6,7 +6,7 @@ import pytest
 from serbench.classifiers import CLASSIFIERS, DEFAULT_CLASSIFIERS, Training, known_classifiers, loop_sweep
 from serbench.testing import blobs, check_classifier
 
-KNOWN = known_classifiers().records
+KNOWN, _ = known_classifiers()
 
 
 def test_defaults_are_registered():
