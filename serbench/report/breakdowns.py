@@ -12,7 +12,7 @@ from serbench.corpora.tasks import OF_PEOPLE
 from serbench.protocols import find_protocol
 from serbench.report.comparisons import Matrix, Place, Setup, mark_of, paired, paired_stack, table_of
 from serbench.report.table import NOTHING, Entry, Table, bracketed, signed
-from serbench.scores.metrics import METRICS
+from serbench.scores.metrics import METRICS, uar_of_each
 from serbench.scores.predictions import GROUPED_BY, CellPredictions
 from serbench.scores.scores import Columns, long_table
 from serbench.scores.statistics import difference_of, gap_interval, jackknife_interval
@@ -31,7 +31,7 @@ def group_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
         for by in (by for by in GROUPED_BY if by in cell.utterances.rows):
             stack, groups = cell.stack(by), cell.values(by)
             columns: Columns = {"rule": [cell.rule] * len(groups), "by": [by] * len(groups), "group": groups}
-            columns |= {"uar": list(map(METRICS["uar"], stack)), "war": METRICS["war"](stack).tolist()}
+            columns |= {"uar": uar_of_each(stack), "war": METRICS["war"](stack).tolist()}
             columns |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}
             parts.append((cell, columns | {"n_utterances": stack.sum(axis=(1, 2)).tolist()}))
     return long_table(parts)

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -305,9 +306,14 @@ def sheets_of(report: Report, keys: set[str], views: Sequence[View]) -> list[dic
     Sentences have a row in groups.csv alone, and folds in folds.csv: they would be most of the page.
     """
     groups = report.long["groups"].reindex(columns=["provenance", "by", "group", "uar", "n_utterances"])
-    people = dict(list(groups[groups["by"] != "text"].groupby("provenance")))
+    people: dict[str, list[tuple[str, str, str, int]]] = {}
+    for key, by, group, value, n in zip(*(groups[name].tolist() for name in groups), strict=True):
+        if by != "text":
+            people.setdefault(key, []).append((by, group, f"{value:.3f}", n))
     folds = report.long["folds"].reindex(columns=["provenance", "rule", "setting"])
-    chosen = dict(list(folds.groupby(["provenance", "rule"])["setting"]))
+    chosen: dict[tuple[str, str], Counter[str]] = {}
+    for key, rule, setting in zip(*(folds[name].tolist() for name in folds), strict=True):
+        chosen.setdefault((key, rule), Counter())[setting] += 1
     tips = {place: text for view in reversed(views) for place, text in view.tips.items()}
     sheets = []
     for cell in (cell for cell in report.cells if cell.key in keys):
@@ -326,11 +332,10 @@ def sheets_of(report: Report, keys: set[str], views: Sequence[View]) -> list[dic
             title = f"Confusion matrix: {rule}. Colours are shares of a row"
             tables.append(make_table("confusion", title, *confusion_of(cell), n_labels=1))
             if key in people:
-                listed = [(*of[:2], f"{of[2]:.3f}", of[3]) for of in people[key].iloc[:, 1:].itertuples(index=False)]
                 header, title = ("by", "group", "UAR", "utterances"), f"UAR by speaker and gender: {rule}"
-                tables.append(make_table("list", title, header, listed, n_labels=2))
+                tables.append(make_table("list", title, header, people[key], n_labels=2))
             if (key, cell.rule) in chosen:
-                counts = chosen[key, cell.rule].value_counts().items()
+                counts = chosen[key, cell.rule].most_common()
                 title = f"Settings of the test groups: {rule}"
                 tables.append(make_table("list", title, ("setting", "groups"), counts, n_labels=1))
         title = ", ".join(str(fields[name]) for name in ("corpus", "features", "classifier"))

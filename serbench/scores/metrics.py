@@ -120,12 +120,20 @@ def uar(confusion: np.ndarray) -> Any:
     >>> uar(np.array([[1, 1], [0, 2]]))
     0.75
     """
-    if confusion.ndim == 2 and confusion.any():
-        totals = confusion.sum(axis=-1)
-        present = [(hit, n) for hit, n in zip(_hits(confusion).tolist(), totals.tolist(), strict=True) if n]
-        whole = math.lcm(*(n for _, n in present))
-        return float(sum(hit * (whole // n) for hit, n in present) / (whole * len(present)))
+    if confusion.ndim == 2:
+        return uar_of_each(confusion[np.newaxis])[0]
     return _ratio(np.nan_to_num(recalls(confusion)).sum(axis=-1), (confusion.sum(axis=-1) > 0).sum(axis=-1))
+
+
+def uar_of_each(stack: np.ndarray) -> list[float]:
+    """UAR of each matrix of a stack, shape (n, n_emotions, n_emotions), as exact as that of a single matrix."""
+    values = []
+    for hits, totals in zip(_hits(stack).tolist(), stack.sum(axis=-1).tolist(), strict=True):
+        present = [(hit, n) for hit, n in zip(hits, totals, strict=True) if n]
+        whole = math.lcm(*(n for _, n in present))
+        total = sum(hit * (whole // n) for hit, n in present)
+        values.append(total / (whole * len(present)) if present else math.nan)
+    return values
 
 
 def war(confusion: np.ndarray) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS, CellRecord
-from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar, war
+from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar_of_each, war
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import Interval, jackknife_interval
 
@@ -136,7 +136,7 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
             of_fold: Columns = {"rule": [rule] * len(folds), "fold": folds, "setting": settings, "converged": converged}
             of_fold |= {"n_utterances": stack.sum(axis=(1, 2)).tolist()}
             of_fold |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}
-            parts.append((cell, of_fold | {"uar": list(map(uar, stack)), "war": war(stack).tolist()}))
+            parts.append((cell, of_fold | {"uar": uar_of_each(stack), "war": war(stack).tolist()}))
     return long_table(parts)
 
 

@@ -222,8 +222,9 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     for place, kind in enumerate(written.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):
             values = written.iloc[:, place].to_numpy(dtype=object).tolist()
-            plain = {value: _plain(value) for value in set(values) if isinstance(value, str)}
-            written.isetitem(place, pd.array([plain.get(value, value) for value in values], dtype=object))
+            plain = {text: _plain(text) for text in set(values) if isinstance(text, str) and text != _plain(text)}
+            if plain:
+                written.isetitem(place, pd.array([plain.get(value, value) for value in values], dtype=object))
     return str(written.to_csv(index=False, lineterminator="\n"))
 
 
