@@ -122,7 +122,8 @@ def uar(confusion: np.ndarray) -> Any:
     """
     if confusion.ndim == 2:
         return uar_of_each(confusion[np.newaxis])[0]
-    return _ratio(np.nan_to_num(recalls(confusion)).sum(axis=-1), (confusion.sum(axis=-1) > 0).sum(axis=-1))
+    totals = confusion.sum(axis=-1)
+    return _ratio(_ratio(_hits(confusion), totals, nothing=0).sum(axis=-1), (totals > 0).sum(axis=-1))
 
 
 def uar_of_each(stack: np.ndarray) -> list[float]:
@@ -163,7 +164,7 @@ def macro_f1(confusion: np.ndarray) -> Any:
     0.733
     """
     totals = confusion.sum(axis=-1)
-    f1 = np.nan_to_num(_ratio(2 * _hits(confusion), totals + confusion.sum(axis=-2)))
+    f1 = _ratio(2 * _hits(confusion), totals + confusion.sum(axis=-2), nothing=0)
     return _ratio((f1 * (totals > 0)).sum(axis=-1), (totals > 0).sum(axis=-1))
 
 
@@ -184,9 +185,9 @@ def _hits(confusion: np.ndarray) -> np.ndarray:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
 
-def _ratio(above: Any, below: Any) -> Any:
-    """Divide; NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below != 0)[()]
+def _ratio(above: Any, below: Any, *, nothing: float = math.nan) -> Any:
+    """Divide; `nothing` where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(np.shape(below), float(nothing)), where=below != 0)[()]
 
 
 METRICS = {

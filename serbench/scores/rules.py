@@ -44,7 +44,7 @@ def predicted_by_rules(
         if key not in jobs:
             utterances, codes, metadata = read_predictions(store.job(key))
             jobs[key] = StoredJob({u: i for i, u in enumerate(utterances)}, codes, metadata)
-        _check_job(key, record, jobs[key])
+    _check_jobs(record, jobs)
     code = {emotion: i for i, emotion in enumerate(record.emotions)}
     sources = zip(record.sources["id"], record.sources["emotion"], strict=True)
     truth = {**tested, **{u: code[emotion] for u, emotion in sources}}
@@ -83,24 +83,30 @@ def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> in
     return int(np.argmax(hits.astype(object) @ weights))
 
 
-def _check_job(key: str, record: CellRecord, job: StoredJob) -> None:
-    """Check that a file is that of its job, and made as the cell's record says, or raise a StoreError.
+def _check_jobs(record: CellRecord, jobs: Mapping[str, StoredJob]) -> None:
+    """Check that files are those of their jobs, and made as the cell's record says, or raise a StoreError.
 
     A job of a single corpus that is scaled per corpus is scaled on its training rows.
     """
-    cell, where, todo = record.cell, f"jobs/{key}.parquet", "Delete this file and run `serbench grid` again"
-    metadata = job.metadata
-    settings = [dict(setting) for setting in record.settings]
-    if metadata["key"] != key or len(job.codes) != len(settings) or metadata["emotions"] != list(record.emotions):
-        raise StoreError(where, "does not belong to the cell that names it", todo=todo)
-    scaling = "train" if (metadata.get("scaling"), cell.scaling) == ("train", "corpus") else cell.scaling
+    cell, settings, emotions = record.cell, list(record.settings), list(record.emotions)
     wanted = {"classifier": cell.classifier, "revision": record.revision, "features": record.feature_key}
-    wanted |= cell.axes | {"scaling": scaling, "seed": cell.seed}
-    made = {name: metadata.get(name, DEFAULTS.axes.get(name)) for name in wanted} | metadata.get("versions", {})
+    wanted |= cell.axes | {"scaling": cell.scaling, "seed": cell.seed}
+    usual = {name: DEFAULTS.axes.get(name) for name in wanted}
     wanted |= record.versions
-    other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
-    if metadata.get("settings") != settings:
-        other["other settings"] = f"{len(settings)} settings of {cell.space}"
-    if other:
-        expected = f"what the cell's record says: {listed(other.values())}"
-        raise StoreError(where, f"made with {listed(other)}", expected, todo)
+    for key in record.jobs:
+        metadata, where, todo = (
+            jobs[key].metadata,
+            f"jobs/{key}.parquet",
+            "Delete this file and run `serbench grid` again",
+        )
+        if metadata["key"] != key or len(jobs[key].codes) != len(settings) or metadata["emotions"] != emotions:
+            raise StoreError(where, "does not belong to the cell that names it", todo=todo)
+        made = {name: metadata.get(name, value) for name, value in usual.items()} | metadata.get("versions", {})
+        if (metadata.get("scaling"), cell.scaling) == ("train", "corpus"):
+            made["scaling"] = "corpus"
+        other = {f"{n} {value}": f"{n} {wanted.get(n)}" for n, value in made.items() if value != wanted.get(n)}
+        if metadata.get("settings") != settings:
+            other["other settings"] = f"{len(settings)} settings of {cell.space}"
+        if other:
+            expected = f"what the cell's record says: {listed(other.values())}"
+            raise StoreError(where, f"made with {listed(other)}", expected, todo)

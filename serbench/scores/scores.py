@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from serbench.grid.cells import CELL_COLUMNS, CellRecord
-from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar_of_each, war
+from serbench.scores.metrics import ALL_METRICS, FOLD_METRICS, METRICS, Metric, recalls, uar, uar_of_each, war
 from serbench.scores.predictions import CellPredictions
 from serbench.scores.statistics import Interval, jackknife_interval
 
@@ -67,12 +67,12 @@ def values_by(cell: CellPredictions, rule: str) -> dict[str, Score]:
         known: dict[str, Score] = cell.cache["values", rule]
         return known
     folds = cell.stack("unit", "fold", rule=rule)
-    units, values = folds.sum(axis=1), {}
+    units, by_fold, values = folds.sum(axis=1), folds.sum(axis=0), dict[str, Score]()
     for name, metric in METRICS.items():
         interval = jackknife_interval(units, metric, bounds=metric.bounds)
         values[name] = Score(float(metric(units.sum(axis=0))), interval, len(units), None)
     for name, metric in FOLD_METRICS.items():
-        each = [metric(fold) for fold in folds.sum(axis=0)]
+        each = uar_of_each(by_fold) if metric.function is uar else metric(by_fold)
         interval = jackknife_interval(folds, partial(_mean_over_folds, metric), bounds=metric.bounds)
         sd = float(np.std(each, ddof=1)) if len(each) > 1 else None
         values[name] = Score(float(np.mean(each)), interval, len(units), sd)

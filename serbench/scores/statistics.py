@@ -59,7 +59,8 @@ class Interval(NamedTuple):
 def jackknife(stack: np.ndarray, statistic: Statistic) -> tuple[float, np.ndarray]:
     """Return a statistic of the sum of all units, and of the sums without each of them, shape (n_units,)."""
     total = stack.sum(axis=0, keepdims=True)
-    return float(statistic(total)[0]), statistic(total - stack)
+    values = statistic(np.concatenate([total, total - stack]))
+    return float(values[0]), values[1:]
 
 
 def jackknife_interval(stack: np.ndarray, statistic: Statistic, *, bounds: tuple[float, float]) -> Interval | None:
