@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba.cpython.unsafe.numbers import trailing_zeros
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 
 from serbench.classifiers import compiled
 from serbench.classifiers.record import Classifier, Setting, Swept, Training, loop_sweep
@@ -58,60 +58,29 @@ class Tree(NamedTuple):
     right: Array
     shares: Array
 
-    @staticmethod
-    def with_room(n: int, n_classes: int) -> Tree:
-        """Return room for the tree of n rows, whose leaves have a row or more."""
-        feature, left, right = np.empty((3, 2 * n), np.int32)
-        return Tree(feature, np.empty(2 * n), left, right, np.empty((2 * n, n_classes)))
 
-
-class Scratch(NamedTuple):
-    """What growing a tree writes on: features in the order of their draws, those that are constant, a bit for each rank
-    and the keys of rows in order, rows as count * 2**16 + label, and sums of the classes: all, and those on the left.
-    """
-
-    features: Array
-    constant: Array
-    marks: Array
-    keys: Array
-    packed: Array
-    totals: Array
-    left_totals: Array
-
+Scratch = tuple[Array, Array, Array, Array, Array, Array, Array]
+"""What growing a tree writes on: features in the order of their draws, those that are constant, a bit for each rank,
+keys of rows in order, each row as count * 2**16 + label, and sums of the classes: all, and those on the left."""
 
 Cut = tuple[float, int, float, float, float]
 """What a cut gains, how many rows lie on its left, its threshold, and the impurities of left and right."""
-
-
-class Bootstraps(NamedTuple):
-    """How often each tree has each row, shape (n_trees, n), and the state with which it begins to draw features."""
-
-    counts: Array
-    states: Array
-
-    @staticmethod
-    def of(labels: Array, weights: Array | None, n_trees: int, seed: int) -> Bootstraps:
-        """Draw as `RandomForestClassifier(class_weight="balanced", random_state=seed)` does."""
-        classes, n = np.unique(labels), len(labels)
-        balanced = compute_class_weight("balanced", classes=classes, y=labels, sample_weight=weights)
-        chances = compute_sample_weight(dict(zip(classes, balanced, strict=True)), labels)
-        chances = chances if weights is None else weights * chances
-        chances = chances / np.sum(chances)
-        forest = np.random.RandomState(seed)
-        seeds = [forest.randint(np.iinfo(np.int32).max) for _ in range(n_trees)]
-        drawn = (np.random.RandomState(seed).choice(n, n, replace=True, p=chances) for seed in seeds)
-        counts = np.array([np.bincount(rows, minlength=n) for rows in drawn], dtype=np.int32)
-        states = [np.random.RandomState(seed).randint(np.iinfo(np.int32).max) for seed in seeds]
-        return Bootstraps(counts, np.array(states, dtype=np.uint32))
 
 
 class Forests:
     """Forests of one training set: rows float, shape (n, n_features), and codes of labels without gaps, shape (n,)."""
 
     def __init__(self, X: Array, labels: Array, weights: Array | None, *, n_trees: int, seed: int):
-        self.presort = Presort.of(X.astype(np.float32))
-        self.labels, self.n_classes = labels, int(labels.max()) + 1
-        self.bootstraps = Bootstraps.of(labels, weights, n_trees, seed)
+        """Sort, and draw as `RandomForestClassifier(class_weight="balanced", random_state=seed)` does."""
+        self.presort, self.labels, n = Presort.of(X.astype(np.float32)), labels, len(labels)
+        self.classes = np.unique(labels)
+        balanced = compute_class_weight("balanced", classes=self.classes, y=labels, sample_weight=weights)
+        chances = balanced[labels] if weights is None else weights * balanced[labels]
+        forest, most = np.random.RandomState(seed), np.iinfo(np.int32).max
+        seeds = [forest.randint(most) for _ in range(n_trees)]
+        drawn = (np.random.RandomState(s).choice(n, n, p=chances / np.sum(chances)) for s in seeds)
+        self.counts = np.array([np.bincount(rows, minlength=n) for rows in drawn], dtype=np.int32)
+        self.states = np.array([np.random.RandomState(s).randint(most) for s in seeds], dtype=np.uint32)
 
     def grow(self, max_features: str | float, min_samples_leaf: float) -> Iterator[tuple[Tree, int]]:
         """Yield each tree and its number of nodes; the next one overwrites it. Parameters are scikit-learn's."""
@@ -120,16 +89,17 @@ class Forests:
             max_features = int({"sqrt": math.sqrt, "log2": math.log2}[max_features](d))
         n_features = max(1, max_features if isinstance(max_features, int) else int(max_features * d))
         least = min_samples_leaf if isinstance(min_samples_leaf, int) else math.ceil(min_samples_leaf * n)
-        tree = Tree.with_room(n, self.n_classes)
-        for counts, state in zip(*self.bootstraps, strict=True):
+        feature, left, right = np.empty((3, 2 * n), np.int32)  # leaves have a row or more
+        tree = Tree(feature, np.empty(2 * n), left, right, np.empty((2 * n, len(self.classes))))
+        for counts, state in zip(self.counts, self.states, strict=True):
             yield tree, grow_tree(self.presort, self.labels, counts, state, n_features, least, tree)
 
     def predict_proba(self, held: Array, max_features: str | float, min_samples_leaf: float) -> Array:
         """Return the mean share of each class over the trees, shape (n_held, n_classes)."""
-        held, shares = held.astype(np.float32), np.zeros((len(held), self.n_classes))
+        held, shares = held.astype(np.float32), np.zeros((len(held), len(self.classes)))
         for tree, _ in self.grow(max_features, min_samples_leaf):
             add_shares(tree, held, shares)
-        shares /= len(self.bootstraps.states)
+        shares /= len(self.states)
         return shares
 
 
@@ -227,9 +197,8 @@ def sort_keys(ranks: Array, rows: Array, here: Array, marks: Array, keys: Array)
 
 
 @compiled.inlined
-def best_cut(keys: Array, values: Array, least: int, scratch: Scratch) -> Cut:
+def best_cut(keys: Array, values: Array, packed: Array, totals: Array, left_totals: Array, least: int) -> Cut:
     """Find the best cut of a feature between rows in order, with the sums of `Gini` of tree/_criterion.pyx."""
-    packed, totals, left_totals = scratch.packed, scratch.totals, scratch.left_totals
     best = (-np.inf, 0, 0.0, 0.0, 0.0)
     left_totals[:] = 0
     left = right = left_squares = right_squares = np.int64(0)
@@ -282,7 +251,7 @@ def best_split(
     Before it stand the next state of the random numbers, how many features were found constant, and the one to cut (-1:
     none). `n_known` of them are constant above the node, and are drawn too; `node_split_best` of tree/_splitter.pyx.
     """
-    features, constant = scratch.features, scratch.constant
+    features, constant, marks, keys, packed, totals, left_totals = scratch
     best, feature = (-np.inf, 0, 0.0, 0.0, 0.0), -1
     n_left, n_tried, n_drawn, n_found = len(features), 0, 0, 0
     while n_left > n_known + n_found and (n_tried < max_features or n_tried <= n_found + n_drawn):
@@ -295,15 +264,15 @@ def best_split(
             continue
         at += n_found
         tried = features[at]
-        sort_keys(presort.ranks[tried], presort.rows[tried], here, scratch.marks, scratch.keys)
-        keys, values = scratch.keys[: len(here)], presort.values[tried]
-        if values[keys[-1] >> HALF] <= values[keys[0] >> HALF] + SAME:
+        sort_keys(presort.ranks[tried], presort.rows[tried], here, marks, keys)
+        values = presort.values[tried]
+        if values[keys[len(here) - 1] >> HALF] <= values[keys[0] >> HALF] + SAME:
             features[at], features[n_known + n_found] = features[n_known + n_found], features[at]
             n_found += 1
             continue
         n_left -= 1
         features[n_left], features[at] = features[at], features[n_left]
-        cut = best_cut(keys, values, least, scratch)
+        cut = best_cut(keys[: len(here)], values, packed, totals, left_totals, least)
         if cut[0] > best[0]:
             best, feature = cut, tried
     features[:n_known] = constant[:n_known]
@@ -321,16 +290,10 @@ def grow_tree(
     """
     d, n = presort.ranks.shape
     rows, n_classes = np.flatnonzero(counts), tree.shares.shape[1]
-    scratch = Scratch(
-        np.arange(d),
-        np.empty(d, np.int64),
-        np.zeros(n // 64 + 1, np.uint64),
-        np.empty(n, np.uint32),
-        (counts << 16 | labels).astype(np.uint32),
-        np.empty(n_classes, np.int64),
-        np.empty(n_classes, np.int64),
-    )
-    totals = scratch.totals
+    totals, left_totals = np.empty((2, n_classes), np.int64)
+    packed = (counts << 16 | labels).astype(np.uint32)
+    marks, keys = np.zeros(n // 64 + 1, np.uint64), np.empty(n, np.uint32)
+    scratch = np.arange(d), np.empty(d, np.int64), marks, keys, packed, totals, left_totals
     # start, end, known constant features and parent (of a right child negative) of the nodes to come; their impurity
     stack, impurities = np.empty((len(rows) + 1, 4), np.int64), np.empty(len(rows) + 1)
     stack[0], impurities[0] = (0, len(rows), 0, 0), np.inf

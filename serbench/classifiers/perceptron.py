@@ -90,7 +90,8 @@ class Perceptron(MLPClassifier):  # type: ignore[misc]
         moved = zip(parameters, self._gradients, self._means, self._squares, strict=True)
         for i, arrays in enumerate(moved):
             decay = (self.alpha, total) if i < len(self.coefs_) else (0.0, 0.0)
-            adam(*(array.reshape(-1) for array in arrays), *decay, rate, self.beta_1, self.beta_2, self.epsilon)
+            given = (*decay, rate, self.beta_1, self.beta_2, self.epsilon)
+            adam(*(array.reshape(-1) for array in arrays), tuple(map(float, given)))
         return loss, [], []
 
 
@@ -112,22 +113,12 @@ def pass_active(hidden: Array, back: Array) -> None:
 
 
 @compiled.function
-def adam(
-    parameters: Array,
-    gradients: Array,
-    means: Array,
-    squares: Array,
-    alpha: float,
-    total: float,
-    rate: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-) -> None:
+def adam(parameters: Array, gradients: Array, means: Array, squares: Array, given: tuple[float, ...]) -> None:
     """Move parameters by a step of Adam, in place; `AdamOptimizer` of neural_network/_stochastic_optimizers.py.
 
     With a `total` of weights, the gradients are first decayed and divided, as `_compute_loss_grad` does.
     """
+    alpha, total, rate, beta_1, beta_2, epsilon = given
     for i in range(parameters.size):
         gradient = gradients[i]
         if total:
