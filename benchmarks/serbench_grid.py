@@ -81,9 +81,9 @@ def main():
     seconds = time.perf_counter() - started
     assert not done.refused, done.refused
     cell = next(c for c in load_predictions(workspace.store()) if c.cell["classifier"] == classifier)
-    nested, settings = cell.of("nested"), cell.settings[cell.settings["rule"] == "nested"]
+    nested = cell.of("nested")
     labels = {u: cell.emotions[code] for u, code in zip(nested["utterance"], nested["prediction"], strict=True)}
-    selected = dict(zip(settings["fold"], settings["setting"].tolist(), strict=True))
+    selected = {fold: setting for fold, setting, _ in cell.settings["nested"]}
     told = {"seconds": seconds, "labels": labels, "selected": selected, "bare_seconds": bare_seconds()}
     Path(output).write_text(json.dumps({**told, "jobs": len(done.plan.todo)}))
 

@@ -50,8 +50,7 @@ def truth_of(cell):
 
 def settings_of(cell, rule="nested"):
     """Return the setting of each fold of a cell by a rule."""
-    rows = cell.settings[cell.settings["rule"] == rule]
-    return dict(zip(rows["fold"], rows["setting"].tolist(), strict=True))
+    return {fold: setting for fold, setting, _ in cell.settings[rule]}
 
 
 def made_record(fields, emotions=(), **known):
@@ -71,12 +70,12 @@ def made_cell(record, utterances, predictions):
     base = base.assign(**{name: base.get(name, base["who"]) for name in ("unit", "speaker", "fold")})
     base = base.astype(dict.fromkeys(("who", "unit", "speaker", "fold"), "category"))
     predicted = {rule: base["utterance"].map(of).to_numpy(np.int64) for rule, of in predictions.items()}
-    settings = [
-        {"rule": rule, "fold": fold, "setting": i % len(record.settings), "converged": bool(i or rule != "nested")}
+    folds = list(enumerate(base["fold"].cat.categories))
+    settings = {
+        rule: [(fold, i % len(record.settings), bool(i or rule != "nested")) for i, fold in folds]
         for rule in predictions
-        for i, fold in enumerate(base["fold"].cat.categories)
-    ]
-    return CellPredictions(record, Utterances(base), predicted, pd.DataFrame(settings))
+    }
+    return CellPredictions(record, Utterances(base), predicted, settings)
 
 
 def with_fields(cell, **fields):

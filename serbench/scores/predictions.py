@@ -20,7 +20,7 @@ from serbench.errors import DamagedError, SerbenchError, StoreError, listed
 from serbench.grid.cells import UTTERANCE_COLUMNS, CellRecord, read_cell
 from serbench.protocols import independent_unit
 from serbench.scores.metrics import Coded, coded, count_pairs
-from serbench.scores.rules import RULES, SETTING_COLUMNS, StoredJob, predicted_by_rules
+from serbench.scores.rules import RULES, Chosen, StoredJob, predicted_by_rules
 from serbench.store.files import metadata_of, read_table
 from serbench.store.keys import digest
 from serbench.store.results import Store
@@ -32,8 +32,6 @@ GROUPED_BY = ("speaker", "gender", "text")
 """Columns of the predictions by which a report breaks scores down."""
 VOTED = "settings, the oracle's too, were chosen on pieces"
 """What the notes of a cell say whose utterances have the emotion of most of their pieces."""
-
-_NO_SETTINGS = pd.DataFrame(columns=SETTING_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +86,16 @@ _NO_UTTERANCES = Utterances(pd.DataFrame(columns=["utterance", "fold", "truth", 
 class CellPredictions:
     """A cell with its predictions, as the report meets it.
 
-    `predicted` has by rule the code of an emotion for each of its `utterances`. `settings` has one row per rule and
-    fold: `setting` (place in the record's settings), and whether it `converged`. `reasons` has the rules without a
-    value. `state` is empty, or `refused`, `undone` (not all jobs are done), `damaged`, `outdated` or `incomparable`.
-    `is_short` where it misses too many utterances of its column to be compared with the other cells, of which any has
-    one of `n_column` utterances.
+    `predicted` has by rule the code of an emotion for each of its `utterances`. `settings` has by rule what was chosen
+    for each fold. `reasons` has the rules without a value. `state` is empty, or `refused`, `undone` (not all jobs are
+    done), `damaged`, `outdated` or `incomparable`. `is_short` where it misses too many utterances of its column to be
+    compared with the other cells, of which any has one of `n_column` utterances.
     """
 
     record: CellRecord
     utterances: Utterances = _NO_UTTERANCES
     predicted: Mapping[str, np.ndarray] = field(default_factory=dict)
-    settings: pd.DataFrame = field(default_factory=_NO_SETTINGS.copy)
+    settings: Mapping[str, Sequence[Chosen]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     is_short: bool = False
@@ -366,7 +363,7 @@ def _predictions(
     if record.outside:
         given = dict(zip(record.utterances["id"], record.outside.predictions, strict=True))
         predicted = {GIVEN: np.array([given[u] for u in of.truth_of], np.int64)}
-        settings = pd.DataFrame({"rule": GIVEN, "fold": [name for name, _ in folds], "setting": 0, "converged": True})
+        settings = {GIVEN: [(name, 0, True) for name, _ in folds]}
     else:
         predicted, settings = predicted_by_rules(record, store, of.truth_of, jobs)
     reasons = {} if record.outside or "nested" in predicted else {"nested": record.no_nested}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from serbench.errors import StoreError, listed
 from serbench.grid.cells import CellRecord
@@ -21,7 +20,8 @@ from serbench.grid.request import DEFAULTS
 from serbench.store.results import Store, read_predictions
 
 RULES = ("nested", "default", "oracle")
-SETTING_COLUMNS = ["rule", "fold", "setting", "converged"]
+Chosen = tuple[str, int, bool]
+"""A fold, the place of its setting in the record's settings, and whether that setting converged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +35,8 @@ class StoredJob:
 
 def predicted_by_rules(
     record: CellRecord, store: Store, tested: Mapping[str, int], jobs: dict[str, StoredJob]
-) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Return the codes that a cell of the grid predicts by rule, and the settings of each fold.
+) -> tuple[dict[str, np.ndarray], dict[str, list[Chosen]]]:
+    """Return the codes that a cell of the grid predicts by rule, and the settings of its folds by rule.
 
     `tested` has the code of the true emotion by test utterance, in the order of the predictions.
     """
@@ -65,13 +65,15 @@ def predicted_by_rules(
     place = {utterance: i for i, utterance in enumerate(tested)}
     places = [place[u] for fold in folds for u in record.sets[fold.name]]
     of_folds = [codes_of(fold.name, fold.job) for fold in folds]
-    predictions, settings = {}, []
+    predictions, settings = {}, dict[str, list[Chosen]]()
     for rule, of_rule in chosen.items():
         predictions[rule] = np.empty(len(place), np.int64)
         predictions[rule][places] = np.concatenate([of[i] for of, i in zip(of_folds, of_rule, strict=True)])
-        for fold, setting in zip(folds, of_rule, strict=True):
-            settings.append((rule, fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"]))
-    return predictions, pd.DataFrame(settings, columns=SETTING_COLUMNS)
+        settings[rule] = [
+            (fold.name, setting, setting not in jobs[fold.job].metadata["not_converged"])
+            for fold, setting in zip(folds, of_rule, strict=True)
+        ]
+    return predictions, settings
 
 
 def best_setting(codes: np.ndarray, truth: np.ndarray, *, n_emotions: int) -> int:

@@ -128,11 +128,10 @@ def fold_table(cells: Iterable[CellPredictions]) -> pd.DataFrame:
             " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in setting.items())
             for setting in cell.record.settings
         ]
-        columns = (cell.settings[name].tolist() for name in ("rule", "fold", "setting", "converged"))
-        chosen = {(rule, fold): (worded_settings[i], bool(c)) for rule, fold, i, c in zip(*columns, strict=True)}
         for rule in cell.with_values:
             stack, folds = cell.stack("fold", rule=rule), cell.values("fold")
-            settings, converged = zip(*(chosen[rule, fold] for fold in folds), strict=True)
+            chosen = {fold: (worded_settings[i], converged) for fold, i, converged in cell.settings[rule]}
+            settings, converged = zip(*map(chosen.__getitem__, folds), strict=True)
             of_fold: Columns = {"rule": [rule] * len(folds), "fold": folds, "setting": settings, "converged": converged}
             of_fold |= {"n_utterances": stack.sum(axis=(1, 2)).tolist()}
             of_fold |= {"n_emotions": stack.any(axis=2).sum(axis=1).tolist()}

@@ -148,7 +148,7 @@ def test_default_settings_are_compared_where_none_can_be_chosen_and_named(made_u
     def untuned(share, seed):
         def change(cell):
             (made,) = hitting(share, seed)(cell)
-            predicted, settings = {"default": made.predicted["nested"]}, made.settings.assign(rule="default")
+            predicted, settings = ({"default": of["nested"]} for of in (made.predicted, made.settings))
             return [replace(made, predicted=predicted, settings=settings, reasons={"nested": "too few groups"})]
 
         return change

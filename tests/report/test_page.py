@@ -171,8 +171,8 @@ def test_page_without_any_result_gives_the_reasons_a_place(made_up_report):
 
 def outside(cell):
     record = replace(cell.record, outside=Outside("theirs.csv", "0" * 64, ()))
-    settings = cell.settings[cell.settings["rule"] == "nested"].assign(rule="given")
-    return replace(cell, record=record, predicted={"given": cell.predicted["nested"]}, settings=settings)
+    predicted, settings = ({"given": of["nested"]} for of in (cell.predicted, cell.settings))
+    return replace(cell, record=record, predicted=predicted, settings=settings)
 
 
 def refused(cell):
