@@ -1,6 +1,7 @@
 """Run a command as a process of its own: its time from start to end, and the memory of it and its children."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -16,16 +17,17 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 @dataclass(frozen=True)
 class Run:
-    """What a process took; `peak_mib` is proportional memory (PSS) added over the process and its children."""
+    """What a process took, `cpu_s` of all processors; `peak_mib` is proportional memory (PSS) with its children."""
 
     seconds: float
+    cpu_s: float
     output: str
     peak_mib: float
 
 
 def run(*command, watch=False, env=None, cwd=HERE.parent):
     """Run a command to its end; a status other than 0 stops the benchmark with what the command said."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _cpu_of_children()
     process = subprocess.Popen(
         list(map(str, command)),
         stdout=subprocess.PIPE,
@@ -41,7 +43,13 @@ def run(*command, watch=False, env=None, cwd=HERE.parent):
     seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{output}{errors}")
-    return Run(seconds, output, peak[0])
+    return Run(seconds, _cpu_of_children() - before, output, peak[0])
+
+
+def _cpu_of_children():
+    """Seconds of processors that ended children took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run_script(name, *arguments, **options):
