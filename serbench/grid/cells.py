@@ -190,6 +190,7 @@ def _disagreement(record: CellRecord) -> str:
         return "sources"
     named = [(one.name, one.job) for one in record.folds] + [inner for one in record.folds for inner in one.inner]
     present = {u for u, here in zip(columns["id"], columns["present"], strict=True) if here}
+    known = {*present, *sources["id"]}
     given = [code is not None for code in outside.predictions] if outside else columns["present"]
     agrees = {
         "folds": bool(record.folds or record.reason),
@@ -200,7 +201,7 @@ def _disagreement(record: CellRecord) -> str:
         "default": 0 <= record.default < len(record.settings),
         "jobs": {job for _, job in named} - {""} == set(record.jobs),
         "feature_key": not record.jobs or bool(record.feature_key),
-        "sets": all({*record.sets.get(name, ("?",))} <= {*present, *sources["id"]} for name, _ in named)
+        "sets": all(known.issuperset(record.sets.get(name, ("?",))) for name, _ in named)
         and {u for one in record.folds for u in record.sets.get(one.name, ())} == present,
         "outside": given == columns["present"]
         and (not outside or {*outside.predictions} <= {None, *range(len(record.emotions))}),
