@@ -62,8 +62,6 @@ CHUNK = 256  # utterances that one process takes at a time, where several proces
 POLL_S = 0.2  # between two looks at chunks that other processes compute
 MEMORY_SHARE = 0.8  # of the free memory, for recordings in hand together; the rest is for results that wait
 DECODING_S = 0.0002  # of one core, per second of a recording
-COMPUTING_S = {"IS09": 0.003, "mfcc": 0.006}  # the same, to compute a feature set
-USUAL_COMPUTING_S = 0.02  # of all others; measured: 0.001 (schiavone) to 0.02 (eGeMAPSv02)
 SAMPLED = 16  # recordings of a corpus whose lengths tell how long extraction will take
 DECODED_BYTES = 4  # per sample and channel of a decoded recording; twice that while its blocks are put together
 
@@ -183,7 +181,7 @@ def _announce(scans: Sequence[Scan], feature_sets: Sequence[FeatureSet], workspa
     store, seconds, ahead = workspace.store(), 0.0, dict[str, int]()
     for scan in scans:
         folders = {s.name: store.features(s.key, scan.stored) for s in feature_sets}
-        lacking = [name for name, folder in folders.items() if not every_file(folder, "part-*.parquet")]
+        lacking = [s for s in feature_sets if not every_file(folders[s.name], "part-*.parquet")]
         if not lacking and (feature_sets or store.index(scan.stored).is_file()):
             continue
         lengths = []
@@ -192,8 +190,8 @@ def _announce(scans: Sequence[Scan], feature_sets: Sequence[FeatureSet], workspa
                 path, start_s, end_s = scan.span(row)
                 header = read_header(path)
                 lengths.append((end_s or header.frames / header.samplerate) - (start_s or 0.0))
-        costs = [DECODING_S, *(COMPUTING_S.get(name, USUAL_COMPUTING_S) for name in lacking)]
-        seconds += len(scan.rows) * (statistics.fmean(lengths) if lengths else 0.0) * sum(costs)
+        cost = DECODING_S + sum(s.cost for s in lacking)
+        seconds += len(scan.rows) * (statistics.fmean(lengths) if lengths else 0.0) * cost
         ahead[scan.corpus.name] = len(scan.rows)
     if (minutes := seconds / workspace.workers / 60) >= 1:
         which = f"{len(ahead)} corpora" if len(ahead) > 1 else next(iter(ahead))
@@ -468,7 +466,7 @@ def write_failures(failed: Iterable[Failure], path: Path) -> list[Failure]:
     return in_order
 
 
-def lacking(index: pd.DataFrame, feature_set: FeatureSet, store: Store) -> tuple[int, float]:
+def count_missing(index: pd.DataFrame, feature_set: FeatureSet, store: Store) -> tuple[int, float]:
     """Count the rows of features of a corpus that the store misses, and the seconds of a core that they will take."""
     hashes = audio_hashes(index)
     n = len(hashes.items() - stored_rows(store.features(feature_set.key, name_in_store(index))))

@@ -35,7 +35,7 @@ from serbench.errors import (
     listed,
 )
 from serbench.features import FeatureSet, find_feature_set
-from serbench.features.extract import Extracted, Failure, audio_hashes, extract_features, import_features, lacking
+from serbench.features.extract import Extracted, Failure, audio_hashes, count_missing, extract_features, import_features
 from serbench.features.own import OwnFeatures, is_file_name, read_own_features
 from serbench.features.table import map_features, stored_rows
 from serbench.grid.cells import CellRecord, read_cell, write_cell
@@ -205,7 +205,7 @@ def plan_grid(
     todo = [job for job in jobs.values() if not (path := store.job(job.key)).is_file() or is_damaged(path)]
     estimate = Estimate.of(store, {source.key: _numbers(source, data) for source in sources})
     todo.sort(key=lambda job: (-estimate.seconds(job), job.key))
-    missing = [lacking(d.index, features, store) for d in data for features in registered] if dry_run else []
+    missing = [count_missing(d.index, features, store) for d in data for features in registered] if dry_run else []
     plan = GridPlan(records, jobs, tuple(todo), estimate)
     to_extract = sum(n for n, _ in missing), sum(seconds for _, seconds in missing)
     return GridResult(plan, extracted, workspace, to_extract, left_out=left_out)

@@ -16,7 +16,7 @@ from serbench.classifiers import find_classifier
 from serbench.classifiers.spaces import read_spaces
 from serbench.cli import app
 from serbench.cli.show import ProgressLine, print_plain, print_table
-from serbench.features.extract import COMPUTING_S
+from serbench.features import FEATURE_SETS
 from serbench.grid.request import GridRequest
 from serbench.protocols import PROTOCOLS
 from serbench.report.table import Entry, make_table
@@ -159,7 +159,7 @@ def test_what_has_one_cause_is_told_once(cli, make_corpus, write_wav, tmp_path):
 
 
 def test_long_work_is_announced_with_counts_and_time(cli, make_corpus, tmp_path, monkeypatch):
-    monkeypatch.setitem(COMPUTING_S, "mfcc", 100)  # 24 recordings of half a second
+    monkeypatch.setitem(FEATURE_SETS, "mfcc", replace(FEATURE_SETS["mfcc"], cost=100))  # 24 recordings of half a second
     make_corpus(name="aa")
     options = ["-f", "mfcc", "-j", "1", "--corpora", make_corpus(), "--results", tmp_path / "results"]
     assert "serbench: toy, 24 recordings to read, about 20 min\n" in cli("extract", "toy", *options)[2]
